@@ -1,0 +1,62 @@
+// safetensors files: a hardened, memory-mapped reader and an atomic writer. Format: 8 bytes little-endian header length,
+// a JSON header {name: {dtype, shape, data_offsets: [begin, end]}, "__metadata__": {string: string}}, then the data.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace drm {
+
+struct TensorInfo {
+  at::ScalarType dtype;
+  std::vector<int64_t> shape;
+  uint64_t begin = 0, end = 0;  // byte range inside the data section
+  uint64_t bytes() const { return end - begin; }
+};
+
+class SafetensorsFile {
+ public:
+  /// Opens, checks the header completely (length, JSON shape, dtypes, products with overflow detection, order, overlap,
+  /// holes, the file's real size) before mapping; allocates nothing for tensors. Throws Failure(BadFile) naming the file
+  /// and the entry. Pickle files (zip "PK" or 0x80 protocol bytes) and Git LFS pointers get sentences of their own.
+  static std::shared_ptr<const SafetensorsFile> open(const std::string& path);
+  ~SafetensorsFile();
+  SafetensorsFile(const SafetensorsFile&) = delete;
+  SafetensorsFile& operator=(const SafetensorsFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  const std::map<std::string, TensorInfo>& tensors() const { return tensors_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+  /// A copy in its own 64-byte-aligned memory, converted to `dtype` (integers and bool keep theirs) on `device`;
+  /// the pages read are released again, so that the peak is the weights plus one tensor.
+  /// Throws Failure(BadFile) when there is no such tensor.
+  at::Tensor load(const std::string& name, at::ScalarType dtype, at::Device device) const;
+  /// The same with the dtype of the file, on the CPU.
+  at::Tensor load(const std::string& name) const;
+
+ private:
+  SafetensorsFile() = default;
+  std::string path_;
+  std::map<std::string, TensorInfo> tensors_;
+  std::map<std::string, std::string> metadata_;
+  const uint8_t* data_ = nullptr;  // start of the data section in the mapping
+  void* mapping_ = nullptr;
+  uint64_t mapped_bytes_ = 0;
+};
+
+/// Writes to a temporary file beside `path`, syncs it, renames it over `path`, syncs the folder: a reader sees the old
+/// file or the new one. Tensors are made contiguous on the CPU one at a time. Throws Failure(Disk) naming the file and
+/// the system's reason, the temporary file removed.
+void save_safetensors(const std::string& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                      const std::map<std::string, std::string>& metadata = {});
+
+/// The same header as save_safetensors would write for tensors of these shapes, for planning and tests: no data needed.
+std::string safetensors_header(const std::vector<std::pair<std::string, TensorInfo>>& tensors,
+                               const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace drm

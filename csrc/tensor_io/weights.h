@@ -1,0 +1,59 @@
+// Where a component's tensors come from: one file, several, or an index of shards, under whichever naming. Models ask
+// for tensors by their diffusers (transformers for text encoders) keys; other spellings are translated here alone.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tensor_io/safetensors.h"
+
+namespace drm {
+
+/// Which component the files hold; decides what foreign spellings are looked for.
+enum class Component { Transformer, Vae, Clip, T5 };
+
+/// A tensor that a model wants.
+struct WantedTensor {
+  std::string key;             // diffusers name
+  std::vector<int64_t> shape;
+  at::Tensor* target;          // assigned by fill()
+};
+
+class Weights {
+ public:
+  /// `files`: one .safetensors file, several, or one *.safetensors.index.json (its shards lie beside it).
+  /// Recognises the spelling from the keys: diffusers; for Transformer the single-file SD3 naming (`joint_blocks.*`,
+  /// with or without `model.diffusion_model.`); for Vae the LDM naming (`first_stage_model.*` or bare
+  /// `decoder.up.*`); for Clip and T5 the single-file prefixes (`text_encoders.clip_l.transformer.*` and so on;
+  /// `which` picks clip_l, clip_g or t5xxl there). Keys of other components in a single file are ignored.
+  /// Throws Failure(BadFile).
+  static Weights open(const std::vector<std::string>& files, Component component, const std::string& which = "");
+
+  /// Logical tensors by diffusers key with shape and dtype, after translation (qkv split, scale/shift halves swapped,
+  /// 1x1 convolutions squeezed): nothing is read for this.
+  struct Entry {
+    TensorInfo info;  // logical shape; byte range meaningless
+    std::function<at::Tensor(at::ScalarType, at::Device)> load;
+  };
+  const std::map<std::string, Entry>& entries() const { return entries_; }
+  bool has(const std::string& key) const { return entries_.count(key) != 0; }
+  const std::string& spelling() const { return spelling_; }       // "diffusers", "sd3", "ldm", ...
+  const std::string& description() const { return description_; }  // the file(s), for messages
+
+  /// Checks all names and shapes first, and reports every missing, unexpected and mis-shaped key in one
+  /// Failure(KeysMismatch) (full lists in details "missing", "unexpected", "misshaped", one a line); then loads.
+  /// `ignorable` says which extra keys are harmless. `hint` is appended to the message (what the shapes look like).
+  void fill(const std::vector<WantedTensor>& wanted, at::ScalarType dtype, at::Device device,
+            const std::function<bool(const std::string&)>& ignorable = {}, const std::string& hint = "",
+            const std::function<void(uint64_t done_bytes, uint64_t total_bytes)>& progress = {}) const;
+
+ private:
+  std::map<std::string, Entry> entries_;
+  std::string spelling_, description_;
+};
+
+}  // namespace drm
