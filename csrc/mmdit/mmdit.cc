@@ -1,0 +1,294 @@
+#include "mmdit/mmdit.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "nn/attention.h"
+#include "nn/modulation.h"
+#include "tensor_io/json.h"
+
+namespace drm {
+namespace {
+
+constexpr int64_t kTimeFeatures = 256;
+
+Attention make_attention(const MMDiTConfig& c, bool output) {
+  const auto d = c.width();
+  Attention a{make_linear(d, d), make_linear(d, d), make_linear(d, d), {}, {}, {}};
+  if (c.qk_norm) {
+    a.norm_q = make_norm(c.head_dim, false);
+    a.norm_k = make_norm(c.head_dim, false);
+  }
+  if (output) a.to_out = make_linear(d, d);
+  return a;
+}
+
+JointBlock make_block(const MMDiTConfig& c, bool dual, bool last) {
+  const auto d = c.width();
+  JointBlock b;
+  b.dual = dual;
+  b.last = last;
+  b.image = {make_linear(d, (dual ? 9 : 6) * d), make_attention(c, true), {make_linear(d, 4 * d), make_linear(4 * d, d)}};
+  b.text.ada = make_linear(d, (last ? 2 : 6) * d);
+  b.text.attn = make_attention(c, !last);
+  if (!last) b.text.ff = {make_linear(d, 4 * d), make_linear(4 * d, d)};
+  if (dual) b.self = make_attention(c, true);
+  return b;
+}
+
+/// Names below an observer's prefix; free when nobody looks.
+struct Tap {
+  const Observer* observer;
+  std::string prefix;
+  void operator()(const char* name, const Tensor& value) const {
+    if (observer) (*observer)(prefix + name, value);
+  }
+};
+
+struct Heads {
+  Tensor q, k, v;  // (B, H, L, K)
+};
+
+Heads project(const Attention& a, const Tensor& x_BLD, int64_t heads) {
+  Heads h{split_heads(linear(a.to_q, x_BLD), heads), split_heads(linear(a.to_k, x_BLD), heads),
+          split_heads(linear(a.to_v, x_BLD), heads)};
+  if (a.norm_q.weight.defined()) {
+    h.q = qk_norm(h.q, a.norm_q.weight);
+    h.k = qk_norm(h.k, a.norm_k.weight);
+  }
+  return h;
+}
+
+Tensor feed_forward(const FeedForward& f, const Tensor& x) { return linear(f.out, at::gelu(linear(f.proj, x), "tanh")); }
+
+/// One block. `cond` is silu(temb), (B, D). Streams are updated in place of the references.
+void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text, const Tensor& cond, const Tap& tap) {
+  const auto im = linear(b.image.ada, cond).chunk(b.dual ? 9 : 6, 1);
+  const auto tm = linear(b.text.ada, cond).chunk(b.last ? 2 : 6, 1);
+
+  const auto image_in = modulated_norm(image, im[0], im[1]);
+  // The last block's text norm is stored (scale, shift), all others (shift, scale).
+  const auto text_in = b.last ? modulated_norm(text, tm[1], tm[0]) : modulated_norm(text, tm[0], tm[1]);
+  tap("norm1.norm", image_in);
+  tap("norm1.gate_msa", im[2]);
+  tap("norm1.shift_mlp", im[3]);
+  tap("norm1.scale_mlp", im[4]);
+  tap("norm1.gate_mlp", im[5]);
+  tap("norm1_context", text_in);
+
+  const auto i = project(b.image.attn, image_in, heads);
+  const auto t = project(b.text.attn, text_in, heads);
+  const auto joint = merge_heads(attend(at::cat({i.q, t.q}, 2), at::cat({i.k, t.k}, 2), at::cat({i.v, t.v}, 2)));
+  const auto image_out = linear(b.image.attn.to_out, joint.narrow(1, 0, image.size(1)));
+  tap("attn_img", image_out);
+
+  // Both attentions of a dual block read the same norm of the block's input, so attn2 is computed before `image` moves.
+  Tensor self_out;
+  if (b.dual) {
+    const auto self_in = modulated_norm(image, im[6], im[7]);
+    tap("norm1.norm2", self_in);
+    tap("norm1.gate_msa2", im[8]);
+    const auto s = project(b.self, self_in, heads);
+    self_out = linear(b.self.to_out, merge_heads(attend(s.q, s.k, s.v)));
+    tap("attn2", self_out);
+  }
+  image = gated_add(image, im[2], image_out);
+  if (b.dual) image = gated_add(image, im[8], self_out);
+  const auto image_ff = feed_forward(b.image.ff, modulated_norm(image, im[3], im[4]));
+  tap("ff", image_ff);
+  image = gated_add(image, im[5], image_ff);
+  tap("img", image);
+
+  if (b.last) return;
+  const auto text_out = linear(b.text.attn.to_out, joint.narrow(1, image.size(1), text.size(1)));
+  tap("attn_ctx", text_out);
+  text = gated_add(text, tm[2], text_out);
+  text = gated_add(text, tm[5], feed_forward(b.text.ff, modulated_norm(text, tm[3], tm[4])));
+  tap("ctx", text);
+}
+
+/// The part of the table for h x w patches, cut from its centre: (1, h * w, D). Odd differences round down.
+Tensor crop_positions(const MMDiT& m, int64_t h, int64_t w) {
+  const auto p = m.config.pos_embed_max_size;
+  if (h > p || w > p)
+    throw Failure(Code::BadRequest, "[velocity] picture of " + std::to_string(h) + " x " + std::to_string(w) +
+                                        " patches: the position table covers " + std::to_string(p) + " x " + std::to_string(p) +
+                                        "; ask for a smaller size");
+  const auto table = m.positions.view({1, p, p, -1});
+  return table.narrow(1, (p - h) / 2, h).narrow(2, (p - w) / 2, w).reshape({1, h * w, m.positions.size(2)});
+}
+
+/// Sinusoidal features of the timestep in fp32, cosines first; the network is conditioned on 0..1000 as it is.
+Tensor time_features(const Tensor& timestep_B) {
+  const int64_t half = kTimeFeatures / 2;
+  const auto options = timestep_B.options().dtype(at::kFloat);
+  const auto frequencies = at::exp(at::arange(half, options) * -std::log(10000.0) / half);
+  const auto angle = timestep_B.to(at::kFloat).unsqueeze(1) * frequencies.unsqueeze(0);
+  return at::cat({at::cos(angle), at::sin(angle)}, 1);
+}
+
+}  // namespace
+
+MMDiTConfig read_mmdit_config(const std::string& path) {
+  std::shared_ptr<Json> json;
+  const auto r = ConfigReader::read(path, json);
+  r.expect("_class_name", "SD3Transformer2DModel");
+  MMDiTConfig c;
+  c.patch_size = r.integer("patch_size", 2);
+  c.in_channels = r.integer("in_channels", 16);
+  c.out_channels = r.integer("out_channels", c.in_channels);
+  c.num_layers = r.integer("num_layers");
+  c.head_dim = r.integer("attention_head_dim");
+  c.heads = r.integer("num_attention_heads");
+  c.joint_attention_dim = r.integer("joint_attention_dim", 4096);
+  c.pooled_projection_dim = r.integer("pooled_projection_dim", 2048);
+  c.pos_embed_max_size = r.integer("pos_embed_max_size", 96);
+  c.sample_size = r.integer("sample_size", 128);
+  c.dual_attention_layers = r.integers("dual_attention_layers", {});
+  const auto norm = r.string("qk_norm", "");
+  if (!norm.empty()) r.expect("qk_norm", "rms_norm");
+  c.qk_norm = !norm.empty();
+  if (r.integer("caption_projection_dim", c.width()) != c.width())
+    throw Failure(Code::BadConfig, "[config] caption_projection_dim in " + path + ": expected " + std::to_string(c.width()) +
+                                       " (num_attention_heads * attention_head_dim), found " +
+                                       std::to_string(r.integer("caption_projection_dim")) + "; is this an SD3 transformer?");
+  const auto positive = [&](const char* key, int64_t value, int64_t limit) {
+    if (value < 1 || value > limit)
+      throw Failure(Code::BadConfig, std::string("[config] ") + key + " in " + path + ": expected 1 to " + std::to_string(limit) +
+                                         ", found " + std::to_string(value) + "; compare with the model's original config.json");
+  };
+  positive("patch_size", c.patch_size, 64);
+  positive("in_channels", c.in_channels, 4096);
+  positive("out_channels", c.out_channels, 4096);
+  positive("num_layers", c.num_layers, 1000);
+  positive("attention_head_dim", c.head_dim, 4096);
+  positive("num_attention_heads", c.heads, 4096);
+  positive("joint_attention_dim", c.joint_attention_dim, 1 << 20);
+  positive("pooled_projection_dim", c.pooled_projection_dim, 1 << 20);
+  positive("pos_embed_max_size", c.pos_embed_max_size, 1 << 14);
+  positive("sample_size", c.sample_size, 1 << 14);
+  return c;
+}
+
+MMDiTConfig infer_mmdit_config(const Weights& weights) {
+  const auto shape = [&](const std::string& key) -> const std::vector<int64_t>& {
+    const auto it = weights.entries().find(key);
+    if (it == weights.entries().end())
+      throw Failure(Code::BadFile, "[load] " + weights.description() + ": expected the transformer of SD3 or SD3.5, found no " + key +
+                                       "; give the diffusers folder, or the original single file");
+    return it->second.info.shape;
+  };
+  MMDiTConfig c;
+  const auto& patch = shape("pos_embed.proj.weight");
+  const auto& positions = shape("pos_embed.pos_embed");
+  const auto& out = shape("proj_out.weight");
+  if (patch.size() != 4 || positions.size() != 3 || out.size() != 2)
+    throw Failure(Code::BadFile, "[load] " + weights.description() + ": patch embedding, positions or output have an unexpected number of axes");
+  const int64_t width = patch[0];
+  c.in_channels = patch[1];
+  c.patch_size = patch[2];
+  c.out_channels = out[0] / (c.patch_size * c.patch_size);
+  c.pos_embed_max_size = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(positions[1]))));
+  c.joint_attention_dim = shape("context_embedder.weight").back();
+  c.pooled_projection_dim = shape("time_text_embed.text_embedder.linear_1.weight").back();
+  for (c.num_layers = 0; weights.has("transformer_blocks." + std::to_string(c.num_layers) + ".attn.to_q.weight"); ++c.num_layers)
+    if (weights.has("transformer_blocks." + std::to_string(c.num_layers) + ".attn2.to_q.weight"))
+      c.dual_attention_layers.push_back(c.num_layers);
+  c.qk_norm = weights.has("transformer_blocks.0.attn.norm_q.weight");
+  c.head_dim = c.qk_norm ? shape("transformer_blocks.0.attn.norm_q.weight").back() : 64;  // all SD3 releases have 64
+  c.heads = width / c.head_dim;
+  if (c.num_layers == 0 || c.heads * c.head_dim != width)
+    throw Failure(Code::BadFile, "[load] " + weights.description() + ": expected SD3 transformer blocks, found " +
+                                     std::to_string(c.num_layers) + " blocks of width " + std::to_string(width));
+  return c;
+}
+
+MMDiT make_mmdit(const MMDiTConfig& c) {
+  const auto d = c.width();
+  MMDiT m;
+  m.config = c;
+  m.patch = make_conv(c.in_channels, d, c.patch_size);
+  m.positions = make_parameter({1, c.pos_embed_max_size * c.pos_embed_max_size, d});
+  m.time_1 = make_linear(kTimeFeatures, d);
+  m.time_2 = make_linear(d, d);
+  m.text_1 = make_linear(c.pooled_projection_dim, d);
+  m.text_2 = make_linear(d, d);
+  m.context = make_linear(c.joint_attention_dim, d);
+  for (int64_t i = 0; i < c.num_layers; ++i) {
+    const bool dual = std::find(c.dual_attention_layers.begin(), c.dual_attention_layers.end(), i) != c.dual_attention_layers.end();
+    m.blocks.push_back(make_block(c, dual, i + 1 == c.num_layers));
+  }
+  m.norm_out = make_linear(d, 2 * d);
+  m.proj_out = make_linear(d, c.patch_size * c.patch_size * c.out_channels);
+  return m;
+}
+
+void load_mmdit(MMDiT& m, const Weights& weights, at::ScalarType dtype, at::Device device,
+                const std::function<void(uint64_t, uint64_t)>& progress) {
+  std::string hint;
+  const auto q = weights.entries().find("transformer_blocks.0.attn.to_q.weight");
+  if (q != weights.entries().end() && q->second.info.shape.size() == 2 && q->second.info.shape[0] != m.config.width()) {
+    const auto width = q->second.info.shape[0];
+    const char* known = width == 2432 ? " (SD3.5-Large)" : width == 1536 ? " (SD3.5-Medium or SD3-Medium)" : "";
+    hint = "the weights have width " + std::to_string(width) + known + ", the config says " + std::to_string(m.config.width()) +
+           ": use the config.json that belongs to these weights";
+  }
+  weights.fill(wanted(m), dtype, device, {}, hint, progress);
+}
+
+TextEmbedding embed_text(const MMDiT& m, const Tensor& prompt_embeds, const Tensor& pooled_embeds) {
+  return {linear(m.context, prompt_embeds), linear(m.text_2, at::silu(linear(m.text_1, pooled_embeds)))};
+}
+
+Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
+                const VelocityOptions& options) {
+  const auto& c = m.config;
+  const auto batch = latent.size(0), p = c.patch_size;
+  if (latent.size(2) % p || latent.size(3) % p)
+    throw Failure(Code::BadRequest, "[velocity] latent of " + std::to_string(latent.size(2)) + " x " + std::to_string(latent.size(3)) +
+                                        ": expected multiples of the patch size " + std::to_string(p));
+  const auto h = latent.size(2) / p, w = latent.size(3) / p;
+  const Tap tap{options.observer, ""};
+
+  auto image = at::conv2d(latent, m.patch.weight, m.patch.bias, at::IntArrayRef{p, p}).flatten(2).transpose(1, 2) +
+               crop_positions(m, h, w);
+  tap("pos_embed_out", image);
+  const auto features = time_features(timestep);
+  tap("time_proj", features);
+  const auto temb = linear(m.time_2, at::silu(linear(m.time_1, features.to(text.pooled_BD.scalar_type())))) + text.pooled_BD;
+  tap("temb", temb);
+  tap("context_embedded", text.context_BLD);
+  const auto cond = at::silu(temb);
+
+  auto context = text.context_BLD;
+  for (size_t i = 0; i < m.blocks.size(); ++i) {
+    if (std::find(options.skip_layers.begin(), options.skip_layers.end(), static_cast<int64_t>(i)) != options.skip_layers.end())
+      continue;
+    joint_block(m.blocks[i], c.heads, image, context, cond,
+                {options.observer, options.observer ? "block" + std::to_string(i) + "." : ""});
+  }
+
+  const auto out = linear(m.norm_out, cond).chunk(2, 1);  // stored (scale, shift)
+  image = modulated_norm(image, out[1], out[0]);
+  tap("norm_out", image);
+  image = linear(m.proj_out, image);
+  return image.view({batch, h, w, p, p, c.out_channels}).permute({0, 5, 1, 3, 2, 4}).reshape({batch, c.out_channels, h * p, w * p});
+}
+
+Tensor position_table(const MMDiTConfig& c) {
+  const auto p = c.pos_embed_max_size, d = c.width();
+  // diffusers scales grid coordinates so that they span the base size (sample_size / patch), all in fp32; the
+  // frequencies are fp64 and only the finished table is cast.
+  const auto grid = at::arange(p, at::kFloat) / (static_cast<double>(p) / (c.sample_size / c.patch_size));
+  const auto frequency = at::pow(10000.0, at::arange(d / 4, at::kDouble) / (d / 4.0)).reciprocal();
+  const auto axis = [&](const Tensor& coordinate) {  // (P * P) -> (P * P, D / 2): sines, then cosines
+    const auto angle = coordinate.to(at::kDouble).unsqueeze(1) * frequency.unsqueeze(0);
+    return at::cat({at::sin(angle), at::cos(angle)}, 1);
+  };
+  const auto column = grid.view({1, p}).expand({p, p}).reshape({-1}), row = grid.view({p, 1}).expand({p, p}).reshape({-1});
+  return at::cat({axis(column), axis(row)}, 1).to(at::kFloat).unsqueeze(0);
+}
+
+}  // namespace drm

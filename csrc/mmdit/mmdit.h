@@ -1,0 +1,132 @@
+// MMDiT and MMDiT-X, the velocity network of Stable Diffusion 3 and 3.5 (Esser et al. 2024, "Scaling Rectified Flow
+// Transformers"; reference: diffusers' SD3Transformer2DModel). Tensor names are diffusers'.
+// Shapes: B batch, C latent channels, H W latent size, L tokens, D width, P pooled width.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "nn/layers.h"
+
+namespace drm {
+
+struct MMDiTConfig {
+  int64_t patch_size = 2, in_channels = 16, out_channels = 16;
+  int64_t num_layers = 0, head_dim = 64, heads = 0;
+  int64_t joint_attention_dim = 4096;    // width of the prompt embeds
+  int64_t pooled_projection_dim = 2048;  // width of the pooled embeds
+  int64_t pos_embed_max_size = 0;        // the position table covers this many patches a side
+  int64_t sample_size = 128;             // default latent size
+  std::vector<int64_t> dual_attention_layers;
+  bool qk_norm = true;  // RMS norm of queries and keys (SD3.5); SD3-Medium has none
+  int64_t width() const { return heads * head_dim; }
+};
+
+/// Reads a diffusers transformer/config.json. Throws Failure(BadConfig | BadFile).
+MMDiTConfig read_mmdit_config(const std::string& path);
+/// Tells the config from the shapes of a checkpoint (sample_size cannot be told: 128). Throws Failure(BadFile).
+MMDiTConfig infer_mmdit_config(const Weights& weights);
+
+struct Attention {  // one stream's side of an attention
+  Linear to_q, to_k, to_v;
+  Norm norm_q, norm_k;  // undefined weights without qk_norm
+  Linear to_out;        // no weight in the last block's text stream
+};
+
+struct FeedForward {
+  Linear proj, out;  // D -> 4D -> D, tanh-approximated GELU between
+};
+
+struct Stream {
+  Linear ada;  // temb -> shift, scale, gate (attention), shift, scale, gate (feed-forward) [, the same for attn2]
+  Attention attn;
+  FeedForward ff;
+};
+
+struct JointBlock {
+  Stream image, text;
+  Attention self;  // MMDiT-X's second attention over the image alone
+  bool dual = false;
+  bool last = false;  // the text stream ends here: no output projection, no feed-forward, (scale, shift) norm only
+};
+
+struct MMDiT {
+  MMDiTConfig config;
+  Conv2d patch;      // pos_embed.proj
+  Tensor positions;  // pos_embed.pos_embed (1, P * P, D), a table that is stored, not trained
+  Linear time_1, time_2, text_1, text_2;
+  Linear context;
+  std::vector<JointBlock> blocks;
+  Linear norm_out, proj_out;
+};
+
+/// The structure with planned (meta) tensors.
+MMDiT make_mmdit(const MMDiTConfig& config);
+
+/// Checks all keys and shapes, then loads. Throws Failure(KeysMismatch), with a guess at what the weights are.
+void load_mmdit(MMDiT& m, const Weights& weights, at::ScalarType dtype, at::Device device,
+                const std::function<void(uint64_t, uint64_t)>& progress = {});
+
+/// What a prompt contributes at every step, computed once: see embed_text.
+struct TextEmbedding {
+  Tensor context_BLD;  // context_embedder(prompt embeds)
+  Tensor pooled_BD;    // the pooled half of the conditioning vector
+};
+/// prompt embeds (B, L, joint_attention_dim), pooled embeds (B, P).
+TextEmbedding embed_text(const MMDiT& m, const Tensor& prompt_embeds, const Tensor& pooled_embeds);
+
+struct VelocityOptions {
+  std::vector<int64_t> skip_layers;  // blocks to leave out (skip-layer guidance)
+  const Observer* observer = nullptr;
+};
+
+/// Velocity noise - x_0 (Eq. 2) of noisy latents. latent (B, C, H, W) in the model's dtype, timestep (B) in [0, 1000]
+/// fp32, text for B rows -> (B, C_out, H, W). Throws Failure(BadRequest) when H or W is no multiple of the patch or
+/// exceeds the position table.
+Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
+                const VelocityOptions& options = {});
+
+/// The sinusoidal position table that diffusers stores, (1, P * P, D) fp32; for models that are made anew.
+Tensor position_table(const MMDiTConfig& config);
+
+template <class V> void each(const std::string& name, Attention& a, bool qk_norm, const char* q, const char* k, const char* v,
+                             const char* norm_q, const char* norm_k, const char* out, V&& visit) {
+  visit(name + q, a.to_q);
+  visit(name + k, a.to_k);
+  visit(name + v, a.to_v);
+  if (qk_norm) {
+    visit(name + norm_q, a.norm_q);
+    visit(name + norm_k, a.norm_k);
+  }
+  if (a.to_out.weight.defined()) visit(name + out, a.to_out);
+}
+
+template <class V> void each(const std::string& name, JointBlock& b, bool qk_norm, V&& visit) {
+  visit(name + "norm1.linear", b.image.ada);
+  visit(name + "norm1_context.linear", b.text.ada);
+  each(name + "attn.", b.image.attn, qk_norm, "to_q", "to_k", "to_v", "norm_q", "norm_k", "to_out.0", visit);
+  each(name + "attn.", b.text.attn, qk_norm, "add_q_proj", "add_k_proj", "add_v_proj", "norm_added_q", "norm_added_k",
+       "to_add_out", visit);
+  if (b.dual) each(name + "attn2.", b.self, qk_norm, "to_q", "to_k", "to_v", "norm_q", "norm_k", "to_out.0", visit);
+  visit(name + "ff.net.0.proj", b.image.ff.proj);
+  visit(name + "ff.net.2", b.image.ff.out);
+  if (!b.last) {
+    visit(name + "ff_context.net.0.proj", b.text.ff.proj);
+    visit(name + "ff_context.net.2", b.text.ff.out);
+  }
+}
+
+template <class V> void each(MMDiT& m, V&& visit) {
+  visit("pos_embed.proj", m.patch);
+  visit("pos_embed.pos_embed", m.positions);
+  visit("time_text_embed.timestep_embedder.linear_1", m.time_1);
+  visit("time_text_embed.timestep_embedder.linear_2", m.time_2);
+  visit("time_text_embed.text_embedder.linear_1", m.text_1);
+  visit("time_text_embed.text_embedder.linear_2", m.text_2);
+  visit("context_embedder", m.context);
+  for (size_t i = 0; i < m.blocks.size(); ++i)
+    each("transformer_blocks." + std::to_string(i) + ".", m.blocks[i], m.config.qk_norm, visit);
+  visit("norm_out.linear", m.norm_out);
+  visit("proj_out", m.proj_out);
+}
+
+}  // namespace drm

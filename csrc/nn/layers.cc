@@ -1,0 +1,34 @@
+#include "nn/layers.h"
+
+#include <ATen/ATen.h>
+
+namespace drm {
+namespace {
+
+Tensor planned(at::IntArrayRef shape) { return at::empty(shape, at::TensorOptions().device(at::kMeta).dtype(at::kFloat)); }
+
+}  // namespace
+
+Linear make_linear(int64_t in, int64_t out, bool bias) {
+  return {planned({out, in}), bias ? planned({out}) : Tensor()};
+}
+Conv2d make_conv(int64_t in, int64_t out, int64_t kernel) {
+  return {planned({out, in, kernel, kernel}), planned({out})};
+}
+Norm make_norm(int64_t features, bool bias) { return {planned({features}), bias ? planned({features}) : Tensor()}; }
+Table make_table(int64_t rows, int64_t features) { return {planned({rows, features})}; }
+Tensor make_parameter(std::vector<int64_t> shape) { return planned(shape); }
+
+Tensor linear(const Linear& l, const Tensor& x) { return at::linear(x, l.weight, l.bias); }
+
+Tensor conv2d(const Conv2d& c, const Tensor& x, int64_t stride, int64_t padding) {
+  return at::conv2d(x, c.weight, c.bias, at::IntArrayRef{stride, stride}, at::IntArrayRef{padding, padding});
+}
+
+Tensor layer_norm(const Norm& n, const Tensor& x, double eps) {
+  return at::layer_norm(x, {x.size(-1)}, n.weight, n.bias, eps);
+}
+
+Tensor look_up(const Table& t, const Tensor& ids) { return at::embedding(t.weight, ids); }
+
+}  // namespace drm

@@ -1,0 +1,92 @@
+// The leaves every model here is made of: plain structs of tensors, and the free functions that apply them.
+//
+// A model is built from its config with tensors on the `meta` device (shapes, no memory), then filled from a file or
+// from a generator. A visitor `each(model, name, v)` calls v(name, leaf) for every leaf in the order of declaration;
+// loading, counting, random initialisation, and later LoRA, optimizers and EMA are all callers of it.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/failure.h"
+#include "tensor_io/weights.h"
+
+namespace drm {
+
+using at::Tensor;
+
+struct Linear {
+  Tensor weight, bias;  // (out, in), (out) or undefined
+};
+struct Conv2d {
+  Tensor weight, bias;  // (out, in, k, k), (out)
+};
+struct Norm {
+  Tensor weight, bias;  // (features), (features) or undefined
+};
+struct Table {
+  Tensor weight;  // an embedding (rows, features)
+};
+
+Linear make_linear(int64_t in, int64_t out, bool bias = true);
+Conv2d make_conv(int64_t in, int64_t out, int64_t kernel);
+Norm make_norm(int64_t features, bool bias = true);
+Table make_table(int64_t rows, int64_t features);
+Tensor make_parameter(std::vector<int64_t> shape);
+
+/// x (..., in) -> (..., out).
+Tensor linear(const Linear& l, const Tensor& x);
+/// x (B, in, H, W); zero padding on every side.
+Tensor conv2d(const Conv2d& c, const Tensor& x, int64_t stride, int64_t padding);
+/// LayerNorm over the last axis with weight and bias.
+Tensor layer_norm(const Norm& n, const Tensor& x, double eps);
+/// Rows of the table: ids (...) -> (..., features).
+Tensor look_up(const Table& t, const Tensor& ids);
+
+/// Calls f(name, tensor) for the defined tensors of one leaf; parameter names are PyTorch's.
+template <class F> void each_tensor(const std::string& name, Linear& l, F&& f) {
+  f(name + ".weight", l.weight);
+  if (l.bias.defined()) f(name + ".bias", l.bias);
+}
+template <class F> void each_tensor(const std::string& name, Conv2d& c, F&& f) {
+  f(name + ".weight", c.weight);
+  f(name + ".bias", c.bias);
+}
+template <class F> void each_tensor(const std::string& name, Norm& n, F&& f) {
+  f(name + ".weight", n.weight);
+  if (n.bias.defined()) f(name + ".bias", n.bias);
+}
+template <class F> void each_tensor(const std::string& name, Table& t, F&& f) { f(name + ".weight", t.weight); }
+template <class F> void each_tensor(const std::string& name, Tensor& t, F&& f) {
+  if (t.defined()) f(name, t);
+}
+
+/// Every tensor of a model with its name, for any model that has a visitor `each(model, v)`.
+template <class Model, class F> void each_tensor(Model& m, F&& f) {
+  each(m, [&](const std::string& name, auto& leaf) { each_tensor(name, leaf, f); });
+}
+
+struct Size {
+  int64_t parameters = 0, tensors = 0;
+};
+template <class Model> Size size_of(Model& m) {
+  Size s;
+  each_tensor(m, [&](const std::string&, Tensor& t) {
+    s.parameters += t.numel();
+    ++s.tensors;
+  });
+  return s;
+}
+
+template <class Model> std::vector<WantedTensor> wanted(Model& m) {
+  std::vector<WantedTensor> all;
+  each_tensor(m, [&](const std::string& name, Tensor& t) { all.push_back({name, t.sizes().vec(), &t}); });
+  return all;
+}
+
+/// Looks into a forward pass: called with a name relative to the model and the tensor. For parity tests and debugging.
+using Observer = std::function<void(const std::string& name, const Tensor& value)>;
+
+}  // namespace drm

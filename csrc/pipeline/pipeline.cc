@@ -1,0 +1,317 @@
+#include "pipeline/pipeline.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <fstream>
+#include <mutex>
+
+#include "flow/sampler.h"
+#include "pipeline/text_encoders.h"
+#include "tensor_io/json.h"
+#include "vae/autoencoder.h"
+
+namespace drm {
+namespace {
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+at::ScalarType parse_dtype(const std::string& name) {
+  if (name == "fp32") return at::kFloat;
+  if (name == "bf16") return at::kBFloat16;
+  throw Failure(Code::BadRequest, "[load] dtype: expected fp32 or bf16, found " + name);
+}
+
+at::Device parse_device(const std::string& name) {
+  if (name == "cpu") return at::kCPU;
+  const bool cuda = name == "cuda" || (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.size() < 9 &&
+                                       name.find_first_not_of("0123456789", 5) == std::string::npos);
+  if (!cuda) throw Failure(Code::Device, "[load] device: expected cpu, cuda or cuda:N, found " + name);
+  const auto runtime = runtime_info();
+  const auto index = name == "cuda" ? 0 : std::stoi(name.substr(5));
+  if (index >= static_cast<int>(runtime.gpus.size()))
+    throw Failure(Code::Device, "[load] device " + name + ": expected a GPU of that number, found " + std::to_string(runtime.gpus.size()) +
+                                    (runtime.cuda_error.empty() ? "" : " (" + runtime.cuda_error + ")") + "; `drm doctor` lists devices, --device cpu always works");
+  return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
+}
+
+template <class Work> auto guarded(Work work) {
+  try {
+    return work();
+  } catch (...) {
+    rethrow_as_failure(std::current_exception());
+  }
+}
+
+void require_writable(const std::string& path) {
+  // Before minutes of work, not after: is there a folder to put the file in?
+  std::ofstream probe(path + ".probe");
+  if (!probe) throw Failure(Code::Disk, "[sample] " + path + ": cannot be written; does its folder exist, and may you write to it?", {{"file", path}});
+  probe.close();
+  std::remove((path + ".probe").c_str());
+}
+
+class LoadedPipeline final : public Pipeline {
+ public:
+  LoadedPipeline(const PipelineSource& source, const LoadOptions& options, Control& control)
+      : device_(parse_device(options.device)), dtype_(parse_dtype(options.dtype)), source_(source) {
+    if (!source.transformer.present()) throw Failure(Code::BadRequest, "[load] no transformer weights were given");
+    if (!source.vae.present()) throw Failure(Code::BadRequest, "[load] no VAE weights were given");
+    if (!source.text_encoder.present() || !source.text_encoder_2.present())
+      throw Failure(Code::BadRequest, "[load] expected CLIP-L and CLIP-G (text_encoder, text_encoder_2), found no weights for " +
+                                          std::string(source.text_encoder.present() ? "CLIP-G" : "CLIP-L"));
+    // Plans first: a wrong config or a missing file shows before gigabytes are read.
+    if (!source.scheduler_config.empty()) scheduler_ = read_scheduler_config(source.scheduler_config);
+    const auto transformer = Weights::open(source.transformer.weights, Component::Transformer);
+    transformer_ = make_mmdit(source.transformer.config.empty() ? infer_mmdit_config(transformer) : read_mmdit_config(source.transformer.config));
+    const auto vae = Weights::open(source.vae.weights, Component::Vae);
+    vae_ = make_vae(source.vae.config.empty() ? infer_vae_config(vae) : read_vae_config(source.vae.config));
+    if (vae_.config.latent_channels != transformer_.config.in_channels)
+      throw Failure(Code::BadConfig, "[load] VAE of " + vae.description() + ": expected " + std::to_string(transformer_.config.in_channels) +
+                                         " latent channels as the transformer has, found " + std::to_string(vae_.config.latent_channels));
+    const auto transformer_size = size_of(transformer_), vae_size = size_of(vae_);
+
+    const Stopwatch clock;
+    uint64_t before = 0, done = 0;
+    const auto progress = [&](uint64_t component_done, uint64_t component_total) {
+      control.check();
+      done = component_done;
+      control.report({"load", static_cast<int64_t>(before + done), 0, clock.seconds()});
+      if (component_done == component_total) before += component_total;
+    };
+    load_encoders(progress);
+    load_vae(vae_, vae, dtype_, device_, progress);
+    load_mmdit(transformer_, transformer, dtype_, device_, progress);
+    const auto pooled = transformer_.config.pooled_projection_dim;
+    if (encoders_.pooled_width() != pooled)
+      throw Failure(Code::BadConfig, "[load] text encoders: expected pooled embeds of width " + std::to_string(pooled) +
+                                         " as the transformer takes, found " + std::to_string(encoders_.pooled_width()) + "; they belong to another model");
+
+    info_.device = device_.str();
+    info_.dtype = options.dtype;
+    info_.transformer_parameters = transformer_size.parameters;
+    info_.vae_parameters = vae_size.parameters;
+    info_.text_encoder_parameters = size_of(encoders_.clip_l).parameters + size_of(encoders_.clip_g).parameters +
+                                    (encoders_.t5 ? size_of(*encoders_.t5).parameters : 0);
+    info_.weight_bytes = (info_.transformer_parameters + info_.vae_parameters + info_.text_encoder_parameters) *
+                         static_cast<int64_t>(at::elementSize(dtype_));
+    info_.layers = transformer_.config.num_layers;
+    info_.width = transformer_.config.width();
+    info_.latent_channels = vae_.config.latent_channels;
+    info_.vae_factor = vae_.config.factor();
+    info_.patch = transformer_.config.patch_size;
+    info_.default_size = transformer_.config.sample_size * info_.vae_factor;
+    info_.has_t5 = encoders_.t5.has_value();
+    info_.attention = runtime_info().attention;
+  }
+
+  const PipelineInfo& info() const override { return info_; }
+
+  SampleSummary sample(const SampleRequest& r, Control& control) override {
+    const std::lock_guard<std::mutex> one_at_a_time(mutex_);
+    return guarded([&] { return sample_locked(r, control); });
+  }
+
+ private:
+  struct Latents {
+    int64_t height, width;
+  };
+
+  void load_encoders(const std::function<void(uint64_t, uint64_t)>& progress) {
+    encoders_ = load_text_encoders(source_, dtype_, device_, progress);
+  }
+
+  Latents check(const SampleRequest& r) const {
+    const auto unit = info_.vae_factor * info_.patch;
+    const auto side = [&](int64_t asked, const char* name) {
+      const auto size = asked ? asked : info_.default_size;
+      const auto limit = transformer_.config.pos_embed_max_size * unit;
+      if (size < unit || size % unit)
+        throw Failure(Code::BadRequest, std::string("[sample] ") + name + ": expected a multiple of " + std::to_string(unit) + " (VAE factor " +
+                                            std::to_string(info_.vae_factor) + " x patch " + std::to_string(info_.patch) + "), found " +
+                                            std::to_string(size) + "; nearest: " + std::to_string(std::max<int64_t>(unit, (size + unit / 2) / unit * unit)));
+      if (size > limit)
+        throw Failure(Code::BadRequest, std::string("[sample] ") + name + ": expected at most " + std::to_string(limit) +
+                                            " (the model's position table), found " + std::to_string(size));
+      return size / info_.vae_factor;
+    };
+    if (r.steps < 1) throw Failure(Code::BadRequest, "[sample] steps: expected at least 1, found " + std::to_string(r.steps));
+    if (r.batch < 0) throw Failure(Code::BadRequest, "[sample] batch: expected 0 (automatic) or more, found " + std::to_string(r.batch));
+    if (!std::isfinite(r.guidance)) throw Failure(Code::BadRequest, "[sample] guidance: expected a finite number");
+    if (r.pictures.empty()) throw Failure(Code::BadRequest, "[sample] no pictures were asked for");
+    if (r.t5_length < 1 || r.t5_length > 4096)
+      throw Failure(Code::BadRequest, "[sample] T5 length: expected 1 to 4096 tokens, found " + std::to_string(r.t5_length));
+    for (const auto& p : r.pictures)
+      if (p.prompt < 0 || p.prompt >= static_cast<int64_t>(r.prompts.size()) ||
+          (r.guidance > 1 && (p.negative < 0 || p.negative >= static_cast<int64_t>(r.negatives.size()))))
+        throw Failure(Code::Internal, "[sample] a picture names a prompt that the request does not hold");
+    if (r.skip_layers)
+      for (const auto layer : r.skip_layers->layers)
+        if (layer < 0 || layer >= info_.layers)
+          throw Failure(Code::BadRequest, "[sample] skip layers: expected 0 to " + std::to_string(info_.layers - 1) + ", found " + std::to_string(layer));
+    return {side(r.height, "height"), side(r.width, "width")};
+  }
+
+  /// Pictures a network call: enough to keep the device busy, few enough to bound memory. Results do not depend on it
+  /// beyond rounding.
+  int64_t batch_size(const SampleRequest& r, const Latents& size) const {
+    const auto pictures = static_cast<int64_t>(r.pictures.size());
+    if (r.batch) return std::min(r.batch, pictures);
+    const auto tokens = size.height * size.width / (info_.patch * info_.patch) + 77 + r.t5_length;
+    return std::clamp<int64_t>(8192 / tokens, 1, pictures);
+  }
+
+  Tensor first_latents(const SampleRequest& r, const Latents& size) const {
+    const auto n = static_cast<int64_t>(r.pictures.size());
+    const std::vector<int64_t> expected{n, info_.latent_channels, size.height, size.width};
+    if (r.init_latents.empty()) {
+      std::vector<Tensor> all;
+      for (const auto& p : r.pictures) all.push_back(initial_latents(p.seed, info_.latent_channels, size.height, size.width, dtype_));
+      return at::cat(all, 0);
+    }
+    const auto file = SafetensorsFile::open(r.init_latents);
+    const auto it = file->tensors().find(r.init_tensor);
+    if (it == file->tensors().end()) {
+      std::string names;
+      for (const auto& t : file->tensors()) names += (names.empty() ? "" : ", ") + t.first;
+      throw Failure(Code::BadFile, "[sample] " + r.init_latents + ": expected a tensor named " + r.init_tensor + ", found " +
+                                       (names.size() > 200 ? names.substr(0, 200) + " ..." : names) + "; write --init-latents FILE:TENSOR",
+                    {{"file", r.init_latents}});
+    }
+    if (it->second.shape != expected || !at::isFloatingType(it->second.dtype))
+      throw Failure(Code::BadShape, "[sample] " + r.init_tensor + " in " + r.init_latents + ": expected floating-point latents " + shape_text(expected) +
+                                        " (pictures, channels, height / " + std::to_string(info_.vae_factor) + ", width / " +
+                                        std::to_string(info_.vae_factor) + "), found " + shape_text(it->second.shape) + "; set --n, --height and --width to match",
+                    {{"file", r.init_latents}, {"key", r.init_tensor}, {"expected", shape_text(expected)}, {"found", shape_text(it->second.shape)}});
+    return file->load(r.init_tensor, at::kFloat, at::kCPU);
+  }
+
+  static std::string shape_text(const std::vector<int64_t>& shape) {
+    std::string s = "(";
+    for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
+    return s + ")";
+  }
+
+  TextEmbedding rows(const TextEmbedding& all, const std::vector<int64_t>& indices) const {
+    const auto index = at::tensor(indices, at::kLong).to(device_);
+    return {all.context_BLD.index_select(0, index), all.pooled_BD.index_select(0, index)};
+  }
+
+  TextEmbedding embed(const std::vector<PromptTokens>& prompts, const SampleRequest& r, const Control& control) const {
+    const auto e = encode_prompts(encoders_, prompts, r.t5_length, transformer_.config.joint_attention_dim, device_, control);
+    return embed_text(transformer_, e.sequence, e.pooled);
+  }
+
+  /// Latents (B, C, h, w) -> bytes (B, H, W, 3) on the CPU.
+  Tensor picture_bytes(const Tensor& latents, int64_t tile, const Control& control) const {
+    const auto z = unscale_latents(vae_.config, latents).to(dtype_);
+    const auto largest = std::max(z.size(2), z.size(3));
+    // One pass up to 2048 pixels a side for SD3's VAE; beyond, activations alone would take tens of gigabytes.
+    const bool tiled = tile > 0 ? largest > tile : tile == 0 && largest > 256;
+    const Tiling tiling{tile > 0 ? tile : 128, (tile > 0 ? tile : 128) / 4};
+    const auto decoded = tiled ? decode_tiled(vae_, z, tiling, control) : decode(vae_, z);
+    return bytes_from_unit(unit_range(decoded)).to(at::kCPU);
+  }
+
+  static Event picture_event(const char* kind, const Tensor& bytes_HWC) {
+    Event e;
+    e.kind = kind;
+    const auto* p = bytes_HWC.data_ptr<uint8_t>();
+    e.bytes.assign(p, p + bytes_HWC.numel());
+    e.fields = {{"height", static_cast<double>(bytes_HWC.size(0))}, {"width", static_cast<double>(bytes_HWC.size(1))}};
+    return e;
+  }
+
+  SampleSummary sample_locked(const SampleRequest& r, Control& control) {
+    const at::InferenceMode inference;
+    const auto size = check(r);
+    const auto schedule = sampling_schedule(scheduler_, r.steps);
+    if (!r.save_latents.empty()) require_writable(r.save_latents);
+    const auto latents = first_latents(r, size);
+    const auto count = latents.size(0), batch = batch_size(r, size), batches = (count + batch - 1) / batch;
+    SampleSummary s;
+    s.pictures = count;
+    s.height = size.height * info_.vae_factor;
+    s.width = size.width * info_.vae_factor;
+    s.batches = batches;
+
+    Stopwatch encode_clock;
+    control.report({"encode", 0, 1, 0});
+    if (!encoders_.loaded) load_encoders([&](uint64_t, uint64_t) { control.check(); });
+    const bool guided = r.guidance > 1;
+    const auto conditional = embed(r.prompts, r, control);
+    const auto unconditional = guided ? embed(r.negatives, r, control) : TextEmbedding{};
+    if (r.free_encoders) encoders_.free();
+    s.encode_seconds = encode_clock.seconds();
+    control.report({"encode", 1, 1, s.encode_seconds});
+
+    Guidance guidance{r.guidance, {}, 2.8, 0.01, 0.2};
+    if (r.skip_layers) guidance = {r.guidance, r.skip_layers->layers, r.skip_layers->scale, r.skip_layers->start, r.skip_layers->stop};
+
+    std::vector<Tensor> finals;
+    for (int64_t b = 0; b < batches; ++b) {
+      const auto begin = b * batch, n = std::min(batch, count - begin);
+      std::vector<int64_t> prompt_rows, negative_rows;
+      for (int64_t i = begin; i < begin + n; ++i) {
+        prompt_rows.push_back(r.pictures[i].prompt);
+        negative_rows.push_back(r.pictures[i].negative);
+      }
+      const Conditioning text{rows(conditional, prompt_rows), guided ? rows(unconditional, negative_rows) : TextEmbedding{}};
+      const Stopwatch clock;
+      const auto total = batches * r.steps;
+      control.report({"denoise", b * r.steps, total, s.denoise_seconds});
+      const auto out = denoise(transformer_, latents.narrow(0, begin, n).to(device_), text, schedule, guidance, control, [&](const StepView& step) {
+        control.report({"denoise", b * r.steps + step.index + 1, total, s.denoise_seconds + clock.seconds()});
+        if (b == 0 && r.preview_every > 0 && (step.index + 1) % r.preview_every == 0 && step.index + 1 < r.steps) {
+          // x_0 = x_t - sigma v, at the noise level after this step.
+          const auto x_0 = step.latents.narrow(0, 0, 1) - static_cast<double>(schedule.sigmas[step.index + 1]) * step.velocity.narrow(0, 0, 1);
+          auto e = picture_event("preview", picture_bytes(x_0, r.tile, control)[0].contiguous());
+          e.fields.emplace_back("step", static_cast<double>(step.index + 1));
+          control.emit(std::move(e));
+        }
+      });
+      s.denoise_seconds += clock.seconds();
+
+      if (r.decode) {
+        const Stopwatch decode_clock;
+        for (int64_t i = 0; i < n; ++i) {  // one at a time: decoding a batch would multiply the peak memory
+          control.check();
+          auto e = picture_event("image", picture_bytes(out.narrow(0, i, 1), r.tile, control)[0].contiguous());
+          e.fields.emplace_back("index", static_cast<double>(begin + i));
+          e.fields.emplace_back("seed", std::to_string(r.pictures[begin + i].seed));
+          control.emit(std::move(e));
+          control.report({"decode", begin + i + 1, count, s.decode_seconds + decode_clock.seconds()});
+        }
+        s.decode_seconds += decode_clock.seconds();
+      }
+      if (!r.save_latents.empty()) finals.push_back(out.to(at::kCPU));
+    }
+    if (!r.save_latents.empty()) save_safetensors(r.save_latents, {{"latents", at::cat(finals, 0)}});
+    s.seconds_per_step = s.denoise_seconds / static_cast<double>(batches * r.steps);
+    return s;
+  }
+
+  at::Device device_;
+  at::ScalarType dtype_;
+  PipelineSource source_;
+  SchedulerConfig scheduler_;
+  MMDiT transformer_;
+  Vae vae_;
+  TextEncoders encoders_;
+  PipelineInfo info_;
+  std::mutex mutex_;
+};
+
+}  // namespace
+
+std::shared_ptr<Pipeline> Pipeline::load(const PipelineSource& source, const LoadOptions& options, Control& control) {
+  return guarded([&]() -> std::shared_ptr<Pipeline> { return std::make_shared<LoadedPipeline>(source, options, control); });
+}
+
+}  // namespace drm

@@ -1,0 +1,80 @@
+#include "pipeline/text_encoders.h"
+
+#include <ATen/ATen.h>
+
+namespace drm {
+namespace {
+
+constexpr int64_t kClipLength = 77;
+constexpr size_t kPromptsAtOnce = 8;
+
+Tensor ids_tensor(const std::vector<PromptTokens>& prompts, size_t begin, size_t end, std::vector<int64_t> PromptTokens::*field,
+                  int64_t length, const char* encoder, at::Device device) {
+  auto ids = at::empty({static_cast<int64_t>(end - begin), length}, at::kLong);
+  for (size_t i = begin; i < end; ++i) {
+    const auto& row = prompts[i].*field;
+    if (static_cast<int64_t>(row.size()) != length)
+      throw Failure(Code::BadRequest, "[encode] prompt " + std::to_string(i) + ": expected " + std::to_string(length) + " " + encoder +
+                                          " token ids, found " + std::to_string(row.size()) + "; pad them as the tokenizer does");
+    std::copy(row.begin(), row.end(), ids.data_ptr<int64_t>() + static_cast<int64_t>(i - begin) * length);
+  }
+  return ids.to(device);
+}
+
+void require_finite(const Tensor& x, const char* encoder) {
+  // One read-back a batch of prompts: damaged encoder weights would otherwise show as a black picture.
+  if (!at::isfinite(x).all().item<bool>())
+    throw Failure(Code::NotFinite, std::string("[encode] ") + encoder + ": expected finite states, found NaN or infinity; its weights are damaged: fetch them again, or verify with `drm pull`",
+                  {{"encoder", encoder}});
+}
+
+}  // namespace
+
+void TextEncoders::free() {
+  clip_l = make_clip(clip_l.config);
+  clip_g = make_clip(clip_g.config);
+  if (t5) t5 = make_t5(t5->config);
+  loaded = false;
+}
+
+TextEncoders load_text_encoders(const PipelineSource& source, at::ScalarType dtype, at::Device device,
+                                const std::function<void(uint64_t, uint64_t)>& progress) {
+  TextEncoders e;
+  const auto clip = [&](const ComponentFiles& files, const char* which) {
+    const auto weights = Weights::open(files.weights, Component::Clip, which);
+    auto c = make_clip(files.config.empty() ? infer_clip_config(weights) : read_clip_config(files.config));
+    load_clip(c, weights, dtype, device, progress);
+    return c;
+  };
+  e.clip_l = clip(source.text_encoder, "clip_l");
+  e.clip_g = clip(source.text_encoder_2, "clip_g");
+  if (source.text_encoder_3.present()) {
+    const auto weights = Weights::open(source.text_encoder_3.weights, Component::T5, "t5xxl");
+    e.t5 = make_t5(source.text_encoder_3.config.empty() ? infer_t5_config(weights) : read_t5_config(source.text_encoder_3.config));
+    load_t5(*e.t5, weights, dtype, device, progress);
+  }
+  e.loaded = true;
+  return e;
+}
+
+PromptEmbeds encode_prompts(const TextEncoders& e, const std::vector<PromptTokens>& prompts, int64_t t5_length, int64_t joint_width,
+                            at::Device device, const Control& control) {
+  std::vector<Tensor> sequences, pooled;
+  for (size_t begin = 0; begin < prompts.size(); begin += kPromptsAtOnce) {
+    control.check();
+    const auto end = std::min(prompts.size(), begin + kPromptsAtOnce);
+    const auto l = clip_forward(e.clip_l, ids_tensor(prompts, begin, end, &PromptTokens::clip_l, kClipLength, "CLIP-L", device));
+    const auto g = clip_forward(e.clip_g, ids_tensor(prompts, begin, end, &PromptTokens::clip_g, kClipLength, "CLIP-G", device));
+    Tensor t5;
+    if (e.t5) t5 = t5_forward(*e.t5, ids_tensor(prompts, begin, end, &PromptTokens::t5, t5_length, "T5", device));
+    require_finite(l.penultimate, "CLIP-L");
+    require_finite(g.penultimate, "CLIP-G");
+    if (t5.defined()) require_finite(t5, "T5");
+    const auto embeds = assemble_prompt(l, g, t5, t5_length, joint_width);
+    sequences.push_back(embeds.sequence);
+    pooled.push_back(embeds.pooled);
+  }
+  return {at::cat(sequences, 0), at::cat(pooled, 0)};
+}
+
+}  // namespace drm

@@ -1,0 +1,29 @@
+// The three text encoders of a pipeline as one thing: token ids in, prompt embeds out.
+#pragma once
+#include <optional>
+
+#include "pipeline/pipeline.h"
+#include "text/prompt.h"
+
+namespace drm {
+
+struct TextEncoders {
+  Clip clip_l, clip_g;
+  std::optional<T5> t5;
+  bool loaded = false;  // false after free()
+
+  int64_t pooled_width() const { return clip_l.config.projection_dim + clip_g.config.projection_dim; }
+  /// Gives the weights' memory back; sizes stay known.
+  void free();
+};
+
+/// Plans and loads. Throws Failure(BadFile, BadConfig, KeysMismatch).
+TextEncoders load_text_encoders(const PipelineSource& source, at::ScalarType dtype, at::Device device,
+                                const std::function<void(uint64_t, uint64_t)>& progress);
+
+/// Runs all three on the prompts, a few at a time. Throws Failure(BadRequest) naming the prompt whose ids do not fit,
+/// Failure(NotFinite) naming the encoder that gave NaN or infinity.
+PromptEmbeds encode_prompts(const TextEncoders& encoders, const std::vector<PromptTokens>& prompts, int64_t t5_length,
+                            int64_t joint_width, at::Device device, const Control& control);
+
+}  // namespace drm

@@ -1,0 +1,73 @@
+// CLIP text encoder with projection (Radford et al. 2021; reference: transformers' CLIPTextModelWithProjection).
+// Shapes: B batch, L tokens (77), D width, P projection width.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "nn/layers.h"
+
+namespace drm {
+
+struct ClipConfig {
+  int64_t vocab_size = 49408, hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12, num_attention_heads = 12;
+  int64_t max_position_embeddings = 77, projection_dim = 768, eos_token_id = 2;
+  double layer_norm_eps = 1e-5;
+  bool quick_gelu = true;  // else exact (erf) GELU
+};
+
+/// Reads a transformers config.json (also one with a nested text_config). Throws Failure(BadConfig | BadFile).
+ClipConfig read_clip_config(const std::string& path);
+/// CLIP-L or CLIP-G told by their widths, from a file without config. Throws Failure(BadFile).
+ClipConfig infer_clip_config(const Weights& weights);
+
+struct ClipLayer {
+  Norm norm1, norm2;
+  Linear q, k, v, out, fc1, fc2;
+};
+
+struct Clip {
+  ClipConfig config;
+  Table tokens, positions;
+  std::vector<ClipLayer> layers;
+  Norm final_norm;
+  Linear projection;  // no bias
+};
+
+Clip make_clip(const ClipConfig& config);
+void load_clip(Clip& c, const Weights& weights, at::ScalarType dtype, at::Device device,
+               const std::function<void(uint64_t, uint64_t)>& progress = {});
+
+struct ClipOutput {
+  Tensor penultimate;  // (B, L, D) output of the next-to-last layer, without the final norm: what SD3 reads
+  Tensor last;         // (B, L, D) last layer, final norm applied
+  Tensor pooled;       // (B, P) projected state of the end token
+};
+
+/// ids (B, L) int64, causal attention without padding mask (padding is attended to, as SD3's pipeline does).
+/// The pooled position follows the config: eos_token_id 2 means "the largest id, the first on ties" (a legacy value
+/// that SD3's encoders carry), anything else the first occurrence of that id.
+/// Throws Failure(BadRequest) for ids outside the vocabulary or too many tokens.
+/// Observer names: "hidden_states.<i>" (0 = embeddings).
+ClipOutput clip_forward(const Clip& c, const Tensor& ids, const Observer* observer = nullptr);
+
+template <class V> void each(Clip& c, V&& visit) {
+  const std::string text = "text_model.";
+  visit(text + "embeddings.token_embedding", c.tokens);
+  visit(text + "embeddings.position_embedding", c.positions);
+  for (size_t i = 0; i < c.layers.size(); ++i) {
+    const auto n = text + "encoder.layers." + std::to_string(i) + ".";
+    auto& l = c.layers[i];
+    visit(n + "layer_norm1", l.norm1);
+    visit(n + "self_attn.q_proj", l.q);
+    visit(n + "self_attn.k_proj", l.k);
+    visit(n + "self_attn.v_proj", l.v);
+    visit(n + "self_attn.out_proj", l.out);
+    visit(n + "layer_norm2", l.norm2);
+    visit(n + "mlp.fc1", l.fc1);
+    visit(n + "mlp.fc2", l.fc2);
+  }
+  visit(text + "final_layer_norm", c.final_norm);
+  visit("text_projection", c.projection);
+}
+
+}  // namespace drm

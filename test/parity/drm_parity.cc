@@ -1,0 +1,326 @@
+// Recomputes golden cases written by the Python libraries and compares tensor by tensor.
+//
+//   drm_parity KIND CASE_DIR [ROOT] [TOKENS_JSON]
+//
+// prints one JSON object a line: {"tensor", "error", "atol", "metric", "note"}; a tensor that could not be recomputed has
+// a "note" and no "error". Exit status 0 when every line could be printed, 2 when the case itself could not be run.
+// The runner (run.ts) judges; ROOT is the folder of all cases, TOKENS_JSON the prompts' token ids for `pipeline`.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <set>
+
+#include "flow/sampler.h"
+#include "mmdit/mmdit.h"
+#include "pipeline/text_encoders.h"
+#include "tensor_io/json.h"
+#include "text/prompt.h"
+#include "vae/autoencoder.h"
+
+using namespace drm;
+
+namespace {
+
+using Outputs = std::map<std::string, Tensor>;
+
+std::string json_string(const std::string& s) {
+  std::string out = "\"";
+  for (const char c : s) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) < 0x20) {
+      out += ' ';
+      continue;
+    }
+    out += c;
+  }
+  return out + "\"";
+}
+
+struct Case {
+  std::string folder;
+  Json doc;
+  std::shared_ptr<const SafetensorsFile> io;
+
+  explicit Case(const std::string& dir) : folder(dir + "/"), doc(Json::read(dir + "/case.json")) {
+    if (std::ifstream(folder + "io.safetensors").good()) io = SafetensorsFile::open(folder + "io.safetensors");
+  }
+  Tensor in(const std::string& name) const { return io->load(name); }
+  bool has(const std::string& name) const { return io && io->tensors().count(name); }
+  const Json& fact(const char* name) const {
+    const auto* facts = doc.find("facts");
+    const auto* value = facts ? facts->find(name) : nullptr;
+    if (!value) throw Failure(Code::BadFile, folder + "case.json: expected facts." + name);
+    return *value;
+  }
+  const std::vector<std::pair<std::string, Json>>& tensors() const { return doc.find("tensors")->members(); }
+  /// r0, r1, ...: the runs that the stored tensors name.
+  std::set<std::string> runs() const {
+    std::set<std::string> all;
+    for (const auto& [name, info] : tensors())
+      if (name.size() > 2 && name[0] == 'r' && std::isdigit(name[1]) && name.find('.') != std::string::npos) all.insert(name.substr(0, name.find('.')));
+    return all;
+  }
+};
+
+/// Prints the comparison of every tensor that the case stores as an output.
+void compare(const Case& expected, const Outputs& got, const std::string& only_prefix = "") {
+  for (const auto& [name, info] : expected.tensors()) {
+    const auto* role = info.find("role");
+    if (!role || role->as_string() != "out" || name.rfind(only_prefix, 0) != 0) continue;
+    std::printf("{\"tensor\":%s", json_string(name).c_str());
+    const auto it = got.find(name);
+    if (it == got.end() || !it->second.defined()) {
+      std::printf(",\"note\":\"not recomputed\"}\n");
+      continue;
+    }
+    const auto want = expected.in(name), have = it->second.detach().to(at::kCPU);
+    if (have.sizes() != want.sizes()) {
+      std::ostringstream s;
+      s << "expected shape " << want.sizes() << ", got " << have.sizes();
+      std::printf(",\"note\":%s}\n", json_string(s.str()).c_str());
+      continue;
+    }
+    const auto* atol = info.find("atol");
+    const double tolerance = atol && atol->is_number() ? atol->as_double() : 0;  // "exact" or absent: none
+    const auto difference = (have.to(at::kDouble) - want.to(at::kDouble)).abs().flatten();
+    const auto* metric = info.find("metric");
+    const bool rms = metric && metric->is_string() && metric->as_string() == "rms";
+    double error = 0;
+    std::string note;
+    if (difference.numel()) {
+      const auto worst = difference.argmax().item<int64_t>();  // argmax puts NaN first, so a NaN is never missed
+      error = rms ? std::sqrt(difference.square().mean().item<double>()) : difference[worst].item<double>();
+      std::ostringstream s;
+      s << "worst at flat index " << worst << ": expected " << want.flatten()[worst].item<double>() << ", got " << have.flatten()[worst].item<double>();
+      note = s.str();
+    }
+    char number[40] = "null";  // a NaN or infinite error is no JSON number; the runner fails it
+    if (std::isfinite(error)) std::snprintf(number, sizeof number, "%.9g", error);
+    std::printf(",\"error\":%s,\"atol\":%.9g,\"metric\":\"%s\",\"note\":%s}\n", number, tolerance, rms ? "rms" : "max", json_string(note).c_str());
+  }
+}
+
+void put(Outputs& out, const std::string& prefix, const Outputs& values) {
+  for (const auto& [name, value] : values) out[prefix + name] = value;
+}
+
+MMDiT load_transformer(const std::string& config, const std::string& weights) {
+  auto m = make_mmdit(read_mmdit_config(config));
+  load_mmdit(m, Weights::open({weights}, Component::Transformer), at::kFloat, at::kCPU);
+  return m;
+}
+
+Outputs transformer_run(const MMDiT& m, const Case& c, const std::string& run) {
+  Outputs seen;
+  const Observer observer = [&](const std::string& name, const Tensor& value) { seen[name] = value; };
+  const auto text = embed_text(m, c.in(run + ".context"), c.in(run + ".pooled"));
+  seen["velocity"] = velocity(m, c.in(run + ".latent"), c.in(run + ".timestep"), text, {{}, &observer});
+  return seen;
+}
+
+Outputs check_mmdit(const Case& c) {
+  Outputs out;
+  auto m = load_transformer(c.folder + "config.json", c.folder + "diffusion_pytorch_model.safetensors");
+  {
+    const at::NoGradGuard no_grad;
+    for (const auto& run : c.runs()) put(out, run + ".", transformer_run(m, c, run));
+  }
+  std::map<std::string, Tensor> leaves;
+  each_tensor(m, [&](const std::string& name, Tensor& t) { leaves[name] = t.requires_grad_(true); });
+  for (const char* name : {"latent", "context", "pooled"}) leaves[std::string("input.") + name] = c.in(std::string("r0.") + name).requires_grad_(true);
+  const auto text = embed_text(m, leaves["input.context"], leaves["input.pooled"]);
+  const auto loss = velocity(m, leaves["input.latent"], c.in("r0.timestep"), text).square().mean();
+  loss.backward();
+  out["loss"] = loss.reshape({1});
+  for (auto& [name, leaf] : leaves) out["grad." + name] = leaf.grad().defined() ? leaf.grad() : at::zeros_like(leaf);
+  return out;
+}
+
+Outputs check_vae(const Case& c) {
+  const at::NoGradGuard no_grad;
+  auto v = make_vae(read_vae_config(c.folder + "config.json"));
+  load_vae(v, Weights::open({c.folder + "diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat, at::kCPU);
+  Outputs out;
+  for (const auto& run : c.runs()) {
+    Outputs seen;
+    const Observer observer = [&](const std::string& name, const Tensor& value) { seen[name] = value; };
+    const auto picture = picture_from_bytes(c.in(run + ".image_u8"));
+    const auto moments = encode_moments(v, picture, &observer);
+    const auto p = posterior(moments);
+    const auto latent = scale_latents(v.config, p.mode()), z = unscale_latents(v.config, latent);
+    const auto decoded = decode(v, z, &observer);
+    put(seen, "", {{"image_norm", picture}, {"moments", moments}, {"mean", p.mean}, {"logvar", p.logvar}, {"std", p.standard_deviation()},
+                   {"mode", p.mode()}, {"sample", p.sample(c.in(run + ".noise"))}, {"scaled_latent", latent}, {"unscaled_latent", z},
+                   {"decoded", decoded}, {"image01", unit_range(decoded)}});
+    put(out, run + ".", seen);
+  }
+  if (c.has("clamp_moments")) out["clamp_logvar"] = posterior(c.in("clamp_moments")).logvar;
+  return out;
+}
+
+Outputs check_clip(const Case& c) {
+  const at::NoGradGuard no_grad;
+  Outputs out;
+  auto model = make_clip(read_clip_config(c.folder + "config.json"));
+  load_clip(model, Weights::open({c.folder + "model.safetensors"}, Component::Clip), at::kFloat, at::kCPU);
+  const Observer observer = [&](const std::string& name, const Tensor& value) { out[name] = value; };
+  const auto o = clip_forward(model, c.in("input_ids"), &observer);
+  put(out, "", {{"penultimate", o.penultimate}, {"last_hidden_state", o.last}, {"text_embeds", o.pooled}});
+  model.config.eos_token_id = read_clip_config(c.folder + "config_eos_id.json").eos_token_id;
+  out["text_embeds_by_eos"] = clip_forward(model, c.in("input_ids")).pooled;
+  return out;
+}
+
+Outputs check_t5(const Case& c) {
+  const at::NoGradGuard no_grad;
+  Outputs out;
+  auto t = make_t5(read_t5_config(c.folder + "config.json"));
+  load_t5(t, Weights::open({c.folder + "model.safetensors"}, Component::T5), at::kFloat, at::kCPU);
+  const auto short_ids = c.in("short_ids"), ids = c.in("input_ids");
+  const Observer observer = [&](const std::string& name, const Tensor& value) { out["short." + name] = value; };
+  out["short.last_hidden_state"] = t5_forward(t, short_ids, {}, &observer);
+  out["short.position_bias"] = t5_position_bias(t, short_ids.size(1));
+  out["last_hidden_state"] = t5_forward(t, ids);
+  const auto end = ids.eq(1).to(at::kInt).argmax(1, true);  // </s>
+  const auto mask = at::arange(ids.size(1)).le(end).to(at::kLong);
+  const auto length = short_ids.size(1);
+  out["contrast_with_mask_row0"] = t5_forward(t, ids, mask).narrow(0, 0, 1).narrow(1, 0, length);
+  out["bucket"] = t5_buckets(c.in("relative_position"), t.config.relative_attention_num_buckets, t.config.relative_attention_max_distance);
+  return out;
+}
+
+Tensor as_tensor(const std::vector<float>& values) { return at::tensor(values, at::kFloat); }
+
+Outputs check_scheduler(const Case& c) {
+  const auto config = read_scheduler_config(c.folder + "scheduler_config.json");
+  Outputs out;
+  const auto train = training_schedule(config);
+  out["train.sigmas"] = as_tensor(train.sigmas);
+  out["train.timesteps"] = as_tensor(train.timesteps);
+  out["noised"] = add_noise(c.in("noise.x0"), c.in("noise.noise"), out["train.sigmas"].index_select(0, c.in("noise.train_index")));
+  for (const auto& [name, info] : c.tensors()) {
+    if (name.rfind("sigmas.", 0) != 0) continue;
+    const auto s = sampling_schedule(config, std::stoll(name.substr(7)));
+    out[name] = as_tensor(s.sigmas);
+    out["timesteps." + name.substr(7)] = as_tensor(s.timesteps);
+  }
+  const auto which = c.in("euler.n_and_index");
+  const auto s = sampling_schedule(config, which[0].item<int64_t>());
+  const auto i = which[1].item<int64_t>();
+  out["euler.prev"] = euler_step(c.in("euler.sample"), c.in("euler.velocity"), s.sigmas[i], s.sigmas[i + 1]);
+  return out;
+}
+
+std::vector<PromptTokens> read_tokens(const Json& rows) {
+  std::vector<PromptTokens> all;
+  for (const auto& row : rows.items()) {
+    PromptTokens p;
+    const auto ids = [&](const char* name, std::vector<int64_t>& to) {
+      for (const auto& id : row.find(name)->items()) to.push_back(id.as_int());
+    };
+    ids("clip_l", p.clip_l);
+    ids("clip_g", p.clip_g);
+    ids("t5", p.t5);
+    all.push_back(std::move(p));
+  }
+  return all;
+}
+
+Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
+  const at::NoGradGuard no_grad;
+  const Control control;
+  const auto component = [&](const std::string& name, const char* file) {
+    return ComponentFiles{c.folder + name + "/config.json", {c.folder + name + "/" + file}};
+  };
+  PipelineSource source;
+  source.text_encoder = component("text_encoder", "model.safetensors");
+  source.text_encoder_2 = component("text_encoder_2", "model.safetensors");
+  source.text_encoder_3 = component("text_encoder_3", "model.safetensors");
+  const auto encoders = load_text_encoders(source, at::kFloat, at::kCPU, {});
+  const auto m = load_transformer(c.folder + "transformer/config.json", c.folder + "transformer/diffusion_pytorch_model.safetensors");
+  auto v = make_vae(read_vae_config(c.folder + "vae/config.json"));
+  load_vae(v, Weights::open({c.folder + "vae/diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat, at::kCPU);
+
+  const auto tokens = Json::read(tokens_file);
+  const auto encode = [&](const char* rows) {
+    const auto prompts = read_tokens(*tokens.find(rows));
+    return encode_prompts(encoders, prompts, static_cast<int64_t>(prompts.at(0).t5.size()), m.config.joint_attention_dim, at::kCPU, control);
+  };
+  Outputs out;
+  const auto prompt = encode("prompts"), negative = encode("negatives");
+  put(out, "", {{"prompt_embeds", prompt.sequence}, {"pooled", prompt.pooled}, {"negative_prompt_embeds", negative.sequence}, {"negative_pooled", negative.pooled}});
+  out["prompt_embeds_t5len" + std::to_string(c.fact("second_t5_length").as_int())] = encode("prompts_second_length").sequence;
+
+  const auto schedule = sampling_schedule(read_scheduler_config(c.folder + "scheduler/scheduler_config.json"), c.fact("steps").as_int());
+  out["sigmas"] = as_tensor(schedule.sigmas);
+  out["timesteps"] = as_tensor(schedule.timesteps);
+  const Conditioning text{embed_text(m, prompt.sequence, prompt.pooled), embed_text(m, negative.sequence, negative.pooled)};
+  const auto final_latents = denoise(m, c.in("initial_latents"), text, schedule, {c.fact("guidance").as_double()}, control, [&](const StepView& s) {
+    const auto i = std::to_string(s.index);
+    out["velocity_uncond_step" + i] = s.unconditional;
+    out["velocity_cond_step" + i] = s.conditional;
+    out["latents_after_step" + i] = s.latents;
+  });
+  out["decoder_input"] = unscale_latents(v.config, final_latents);
+  out["decoded_raw"] = decode(v, out["decoder_input"]);
+  out["image"] = unit_range(out["decoded_raw"]);
+  out["image_u8_nhwc"] = bytes_from_unit(out["image"]);
+  out["final_latents_no_cfg"] = denoise(m, c.in("initial_latents"), {text.conditional, {}}, schedule, {1.0}, control);
+  return out;
+}
+
+int run(int argc, char** argv) {
+  if (argc < 3) {
+    std::cerr << "usage: drm_parity KIND CASE_DIR [ROOT] [TOKENS_JSON]\n";
+    return 2;
+  }
+  const std::string kind = argv[1], dir = argv[2];
+  const Case c(dir);
+  if (kind == "mmdit") compare(c, check_mmdit(c));
+  else if (kind == "mmdit_sd35_naming") {
+    // The same weights in another spelling must give the outputs stored beside the diffusers spelling.
+    const std::string root = argc > 3 ? argv[3] : dir + "/..";
+    const auto expected = c.fact("expected_outputs").as_string();
+    const Case base(root + "/" + expected.substr(0, expected.find('/')));
+    const at::NoGradGuard no_grad;
+    std::string file;
+    for (const auto& f : c.doc.find("files")->items())
+      if (f.as_string().ends_with(".safetensors")) file = f.as_string();
+    const auto weights = Weights::open({c.folder + file}, Component::Transformer);
+    auto by_config = make_mmdit(read_mmdit_config(c.folder + "config.json"));
+    auto by_shape = make_mmdit(infer_mmdit_config(weights));
+    for (auto* m : {&by_config, &by_shape}) {
+      load_mmdit(*m, weights, at::kFloat, at::kCPU);
+      for (const auto& r : base.runs()) {
+        Outputs out;
+        put(out, r + ".", transformer_run(*m, base, r));
+        compare(base, out, r + ".");
+      }
+    }
+  } else if (kind == "vae") compare(c, check_vae(c));
+  else if (kind == "clip_l" || kind == "clip_g") compare(c, check_clip(c));
+  else if (kind == "t5") compare(c, check_t5(c));
+  else if (kind == "scheduler") compare(c, check_scheduler(c));
+  else if (kind == "pipeline") compare(c, check_pipeline(c, argc > 4 ? argv[4] : ""));
+  else {
+    std::cerr << "unknown kind " << kind << "\n";
+    return 2;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& e) {
+    std::cerr << e.what() << "\n";
+    return 2;
+  }
+}
