@@ -1,0 +1,37 @@
+#include "exports.h"
+#include "pipeline/pipeline.h"
+
+namespace drm::binding {
+
+Napi::Value runtime_info_to_js(const Napi::CallbackInfo& info) {
+  auto env = info.Env();
+  const RuntimeInfo r = runtime_info();
+  auto out = Napi::Object::New(env);
+  out["libtorch"] = r.libtorch;
+  out["cpuCapability"] = r.cpu_capability;
+  out["blas"] = r.blas;
+  out["attention"] = r.attention;
+  out["threads"] = static_cast<double>(r.threads);
+  out["cudaBuilt"] = Napi::Boolean::New(env, r.cuda_built);
+  out["cudaKernels"] = Napi::Boolean::New(env, r.cuda_kernels);
+  out["cudaError"] = r.cuda_error;
+  auto gpus = Napi::Array::New(env, r.gpus.size());
+  for (uint32_t i = 0; i < r.gpus.size(); ++i) {
+    const auto& gpu = r.gpus[i];
+    auto item = Napi::Object::New(env);
+    item["name"] = gpu.name;
+    item["capability"] = gpu.capability;
+    item["totalBytes"] = static_cast<double>(gpu.total_bytes);
+    item["freeBytes"] = static_cast<double>(gpu.free_bytes);
+    gpus[i] = item;
+  }
+  out["gpus"] = gpus;
+  return out;
+}
+
+Napi::Value set_threads_from_js(const Napi::CallbackInfo& info) {
+  set_threads(info[0].As<Napi::Number>().Int64Value());
+  return info.Env().Undefined();
+}
+
+}  // namespace drm::binding

@@ -1,0 +1,64 @@
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/headeronly/version.h>
+
+#include "pipeline/gpus.h"
+#include "pipeline/pipeline.h"
+
+namespace drm {
+namespace {
+
+std::string blas_libraries() {
+  std::string names;
+  const auto add = [&](const std::string& name) { names += (names.empty() ? "" : ", ") + name; };
+  if (at::hasMKL()) add(at::get_mkl_version());
+  if (at::hasMKLDNN()) add(at::get_mkldnn_version());
+  if (!at::hasMKL() && at::hasLAPACK()) add("another BLAS with LAPACK");
+  return names;
+}
+
+/// What scaled_dot_product_attention may choose from; which one it takes depends on dtype, mask and head size.
+std::string attention_kernels(bool cuda) {
+  const auto& context = at::globalContext();
+  std::string names;
+  const auto add = [&](bool on, const char* name) {
+    if (on) names += (names.empty() ? "" : ", ") + std::string(name);
+  };
+  add(context.userEnabledFlashSDP(), "flash");
+  if (cuda) {
+    add(context.userEnabledMemEfficientSDP(), "memory-efficient");
+    add(context.userEnabledCuDNNSDP(), "cuDNN");
+  }
+  add(context.userEnabledMathSDP(), "math");
+  return names;
+}
+
+}  // namespace
+
+RuntimeInfo runtime_info() {
+  RuntimeInfo info;
+  info.libtorch = TORCH_VERSION;
+  info.cpu_capability = at::get_cpu_capability();
+  info.blas = blas_libraries();
+  info.threads = at::get_num_threads();
+  info.cuda_built = at::globalContext().hasCUDART();
+  const bool cuda_usable = at::hasCUDA();
+  info.attention = attention_kernels(cuda_usable);
+#ifdef DRM_CUDA_KERNELS
+  info.cuda_kernels = true;
+#endif
+  auto list = list_gpus();
+  info.gpus = std::move(list.gpus);
+  if (!cuda_usable && info.cuda_built)
+    info.cuda_error = list.error.empty() ? "libtorch cannot use the GPU" : list.error;
+  return info;
+}
+
+void set_threads(int64_t n) {
+  if (n < 1 || n > 4096)
+    throw Failure(Code::BadRequest, "[threads] expected a number from 1 to 4096, found " + std::to_string(n));
+  at::set_num_threads(static_cast<int>(n));
+}
+
+}  // namespace drm

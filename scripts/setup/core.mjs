@@ -1,0 +1,69 @@
+// The C++ core (csrc/) and its tests, by CMake.
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { jobs, openLog, run } from './exec.mjs';
+import { coreBuildDir, root } from './paths.mjs';
+import { filesUnder, Stamp } from './stamp.mjs';
+import { checkToolchain } from './toolchain.mjs';
+
+export const coreLibrary = join(coreBuildDir, 'libdrm_core.a');
+
+function cached(variable) {
+  try {
+    const cache = readFileSync(join(coreBuildDir, 'CMakeCache.txt'), 'utf8');
+    return new RegExp(`^${variable}:[A-Z]+=(.*)$`, 'm').exec(cache)?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+async function configure(libtorch, log) {
+  const { compiler, generator } = checkToolchain();
+  // CMake refuses to change these in an existing tree, and a checkout that was moved has the old paths all over it.
+  const stale =
+    (cached('CMAKE_HOME_DIRECTORY') ?? join(root, 'csrc')) !== join(root, 'csrc') ||
+    (cached('DRM_COMPILER') ?? compiler.version) !== compiler.version;
+  if (stale) rmSync(coreBuildDir, { recursive: true, force: true });
+  const args = ['-S', join(root, 'csrc'), '-B', coreBuildDir, '-G', cached('CMAKE_GENERATOR') ?? generator];
+  args.push(`-DLIBTORCH=${libtorch.path}`, `-DDRM_COMPILER=${compiler.version}`, '-Wno-dev', '--no-warn-unused-cli');
+  await run('cmake', args, {
+    log,
+    env: { ...process.env, CXX: compiler.command },
+    advice: 'the lines above name what CMake missed; delete build/core to start over.',
+  });
+}
+
+async function build(target, libtorch, logName) {
+  const log = openLog(logName);
+  await configure(libtorch, log);
+  await run('cmake', ['--build', coreBuildDir, '--target', target, '--parallel', String(jobs())], {
+    log,
+    advice:
+      'a line with "error:" is the compiler\'s complaint. "Killed" means too little memory: set DRM_JOBS=1 and run again.',
+  });
+  log.stream.end();
+}
+
+/** Builds build/core/libdrm_core.a when needed; returns the hash of what it was built from. */
+export async function buildCore(libtorch, say) {
+  const stamp = new Stamp('core');
+  const hash = stamp.look(filesUnder(join(root, 'csrc')), { libtorch });
+  if (stamp.fresh()) return hash;
+  say(existsSync(coreLibrary) ? 'core: building what changed …' : 'core: building (first time about 5 minutes) …');
+  await build('drm_core', libtorch, 'core');
+  stamp.save([coreLibrary]);
+  return hash;
+}
+
+/** Builds every C++ test program. */
+export async function buildCoreTests(libtorch, coreHash, say) {
+  const inputs = [join(root, 'test', 'csrc'), join(root, 'test', 'parity')].flatMap((dir) =>
+    filesUnder(dir, (name) => /\.(cc|h|txt)$/.test(name)),
+  );
+  const stamp = new Stamp('core-tests');
+  stamp.look(inputs, { libtorch, coreHash });
+  if (stamp.fresh()) return;
+  say('core tests: building …');
+  await build('all', libtorch, 'core-tests');
+  stamp.save([]);
+}
