@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/fused.h"
+
 namespace drm {
 
 using at::Tensor;
@@ -18,6 +20,11 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, bool causal, co
 }
 
 Tensor qk_norm(const Tensor& x, const Tensor& weight) {
+  if (auto y = fused::qk_norm(x, weight)) return *y;
+  return composite::qk_norm(x, weight);
+}
+
+Tensor composite::qk_norm(const Tensor& x, const Tensor& weight) {
   auto y = x.to(at::kFloat);
   y = y * at::rsqrt(y.square().mean(-1, true) + 1e-6);
   return y.to(weight.scalar_type()) * weight;

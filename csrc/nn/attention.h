@@ -15,6 +15,11 @@ at::Tensor merge_heads(const at::Tensor& x_BHLK);
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal = false,
                   const at::Tensor& bias = {}, double scale = 0);
 /// RMS norm over each head's channels with fp32 statistics, cast back, times weight; eps 1e-6 (diffusers' RMSNorm).
+/// x (B, H, L, K), weight (K).
 at::Tensor qk_norm(const at::Tensor& x, const at::Tensor& weight);
+
+namespace composite {
+at::Tensor qk_norm(const at::Tensor& x, const at::Tensor& weight);
+}  // namespace composite
 
 }  // namespace drm

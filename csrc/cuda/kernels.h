@@ -1,0 +1,16 @@
+// Our CUDA kernels behind tensors. Each function returns false when there is no kernel for this call (a build without
+// CUDA, see no_cuda.cc, or sizes it does not do), and the caller uses the composite form. They run on torch's current
+// stream; a launch that fails throws Failure(Device). Shapes as in nn/fused.h.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+namespace drm::cuda {
+
+/// Whether this build has the kernels.
+bool compiled();
+
+bool modulated_norm(const at::Tensor& x_BLD, const at::Tensor& shift_BD, const at::Tensor& scale_BD, at::Tensor& out);
+bool gated_add(const at::Tensor& x_BLD, const at::Tensor& gate_BD, const at::Tensor& y_BLD, at::Tensor& out);
+bool qk_norm(const at::Tensor& x_BLHK, const at::Tensor& weight_K, at::Tensor& out);
+
+}  // namespace drm::cuda

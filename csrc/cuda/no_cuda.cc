@@ -1,0 +1,11 @@
+// Linked instead of launch.cc by a build without CUDA.
+#include "cuda/kernels.h"
+
+namespace drm::cuda {
+
+bool compiled() { return false; }
+bool modulated_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
+bool gated_add(const at::Tensor&, const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
+bool qk_norm(const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
+
+}  // namespace drm::cuda
