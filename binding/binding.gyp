@@ -11,7 +11,9 @@
       'sources': ['<!@(node -p "require(\'fs\').readdirSync(\'src\').filter((f) => f.endsWith(\'.cc\')).map((f) => \'src/\' + f).join(\' \')")'],
       # csrc's public headers include no torch header, so neither does anything here.
       'include_dirs': ['../csrc', '../build/addon', '<(napi_include)'],
-      'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS', 'NODE_ADDON_API_ENABLE_TYPE_CHECK_ON_AS', 'DRM_CUDA=<(has_cuda)'],
+      'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_CPP_EXCEPTIONS', 'NODE_ADDON_API_ENABLE_TYPE_CHECK_ON_AS',
+                  # A worker thread that is being terminated cannot receive an exception; that must not end the process.
+                  'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS', 'DRM_CUDA=<(has_cuda)'],
       'cflags!': ['-fno-exceptions'],
       'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++17', '-std=gnu++20'],
       'cflags_cc': ['-std=c++20', '-fexceptions', '-frtti', '-Wall', '-Wextra', '-Werror', '-fvisibility=hidden'],

@@ -1,96 +1,22 @@
-// The only door to the native core, and the only importer of the .node file. Types here mirror csrc/pipeline/pipeline.h.
+// The only door to the native core. Importing it loads nothing: the addon is loaded by the first call that needs it.
+import { callNative } from './native.js';
+import type { BuildInfo, RuntimeInfo } from './types.js';
 
-/** Files of one component; see ComponentFiles in csrc/pipeline/pipeline.h. */
-export interface ComponentFiles {
-  config?: string;
-  weights: string[];
+export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
+export { Pipeline } from './pipeline.js';
+export type * from './types.js';
+
+/** Library versions, CPU features, GPUs. Asking for the GPUs creates no CUDA context. */
+export function runtimeInfo(): RuntimeInfo {
+  return callNative((addon) => addon.runtimeInfo());
 }
 
-export interface PipelineSource {
-  transformer: ComponentFiles;
-  vae: ComponentFiles;
-  textEncoder?: ComponentFiles;
-  textEncoder2?: ComponentFiles;
-  textEncoder3?: ComponentFiles;
-  schedulerConfig?: string;
+/** Threads that one operation may use, for all pipelines of the process. Throws BAD_REQUEST outside 1..4096. */
+export function setThreads(count: number): void {
+  callNative((addon) => addon.setThreads(count));
 }
 
-export interface LoadOptions {
-  device: string; // "cpu", "cuda", "cuda:N"
-  dtype: 'fp32' | 'bf16';
-}
-
-export interface PipelineInfo {
-  device: string;
-  dtype: string;
-  transformerParameters: number;
-  vaeParameters: number;
-  textEncoderParameters: number;
-  weightBytes: number;
-  layers: number;
-  width: number;
-  latentChannels: number;
-  vaeFactor: number;
-  patch: number;
-  defaultSize: number;
-  hasT5: boolean;
-  attention: string;
-}
-
-/** Token ids of one prompt; typed arrays cross the boundary as they are. */
-export interface PromptTokens {
-  clipL: BigInt64Array;
-  clipG: BigInt64Array;
-  t5: BigInt64Array; // empty when the pipeline has no T5
-}
-
-export interface SampleRequest {
-  prompts: PromptTokens[];
-  negatives: PromptTokens[];
-  pictures: { prompt: number; negative: number; seed: bigint }[];
-  steps: number;
-  guidance: number;
-  height: number; // 0 = the model's default size
-  width: number;
-  t5Length: number;
-  batch: number; // 0 = chosen from the size
-  skipLayers?: { layers: number[]; scale: number; start: number; stop: number };
-  initLatents?: { file: string; tensor: string };
-  saveLatents?: string;
-  freeEncoders: boolean;
-  decode: boolean;
-  previewEvery: number;
-  tile: number;
-}
-
-export interface SampleSummary {
-  pictures: number;
-  width: number;
-  height: number;
-  batches: number;
-  encodeSeconds: number;
-  denoiseSeconds: number;
-  decodeSeconds: number;
-  secondsPerStep: number;
-}
-
-/** Latest wins: some are skipped when the listener is slow. */
-export interface Progress {
-  phase: string;
-  step: number;
-  total: number;
-  seconds: number;
-}
-
-/** Never dropped, in order. `kind` and its fields are listed in csrc/pipeline/pipeline.h. */
-export interface NativeEvent {
-  kind: string;
-  bytes?: Uint8Array;
-  [field: string]: unknown;
-}
-
-export interface JobOptions {
-  signal?: AbortSignal;
-  onProgress?: (progress: Progress) => void;
-  onEvent?: (event: NativeEvent) => void;
+/** What the loaded addon was built from. */
+export function buildInfo(): BuildInfo {
+  return callNative((addon) => addon.buildInfo());
 }

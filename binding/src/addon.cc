@@ -1,15 +1,27 @@
 #include "exports.h"
+#include "guarded.h"
 
 namespace drm::binding {
 namespace {
 
-Napi::Object init(Napi::Env env, Napi::Object exports) {
-  const auto define = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
-    exports[name] = Napi::Function::New(env, function, name);
-  };
-  define("buildInfo", build_info);
-  define("runtimeInfo", runtime_info_to_js);
-  define("setThreads", set_threads_from_js);
+template <Napi::Value (*function)(const Napi::CallbackInfo&)>
+void define(Napi::Object exports, const char* name) {
+  exports[name] = Napi::Function::New(exports.Env(), guarded<function>, name);
+}
+
+Napi::Object init(Napi::Env, Napi::Object exports) {
+  define<build_info>(exports, "buildInfo");
+  define<runtime_info_to_js>(exports, "runtimeInfo");
+  define<set_threads_from_js>(exports, "setThreads");
+  define<prepare_exit>(exports, "prepareExit");
+  define<load_pipeline>(exports, "loadPipeline");
+  define<pipeline_info>(exports, "pipelineInfo");
+  define<sample>(exports, "sample");
+  define<dispose_pipeline>(exports, "disposePipeline");
+  define<test_job>(exports, "testJob");
+  define<test_handle>(exports, "testHandle");
+  define<dispose_test_handle>(exports, "disposeTestHandle");
+  define<test_objects_alive>(exports, "testObjectsAlive");
   return exports;
 }
 

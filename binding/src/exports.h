@@ -1,13 +1,25 @@
-// What the addon exports; addon.cc lists them by name and binding/native.ts mirrors that list.
+// What the addon exports; addon.cc gives the names, and binding/native.ts mirrors that list.
 #pragma once
 #include "napi_setup.h"
 
 namespace drm::binding {
 
+// build_info.cc, runtime.cc, exit.cc
 Napi::Value build_info(const Napi::CallbackInfo& info);
-
-// runtime.cc
 Napi::Value runtime_info_to_js(const Napi::CallbackInfo& info);
 Napi::Value set_threads_from_js(const Napi::CallbackInfo& info);
+Napi::Value prepare_exit(const Napi::CallbackInfo& info);
+
+// pipeline.cc
+Napi::Value load_pipeline(const Napi::CallbackInfo& info);
+Napi::Value pipeline_info(const Napi::CallbackInfo& info);
+Napi::Value sample(const Napi::CallbackInfo& info);
+Napi::Value dispose_pipeline(const Napi::CallbackInfo& info);
+
+// test_job.cc
+Napi::Value test_job(const Napi::CallbackInfo& info);
+Napi::Value test_handle(const Napi::CallbackInfo& info);
+Napi::Value dispose_test_handle(const Napi::CallbackInfo& info);
+Napi::Value test_objects_alive(const Napi::CallbackInfo& info);
 
 }  // namespace drm::binding

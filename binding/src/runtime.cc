@@ -30,7 +30,8 @@ Napi::Value runtime_info_to_js(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value set_threads_from_js(const Napi::CallbackInfo& info) {
-  set_threads(info[0].As<Napi::Number>().Int64Value());
+  const double n = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
+  set_threads(n >= 1 && n <= 4096 ? static_cast<int64_t>(n) : 0);
   return info.Env().Undefined();
 }
 

@@ -1,0 +1,156 @@
+// Loads the .node file, the only place that does; on first use, so that importing the binding costs nothing.
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
+import { DrmError, fromNative, isErrorCode, type NativeFailure } from './error.js';
+import type {
+  BuildInfo,
+  LoadOptions,
+  NativeEvent,
+  PipelineInfo,
+  PipelineSource,
+  Progress,
+  RuntimeInfo,
+  SampleRequest,
+  SampleSummary,
+} from './types.js';
+
+/** A native object behind a type tag; only the addon can look inside. */
+export type Handle<Kind extends string> = { readonly [kind in Kind]: never };
+export type PipelineHandle = Handle<'pipeline'>;
+export type TestHandle = Handle<'test'>;
+
+export interface NativeListener {
+  (kind: 'progress', value: Progress): void;
+  (kind: 'event', value: NativeEvent): void;
+}
+
+export interface NativeJob<Result> {
+  /** Rejects only with what the listener threw. */
+  promise: Promise<{ value: Result } | { failure: NativeFailure }>;
+  cancel(): void;
+}
+
+/** See binding/src/test_job.cc. */
+export interface TestJobOptions {
+  steps: number;
+  millis?: number;
+  reports?: number;
+  events?: number;
+  bytes?: number;
+  fail?: string;
+  handle?: TestHandle;
+}
+
+/** The addon's exports, as listed in binding/src/addon.cc. */
+export interface Native {
+  buildInfo(): BuildInfo;
+  runtimeInfo(): RuntimeInfo;
+  setThreads(count: number): void;
+  prepareExit(exitCode: number): void;
+  loadPipeline(source: PipelineSource, options: LoadOptions, listen: NativeListener): NativeJob<PipelineHandle>;
+  pipelineInfo(pipeline: PipelineHandle): PipelineInfo;
+  sample(pipeline: PipelineHandle, request: SampleRequest, listen: NativeListener): NativeJob<SampleSummary>;
+  disposePipeline(pipeline: PipelineHandle): void;
+  testJob(options: TestJobOptions, listen: NativeListener): NativeJob<number>;
+  testHandle(): TestHandle;
+  disposeTestHandle(handle: TestHandle): void;
+  testObjectsAlive(): number;
+}
+
+// A record, so that the compiler demands every member of the interface and refuses any other.
+const declared: Record<keyof Native, true> = {
+  buildInfo: true,
+  runtimeInfo: true,
+  setThreads: true,
+  prepareExit: true,
+  loadPipeline: true,
+  pipelineInfo: true,
+  sample: true,
+  disposePipeline: true,
+  testJob: true,
+  testHandle: true,
+  disposeTestHandle: true,
+  testObjectsAlive: true,
+};
+export const NATIVE_EXPORTS = Object.keys(declared) as (keyof Native)[];
+
+/** The folder of package.json: this file runs from binding/ in tests and from dist/binding/ otherwise. */
+function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json')) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
+
+function recordedLibtorch(root: string): string | undefined {
+  try {
+    return JSON.parse(readFileSync(join(root, 'build', 'libtorch.json'), 'utf8')).path;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Turns the loader's words into a cause and a remedy. */
+function loadFailure(file: string, root: string, cause: unknown): DrmError {
+  const said = cause instanceof Error ? cause.message : String(cause);
+  const libtorch = recordedLibtorch(root);
+  const fail = (why: string, remedy: string) =>
+    new DrmError('ENVIRONMENT', `[binding] ${file}: ${why}; ${remedy}`, { file, libtorch: libtorch ?? '' }, { cause });
+  if (!existsSync(file)) return fail('the native addon is not built', 'run `npm run setup`');
+  if (/NODE_MODULE_VERSION|different Node\.js version/.test(said)) {
+    return fail(`built for another Node than this one (${process.version})`, 'run `npm run setup` with this Node');
+  }
+  const library = /(lib[\w.+-]+\.(?:so|dylib)[\w.]*)/.exec(said)?.[1];
+  if (library && /cannot open shared object|image not found|Library not loaded/.test(said)) {
+    const where = libtorch ? `libtorch was at ${libtorch} when it was built` : 'where libtorch was is not recorded';
+    return fail(
+      `needs ${library}, which is missing (${where})`,
+      'put it back, or set LIBTORCH to its new folder, then run `npm run setup`',
+    );
+  }
+  return fail(`does not load: ${said}`, 'run `npm run setup`; if that says all is up to date, delete build/ first');
+}
+
+function load(): Native {
+  const root = packageRoot();
+  // DRM_ADDON is for trying another build (a sanitizer's, say) without replacing this one.
+  const file = process.env['DRM_ADDON'] ?? join(root, 'binding', 'build', 'Release', 'drm.node');
+  let addon: Native;
+  try {
+    addon = createRequire(import.meta.url)(file);
+  } catch (cause) {
+    throw loadFailure(file, root, cause);
+  }
+  const missing = NATIVE_EXPORTS.filter((name) => typeof addon[name] !== 'function');
+  if (missing.length > 0) {
+    throw new DrmError(
+      'ENVIRONMENT',
+      `[binding] ${file}: built from older sources, it lacks ${missing.join(', ')}; run \`npm run setup\``,
+      { file },
+    );
+  }
+  // Node does not tear its main thread down when a process exits; see binding/src/live_jobs.h. A worker thread's jobs end
+  // by their cleanup hooks.
+  if (isMainThread) process.on('exit', (code) => addon.prepareExit(code));
+  return addon;
+}
+
+let loaded: Native | undefined;
+
+export function native(): Native {
+  loaded ??= load();
+  return loaded;
+}
+
+/** Runs a synchronous native call; its failure becomes a DrmError. */
+export function callNative<Result>(call: (addon: Native) => Result): Result {
+  const addon = native();
+  try {
+    return call(addon);
+  } catch (error) {
+    const { code, message, details } = error as NativeFailure;
+    throw error instanceof Error && isErrorCode(code) ? fromNative({ code, message, details }, error) : error;
+  }
+}

@@ -1,0 +1,41 @@
+// JavaScript values to C++ values. index.ts and its callers have checked what users typed, so a missing or mistyped
+// field here is a bug of ours: Failure(Internal) naming the field.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/failure.h"
+#include "napi_setup.h"
+
+namespace drm::binding {
+
+/// One JavaScript object being read; `where` names it in messages, e.g. "sample request".
+class Fields {
+ public:
+  Fields(const Napi::Value& value, std::string where);
+
+  bool has(const char* name) const;  // neither missing, undefined nor null
+  std::string text(const char* name) const;
+  double number(const char* name) const;
+  int64_t integer(const char* name) const;  // a number without fraction, exactly representable
+  uint64_t seed(const char* name) const;    // a bigint in [0, 2^64)
+  bool flag(const char* name) const;
+  std::vector<int64_t> token_ids(const char* name) const;  // BigInt64Array, copied: the caller may reuse it
+  std::vector<int64_t> integers(const char* name) const;   // array of numbers
+  std::vector<std::string> texts(const char* name) const;
+  Fields object(const char* name) const;
+  std::vector<Fields> objects(const char* name) const;
+
+ private:
+  Napi::Value get(const char* name) const;
+  [[noreturn]] void wrong(const char* name, const char* expected) const;
+
+  Napi::Object object_;
+  std::string where_;
+};
+
+/// The listener argument of a job.
+Napi::Function listener(const Napi::Value& value);
+
+}  // namespace drm::binding

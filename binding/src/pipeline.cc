@@ -1,0 +1,144 @@
+// Pipeline: load, info, sample, dispose.
+#include "pipeline/pipeline.h"
+
+#include "arguments.h"
+#include "exports.h"
+#include "handle.h"
+#include "job.h"
+
+namespace drm::binding {
+
+template <>
+struct HandleType<Pipeline> {
+  static constexpr const char* name = "pipeline";
+  static constexpr napi_type_tag tag = {0x5b0c7c2fd3a94e18, 0x9f31e6a4087bd25c};
+};
+
+namespace {
+
+ComponentFiles component(const Fields& source, const char* name) {
+  if (!source.has(name)) return {};
+  const auto fields = source.object(name);
+  return {fields.has("config") ? fields.text("config") : "", fields.texts("weights")};
+}
+
+PipelineSource source_from_js(const Napi::Value& value) {
+  const Fields fields(value, "pipeline source");
+  PipelineSource source;
+  source.transformer = component(fields, "transformer");
+  source.vae = component(fields, "vae");
+  source.text_encoder = component(fields, "textEncoder");
+  source.text_encoder_2 = component(fields, "textEncoder2");
+  source.text_encoder_3 = component(fields, "textEncoder3");
+  if (fields.has("schedulerConfig")) source.scheduler_config = fields.text("schedulerConfig");
+  return source;
+}
+
+LoadOptions options_from_js(const Napi::Value& value) {
+  const Fields fields(value, "load options");
+  return {fields.text("device"), fields.text("dtype")};
+}
+
+std::vector<PromptTokens> prompts_from_js(const Fields& request, const char* name) {
+  std::vector<PromptTokens> prompts;
+  for (const auto& fields : request.objects(name))
+    prompts.push_back({fields.token_ids("clipL"), fields.token_ids("clipG"), fields.token_ids("t5")});
+  return prompts;
+}
+
+SampleRequest request_from_js(const Napi::Value& value) {
+  const Fields fields(value, "sample request");
+  SampleRequest request;
+  request.prompts = prompts_from_js(fields, "prompts");
+  request.negatives = prompts_from_js(fields, "negatives");
+  for (const auto& picture : fields.objects("pictures"))
+    request.pictures.push_back({picture.integer("prompt"), picture.integer("negative"), picture.seed("seed")});
+  request.steps = fields.integer("steps");
+  request.guidance = fields.number("guidance");
+  request.height = fields.integer("height");
+  request.width = fields.integer("width");
+  request.t5_length = fields.integer("t5Length");
+  request.batch = fields.integer("batch");
+  if (fields.has("skipLayers")) {
+    const auto skip = fields.object("skipLayers");
+    request.skip_layers = {skip.integers("layers"), skip.number("scale"), skip.number("start"), skip.number("stop")};
+  }
+  if (fields.has("initLatents")) {
+    const auto init = fields.object("initLatents");
+    request.init_latents = init.text("file");
+    request.init_tensor = init.text("tensor");
+  }
+  if (fields.has("saveLatents")) request.save_latents = fields.text("saveLatents");
+  request.free_encoders = fields.flag("freeEncoders");
+  request.decode = fields.flag("decode");
+  request.preview_every = fields.integer("previewEvery");
+  request.tile = fields.integer("tile");
+  return request;
+}
+
+Napi::Object info_to_js(Napi::Env env, const PipelineInfo& info) {
+  auto out = Napi::Object::New(env);
+  const auto set = [&](const char* name, int64_t value) { out[name] = static_cast<double>(value); };
+  out["device"] = info.device;
+  out["dtype"] = info.dtype;
+  set("transformerParameters", info.transformer_parameters);
+  set("vaeParameters", info.vae_parameters);
+  set("textEncoderParameters", info.text_encoder_parameters);
+  set("weightBytes", info.weight_bytes);
+  set("layers", info.layers);
+  set("width", info.width);
+  set("latentChannels", info.latent_channels);
+  set("vaeFactor", info.vae_factor);
+  set("patch", info.patch);
+  set("defaultSize", info.default_size);
+  out["hasT5"] = Napi::Boolean::New(env, info.has_t5);
+  out["attention"] = info.attention;
+  return out;
+}
+
+Napi::Object summary_to_js(Napi::Env env, const SampleSummary& summary) {
+  auto out = Napi::Object::New(env);
+  out["pictures"] = static_cast<double>(summary.pictures);
+  out["width"] = static_cast<double>(summary.width);
+  out["height"] = static_cast<double>(summary.height);
+  out["batches"] = static_cast<double>(summary.batches);
+  out["encodeSeconds"] = summary.encode_seconds;
+  out["denoiseSeconds"] = summary.denoise_seconds;
+  out["decodeSeconds"] = summary.decode_seconds;
+  out["secondsPerStep"] = summary.seconds_per_step;
+  return out;
+}
+
+}  // namespace
+
+Napi::Value load_pipeline(const Napi::CallbackInfo& info) {
+  return Job<std::shared_ptr<Pipeline>>::start(
+      info.Env(), "drm.loadPipeline", listener(info[2]),
+      [source = source_from_js(info[0]), options = options_from_js(info[1])](Control& control) {
+        return Pipeline::load(source, options, control);
+      },
+      [](Napi::Env env, std::shared_ptr<Pipeline>&& pipeline) {
+        const int64_t bytes = pipeline->info().weight_bytes;
+        return Handle<Pipeline>::create(env, std::move(pipeline), bytes);
+      });
+}
+
+Napi::Value pipeline_info(const Napi::CallbackInfo& info) {
+  return info_to_js(info.Env(), Handle<Pipeline>::get(info[0], "pipelineInfo")->info());
+}
+
+Napi::Value sample(const Napi::CallbackInfo& info) {
+  return Job<SampleSummary>::start(
+      info.Env(), "drm.sample", listener(info[2]),
+      [pipeline = Handle<Pipeline>::get(info[0], "sample"), request = request_from_js(info[1])](Control& control) {
+        return pipeline->sample(request, control);
+      },
+      [](Napi::Env env, SampleSummary&& summary) -> Napi::Value { return summary_to_js(env, summary); });
+}
+
+Napi::Value dispose_pipeline(const Napi::CallbackInfo& info) {
+  Handle<Pipeline>::dispose(info.Env(), info[0], "disposePipeline");
+  return info.Env().Undefined();
+}
+
+}  // namespace drm::binding

@@ -1,0 +1,57 @@
+#include "values.h"
+
+#include <memory>
+#include <utility>
+
+namespace drm::binding {
+
+Napi::Value adopt_bytes(Napi::Env env, std::vector<uint8_t>&& bytes) {
+  auto owner = std::make_unique<std::vector<uint8_t>>(std::move(bytes));
+  const size_t size = owner->size();
+  napi_value buffer = nullptr;
+  const napi_status status = napi_create_external_arraybuffer(
+      env, owner->data(), size, [](napi_env, void*, void* hint) { delete static_cast<std::vector<uint8_t>*>(hint); },
+      owner.get(), &buffer);
+  if (status == napi_ok) {
+    owner.release();
+    return Napi::Uint8Array::New(env, size, Napi::ArrayBuffer(env, buffer), 0);
+  }
+  // Runtimes with pointer compression (Electron) forbid memory from outside: one copy there.
+  auto copy = Napi::Uint8Array::New(env, size);
+  std::copy(owner->begin(), owner->end(), copy.Data());
+  return copy;
+}
+
+Napi::Object to_js(Napi::Env env, const Progress& progress) {
+  auto out = Napi::Object::New(env);
+  out["phase"] = progress.phase;
+  out["step"] = static_cast<double>(progress.step);
+  out["total"] = static_cast<double>(progress.total);
+  out["seconds"] = progress.seconds;
+  return out;
+}
+
+Napi::Object to_js(Napi::Env env, Event&& event) {
+  auto out = Napi::Object::New(env);
+  out["kind"] = event.kind;
+  for (const auto& [name, value] : event.fields) {
+    // A bool must not become a number: the variant's own type decides.
+    if (const auto* flag = std::get_if<bool>(&value)) out[name] = Napi::Boolean::New(env, *flag);
+    if (const auto* number = std::get_if<double>(&value)) out[name] = *number;
+    if (const auto* text = std::get_if<std::string>(&value)) out[name] = *text;
+  }
+  if (!event.bytes.empty()) out["bytes"] = adopt_bytes(env, std::move(event.bytes));
+  return out;
+}
+
+Napi::Object to_js(Napi::Env env, const Failure& failure) {
+  auto details = Napi::Object::New(env);
+  for (const auto& [name, value] : failure.details) details[name] = value;
+  auto out = Napi::Object::New(env);
+  out["code"] = code_name(failure.code);
+  out["message"] = failure.what();
+  out["details"] = details;
+  return out;
+}
+
+}  // namespace drm::binding

@@ -1,0 +1,20 @@
+// C++ values to JavaScript values.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "common/control.h"
+#include "napi_setup.h"
+
+namespace drm::binding {
+
+/// Hands the vector's own memory to JavaScript; nobody here touches it afterwards.
+Napi::Value adopt_bytes(Napi::Env env, std::vector<uint8_t>&& bytes);
+
+Napi::Object to_js(Napi::Env env, const Progress& progress);
+Napi::Object to_js(Napi::Env env, Event&& event);
+
+/// { code, message, details }: index.ts makes the DrmError of it.
+Napi::Object to_js(Napi::Env env, const Failure& failure);
+
+}  // namespace drm::binding
