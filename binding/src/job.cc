@@ -63,7 +63,7 @@ void JobBase::run() {
   }
   drop_work();
   end();
-  LiveJobs::instance().remove_at_thread_end(control_);
+  LiveJobs::instance().remove(control_);
 }
 
 void JobBase::end() {

@@ -3,7 +3,6 @@
 // Node leaves through exit() without tearing its main environment down: the addon's cleanup hooks do not run, while the
 // C++ runtime destroys libtorch's static objects under the feet of a job that still computes with them.
 #pragma once
-#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -20,15 +19,12 @@ class LiveJobs {
   static LiveJobs& instance();
 
   void add(std::shared_ptr<Control> control);
-  /// For a job whose thread was never started.
+  /// To be called last on the job's thread.
   void remove(const std::shared_ptr<Control>& control);
-  /// To be called last on the job's thread: waiters are told after its thread-local objects are gone.
-  void remove_at_thread_end(const std::shared_ptr<Control>& control);
-  void cancel_all();
-  bool wait_until_none(std::chrono::milliseconds limit);
 
-  /// To be called when the process is about to exit: cancels all jobs and makes sure that static destruction starts
-  /// after they have ended, or not at all: a job that is inside a long step leaves with the process.
+  /// To be called when the process is about to exit. Cancels all jobs, gives them a moment to end, and, when there were
+  /// any, has the process end without static destruction: a job may still be inside a long step, and threads that have
+  /// ended their job still destroy their thread-local objects.
   void prepare_exit(int exit_code);
 
  private:
