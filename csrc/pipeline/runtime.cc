@@ -3,6 +3,7 @@
 #include <ATen/Version.h>
 #include <torch/headeronly/version.h>
 
+#include "cuda/kernels.h"
 #include "pipeline/gpus.h"
 #include "pipeline/pipeline.h"
 
@@ -45,9 +46,7 @@ RuntimeInfo runtime_info() {
   info.cuda_built = at::globalContext().hasCUDART();
   const bool cuda_usable = at::hasCUDA();
   info.attention = attention_kernels(cuda_usable);
-#ifdef DRM_CUDA_KERNELS
-  info.cuda_kernels = true;
-#endif
+  info.cuda_kernels = cuda::compiled();
   auto list = list_gpus();
   info.gpus = std::move(list.gpus);
   if (!cuda_usable && info.cuda_built)

@@ -1,3 +1,190 @@
-// temporary: replaced below
-export async function fetchWheel() { return { answer: 'not built yet' }; }
-export async function fetchArchive() { return { answer: 'not built yet' }; }
+// Fetching libtorch into the user's cache: from the PyTorch wheel by pip, or from an official archive by its address.
+// Each ends as one folder that appears at once (unpacked beside it, then renamed), shared by all checkouts.
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { fileURLToPath } from 'node:url';
+import { SetupError } from './errors.mjs';
+import { ask, openLog, run } from './exec.mjs';
+import { withLock } from './lock.mjs';
+import { userCacheDir } from './paths.mjs';
+import { unpackWheel, wheelRequirements } from './wheel.mjs';
+import { Zip } from './zip.mjs';
+
+/** Written last into a cached folder: what it came from. A folder without it is not whole. */
+const MARK = 'drm.json';
+
+/** Headers and libraries only: no Python files, none of PyTorch's own tests, no binding to Python. */
+const NOT_NEEDED = /^torch\/lib\/lib(torch_python|shm|shm_windows|jitbackend_test|torchbind_test|backend_with_compiler|aoti_custom_ops)\b/;
+const isTorchPart = (name) =>
+  (/^torch\/(include|lib|share)\//.test(name) && !NOT_NEEDED.test(name)) || name === 'torch/version.py';
+/** The CUDA libraries, where libtorch_cuda.so looks for them: ../../nvidia relative to torch/lib. */
+const isCudaLibrary = (name) => /^nvidia\/.*\.so[.\d]*$/.test(name);
+
+async function sha256(path) {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path), hash);
+  return hash.digest('hex');
+}
+
+/** Whole folders libtorch-<version>-<build>, newest first. */
+function cachedFolders(prefix) {
+  const cache = userCacheDir();
+  if (!existsSync(cache)) return [];
+  return readdirSync(cache)
+    .filter((name) => name.startsWith(prefix) && existsSync(join(cache, name, MARK)))
+    .map((name) => join(cache, name))
+    .sort((a, b) => statSync(join(b, MARK)).mtimeMs - statSync(join(a, MARK)).mtimeMs);
+}
+
+/** One fetch at a time per user, in a work folder that is gone afterwards, whatever happens. */
+async function inWorkFolder(say, work) {
+  const cache = userCacheDir();
+  try {
+    mkdirSync(cache, { recursive: true });
+  } catch (error) {
+    throw new SetupError(
+      `[setup] ${cache}: cannot be created (${error.code}); set XDG_CACHE_HOME to a folder that you may write to.`,
+    );
+  }
+  const wait = (pid) => say(`libtorch: process ${pid} is fetching it already; waiting …`);
+  return await withLock(join(cache, 'fetch.lock'), wait, async () => {
+    const folder = join(cache, 'fetching');
+    await rm(folder, { recursive: true, force: true }); // left by one that was killed: the lock says nobody is at it
+    await mkdir(folder);
+    try {
+      return await work(folder);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+}
+
+async function publish(tree, name, mark) {
+  await writeFile(join(tree, MARK), `${JSON.stringify(mark, null, 2)}\n`);
+  const final = join(userCacheDir(), name);
+  await rm(final, { recursive: true, force: true }); // can only be one without its mark
+  await rename(tree, final);
+  return final;
+}
+
+function lastLine(text) {
+  return text.trim().split('\n').at(-1) ?? '';
+}
+
+async function pipDownload(requirements, folder, log, extra = []) {
+  const args = ['-m', 'pip', 'download', '--only-binary=:all:', '--disable-pip-version-check', '--dest', folder];
+  await run('python3', [...args, ...extra, ...requirements], { log, advice: '' });
+}
+
+/** Any Python's wheel has the same C++ libraries; so when there is none for this Python, one for another will do. */
+async function downloadTorch(version, folder, log) {
+  const attempts = [[], ['--python-version', '3.12'], ['--python-version', '3.11']];
+  for (const [i, extra] of attempts.entries()) {
+    try {
+      return await pipDownload([`torch==${version}`], folder, log, ['--no-deps', ...extra]);
+    } catch (error) {
+      const noneForThisPython = /No matching distribution/.test(error.message);
+      if (i === attempts.length - 1 || !noneForThisPython) throw error;
+    }
+  }
+}
+
+function wheelsIn(folder) {
+  return readdirSync(folder)
+    .filter((name) => name.endsWith('.whl'))
+    .map((name) => join(folder, name));
+}
+
+async function fetchByPip(version, work, say) {
+  const log = openLog('libtorch');
+  const [downloads, tree] = [join(work, 'wheels'), join(work, 'tree')];
+  await downloadTorch(version, downloads, log);
+  const [wheel] = wheelsIn(downloads);
+  if (!wheel) throw new Error('pip reported success, but left no wheel');
+  say('libtorch: unpacking and checking …');
+  await unpackWheel(wheel, tree, isTorchPart);
+  const mark = { wheel: wheel.slice(downloads.length + 1), sha256: await sha256(wheel) };
+  // The rest of torch's requirements is Python.
+  const requirements = (await wheelRequirements(wheel)).filter((name) => /^(nvidia|cuda)-/.test(name));
+  await rm(wheel);
+  if (existsSync(join(tree, 'torch', 'lib', 'libtorch_cuda.so'))) {
+    say('libtorch: fetching the CUDA libraries it is linked with (about 2 GB) …');
+    if (requirements.length > 0) await pipDownload(requirements, downloads, log);
+    for (const library of wheelsIn(downloads)) await unpackWheel(library, tree, isCudaLibrary);
+  }
+  log.stream.end();
+  const python = readFileSync(join(tree, 'torch', 'version.py'), 'utf8');
+  const build = /__version__ = '[^'+]+\+([^']+)'/.exec(python)?.[1];
+  const cuda = /cuda[^=\n]*= '([\d.]+)'/.exec(python)?.[1];
+  const tag = build ?? (cuda ? `cu${cuda.replaceAll('.', '')}` : 'cpu');
+  return join(await publish(tree, `libtorch-${version}-${tag}`, mark), 'torch');
+}
+
+/** { path } of a folder with include/ and lib/, or { answer } saying why not. */
+export async function fetchWheel(version, say) {
+  const [cached] = cachedFolders(`libtorch-${version}-`);
+  if (cached) return { path: join(cached, 'torch') };
+  if (!ask('python3', ['-m', 'pip', '--version']).ok) return { answer: 'python3 has no pip' };
+  return await inWorkFolder(say, async (work) => {
+    const [meanwhile] = cachedFolders(`libtorch-${version}-`);
+    if (meanwhile) return { path: join(meanwhile, 'torch') };
+    say(`libtorch: fetching ${version} with pip (200 MB; 900 MB for a build with CUDA) …`);
+    try {
+      return { path: await fetchByPip(version, work, say) };
+    } catch (error) {
+      const words = error.message.split('\n').filter((line) => /^ERROR|^OSError|No space/.test(line.trim()));
+      return { answer: `${lastLine(words.join('\n') || error.message)} (log: build/logs/libtorch.log)` };
+    }
+  });
+}
+
+async function download(url, path) {
+  if (url.startsWith('file:')) return await pipeline(createReadStream(fileURLToPath(url)), createWriteStream(path));
+  const response = await fetch(url);
+  if (!response.ok || !response.body) throw new Error(`the server answered ${response.status} ${response.statusText}`);
+  await pipeline(Readable.fromWeb(response.body), createWriteStream(path));
+}
+
+async function unpackArchive(path, tree) {
+  const zip = await Zip.open(path);
+  try {
+    for (const entry of zip.entries) {
+      if (/^libtorch\/(include|lib|share)\/.*[^/]$/.test(entry.name) || entry.name === 'libtorch/build-version') {
+        await zip.extract(entry, tree);
+      }
+    }
+  } finally {
+    await zip.close();
+  }
+}
+
+/** The same for LIBTORCH_URL (an official libtorch zip) with LIBTORCH_SHA256; no address is built in. */
+export async function fetchArchive(say) {
+  const { LIBTORCH_URL: url, LIBTORCH_SHA256: expected } = process.env;
+  if (!url && !expected) return { answer: 'not set' };
+  if (!url || !/^[0-9a-f]{64}$/i.test(expected ?? '')) {
+    throw new SetupError(
+      '[setup] LIBTORCH_URL and LIBTORCH_SHA256: expected both, the second as 64 hexadecimal digits; what is fetched is only unpacked when it matches.',
+    );
+  }
+  const name = `libtorch-archive-${expected.toLowerCase().slice(0, 16)}`;
+  const [cached] = cachedFolders(name);
+  if (cached) return { path: join(cached, 'libtorch') };
+  return await inWorkFolder(say, async (work) => {
+    say(`libtorch: fetching ${url} …`);
+    try {
+      const [archive, tree] = [join(work, 'archive.zip'), join(work, 'tree')];
+      await download(url, archive);
+      const found = await sha256(archive);
+      if (found !== expected.toLowerCase()) return { answer: `expected SHA-256 ${expected}, found ${found}` };
+      await unpackArchive(archive, tree);
+      return { path: join(await publish(tree, name, { url, sha256: found }), 'libtorch') };
+    } catch (error) {
+      return { answer: error.cause?.message ?? error.message };
+    }
+  });
+}
