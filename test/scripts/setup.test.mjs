@@ -311,6 +311,16 @@ describe('npm packages', () => {
   });
 });
 
+test('package-lock.json names every platform, as `npm ci` demands', () => {
+  const { packages } = JSON.parse(readFileSync(resolve(import.meta.dirname, '..', '..', 'package-lock.json'), 'utf8'));
+  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter(
+      (name) => !(`node_modules/${name}` in packages) && !(`${path}/node_modules/${name}` in packages),
+    ),
+  );
+  expect(missing).toEqual([]);
+});
+
 describe('the lock', () => {
   const lockFile = () => join(folder, 'a.lock');
 
