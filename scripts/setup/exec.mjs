@@ -26,8 +26,16 @@ export function openLog(name) {
   return { path, stream: createWriteStream(path, { flags: 'w' }) };
 }
 
+/** The end of a log, and before it the first errors, which a long help text or a cascade may have pushed out of it. */
+function excerpt(text, last = 30, first = 5) {
+  const lines = text.trimEnd().split('\n');
+  const early = lines.slice(0, -last).filter((line) => /\berror\b.*\w/i.test(line));
+  return [...early.slice(0, first), ...(early.length > 0 ? ['  …'] : []), ...lines.slice(-last)].join('\n');
+}
+
 /**
- * Runs to the end with output in `log`. On failure throws a SetupError with the last 30 lines of the log and `advice`.
+ * Runs to the end with output in `log`. On failure throws a SetupError with the log's first errors and
+ * last 30 lines, and `advice`.
  */
 export async function run(command, args, { log, advice, cwd = root, env = process.env }) {
   log.stream.write(`$ ${[command, ...args].join(' ')}\n`);
@@ -40,13 +48,12 @@ export async function run(command, args, { log, advice, cwd = root, env = proces
   });
   if (ended === '') return;
   await new Promise((resolve) => log.stream.end(resolve));
-  const lines = readFileSync(log.path, 'utf8').trimEnd().split('\n');
   const shown = relative(root, log.path);
   throw new SetupError(
     [
-      `\n${lines.slice(-30).join('\n')}`,
-      `\n[setup] ${command} failed: ${ended}. The ${Math.min(30, lines.length)} lines above end its log ${shown}.`,
-      `What to do: ${advice}`,
+      `\n${excerpt(readFileSync(log.path, 'utf8'))}`,
+      `\n[setup] ${command} failed: ${ended}. Its whole output: ${shown}.`,
+      ...(advice ? [`What to do: ${advice}`] : []),
     ].join('\n'),
   );
 }

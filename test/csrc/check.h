@@ -60,6 +60,9 @@ inline std::string expect_failure(const char* file, int line, Code code, const s
   static void test_##name();                                                \
   static ::drm::test::Register register_##name(#name, test_##name);         \
   static void test_##name()
+// libtorch's logging header, which the precompiled header brings in first, has glog's macros of these names.
+#undef CHECK
+#undef CHECK_EQ
 #define CHECK(condition) \
   do { if (!(condition)) ::drm::test::fail(__FILE__, __LINE__, "not true: " #condition); } while (0)
 #define CHECK_EQ(a, b)                                                                               \
