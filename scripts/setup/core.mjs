@@ -48,10 +48,11 @@ async function build(target, libtorch, logName) {
 export async function buildCore(libtorch, say) {
   const stamp = new Stamp('core');
   const hash = stamp.look(filesUnder(join(root, 'csrc')), { libtorch });
-  if (stamp.fresh()) return hash;
+  // No more than its existence: building the tests in the same tree may archive it again.
+  if (stamp.fresh() && existsSync(coreLibrary)) return hash;
   say(existsSync(coreLibrary) ? 'core: building what changed …' : 'core: building (first time about 5 minutes) …');
   await build('drm_core', libtorch, 'core');
-  stamp.save([coreLibrary]);
+  stamp.save();
   return hash;
 }
 
@@ -65,5 +66,5 @@ export async function buildCoreTests(libtorch, coreHash, say) {
   if (stamp.fresh()) return;
   say('core tests: building …');
   await build('all', libtorch, 'core-tests');
-  stamp.save([]);
+  stamp.save();
 }

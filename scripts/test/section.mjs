@@ -5,8 +5,11 @@ import { root } from '../setup/paths.mjs';
 /** A section's result. */
 export const counts = (passed, failed, skipped = 0) => ({ passed, failed, skipped });
 
+/** Our own pipe hides from the command whether a terminal is behind it. */
+const colour = process.stdout.isTTY && !process.env.NO_COLOR ? { FORCE_COLOR: '1' } : { NO_COLOR: '1' };
+
 /** Runs a command; `show` passes its output through. Resolves to { code, output }; a signal counts as code 1. */
-export function capture(command, args, { show = false, env = process.env } = {}) {
+export function capture(command, args, { show = false, env = { ...process.env, ...colour } } = {}) {
   const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const [from, to] of [
