@@ -10,7 +10,7 @@ Tensor planned(at::IntArrayRef shape) { return at::empty(shape, at::TensorOption
 }  // namespace
 
 Linear make_linear(int64_t in, int64_t out, bool bias) {
-  return {planned({out, in}), bias ? planned({out}) : Tensor()};
+  return {planned({out, in}), bias ? planned({out}) : Tensor(), nullptr};
 }
 Conv2d make_conv(int64_t in, int64_t out, int64_t kernel) {
   return {planned({out, in, kernel, kernel}), planned({out})};
@@ -19,7 +19,13 @@ Norm make_norm(int64_t features, bool bias) { return {planned({features}), bias 
 Table make_table(int64_t rows, int64_t features) { return {planned({rows, features})}; }
 Tensor make_parameter(std::vector<int64_t> shape) { return planned(shape); }
 
-Tensor linear(const Linear& l, const Tensor& x) { return at::linear(x, l.weight, l.bias); }
+Tensor linear(const Linear& l, const Tensor& x) {
+  const auto y = at::linear(x, l.weight, l.bias);
+  if (!l.lora || !l.lora->enabled) return y;
+  // The adapter runs in its own fp32, whatever the base weights are in.
+  const auto delta = at::linear(at::linear(x.to(l.lora->a.scalar_type()), l.lora->a), l.lora->b);
+  return y + (l.lora->scale * delta).to(y.scalar_type());
+}
 
 Tensor conv2d(const Conv2d& c, const Tensor& x, int64_t stride, int64_t padding) {
   return at::conv2d(x, c.weight, c.bias, at::IntArrayRef{stride, stride}, at::IntArrayRef{padding, padding});

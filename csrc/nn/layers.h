@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,15 @@ namespace drm {
 
 using at::Tensor;
 
+/// A low-rank adapter of a linear layer; see nn/lora.h.
+struct Lora {
+  Tensor a, b;  // (rank, in), (out, rank), fp32
+  double scale = 1;
+  bool enabled = true;
+};
 struct Linear {
-  Tensor weight, bias;  // (out, in), (out) or undefined
+  Tensor weight, bias;         // (out, in), (out) or undefined
+  std::shared_ptr<Lora> lora;  // null: none
 };
 struct Conv2d {
   Tensor weight, bias;  // (out, in, k, k), (out)

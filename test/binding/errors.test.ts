@@ -111,5 +111,7 @@ test('runtimeInfo says what this build runs on', () => {
   expect(info.cpuCapability).not.toBe('');
   expect(info.attention).toContain('flash');
   expect(info.threads).toBeGreaterThan(0);
-  expect(callNative((addon) => addon.buildInfo())).toMatchObject({ sourceHash: expect.stringMatching(/^[0-9a-f]{64}$/) });
+  expect(callNative((addon) => addon.buildInfo())).toMatchObject({
+    sourceHash: expect.stringMatching(/^[0-9a-f]{64}$/),
+  });
 });

@@ -67,7 +67,14 @@ test('worker threads leave no object behind', async () => {
 });
 
 test('hundreds of jobs leave nothing behind: memory, threads, files, handles', async () => {
-  const growth = await resultOf<{ rss: number; heap: number; objects: number; threads: number; files: number; resources: number }>(
+  const growth = await resultOf<{
+    rss: number;
+    heap: number;
+    objects: number;
+    threads: number;
+    files: number;
+    resources: number;
+  }>(
     `import { readdirSync } from 'node:fs';
      const measure = async () => {
        for (let i = 0; i < 5; ++i) { gc(); await sleep(10); }

@@ -19,7 +19,9 @@
 #include "mmdit/mmdit.h"
 #include "pipeline/text_encoders.h"
 #include "tensor_io/json.h"
+#include "tensor_io/lora_file.h"
 #include "text/prompt.h"
+#include "train/optimizer.h"
 #include "vae/autoencoder.h"
 
 using namespace drm;
@@ -274,6 +276,89 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   return out;
 }
 
+MMDiT mmdit_beside(const std::string& root) { return load_transformer(root + "/mmdit/config.json", root + "/mmdit/diffusion_pytorch_model.safetensors"); }
+
+Tensor run_with(const MMDiT& m, const Case& c) { return velocity(m, c.in("latent"), c.in("timestep"), embed_text(m, c.in("context"), c.in("pooled"))); }
+
+Outputs check_lora(const Case& c, const std::string& root) {
+  Outputs out;
+  auto m = mmdit_beside(root);
+  const auto layers = apply_lora(m, read_lora(c.folder + "adapter_model.safetensors"));
+  auto adapters = lora_tensors(layers);
+  for (auto& [name, t] : adapters) t.requires_grad_(true);
+  out["out_on"] = run_with(m, c);
+  const auto loss = out["out_on"].square().mean();
+  loss.backward();
+  out["loss"] = loss.reshape({1});
+  for (auto& [name, t] : adapters) {
+    out["grad." + name] = t.grad().defined() ? t.grad().clone() : at::zeros_like(t);
+    t.requires_grad_(false);
+  }
+  const at::NoGradGuard no_grad;
+  enable_lora(layers, false);
+  out["out_off"] = run_with(m, c);
+  enable_lora(layers, true);
+  merge_lora(layers);
+  out["out_merged"] = run_with(m, c);
+  each_tensor(m, [&](const std::string& name, Tensor& t) { out["merged." + name] = t; });
+  auto stated = mmdit_beside(root), unstated = mmdit_beside(root);
+  apply_lora(stated, read_lora(c.folder + "pytorch_lora_weights.safetensors"));
+  // Both spellings must give out_on; the second is judged by its distance to the first's stored value.
+  const auto by_diffusers = run_with(stated, c);
+  if ((by_diffusers - c.in("out_on")).abs().max().item<double>() > (out["out_on"] - c.in("out_on")).abs().max().item<double>()) out["out_on"] = by_diffusers;
+  apply_lora(unstated, read_lora(c.folder + "pytorch_lora_weights_no_metadata.safetensors"));
+  out["out_no_metadata"] = run_with(unstated, c);
+  return out;
+}
+
+Outputs check_optim(const Case& c, const std::string& root) {
+  Outputs out;
+  const Case lora(root + "/lora");
+  auto m = mmdit_beside(root);
+  auto adapters = lora_tensors(apply_lora(m, read_lora(lora.folder + "adapter_model.safetensors")));
+  for (auto& [name, t] : adapters) t.requires_grad_(true);
+  AdamW adamw(adapters, {c.fact("lr").as_double()});
+  Ema constant(adapters, c.fact("ema_decay").as_double(), false), warm(adapters, c.fact("ema_decay").as_double(), true);
+  std::vector<Tensor> losses, norms;
+  const auto steps = static_cast<int64_t>(c.fact("grad_norm_before_clip").items().size());
+  for (int64_t step = 0; step <= steps; ++step) {
+    const auto loss = c.fact("loss_scale").as_double() * (run_with(m, lora) - c.in("target")).square().mean();
+    losses.push_back(loss.detach());
+    if (step == steps) break;
+    adamw.zero_gradients();
+    loss.backward();
+    norms.push_back(clip_gradients(adapters, 1.0));
+    const auto at = "step" + std::to_string(step) + ".";
+    for (const auto& [name, t] : adapters) out["clipped_grad_" + at + name] = t.grad().clone();
+    adamw.step();
+    constant.update();
+    warm.update();
+    for (const auto& [name, t] : adapters) out["param_after_" + at + name] = t.detach().clone();
+  }
+  out["loss"] = at::stack(losses);
+  out["grad_norm_before_clip"] = at::stack(norms);
+  for (const auto& [name, t] : adapters) out["param_final." + name] = t;
+  for (const auto& [name, t] : adamw.state()) out[name.substr(0, name.find('.')) + "_final" + name.substr(name.find('.'))] = t;
+  for (const auto& [name, t] : constant.averages()) out["ema_constant_final." + name] = t;
+  for (const auto& [name, t] : warm.averages()) out["ema_warmup_final." + name] = t;
+
+  // The optimizer alone, from stored gradients.
+  NamedTensors given;
+  for (const auto& [name, info] : c.tensors())
+    if (name.rfind("given.", 0) == 0 && info.find("role")->as_string() == "in" && name.find(".grad") == std::string::npos) given.emplace_back(name, c.in(name).clone());
+  AdamW alone(given, {0.05});
+  std::vector<Tensor> given_norms;
+  for (int64_t step = 0; c.has(given.at(0).first + ".grad" + std::to_string(step)); ++step) {
+    for (auto& [name, t] : given) t.mutable_grad() = c.in(name + ".grad" + std::to_string(step)).clone();
+    given_norms.push_back(clip_gradients(given, 1.0));
+    alone.step();
+    for (const auto& [name, t] : given) out[name + ".after_step" + std::to_string(step)] = t.clone();
+  }
+  for (const auto& [name, t] : alone.state()) out[name.substr(name.find('.') + 1) + "." + name.substr(0, name.find('.'))] = t;
+  out["given.grad_norm_before_clip"] = at::stack(given_norms);
+  return out;
+}
+
 int run(int argc, char** argv) {
   if (argc < 3) {
     std::cerr << "usage: drm_parity KIND CASE_DIR [ROOT] [TOKENS_JSON]\n";
@@ -305,6 +390,8 @@ int run(int argc, char** argv) {
   } else if (kind == "vae") compare(c, check_vae(c));
   else if (kind == "clip_l" || kind == "clip_g") compare(c, check_clip(c));
   else if (kind == "t5") compare(c, check_t5(c));
+  else if (kind == "lora") compare(c, check_lora(c, argc > 3 ? argv[3] : dir + "/.."));
+  else if (kind == "optim") compare(c, check_optim(c, argc > 3 ? argv[3] : dir + "/.."));
   else if (kind == "scheduler") compare(c, check_scheduler(c));
   else if (kind == "pipeline") compare(c, check_pipeline(c, argc > 4 ? argv[4] : ""));
   else {

@@ -145,7 +145,9 @@ describe.skipIf(process.platform !== 'linux')('the search for libtorch', () => {
     mkdirSync(join(folder, 'empty'));
     expect(search({ PATH: noPython(), LIBTORCH: join(folder, 'empty') }).stderr).toContain('no libtorch in it');
     const old = fakeLibtorch(join(folder, 'old'), [2, 4, 1]);
-    expect(search({ PATH: noPython(), LIBTORCH: old }).stderr).toMatch(/expected libtorch 2\.11 to 2\.13, found 2\.4\.1/);
+    expect(search({ PATH: noPython(), LIBTORCH: old }).stderr).toMatch(
+      /expected libtorch 2\.11 to 2\.13, found 2\.4\.1/,
+    );
   });
 
   test('takes an installed torch of python3', () => {
@@ -403,4 +405,3 @@ test('unknown options of the set-up are refused', () => {
   expect(result.stderr).toContain('unknown option --test');
   expect(result.stderr).toContain(`--quiet, --tests`);
 });
-

@@ -81,7 +81,12 @@ describe('a wheel', () => {
       ...Object.entries(files).map(([name, content]) => ({ name, content: text(content) })),
       {
         name: 'torch-2.dist-info/RECORD',
-        content: text(record ?? Object.entries(files).map(([name, c]) => `${name},sha256=${sha(c)},${c.length}`).join('\n')),
+        content: text(
+          record ??
+            Object.entries(files)
+              .map(([name, c]) => `${name},sha256=${sha(c)},${c.length}`)
+              .join('\n'),
+        ),
       },
     ]);
 
@@ -104,7 +109,10 @@ describe('a wheel', () => {
 
   test('has requirements', async () => {
     const path = archive([
-      { name: 'torch-2.dist-info/METADATA', content: text('Name: torch\nRequires-Dist: sympy\nRequires-Dist: nvidia-x==1; y\n') },
+      {
+        name: 'torch-2.dist-info/METADATA',
+        content: text('Name: torch\nRequires-Dist: sympy\nRequires-Dist: nvidia-x==1; y\n'),
+      },
     ]);
     expect(await wheelRequirements(path)).toEqual(['sympy', 'nvidia-x==1; y']);
   });

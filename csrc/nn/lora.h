@@ -1,0 +1,52 @@
+// Low-rank adapters (Hu et al. 2022): y = W x + b + scale * B (A x), scale = alpha / rank. linear() in layers.cc is the one
+// place that applies them; everything else sees linear layers.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "nn/layers.h"
+
+namespace drm {
+
+struct LoraConfig {
+  int64_t rank = 32;
+  double alpha = 64;
+  /// A layer is adapted when its name ends in one of these (at a dot): "attn.to_q" fits transformer_blocks.0.attn.to_q and
+  /// not transformer_blocks.0.attn2.to_q. Default: flow_grpo's.
+  std::vector<std::string> targets = {"attn.add_k_proj", "attn.add_q_proj", "attn.add_v_proj", "attn.to_add_out",
+                                      "attn.to_k",       "attn.to_out.0",   "attn.to_q",       "attn.to_v"};
+};
+
+/// Whether `layer` ends in `target`, at a dot or entirely.
+bool is_target(const std::string& layer, const std::string& target);
+
+struct AdaptedLayer {
+  std::string name;
+  Linear* layer;
+};
+
+/// The linear layers of a model that the targets name, in the visitor's order.
+template <class Model> std::vector<AdaptedLayer> find_targets(Model& m, const std::vector<std::string>& targets) {
+  std::vector<AdaptedLayer> found;
+  each(m, [&](const std::string& name, auto& leaf) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(leaf)>, Linear>)
+      for (const auto& t : targets)
+        if (is_target(name, t)) {
+          found.push_back({name, &leaf});
+          break;
+        }
+  });
+  return found;
+}
+
+/// Puts a new adapter on each layer: A gaussian with standard deviation 1 / rank (PEFT's "gaussian"), B zero, fp32 on the
+/// layer's device. Throws Failure(BadRequest) when nothing is targeted or a layer has one already.
+void add_lora(const std::vector<AdaptedLayer>& layers, const LoraConfig& config, at::Generator generator);
+/// Folds the adapters into the weights, W += scale * B A in fp32, and removes them.
+void merge_lora(const std::vector<AdaptedLayer>& layers);
+/// Adapters count or not, without being removed: "off" is the reference policy.
+void enable_lora(const std::vector<AdaptedLayer>& layers, bool enabled);
+/// "<layer>.lora_A.weight" (rank, in) and "<layer>.lora_B.weight" (out, rank), in the visitor's order.
+std::vector<std::pair<std::string, Tensor>> lora_tensors(const std::vector<AdaptedLayer>& layers);
+
+}  // namespace drm

@@ -1,0 +1,73 @@
+// AdamW, gradient clipping, learning-rate schedules and weight averages, over lists of named tensors.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace drm {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+struct AdamWOptions {
+  double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 1e-4;
+};
+
+/// Scales all gradients by min(1, max_norm / (norm + 1e-6)), where norm is the 2-norm over all of them together (PyTorch's
+/// clip_grad_norm_). Returns the norm before clipping as a scalar tensor: reading it is left to the caller, since it waits
+/// for the device. Gradients that are undefined are skipped; max_norm <= 0 only measures.
+at::Tensor clip_gradients(const NamedTensors& parameters, double max_norm);
+
+/// Decoupled weight decay (Loshchilov and Hutter 2019) with PyTorch's conventions: decay p *= 1 - lr * wd comes first,
+/// moments and master weights are fp32. Parameters in bf16 get an fp32 master copy, which is what is stepped.
+class AdamW {
+ public:
+  AdamW(NamedTensors parameters, const AdamWOptions& options);
+
+  /// One step from the parameters' gradients with this learning rate; those without a gradient do not move and do not
+  /// count the step.
+  void step(double learning_rate);
+  void step() { step(options_.learning_rate); }
+  void zero_gradients();
+
+  const NamedTensors& parameters() const { return parameters_; }
+
+  /// Everything that a resumed run needs, as tensors with stable names: "exp_avg.<name>", "exp_avg_sq.<name>",
+  /// "step.<name>", and "master.<name>" for bf16 parameters.
+  NamedTensors state() const;
+  /// Takes back what state() gave. Throws Failure(KeysMismatch | BadShape) naming what is missing or does not fit.
+  void restore(const std::map<std::string, at::Tensor>& state);
+
+ private:
+  NamedTensors parameters_;
+  AdamWOptions options_;
+  std::vector<at::Tensor> master_;  // fp32: the parameter itself, or its copy
+  std::vector<at::Tensor> exp_avg_, exp_avg_sq_, steps_;
+};
+
+/// Exponential moving average of parameters, in fp32: ema += (1 - decay) * (p - ema) after every step.
+class Ema {
+ public:
+  /// With warm-up the decay of step s is min((1 + s) / (10 + s), decay), s from 0.
+  Ema(const NamedTensors& parameters, double decay, bool warm_up);
+  void update();
+  const NamedTensors& averages() const { return averages_; }
+  int64_t updates() const { return updates_; }
+  /// Throws Failure(KeysMismatch | BadShape).
+  void restore(const std::map<std::string, at::Tensor>& averages, int64_t updates);
+
+ private:
+  NamedTensors parameters_, averages_;
+  double decay_;
+  bool warm_up_;
+  int64_t updates_ = 0;
+};
+
+enum class RateShape { Constant, Cosine, Linear };
+/// Learning rate of step `step` (from 0) of `total`: linear warm-up over `warm_up` steps, then `shape` down to
+/// peak * floor at the end.
+double learning_rate(int64_t step, int64_t total, int64_t warm_up, double peak, RateShape shape, double floor = 0);
+
+}  // namespace drm
