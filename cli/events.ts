@@ -1,0 +1,24 @@
+// The event stream: all that a command reports. The three renderers show it, `--json` prints it, and run folders keep it.
+// This is a public format: fields are added, never renamed; EVENT_VERSION counts breaking changes.
+
+export const EVENT_VERSION = 1;
+
+export type Event =
+  /** First event: the command and what it works with, as label/value pairs worth showing. */
+  | { event: 'started'; version: number; command: string; facts: Record<string, string | number> }
+  /** Latest wins. `unit` is what `step` counts: 'step', 'B', 'picture'. `id` tells parallel bars apart. */
+  | { event: 'progress'; id: string; label: string; step: number; total: number; unit: string; seconds: number; note?: string }
+  /** A line worth keeping. */
+  | { event: 'info'; message: string }
+  | { event: 'warning'; message: string }
+  | { event: 'image'; path: string; width: number; height: number; prompt?: string; seed?: string }
+  | { event: 'preview'; path: string; step: number; png?: Uint8Array }
+  /** A line of a table or report, printed on stdout as text; `data` is what --json prints. */
+  | { event: 'result'; text: string; data: unknown }
+  /** Last event of a run that ended well. */
+  | { event: 'done'; seconds: number; facts: Record<string, string | number> }
+  | { event: 'error'; code: string; message: string; details: Record<string, string>; exit_code: number };
+
+export interface Events {
+  emit(event: Event): void;
+}
