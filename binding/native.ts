@@ -116,7 +116,7 @@ function loadFailure(file: string, root: string, cause: unknown): DrmError {
 function load(): Native {
   const root = packageRoot();
   // DRM_ADDON is for trying another build (a sanitizer's, say) without replacing this one.
-  const file = process.env['DRM_ADDON'] ?? join(root, 'binding', 'build', 'Release', 'drm.node');
+  const file = process.env.DRM_ADDON ?? join(root, 'binding', 'build', 'Release', 'drm.node');
   let addon: Native;
   try {
     addon = createRequire(import.meta.url)(file);

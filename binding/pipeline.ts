@@ -2,14 +2,7 @@
 import { DrmError } from './error.js';
 import { runJob } from './job.js';
 import { callNative, type PipelineHandle } from './native.js';
-import type {
-  JobOptions,
-  LoadOptions,
-  PipelineInfo,
-  PipelineSource,
-  SampleRequest,
-  SampleSummary,
-} from './types.js';
+import type { JobOptions, LoadOptions, PipelineInfo, PipelineSource, SampleRequest, SampleSummary } from './types.js';
 
 export class Pipeline {
   readonly info: PipelineInfo;

@@ -17,7 +17,8 @@ await runMain(() => {
   const files = FOLDERS.flatMap((folder) => filesUnder(join(root, folder), (name) => /\.(cc|h|cu|cuh)$/.test(name)));
   const mode = check ? ['--dry-run', '--Werror', '--ferror-limit=1'] : ['-i'];
   const result = spawnSync(formatter, [...mode, ...files], { stdio: 'inherit', cwd: root });
-  if (result.error) throw new SetupError(`[clang-format] ${formatter}: ${result.error.message}; run \`npm run setup\` first.`);
+  if (result.error)
+    throw new SetupError(`[clang-format] ${formatter}: ${result.error.message}; run \`npm run setup\` first.`);
   if (result.status === 0) {
     console.error(`clang-format: ${files.length} files ${check ? 'are formatted' : 'formatted'}`);
     return 0;

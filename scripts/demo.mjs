@@ -11,7 +11,9 @@ const prompt = 'a lighthouse at dusk, oil on canvas';
 await runMain(() => {
   const shown = ['drm', 'sample', '--model', relative(root, model), '--prompt', JSON.stringify(prompt)];
   const sizes = ['--height', '64', '--width', '96', '--steps', '8', '--n', '4', '--grid'];
-  console.error('This is a small Stable Diffusion 3.5 with RANDOM weights, from the test fixtures. It proves the whole path');
+  console.error(
+    'This is a small Stable Diffusion 3.5 with RANDOM weights, from the test fixtures. It proves the whole path',
+  );
   console.error('(tokenizers, text encoders, MMDiT, VAE, PNG), not a taste: the pictures are patterns of noise.\n');
   console.error(`$ ${[...shown, ...sizes, '--out', relative(root, out)].join(' ')}`);
   const args = ['sample', '--model', model, '--prompt', prompt, ...sizes, '--out', out];

@@ -19,7 +19,8 @@ import { buildTypeScript } from './setup/typescript.mjs';
 function parseArguments(args) {
   const known = new Set(['--quiet', '--tests']);
   const unknown = args.filter((arg) => !known.has(arg));
-  if (unknown.length > 0) throw new SetupError(`[setup] unknown option ${unknown[0]}; known: ${[...known].join(', ')}`, 2);
+  if (unknown.length > 0)
+    throw new SetupError(`[setup] unknown option ${unknown[0]}; known: ${[...known].join(', ')}`, 2);
   return { quiet: args.includes('--quiet'), tests: args.includes('--tests') };
 }
 

@@ -58,7 +58,8 @@ export async function buildAddon(libtorch, coreHash, say) {
   const options = { log, env: { ...process.env, CXX: compiler.command }, cwd: join(root, 'binding') };
   await run(process.execPath, [...gyp, 'configure', ...(headers ? [`--nodedir=${headers}`] : [])], {
     ...options,
-    advice: 'node-gyp needs python3 and Node\'s headers; set npm_config_nodedir to the folder with include/node to work offline.',
+    advice:
+      "node-gyp needs python3 and Node's headers; set npm_config_nodedir to the folder with include/node to work offline.",
   });
   rmSync(addonFile, { force: true }); // gyp does not see that libdrm_core.a changed
   await run(process.execPath, [...gyp, 'build', `--jobs=${jobs()}`], {

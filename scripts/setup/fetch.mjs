@@ -1,7 +1,15 @@
 // Fetching libtorch into the user's cache: from the PyTorch wheel by pip, or from an official archive by its address.
 // Each ends as one folder that appears at once (unpacked beside it, then renamed), shared by all checkouts.
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import {
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+} from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -18,7 +26,8 @@ import { Zip } from './zip.mjs';
 const MARK = 'drm.json';
 
 /** Headers and libraries only: no Python files, none of PyTorch's own tests, no binding to Python. */
-const NOT_NEEDED = /^torch\/lib\/lib(torch_python|shm|shm_windows|jitbackend_test|torchbind_test|backend_with_compiler|aoti_custom_ops)\b/;
+const NOT_NEEDED =
+  /^torch\/lib\/lib(torch_python|shm|shm_windows|jitbackend_test|torchbind_test|backend_with_compiler|aoti_custom_ops)\b/;
 const isTorchPart = (name) =>
   (/^torch\/(include|lib|share)\//.test(name) && !NOT_NEEDED.test(name)) || name === 'torch/version.py';
 /** The CUDA libraries, where libtorch_cuda.so looks for them: ../../nvidia relative to torch/lib. */

@@ -26,10 +26,14 @@ export async function buildTypeScript(say) {
   say('typescript: compiling …');
   const log = openLog('typescript');
   if (!existsSync(dist)) rmSync(join(root, 'build', 'tsbuildinfo'), { force: true }); // it would say "nothing to do"
-  await run(process.execPath, [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', join(root, 'tsconfig.json')], {
-    log,
-    advice: 'the lines above name file and line of each type error.',
-  });
+  await run(
+    process.execPath,
+    [join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', join(root, 'tsconfig.json')],
+    {
+      log,
+      advice: 'the lines above name file and line of each type error.',
+    },
+  );
   log.stream.end();
   removeOrphans();
   if (existsSync(main)) chmodSync(main, 0o755); // npm's bin link runs it as a program

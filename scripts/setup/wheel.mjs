@@ -40,7 +40,9 @@ export async function unpackWheel(path, folder, wanted) {
       if (!expected) throw new Error(`${path}: ${entry.name} is not in the wheel's RECORD`);
       const found = (await zip.extract(entry, folder)).toString('base64url');
       if (found !== expected) {
-        throw new Error(`${path}: ${entry.name}: expected SHA-256 ${expected} (RECORD), found ${found}; the file is corrupt`);
+        throw new Error(
+          `${path}: ${entry.name}: expected SHA-256 ${expected} (RECORD), found ${found}; the file is corrupt`,
+        );
       }
     }
     return chosen.length;

@@ -21,7 +21,8 @@ const STREAM_FROM = 4 << 20;
 async function readAt(file, position, length) {
   const buffer = Buffer.alloc(length);
   const { bytesRead } = await file.read(buffer, 0, length, position);
-  if (bytesRead < length) throw new Error(`zip: expected ${length} bytes at ${position}, the file ends after ${bytesRead}`);
+  if (bytesRead < length)
+    throw new Error(`zip: expected ${length} bytes at ${position}, the file ends after ${bytesRead}`);
   return buffer;
 }
 
@@ -118,7 +119,8 @@ export class Zip {
 
   async #dataOffset(entry) {
     const local = await readAt(this.file, entry.offset, 30);
-    if (local.readUInt32LE(0) !== LOCAL) throw new Error(`zip: ${entry.name}: no local header where the directory says`);
+    if (local.readUInt32LE(0) !== LOCAL)
+      throw new Error(`zip: ${entry.name}: no local header where the directory says`);
     return entry.offset + 30 + local.readUInt16LE(26) + local.readUInt16LE(28);
   }
 

@@ -1,6 +1,5 @@
 // The C++ tests, by CTest. Each program ends with `N passed, N failed`; one that does not has crashed.
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { coreBuildDir } from '../setup/paths.mjs';
 import { capture, counts, lastCounts } from './section.mjs';
 
@@ -29,13 +28,17 @@ export async function testCore() {
     passed += result?.passed ?? 0;
     failed += (result?.failed ?? 0) + (crashed ? 1 : 0);
     const ok = !crashed && result.failed === 0;
-    const told = result ? `${result.passed} passed, ${result.failed} failed` : `ended without a result: ${outcome?.[2]}`;
+    const told = result
+      ? `${result.passed} passed, ${result.failed} failed`
+      : `ended without a result: ${outcome?.[2]}`;
     console.log(`  ${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(24)} ${told}`);
     if (!ok) console.log(text.replace(/^/gm, '        '));
   }
   if (texts.size === 0 || (code !== 0 && failed === 0)) {
     console.log(output);
-    console.log(existsSync(coreBuildDir) ? '  FAIL  ctest' : '  FAIL  build/core is missing: run `npm run setup -- --tests`');
+    console.log(
+      existsSync(coreBuildDir) ? '  FAIL  ctest' : '  FAIL  build/core is missing: run `npm run setup -- --tests`',
+    );
     failed += 1;
   }
   return counts(passed, failed);
