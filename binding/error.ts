@@ -1,7 +1,10 @@
 // The one error type that comes out of the binding. No native import here: code that only handles errors must not load
 // the addon.
 
-/** Mirrors `enum class Code` in csrc/common/failure.h; ENVIRONMENT is the binding's own: the addon cannot be loaded. */
+/**
+ * Mirrors `enum class Code` in csrc/common/failure.h, up to INTERNAL. ENVIRONMENT is the binding's own: the addon cannot
+ * be loaded. The last three come from the command line: wrong usage, weights that are not on this machine, the network.
+ */
 export const ERROR_CODES = [
   'CANCELLED',
   'OUT_OF_MEMORY',
@@ -15,6 +18,9 @@ export const ERROR_CODES = [
   'DISK',
   'INTERNAL',
   'ENVIRONMENT',
+  'USAGE',
+  'MISSING_WEIGHTS',
+  'NETWORK',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];
