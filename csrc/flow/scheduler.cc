@@ -19,7 +19,7 @@ SchedulerConfig read_scheduler_config(const std::string& path) {
   r.expect("_class_name", "FlowMatchEulerDiscreteScheduler");
   for (const char* key : {"use_dynamic_shifting", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "invert_sigmas",
                           "stochastic_sampling"})
-    r.expect(key, false);
+    r.expect_flag(key, false);
   const auto* terminal = json->find("shift_terminal");
   if (terminal && !terminal->is_null())
     throw Failure(Code::BadConfig, "[config] shift_terminal in " + path + ": expected null, found a value; SD3 models do not use it, remove it");

@@ -69,7 +69,7 @@ class ConfigReader {
   std::vector<std::string> strings(const char* key, std::vector<std::string> otherwise) const;
   /// Refuses a config that asks for something this program does not do.
   void expect(const char* key, const std::string& only) const;  // absent or null is fine
-  void expect(const char* key, bool only) const;
+  void expect_flag(const char* key, bool only) const;
   const std::string& file() const { return file_; }
 
  private:

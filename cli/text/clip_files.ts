@@ -1,0 +1,94 @@
+// CLIP's tokenizer from vocab.json and merges.txt, which is all that SD3's release carries: the equivalent tokenizer.json.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+
+/** What CLIP splits text into before merging: its special tokens, contractions, letter runs, single digits, other runs. */
+const PIECES = "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
+
+interface SpecialToken {
+  content: string;
+  normalized?: boolean;
+  lstrip?: boolean;
+  rstrip?: boolean;
+  single_word?: boolean;
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected JSON (${(error as Error).message}); fetch it again with \`drm pull\``, { file });
+  }
+}
+
+/** Throws DrmError BAD_FILE when the folder holds neither form of a tokenizer. */
+export function clipTokenizerJson(folder: string): string {
+  const vocabFile = join(folder, 'vocab.json');
+  const mergesFile = join(folder, 'merges.txt');
+  if (!existsSync(vocabFile) || !existsSync(mergesFile)) {
+    throw new DrmError(
+      'BAD_FILE',
+      `[tokenizer] ${folder}: expected tokenizer.json, or vocab.json with merges.txt, found neither; fetch the tokenizer folders with \`drm pull\`, or name a model folder that has them with --components`,
+      { file: folder },
+    );
+  }
+  const vocab = readJson(vocabFile) as Record<string, number>;
+  const mapFile = join(folder, 'special_tokens_map.json');
+  const map = (existsSync(mapFile) ? readJson(mapFile) : {}) as Record<string, SpecialToken | string | undefined>;
+  const special = (role: string, content: string, normalized: boolean): SpecialToken => {
+    const token = map[role];
+    return typeof token === 'object' ? token : { content: token ?? content, normalized };
+  };
+  const bos = special('bos_token', '<|startoftext|>', true);
+  const eos = special('eos_token', '<|endoftext|>', false);
+  const tokens = new Map([bos, eos, special('pad_token', eos.content, false), special('unk_token', eos.content, false)].map((t) => [t.content, t]));
+  const id = (token: SpecialToken): number => {
+    const found = vocab[token.content];
+    if (typeof found !== 'number') {
+      throw new DrmError('BAD_FILE', `[tokenizer] ${vocabFile}: expected an id for ${token.content}, found none; fetch it again with \`drm pull\``, { file: vocabFile });
+    }
+    return found;
+  };
+  const merges = readFileSync(mergesFile, 'utf8')
+    .split('\n')
+    .filter((line, i) => line.trim() !== '' && !(i === 0 && line.startsWith('#')));
+  return JSON.stringify({
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: [...tokens.values()]
+      .map((t) => ({ single_word: false, lstrip: false, rstrip: false, normalized: false, ...t, id: id(t), special: true }))
+      .sort((a, b) => a.id - b.id),
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [{ type: 'NFC' }, { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' }, { type: 'Lowercase' }],
+    },
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: PIECES }, behavior: 'Removed', invert: true },
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+      ],
+    },
+    post_processor: {
+      type: 'RobertaProcessing',
+      sep: [eos.content, id(eos)],
+      cls: [bos.content, id(bos)],
+      trim_offsets: false,
+      add_prefix_space: false,
+    },
+    decoder: null,
+    model: {
+      type: 'BPE',
+      unk_token: eos.content,
+      continuing_subword_prefix: '',
+      end_of_word_suffix: '</w>',
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab,
+      merges,
+    },
+  });
+}

@@ -1,0 +1,136 @@
+// Token ids of prompts, as SD3's three tokenizers give them. The work is done by Hugging Face's own tokenizers library;
+// what is ours is which files are read, and padding as SD3's pipeline asks for it.
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type { Tokenizer as Library } from '@anush008/tokenizers';
+import { DrmError } from '../../binding/error.js';
+import type { PromptTokens } from '../../binding/types.js';
+import { clipTokenizerJson } from './clip_files.js';
+
+const require = createRequire(import.meta.url);
+
+export const CLIP_LENGTH = 77;
+
+/** One tokenizer: text to ids, closed and opened as its model expects. */
+export class Tokenizer {
+  private constructor(
+    private readonly library: Library,
+    private readonly pad: number,
+  ) {}
+
+  /**
+   * Reads a tokenizer folder: tokenizer.json, or CLIP's vocab.json and merges.txt.
+   * Throws DrmError BAD_FILE naming what was looked for.
+   */
+  static fromFolder(folder: string): Tokenizer {
+    const file = join(folder, 'tokenizer.json');
+    const json = existsSync(file) ? readText(file) : clipTokenizerJson(folder);
+    // Loaded here and not above: a third of a megabyte of glue and a native library that only prompts need.
+    const { Tokenizer: load } = require('@anush008/tokenizers') as typeof import('@anush008/tokenizers');
+    let library: Library;
+    try {
+      library = load.fromString(json);
+    } catch (error) {
+      throw new DrmError(
+        'BAD_FILE',
+        `[tokenizer] ${file}: expected a Hugging Face tokenizer.json, which could not be read (${(error as Error).message}); fetch it again with \`drm pull\``,
+        { file },
+      );
+    }
+    // The file's own cutting and padding would hide how long a prompt really is.
+    library.disableTruncation?.();
+    library.disablePadding?.();
+    return new Tokenizer(library, padId(folder, library));
+  }
+
+  /** All ids of the text, with opening and closing tokens. Any string is accepted; half surrogates become U+FFFD. */
+  async ids(text: string): Promise<number[]> {
+    const encoding = await this.library.encode(text.toWellFormed());
+    return Array.from(encoding.getIds());
+  }
+
+  /** Exactly `length` ids: cut so that the closing token stays, or padded. `total` is the length before. */
+  async padded(text: string, length: number): Promise<{ ids: BigInt64Array; total: number; kept: number; dropped: string }> {
+    const encoding = await this.library.encode(text.toWellFormed());
+    const all = Array.from(encoding.getIds());
+    const last = all.at(-1) ?? this.pad;
+    const used = all.length <= length ? all : [...all.slice(0, length - 1), last];
+    const ids = new BigInt64Array(length).fill(BigInt(this.pad));
+    for (const [i, id] of used.entries()) ids[i] = BigInt(id);
+    let dropped = '';
+    if (all.length > length) {
+      const start = encoding.getOffsets()[length - 1]?.[0] ?? 0;
+      dropped = Array.from(text).slice(start).join('');
+    }
+    return { ids, total: all.length, kept: used.length, dropped };
+  }
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected a readable file: ${(error as Error).message}`, { file });
+  }
+}
+
+/** The pad token that the folder's config names; T5's and, failing all, id 0. */
+function padId(folder: string, library: Library): number {
+  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
+    const file = join(folder, name);
+    if (!existsSync(file)) continue;
+    let token: unknown;
+    try {
+      token = (JSON.parse(readText(file)) as { pad_token?: unknown }).pad_token;
+    } catch {
+      throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected JSON; fetch it again with \`drm pull\``, { file });
+    }
+    const text = typeof token === 'object' && token !== null ? (token as { content?: unknown }).content : token;
+    if (typeof text !== 'string') continue;
+    const id = library.tokenToId(text);
+    if (typeof id === 'number') return id;
+  }
+  return 0;
+}
+
+export interface Truncation {
+  encoder: 'CLIP-L' | 'CLIP-G' | 'T5';
+  /** Tokens used and tokens there were, opening and closing ones included. */
+  kept: number;
+  total: number;
+  /** The end of the prompt that this encoder does not see. */
+  dropped: string;
+}
+
+/** The three tokenizers of a pipeline. */
+export class PromptTokenizer {
+  constructor(
+    private readonly clipL: Tokenizer,
+    private readonly clipG: Tokenizer,
+    private readonly t5: Tokenizer | undefined,
+  ) {}
+
+  /** Ids of one prompt for all encoders (T5 to `t5Length`; empty without a T5), and what had to be cut. */
+  async encode(prompt: string, t5Length: number): Promise<{ tokens: PromptTokens; truncated: Truncation[] }> {
+    const clipL = await this.clipL.padded(prompt, CLIP_LENGTH);
+    const clipG = await this.clipG.padded(prompt, CLIP_LENGTH);
+    const t5 = this.t5 && (await this.t5.padded(prompt, t5Length));
+    const truncated: Truncation[] = [];
+    const note = (encoder: Truncation['encoder'], result: typeof clipL | undefined) => {
+      if (result?.dropped) truncated.push({ encoder, kept: result.kept, total: result.total, dropped: result.dropped });
+    };
+    note('CLIP-L', clipL);
+    note('CLIP-G', clipG);
+    note('T5', t5);
+    return { tokens: { clipL: clipL.ids, clipG: clipG.ids, t5: t5?.ids ?? new BigInt64Array(0) }, truncated };
+  }
+}
+
+export function loadTokenizers(folders: { clipL: string; clipG: string; t5?: string }): PromptTokenizer {
+  return new PromptTokenizer(
+    Tokenizer.fromFolder(folders.clipL),
+    Tokenizer.fromFolder(folders.clipG),
+    folders.t5 === undefined ? undefined : Tokenizer.fromFolder(folders.t5),
+  );
+}
