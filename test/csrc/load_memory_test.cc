@@ -19,19 +19,24 @@ int64_t status_kib(const std::string& field) {
   return -1;
 }
 
+std::string name(int64_t i) {
+  std::string n("t");
+  return n.append(std::to_string(i)).append(".weight");
+}
+
 /// Peak growth in KiB of loading a file of `tensors` x 8 MiB (fp32) as `dtype`.
 int64_t peak_growth(at::ScalarType dtype, int64_t tensors) {
   const auto path = (fs::temp_directory_path() / ("drm-load-" + std::to_string(::getpid()) + ".safetensors")).string();
   {
     std::vector<std::pair<std::string, at::Tensor>> all;
-    for (int64_t i = 0; i < tensors; ++i) all.emplace_back("t" + std::to_string(i) + ".weight", at::full({1024, 2048}, static_cast<double>(i)));
+    for (int64_t i = 0; i < tensors; ++i) all.emplace_back(name(i), at::full({1024, 2048}, static_cast<double>(i)));
     save_safetensors(path, all);
   }
   // The Transformer component takes diffusers keys as they are.
   const auto weights = Weights::open({path}, Component::Transformer);
   std::vector<at::Tensor> loaded(tensors);
   std::vector<WantedTensor> wanted;
-  for (int64_t i = 0; i < tensors; ++i) wanted.push_back({"t" + std::to_string(i) + ".weight", {1024, 2048}, &loaded[i]});
+  for (int64_t i = 0; i < tensors; ++i) wanted.push_back({name(i), {1024, 2048}, &loaded[i]});
   std::ofstream("/proc/self/clear_refs") << "5";  // the peak starts again from here
   const auto before = status_kib("VmRSS");
   weights.fill(wanted, dtype, at::kCPU);

@@ -17,21 +17,23 @@ interface PipelineFacts {
 
 /** The token ids that the pipeline case's prompts have under its own tokenizers. */
 async function pipelineTokens(folder: string, facts: PipelineFacts): Promise<unknown> {
-  const tokenizer = await loadTokenizers({
+  const tokenizer = loadTokenizers({
     clipL: join(folder, 'tokenizer'),
     clipG: join(folder, 'tokenizer_2'),
     t5: join(folder, 'tokenizer_3'),
   });
+  const ids = (list: BigInt64Array) => Array.from(list, Number);
   const rows = (prompts: string[], t5Length: number) =>
-    prompts.map((prompt) => {
-      const { tokens } = tokenizer.encode(prompt, t5Length);
-      const ids = (list: BigInt64Array) => Array.from(list, Number);
-      return { clip_l: ids(tokens.clipL), clip_g: ids(tokens.clipG), t5: ids(tokens.t5) };
-    });
+    Promise.all(
+      prompts.map(async (prompt) => {
+        const { tokens } = await tokenizer.encode(prompt, t5Length);
+        return { clip_l: ids(tokens.clipL), clip_g: ids(tokens.clipG), t5: ids(tokens.t5) };
+      }),
+    );
   return {
-    prompts: rows(facts.prompts, 256),
-    negatives: rows(facts.negative_prompts, 256),
-    prompts_second_length: rows(facts.prompts, facts.second_t5_length),
+    prompts: await rows(facts.prompts, 256),
+    negatives: await rows(facts.negative_prompts, 256),
+    prompts_second_length: await rows(facts.prompts, facts.second_t5_length),
   };
 }
 

@@ -27,6 +27,8 @@ const checks: Record<string, Check> = {
   clip_g: checkNative,
   t5: checkNative,
   scheduler: checkNative,
+  lora: checkNative,
+  optim: checkNative,
   tokenizers: checkTokenizers,
   tokenizers_real: checkTokenizers,
   pipeline: async (folder, root) => [...(await checkNative(folder, root)), ...(await checkPipelineThroughCommand(folder))],
@@ -34,8 +36,6 @@ const checks: Record<string, Check> = {
 
 /** Kinds whose code comes with later parts of the program. */
 const notBuiltYet = new Set([
-  'lora',
-  'optim',
   'drm',
   'bt_loss',
   'branch_select',

@@ -5,7 +5,10 @@ import { Tokenizer } from '../../cli/text/tokenizer.js';
 import type { Comparison } from './report.js';
 import { largestDifference, readTensors } from './safetensors.js';
 
-type Row = { prompt: string } & Record<string, number[] | string>;
+interface Row {
+  prompt: string;
+  [encoder: string]: number[] | string;
+}
 
 const encoders = [
   { key: 'clip_l', folder: 'tokenizer', padded: 'clip_l_' },
@@ -29,10 +32,14 @@ export async function checkTokenizers(folder: string): Promise<Comparison[]> {
       console.log(`          ${key}: ${name}/ is not in ${folder}: ids not checked, only how they are padded`);
       continue;
     }
-    const tokenizer = await Tokenizer.fromFolder(files);
-    const wrong = rows.flatMap((row, i) => (largestDifference(tokenizer.ids(row.prompt), row[key] as number[]) === 0 ? [] : [i]));
+    const tokenizer = Tokenizer.fromFolder(files);
+    const wrong: number[] = [];
+    const got: bigint[] = [];
+    for (const [i, row] of rows.entries()) {
+      if (largestDifference(await tokenizer.ids(row.prompt), row[key] as number[]) !== 0) wrong.push(i);
+      got.push(...(await tokenizer.padded(row.prompt, length)).ids);
+    }
     comparisons.push({ tensor: `${key} unpadded`, error: wrong.length, atol: 0, note: wrong.length ? `rows ${wrong.join(', ')}` : '' });
-    const got = rows.flatMap((row) => Array.from(tokenizer.padded(row.prompt, length)));
     comparisons.push({ tensor: target, error: largestDifference(got, expected.data), atol: 0 });
   }
   return comparisons;

@@ -1,0 +1,105 @@
+// Pictures on disk: PNGs with their settings inside, put in place whole or not at all.
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { access, constants, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import sharp from 'sharp';
+import { DrmError } from '../../binding/error.js';
+import { addText } from './png_text.js';
+
+export interface Picture {
+  /** RGB, row by row, three bytes a pixel. */
+  pixels: Uint8Array;
+  width: number;
+  height: number;
+}
+
+function diskError(path: string, error: unknown): DrmError {
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  const advice = code === 'ENOSPC' ? 'free some space, or name another folder with --out' : 'check its permissions, or name another folder with --out';
+  return new DrmError('DISK', `[out] ${path}: cannot be written: ${(error as Error).message}; ${advice}`, { file: path, reason: code });
+}
+
+/** Makes the folder and proves that it can be written, before any work is done for it. Throws DrmError DISK. */
+export async function prepareFolder(folder: string): Promise<void> {
+  if (existsSync(folder) && !(await stat(folder)).isDirectory())
+    throw new DrmError('DISK', `[out] ${folder}: expected a folder, found a file; name another with --out`, { file: folder });
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK);
+    // Root may "access" a read-only file system; only writing tells.
+    const probe = join(folder, `.drm-${randomBytes(6).toString('hex')}`);
+    await (await open(probe, 'wx')).close();
+    await rm(probe);
+  } catch (error) {
+    throw diskError(folder, error);
+  }
+}
+
+/** Writes to a temporary name in the same folder, syncs and renames. Throws DrmError DISK, nothing left behind. */
+export async function writeAtomically(path: string, data: Uint8Array): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
+  try {
+    const file = await open(temporary, 'wx');
+    try {
+      await file.writeFile(data);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw diskError(path, error);
+  }
+}
+
+const rgb = ({ width, height }: Picture) => ({ raw: { width, height, channels: 3 as const } });
+
+export async function encodePng(picture: Picture, texts: Record<string, string> = {}): Promise<Buffer> {
+  const png = await sharp(picture.pixels, rgb(picture)).png({ compressionLevel: 6 }).toBuffer();
+  return Object.keys(texts).length > 0 ? addText(png, texts) : png;
+}
+
+/** The first of `stem.png`, `stem-2.png`, ... that does not exist, or whose pixels and settings are these already. */
+export async function writePicture(folder: string, stem: string, png: Buffer): Promise<string> {
+  for (let i = 1; ; i++) {
+    const path = join(folder, i === 1 ? `${stem}.png` : `${stem}-${i}.png`);
+    if (!existsSync(path)) {
+      await writeAtomically(path, png);
+      return path;
+    }
+    if (png.equals(await readFile(path))) return path; // the same run again
+  }
+}
+
+/** One sheet: pictures left to right, `columns` a row, with a gap. All must have one size. */
+export async function contactSheet(pictures: Picture[], columns: number, gap = 8): Promise<Buffer> {
+  const first = pictures[0];
+  if (!first) throw new DrmError('INTERNAL', '[grid] no pictures');
+  const rows = Math.ceil(pictures.length / columns);
+  const place = (n: number, size: number) => gap + n * (size + gap);
+  return sharp({
+    create: { width: place(columns, first.width), height: place(rows, first.height), channels: 3, background: '#ffffff' },
+  })
+    .composite(
+      pictures.map((picture, i) => ({
+        input: Buffer.from(picture.pixels.buffer, picture.pixels.byteOffset, picture.pixels.byteLength),
+        ...rgb(picture),
+        left: place(i % columns, first.width),
+        top: place(Math.floor(i / columns), first.height),
+      })),
+    )
+    .png()
+    .toBuffer();
+}
+
+/** A file name of a prompt: its first words in lower case letters and digits. */
+export function slug(prompt: string): string {
+  const words = prompt
+    .normalize('NFKD')
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]+/gu, '-')
+    .replace(/^-+|-+$/g, '');
+  return Array.from(words).slice(0, 40).join('').replace(/-+$/, '') || 'picture';
+}
