@@ -1,0 +1,35 @@
+import { DrmError } from '../../binding/error.js';
+import type { Command } from '../command.js';
+import { loadSchema, resolveConfig, taskOf } from '../config/resolve.js';
+
+export const command: Command = {
+  name: 'config',
+  summary: 'show resolved settings and where each comes from, or check a file',
+  examples: [
+    { command: 'drm config show sample', does: 'every setting of `drm sample` with its default' },
+    { command: 'drm config show configs/sample/tiny.json --set steps=4', does: 'what a run with this file would use' },
+    { command: 'drm config check my.json', does: 'only says whether the file is right' },
+  ],
+  arguments: [
+    { name: '<action>', description: 'show or check', choices: ['show', 'check'] },
+    { name: '<file>', description: "a config file, one of drm's own (sample/tiny), or for show a task (sample)" },
+  ],
+  async run({ args, global, events }) {
+    const [action, file] = args as [string, string];
+    if (action !== 'show' && action !== 'check') throw new DrmError('USAGE', `config ${action}: expected show or check`);
+    const isTask = file === 'sample' && action === 'show';
+    const task = isTask ? file : taskOf(file);
+    if (task !== 'sample') throw new DrmError('BAD_CONFIG', `[config] task in ${file}: expected sample, found ${task}`, { file });
+    const { values, origin } = resolveConfig(task, { ...(!isTask && { file }), set: global.set });
+    if (action === 'check') {
+      events.emit({ event: 'result', text: `${file}: ok`, data: { file, ok: true } });
+      return;
+    }
+    const { properties } = loadSchema(task);
+    const width = Math.max(...Object.keys(values).map((key) => key.length));
+    const lines = Object.entries(values).map(
+      ([key, value]) => `${key.padEnd(width)}  ${JSON.stringify(value).padEnd(14)}  ${origin[key] === 'default' ? `default: ${properties[key]?.description}` : `from ${origin[key]}`}`,
+    );
+    events.emit({ event: 'result', text: lines.join('\n'), data: { task, values, origin } });
+  },
+};

@@ -1,0 +1,135 @@
+// What a run's settings are and where each comes from: schema default, `extends`, the file, --set, then flags.
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Ajv, type ErrorObject } from 'ajv';
+import { DrmError } from '../../binding/error.js';
+import { nearest } from '../nearest.js';
+
+export const CONFIG_FOLDER = resolve(dirname(fileURLToPath(import.meta.url)), '../../../configs');
+
+export interface Property {
+  type: string;
+  default: unknown;
+  description: string;
+  [rule: string]: unknown;
+}
+
+interface Schema {
+  properties: Record<string, Property>;
+}
+
+export interface Resolved {
+  values: Record<string, unknown>;
+  /** By key: "default", a file name, "--set" or "flag". */
+  origin: Record<string, string>;
+}
+
+export interface Sources {
+  file?: string;
+  /** key=value texts; values are JSON where they parse as such, else text. */
+  set?: string[];
+  /** Values that the user gave as flags; undefined ones count as not given. */
+  flags?: Record<string, unknown>;
+}
+
+export function loadSchema(task: string): Schema {
+  return JSON.parse(readFileSync(join(CONFIG_FOLDER, 'schema', `${task}.json`), 'utf8')) as Schema;
+}
+
+const bad = (where: string, what: string, details: Record<string, string> = {}) => new DrmError('BAD_CONFIG', `[config] ${where}: ${what}`, { file: where, ...details });
+
+/** A config by path, or by the name of one that comes with drm ("sample/tiny"). */
+function findFile(file: string): string {
+  for (const path of [file, join(CONFIG_FOLDER, file), join(CONFIG_FOLDER, `${file}.json`)]) if (existsSync(path)) return path;
+  throw new DrmError('BAD_FILE', `[config] ${file}: expected a JSON file, or one of drm's own such as sample/tiny, found no such file`, { file });
+}
+
+function readObject(path: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw bad(path, `expected JSON (${(error as Error).message})`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad(path, 'expected a JSON object');
+  return value as Record<string, unknown>;
+}
+
+/** The file and those it extends, the most basic first. */
+function chain(file: string, seen: string[] = []): { path: string; values: Record<string, unknown> }[] {
+  const path = resolve(file);
+  if (seen.includes(path)) throw bad(path, `extends itself by way of ${seen.join(' -> ')}`);
+  const { extends: base, ...values } = readObject(path);
+  if (base === undefined) return [{ path, values }];
+  if (typeof base !== 'string') throw bad(path, 'extends: expected the name of a file');
+  return [...chain(join(dirname(path), base), [...seen, path]), { path, values }];
+}
+
+/** The task that a config file names, its `extends` included. */
+export function taskOf(file: string): string {
+  for (const { values } of chain(findFile(file)).reverse()) if (typeof values.task === 'string') return values.task;
+  throw bad(file, 'expected "task" to say which command it is for, such as "sample"');
+}
+
+function sentence(error: ErrorObject, value: unknown): string {
+  const found = JSON.stringify(value) ?? 'nothing';
+  const { params } = error;
+  switch (error.keyword) {
+    case 'type':
+      return `expected ${params.type}, found ${found}`;
+    case 'enum':
+      return `expected one of ${(params.allowedValues as unknown[]).join(', ')}, found ${found}`;
+    case 'minimum':
+      return `expected at least ${params.limit}, found ${found}`;
+    case 'maximum':
+      return `expected at most ${params.limit}, found ${found}`;
+    default:
+      return `${error.message ?? 'is not allowed'}, found ${found}`;
+  }
+}
+
+function parseSet(text: string): [string, unknown] {
+  const at = text.indexOf('=');
+  if (at < 1) throw new DrmError('USAGE', `--set ${text}: expected key=value, such as --set steps=50`);
+  const value = text.slice(at + 1);
+  try {
+    return [text.slice(0, at), JSON.parse(value)];
+  } catch {
+    return [text.slice(0, at), value];
+  }
+}
+
+/** Throws DrmError BAD_CONFIG (a file) or USAGE (a flag or --set) naming key, expectation and finding. */
+export function resolveConfig(task: string, sources: Sources): Resolved {
+  const schema = loadSchema(task);
+  const keys = Object.keys(schema.properties);
+  const values: Record<string, unknown> = {};
+  const origin: Record<string, string> = {};
+  const put = (from: string, given: Record<string, unknown>, usage: boolean) => {
+    const fail = (key: string, what: string) => {
+      const text = usage ? `${from} ${key}` : `${key} in ${from}`;
+      return usage ? new DrmError('USAGE', `${text}: ${what}`, { key }) : bad(text, what, { key });
+    };
+    for (const [key, value] of Object.entries(given)) {
+      const property = schema.properties[key];
+      if (!property) {
+        const guess = nearest(key, keys);
+        throw fail(key, `expected a setting of drm ${task}, found an unknown one${guess ? `; did you mean ${guess}?` : `; known: ${keys.join(', ')}`}`);
+      }
+      const { default: _, description: __, ...rules } = property;
+      const validate = new Ajv({ strict: true }).compile(rules);
+      if (!validate(value)) throw fail(key, validate.errors?.[0] ? sentence(validate.errors[0], value) : 'is not allowed');
+      values[key] = value;
+      origin[key] = from;
+    }
+  };
+  for (const [key, property] of Object.entries(schema.properties)) {
+    values[key] = property.default;
+    origin[key] = 'default';
+  }
+  if (sources.file !== undefined) for (const { path, values: given } of chain(findFile(sources.file))) put(path, given, false);
+  put('--set', Object.fromEntries((sources.set ?? []).map(parseSet)), true);
+  put('flag', Object.fromEntries(Object.entries(sources.flags ?? {}).filter(([, value]) => value !== undefined)), true);
+  return { values, origin };
+}
