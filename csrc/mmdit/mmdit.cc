@@ -116,8 +116,8 @@ Tensor crop_positions(const MMDiT& m, int64_t h, int64_t w) {
     throw Failure(Code::BadRequest, "[velocity] picture of " + std::to_string(h) + " x " + std::to_string(w) +
                                         " patches: the position table covers " + std::to_string(p) + " x " + std::to_string(p) +
                                         "; ask for a smaller size");
-  const auto table = m.positions.view({1, p, p, -1});
-  return table.narrow(1, (p - h) / 2, h).narrow(2, (p - w) / 2, w).reshape({1, h * w, m.positions.size(2)});
+  const auto table = m.positions.value.view({1, p, p, -1});
+  return table.narrow(1, (p - h) / 2, h).narrow(2, (p - w) / 2, w).reshape({1, h * w, m.positions.value.size(2)});
 }
 
 /// Sinusoidal features of the timestep in fp32, cosines first; the network is conditioned on 0..1000 as it is.
@@ -210,7 +210,7 @@ MMDiT make_mmdit(const MMDiTConfig& c) {
   MMDiT m;
   m.config = c;
   m.patch = make_conv(c.in_channels, d, c.patch_size);
-  m.positions = make_parameter({1, c.pos_embed_max_size * c.pos_embed_max_size, d});
+  m.positions = make_buffer({1, c.pos_embed_max_size * c.pos_embed_max_size, d});
   m.time_1 = make_linear(kTimeFeatures, d);
   m.time_2 = make_linear(d, d);
   m.text_1 = make_linear(c.pooled_projection_dim, d);

@@ -52,7 +52,7 @@ struct JointBlock {
 struct MMDiT {
   MMDiTConfig config;
   Conv2d patch;      // pos_embed.proj
-  Tensor positions;  // pos_embed.pos_embed (1, P * P, D), a table that is stored, not trained
+  Buffer positions;  // pos_embed.pos_embed (1, P * P, D)
   Linear time_1, time_2, text_1, text_2;
   Linear context;
   std::vector<JointBlock> blocks;

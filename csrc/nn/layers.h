@@ -38,11 +38,15 @@ struct Table {
   Tensor weight;  // an embedding (rows, features)
 };
 
+struct Buffer {
+  Tensor value;  // stored with the weights, but computed, not trained
+};
+
 Linear make_linear(int64_t in, int64_t out, bool bias = true);
 Conv2d make_conv(int64_t in, int64_t out, int64_t kernel);
 Norm make_norm(int64_t features, bool bias = true);
 Table make_table(int64_t rows, int64_t features);
-Tensor make_parameter(std::vector<int64_t> shape);
+Buffer make_buffer(std::vector<int64_t> shape);
 
 /// x (..., in) -> (..., out).
 Tensor linear(const Linear& l, const Tensor& x);
@@ -67,23 +71,25 @@ template <class F> void each_tensor(const std::string& name, Norm& n, F&& f) {
   if (n.bias.defined()) f(name + ".bias", n.bias);
 }
 template <class F> void each_tensor(const std::string& name, Table& t, F&& f) { f(name + ".weight", t.weight); }
-template <class F> void each_tensor(const std::string& name, Tensor& t, F&& f) {
-  if (t.defined()) f(name, t);
-}
+template <class F> void each_tensor(const std::string& name, Buffer& b, F&& f) { f(name, b.value); }
 
 /// Every tensor of a model with its name, for any model that has a visitor `each(model, v)`.
 template <class Model, class F> void each_tensor(Model& m, F&& f) {
   each(m, [&](const std::string& name, auto& leaf) { each_tensor(name, leaf, f); });
 }
 
+/// What a model trains: buffers are not counted.
 struct Size {
   int64_t parameters = 0, tensors = 0;
 };
 template <class Model> Size size_of(Model& m) {
   Size s;
-  each_tensor(m, [&](const std::string&, Tensor& t) {
-    s.parameters += t.numel();
-    ++s.tensors;
+  each(m, [&](const std::string& name, auto& leaf) {
+    if constexpr (!std::is_same_v<std::decay_t<decltype(leaf)>, Buffer>)
+      each_tensor(name, leaf, [&](const std::string&, Tensor& t) {
+        s.parameters += t.numel();
+        ++s.tensors;
+      });
   });
   return s;
 }

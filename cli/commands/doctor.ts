@@ -1,0 +1,91 @@
+import { constants, existsSync } from 'node:fs';
+import { access, statfs } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import type { Command } from '../command.js';
+import { cacheFolder, hubToken } from '../hub/cache.js';
+import { bytes } from '../ui/state.js';
+
+interface Check {
+  name: string;
+  status: 'ok' | 'warn' | 'fail';
+  found: string;
+  remedy?: string;
+}
+
+const check = (name: string, status: Check['status'], found: string, remedy?: string): Check => ({ name, status, found, ...(remedy !== undefined && status !== 'ok' && { remedy }) });
+
+/** The folder itself or the nearest one above it that exists. */
+function nearestExisting(folder: string): string {
+  let at = resolve(folder);
+  while (!existsSync(at)) at = dirname(at);
+  return at;
+}
+
+async function disk(name: string, folder: string, wanted: number): Promise<Check> {
+  const { bavail, bsize } = await statfs(nearestExisting(folder));
+  const free = bavail * bsize;
+  return check(name, free < wanted ? 'warn' : 'ok', `${bytes(free)} free in ${folder}`, `SD3.5-Medium with T5 takes some 16 GB; free some space${name === 'model cache' ? ', or set HF_HOME to a larger disk' : ''}`);
+}
+
+async function native(): Promise<Check[]> {
+  try {
+    const { buildInfo, runtimeInfo } = await import('../../binding/index.js');
+    const build = buildInfo();
+    const info = runtimeInfo();
+    const cores = availableParallelism();
+    const checks = [
+      check('addon', 'ok', `loads; built by ${build.compiler}`),
+      check('libtorch', 'ok', `${info.libtorch} (${build.libtorch}), ${info.blas}`),
+      check('CPU', /AVX2|AVX512|NEON|SVE|DEFAULT_ARM/i.test(info.cpuCapability) ? 'ok' : 'warn', info.cpuCapability, 'libtorch found no wide vector instructions: expect slow sampling'),
+      check('threads', info.threads > cores ? 'warn' : 'ok', `${info.threads} of ${cores} cores`, 'more threads than cores slow each other: set --threads'),
+      check('attention', 'ok', info.attention),
+    ];
+    for (const [i, gpu] of info.gpus.entries()) checks.push(check(`GPU ${i}`, 'ok', `${gpu.name}, compute ${gpu.capability}, ${bytes(gpu.freeBytes)} of ${bytes(gpu.totalBytes)} free`));
+    if (info.gpus.length === 0) checks.push(check('GPU', 'warn', `none: ${info.cudaError || 'libtorch has no CUDA'}`, 'the tiny model needs none; SD3.5 does'));
+    if (info.gpus.length > 0 && !info.cudaBuilt) checks.push(check('CUDA', 'warn', 'this libtorch has no CUDA', 'install a CUDA build of torch, or set LIBTORCH to one, and run `npm run setup`'));
+    if (info.cudaBuilt) checks.push(check('CUDA kernels', info.cudaKernels ? 'ok' : 'warn', info.cudaKernels ? 'compiled' : 'not compiled: slower forms are used', 'install the CUDA toolkit (nvcc) and run `npm run setup`'));
+    return checks;
+  } catch (error) {
+    return [check('addon', 'fail', (error as Error).message, 'run `npm run setup`')];
+  }
+}
+
+async function writable(folder: string): Promise<Check> {
+  try {
+    await access(nearestExisting(folder), constants.W_OK);
+    return check('output folder', 'ok', `${folder} can be written`);
+  } catch {
+    return check('output folder', 'fail', `${folder} cannot be written`, 'name another with --out');
+  }
+}
+
+export const command: Command = {
+  name: 'doctor',
+  summary: 'say what this machine has, and what to do about what it lacks',
+  examples: [
+    { command: 'drm doctor', does: 'one line a check' },
+    { command: 'drm doctor --json', does: 'the same for programs' },
+  ],
+  async run({ global, events }) {
+    const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+    const recent = major > 20 || (major === 20 && minor >= 15);
+    const token = hubToken() !== undefined;
+    const checks = [
+      check('Node', recent ? 'ok' : 'fail', process.versions.node, 'install Node 20.15 or newer'),
+      ...(await native()),
+      await disk('disk', process.cwd(), 2e9),
+      await disk('model cache', cacheFolder(), 2e10),
+      check('hub token', 'ok', token ? 'present' : 'none (only gated models such as SD3.5 need one: HF_TOKEN)'),
+      await writable(global.out ?? 'out'),
+    ];
+    const width = Math.max(...checks.map((c) => c.name.length));
+    for (const c of checks) {
+      const text = `${c.status.padEnd(4)}  ${c.name.padEnd(width)}  ${c.found}${c.remedy ? `\n${' '.repeat(width + 8)}-> ${c.remedy}` : ''}`;
+      events.emit({ event: 'result', text, data: c });
+    }
+    const failed = checks.filter((c) => c.status === 'fail').map((c) => c.name);
+    if (failed.length > 0) throw new DrmError('ENVIRONMENT', `doctor: ${failed.join(', ')} failed; the lines above say what to do`);
+  },
+};

@@ -1,0 +1,15 @@
+// All commands: name and summary here, so that `drm --help` loads none of them; the rest when one runs.
+import type { Command } from '../command.js';
+
+export interface Entry {
+  name: string;
+  summary: string;
+  load: () => Promise<Command>;
+}
+
+export const registry: Entry[] = [
+  { name: 'sample', summary: 'sample pictures from prompts', load: async () => (await import('./sample.js')).command },
+  { name: 'config', summary: 'show resolved settings and where each comes from, or check a file', load: async () => (await import('./config.js')).command },
+  { name: 'doctor', summary: 'say what this machine has, and what to do about what it lacks', load: async () => (await import('./doctor.js')).command },
+  { name: 'completion', summary: 'print shell completion for bash, zsh or fish', load: async () => (await import('./completion.js')).command },
+];

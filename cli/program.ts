@@ -1,0 +1,129 @@
+// Builds the commander program from the registry and runs one command.
+import { Command as Program, CommanderError, InvalidArgumentError, Option as ProgramOption } from 'commander';
+import { DrmError } from '../binding/error.js';
+import type { Command, GlobalOptions } from './command.js';
+import { registry } from './commands/registry.js';
+import { errorEvent } from './errors.js';
+import type { Renderer } from './ui/renderer.js';
+import { VERSION } from './version.js';
+
+const collect = (value: string, all: string[] | undefined) => [...(all ?? []), value];
+
+function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a whole number from 1.');
+  return value;
+}
+
+function device(text: string): string {
+  if (!/^(auto|cpu|cuda(:\d+)?)$/.test(text)) throw new InvalidArgumentError('expected auto, cpu, cuda or cuda:N.');
+  return text;
+}
+
+/** Flags of every command; their names are also what completion offers. */
+export function globalOptions(): ProgramOption[] {
+  return [
+    new ProgramOption('--device <device>', 'auto, cpu, cuda or cuda:N').default('auto').argParser(device),
+    new ProgramOption('--dtype <dtype>', 'of weights').choices(['fp32', 'bf16']),
+    new ProgramOption('--threads <n>', 'CPU threads').argParser(positiveInteger),
+    new ProgramOption('--config <file>', 'settings as JSON; see `drm config show`'),
+    new ProgramOption('--set <key=value>', 'one setting; may be repeated').argParser(collect).default([], 'none'),
+    new ProgramOption('--out <path>', 'where results go'),
+    new ProgramOption('--json', 'one event object a line on stdout').default(false, 'off'),
+    new ProgramOption('--quiet', 'only results, warnings and errors').default(false, 'off'),
+    new ProgramOption('--verbose', 'stack traces').default(false, 'off'),
+    new ProgramOption('--no-color', 'plain text (also NO_COLOR)'),
+  ];
+}
+
+/** commander's form of one of our commands, without an action. */
+export function describe(command: Command): Program {
+  const program = new Program(command.name).description(command.summary);
+  for (const argument of command.arguments ?? []) {
+    const made = program.createArgument(argument.name, argument.description);
+    program.addArgument(argument.choices ? made.choices(argument.choices) : made);
+  }
+  for (const option of command.options ?? []) {
+    const made = new ProgramOption(option.flags, option.default === undefined ? option.description : `${option.description} (default: ${option.default})`);
+    if (option.choices) made.choices(option.choices);
+    if (option.repeatable) made.argParser(collect);
+    program.addOption(made);
+  }
+  for (const option of globalOptions()) program.addOption(option.helpGroup('Options of every command:'));
+  const examples = command.examples.map((e) => `  $ ${e.command}\n      ${e.does}`).join('\n');
+  return program.addHelpText('after', `\nExamples:\n${examples}`);
+}
+
+const GLOBAL_NAMES = ['device', 'dtype', 'threads', 'json', 'quiet', 'verbose', 'color', 'config', 'set', 'out'];
+
+async function run(command: Command, args: unknown[], options: Record<string, unknown>): Promise<void> {
+  const global = Object.fromEntries(GLOBAL_NAMES.map((name) => [name, options[name]])) as unknown as GlobalOptions;
+  const { createRenderer } = await import('./ui/renderer.js');
+  const renderer = await createRenderer(global);
+  const abort = new AbortController();
+  const stop = () => {
+    // The second time: now. The addon's exit hook ends running jobs, and every file is written whole or not at all.
+    if (abort.signal.aborted) process.exit(130);
+    renderer.note('stopping after this step; once more leaves at once');
+    abort.abort();
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  try {
+    await command.run({ args: args as string[], options, global, events: renderer, signal: abort.signal });
+    await renderer.close();
+  } catch (error) {
+    await fail(error, global.verbose, renderer);
+  } finally {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}
+
+async function fail(error: unknown, verbose: boolean, renderer: Renderer): Promise<void> {
+  const event = errorEvent(error, verbose);
+  renderer.emit(event);
+  await renderer.close();
+  process.exitCode = event.exit_code;
+}
+
+/** Runs one command line; sets process.exitCode. */
+export async function main(argv: string[]): Promise<void> {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0); // the reader has enough (head, less)
+    throw error;
+  });
+  const program = new Program('drm')
+    .description('From raw preference data to an aligned text-to-image model: diffusion reward models with step-wise guidance.')
+    .version(VERSION)
+    .showSuggestionAfterError()
+    .showHelpAfterError('`drm --help` lists the commands, `drm COMMAND --help` its options.')
+    .exitOverride();
+  const name = argv.find((argument) => !argument.startsWith('-'));
+  for (const entry of registry) {
+    if (entry.name !== name) {
+      program.command(entry.name).description(entry.summary);
+      continue;
+    }
+    const command = await entry.load();
+    const made = describe(command)
+      .exitOverride()
+      .showSuggestionAfterError()
+      .showHelpAfterError(`\`drm ${command.name} --help\` lists its options.`)
+      .action(async (...given: unknown[]) => {
+        await run(command, given.slice(0, -2), given.at(-2) as Record<string, unknown>);
+      });
+    program.addCommand(made);
+  }
+  program.addHelpText('after', '\nStart with:\n  $ drm doctor\n  $ drm sample --prompt "a red fox" --n 4 --grid');
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+    else if (error instanceof DrmError) {
+      const event = errorEvent(error, false);
+      process.stderr.write(`drm: ${event.message}\n`);
+      process.exitCode = event.exit_code;
+    } else throw error;
+  }
+}

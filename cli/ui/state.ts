@@ -1,0 +1,92 @@
+// What a view shows, as a reducer over events.
+import type { Event } from '../events.js';
+
+export interface Bar {
+  id: string;
+  label: string;
+  step: number;
+  total: number;
+  unit: string;
+  seconds: number;
+}
+
+export interface Line {
+  kind: 'plain' | 'faint' | 'warning' | 'error' | 'good';
+  text: string;
+}
+
+export interface State {
+  /** Finished lines, never changed again. */
+  lines: Line[];
+  /** Unfinished work, in order of first appearance. */
+  bars: Bar[];
+}
+
+export const initialState: State = { lines: [], bars: [] };
+
+const facts = (all: Record<string, string | number>) =>
+  Object.entries(all)
+    .map(([key, value]) => `${key.replaceAll('_', ' ')} ${typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(3) : value}`)
+    .join(' · ');
+
+/** The line that an event leaves behind; undefined when it leaves none. */
+export function lineOf(event: Event): Line | undefined {
+  switch (event.event) {
+    case 'started':
+      return { kind: 'plain', text: `${event.command}: ${facts(event.facts)}` };
+    case 'info':
+      return { kind: 'faint', text: event.message };
+    case 'warning':
+      return { kind: 'warning', text: `warning: ${event.message}` };
+    case 'done':
+      return { kind: 'good', text: `done in ${duration(event.seconds)}: ${facts(event.facts)}` };
+    case 'error':
+      return { kind: 'error', text: `drm: ${event.message}` };
+    default:
+      return undefined;
+  }
+}
+
+export function reduce(state: State, event: Event): State {
+  if (event.event === 'progress') {
+    const { id, label, step, total, unit, seconds } = event;
+    const bar = { id, label, step, total, unit, seconds };
+    if (total > 0 && step >= total) return { ...state, bars: state.bars.filter((b) => b.id !== id) };
+    const known = state.bars.some((b) => b.id === id);
+    return { ...state, bars: known ? state.bars.map((b) => (b.id === id ? bar : b)) : [...state.bars, bar] };
+  }
+  const line = lineOf(event);
+  const over = event.event === 'done' || event.event === 'error';
+  return { lines: line ? [...state.lines, line] : state.lines, bars: over ? [] : state.bars };
+}
+
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '?';
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  if (seconds < 99.5) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 100 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export function bytes(n: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let i = 0;
+  let value = n;
+  while (value >= 999.5 && i < units.length - 1) {
+    value /= 1000;
+    i += 1;
+  }
+  return `${i === 0 || value >= 99.5 ? Math.round(value) : value.toPrecision(2)} ${units[i]}`;
+}
+
+/** "12/50 · 0.31 s/step · 12 s left", as much of it as is known. */
+export function barFigures(bar: Bar): string {
+  const amount = bar.unit === 'B' ? (bar.total ? `${bytes(bar.step)}/${bytes(bar.total)}` : bytes(bar.step)) : `${bar.step}/${bar.total || '?'}`;
+  const parts = [amount];
+  if (bar.step > 0 && bar.seconds > 0) {
+    if (bar.unit === 'B') parts.push(`${bytes(bar.step / bar.seconds)}/s`);
+    else parts.push(`${(bar.seconds / bar.step).toPrecision(2)} s/${bar.unit}`);
+    if (bar.total > 0) parts.push(`${duration(((bar.total - bar.step) * bar.seconds) / bar.step)} left`);
+  }
+  return parts.join(' · ');
+}
