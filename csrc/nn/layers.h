@@ -78,18 +78,18 @@ template <class Model, class F> void each_tensor(Model& m, F&& f) {
   each(m, [&](const std::string& name, auto& leaf) { each_tensor(name, leaf, f); });
 }
 
-/// What a model trains: buffers are not counted.
 struct Size {
-  int64_t parameters = 0, tensors = 0;
+  int64_t parameters = 0;  // numbers that are trained: buffers do not count
+  int64_t tensors = 0;     // entries of a weights file: buffers count
 };
 template <class Model> Size size_of(Model& m) {
   Size s;
   each(m, [&](const std::string& name, auto& leaf) {
-    if constexpr (!std::is_same_v<std::decay_t<decltype(leaf)>, Buffer>)
-      each_tensor(name, leaf, [&](const std::string&, Tensor& t) {
-        s.parameters += t.numel();
-        ++s.tensors;
-      });
+    constexpr bool trained = !std::is_same_v<std::decay_t<decltype(leaf)>, Buffer>;
+    each_tensor(name, leaf, [&](const std::string&, Tensor& t) {
+      if (trained) s.parameters += t.numel();
+      ++s.tensors;
+    });
   });
   return s;
 }

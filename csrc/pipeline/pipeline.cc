@@ -75,17 +75,21 @@ class LoadedPipeline final : public Pipeline {
     if (vae_.config.latent_channels != transformer_.config.in_channels)
       throw Failure(Code::BadConfig, "[load] VAE of " + vae.description() + ": expected " + std::to_string(transformer_.config.in_channels) +
                                          " latent channels as the transformer has, found " + std::to_string(vae_.config.latent_channels));
-    const auto transformer_size = size_of(transformer_), vae_size = size_of(vae_);
+    auto encoders = plan_text_encoders(source);
+    info_.transformer_parameters = size_of(transformer_).parameters;
+    info_.vae_parameters = size_of(vae_).parameters;
+    info_.text_encoder_parameters = encoders.parameters();
+    const auto stored = info_.transformer_parameters + transformer_.positions.value.numel() + info_.vae_parameters + info_.text_encoder_parameters;
+    info_.weight_bytes = stored * static_cast<int64_t>(at::elementSize(dtype_));
 
     const Stopwatch clock;
-    uint64_t before = 0, done = 0;
+    uint64_t before = 0;
     const auto progress = [&](uint64_t component_done, uint64_t component_total) {
       control.check();
-      done = component_done;
-      control.report({"load", static_cast<int64_t>(before + done), 0, clock.seconds()});
+      control.report({"load", static_cast<int64_t>(before + component_done), info_.weight_bytes, clock.seconds()});
       if (component_done == component_total) before += component_total;
     };
-    load_encoders(progress);
+    encoders_ = load_text_encoders(std::move(encoders), dtype_, device_, progress);
     load_vae(vae_, vae, dtype_, device_, progress);
     load_mmdit(transformer_, transformer, dtype_, device_, progress);
     const auto pooled = transformer_.config.pooled_projection_dim;
@@ -95,12 +99,6 @@ class LoadedPipeline final : public Pipeline {
 
     info_.device = device_.str();
     info_.dtype = options.dtype;
-    info_.transformer_parameters = transformer_size.parameters;
-    info_.vae_parameters = vae_size.parameters;
-    info_.text_encoder_parameters = size_of(encoders_.clip_l).parameters + size_of(encoders_.clip_g).parameters +
-                                    (encoders_.t5 ? size_of(*encoders_.t5).parameters : 0);
-    info_.weight_bytes = (info_.transformer_parameters + info_.vae_parameters + info_.text_encoder_parameters) *
-                         static_cast<int64_t>(at::elementSize(dtype_));
     info_.layers = transformer_.config.num_layers;
     info_.width = transformer_.config.width();
     info_.latent_channels = vae_.config.latent_channels;
@@ -122,10 +120,6 @@ class LoadedPipeline final : public Pipeline {
   struct Latents {
     int64_t height, width;
   };
-
-  void load_encoders(const std::function<void(uint64_t, uint64_t)>& progress) {
-    encoders_ = load_text_encoders(source_, dtype_, device_, progress);
-  }
 
   Latents check(const SampleRequest& r) const {
     const auto unit = info_.vae_factor * info_.patch;
@@ -243,7 +237,8 @@ class LoadedPipeline final : public Pipeline {
 
     Stopwatch encode_clock;
     control.report({"encode", 0, 1, 0});
-    if (!encoders_.loaded) load_encoders([&](uint64_t, uint64_t) { control.check(); });
+    if (!encoders_.loaded)  // given back after an earlier call
+      encoders_ = load_text_encoders(plan_text_encoders(source_), dtype_, device_, [&](uint64_t, uint64_t) { control.check(); });
     const bool guided = r.guidance > 1;
     const auto conditional = embed(r.prompts, r, control);
     const auto unconditional = guided ? embed(r.negatives, r, control) : TextEmbedding{};

@@ -37,24 +37,33 @@ void TextEncoders::free() {
   loaded = false;
 }
 
-TextEncoders load_text_encoders(const PipelineSource& source, at::ScalarType dtype, at::Device device,
-                                const std::function<void(uint64_t, uint64_t)>& progress) {
-  TextEncoders e;
-  const auto clip = [&](const ComponentFiles& files, const char* which) {
-    const auto weights = Weights::open(files.weights, Component::Clip, which);
-    auto c = make_clip(files.config.empty() ? infer_clip_config(weights) : read_clip_config(files.config));
-    load_clip(c, weights, dtype, device, progress);
-    return c;
+int64_t TextEncoderPlan::parameters() {
+  return size_of(encoders.clip_l).parameters + size_of(encoders.clip_g).parameters + (encoders.t5 ? size_of(*encoders.t5).parameters : 0);
+}
+
+TextEncoderPlan plan_text_encoders(const PipelineSource& source) {
+  TextEncoderPlan p;
+  const auto clip = [](const ComponentFiles& files, const Weights& weights) {
+    return make_clip(files.config.empty() ? infer_clip_config(weights) : read_clip_config(files.config));
   };
-  e.clip_l = clip(source.text_encoder, "clip_l");
-  e.clip_g = clip(source.text_encoder_2, "clip_g");
+  p.clip_l = Weights::open(source.text_encoder.weights, Component::Clip, "clip_l");
+  p.encoders.clip_l = clip(source.text_encoder, p.clip_l);
+  p.clip_g = Weights::open(source.text_encoder_2.weights, Component::Clip, "clip_g");
+  p.encoders.clip_g = clip(source.text_encoder_2, p.clip_g);
   if (source.text_encoder_3.present()) {
-    const auto weights = Weights::open(source.text_encoder_3.weights, Component::T5, "t5xxl");
-    e.t5 = make_t5(source.text_encoder_3.config.empty() ? infer_t5_config(weights) : read_t5_config(source.text_encoder_3.config));
-    load_t5(*e.t5, weights, dtype, device, progress);
+    p.t5 = Weights::open(source.text_encoder_3.weights, Component::T5, "t5xxl");
+    p.encoders.t5 = make_t5(source.text_encoder_3.config.empty() ? infer_t5_config(*p.t5) : read_t5_config(source.text_encoder_3.config));
   }
+  return p;
+}
+
+TextEncoders load_text_encoders(TextEncoderPlan p, at::ScalarType dtype, at::Device device, const std::function<void(uint64_t, uint64_t)>& progress) {
+  auto& e = p.encoders;
+  load_clip(e.clip_l, p.clip_l, dtype, device, progress);
+  load_clip(e.clip_g, p.clip_g, dtype, device, progress);
+  if (e.t5) load_t5(*e.t5, *p.t5, dtype, device, progress);
   e.loaded = true;
-  return e;
+  return std::move(e);
 }
 
 PromptEmbeds encode_prompts(const TextEncoders& e, const std::vector<PromptTokens>& prompts, int64_t t5_length, int64_t joint_width,

@@ -17,8 +17,17 @@ struct TextEncoders {
   void free();
 };
 
-/// Plans and loads. Throws Failure(BadFile, BadConfig, KeysMismatch).
-TextEncoders load_text_encoders(const PipelineSource& source, at::ScalarType dtype, at::Device device,
+/// The encoders with their sizes, and where their weights are: nothing is loaded yet.
+struct TextEncoderPlan {
+  TextEncoders encoders;
+  Weights clip_l, clip_g;
+  std::optional<Weights> t5;
+  int64_t parameters();
+};
+/// Throws Failure(BadFile, BadConfig).
+TextEncoderPlan plan_text_encoders(const PipelineSource& source);
+/// Throws Failure(KeysMismatch).
+TextEncoders load_text_encoders(TextEncoderPlan plan, at::ScalarType dtype, at::Device device,
                                 const std::function<void(uint64_t, uint64_t)>& progress);
 
 /// Runs all three on the prompts, a few at a time. Throws Failure(BadRequest) naming the prompt whose ids do not fit,

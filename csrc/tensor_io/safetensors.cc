@@ -18,7 +18,7 @@ namespace {
 
 constexpr uint64_t kLargestHeader = 100'000'000;  // as the reference implementation
 constexpr uint64_t kAlignment = 64;               // vector instructions and BLAS like their data here
-constexpr int64_t kChunk = 1 << 22;               // elements converted at a time
+constexpr int64_t kChunk = 1 << 18;               // elements copied at a time
 
 struct Dtype {
   const char* name;
@@ -82,11 +82,13 @@ TensorInfo read_entry(const std::string& path, const std::string& name, const Js
   const auto known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const Dtype& d) { return dtype->as_string() == d.name; });
   if (known == std::end(kDtypes)) wrong("expected a known dtype, found " + dtype->as_string().substr(0, 40));
   info.dtype = known->type;
-  uint64_t bytes = at::elementSize(info.dtype);
+  uint64_t bytes = at::elementSize(info.dtype), span = bytes;
   for (const auto& side : shape->items()) {
     if (!side.is_int() || side.as_int() < 0) wrong("expected a shape of whole numbers");
     info.shape.push_back(side.as_int());
-    if (__builtin_mul_overflow(bytes, static_cast<uint64_t>(side.as_int()), &bytes) || bytes > INT64_MAX) wrong("its shape overflows 64 bits");
+    // Strides are products, too, and those of an empty tensor do not become 0.
+    if (__builtin_mul_overflow(span, std::max<uint64_t>(1, static_cast<uint64_t>(side.as_int())), &span) || span > INT64_MAX) wrong("its shape overflows 64 bits");
+    bytes *= static_cast<uint64_t>(side.as_int());
   }
   for (const auto& offset : offsets->items())
     if (!offset.is_int() || offset.as_int() < 0) wrong("expected data_offsets that are whole numbers");

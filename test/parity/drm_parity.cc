@@ -243,7 +243,7 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   source.text_encoder = component("text_encoder", "model.safetensors");
   source.text_encoder_2 = component("text_encoder_2", "model.safetensors");
   source.text_encoder_3 = component("text_encoder_3", "model.safetensors");
-  const auto encoders = load_text_encoders(source, at::kFloat, at::kCPU, {});
+  const auto encoders = load_text_encoders(plan_text_encoders(source), at::kFloat, at::kCPU, {});
   const auto m = load_transformer(c.folder + "transformer/config.json", c.folder + "transformer/diffusion_pytorch_model.safetensors");
   auto v = make_vae(read_vae_config(c.folder + "vae/config.json"));
   load_vae(v, Weights::open({c.folder + "vae/diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat, at::kCPU);
