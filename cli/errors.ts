@@ -30,6 +30,16 @@ export function errorEvent(error: unknown, verbose: boolean): Extract<Event, { e
   const bug = !known || error.code === 'INTERNAL';
   const text = error instanceof Error ? error.message : String(error);
   const stack = error instanceof Error ? (error.stack ?? '') : '';
-  const message = [bug ? `a bug of ours: ${text}` : text, ...(verbose && stack ? [stack] : []), ...(bug && !verbose ? ['run again with --verbose for the details that a report needs'] : [])].join('\n');
-  return { event: 'error', code: known ? error.code : 'INTERNAL', message, details: known ? { ...error.details } : {}, exit_code: exitCode(error) };
+  const message = [
+    bug ? `a bug of ours: ${text}` : text,
+    ...(verbose && stack ? [stack] : []),
+    ...(bug && !verbose ? ['run again with --verbose for the details that a report needs'] : []),
+  ].join('\n');
+  return {
+    event: 'error',
+    code: known ? error.code : 'INTERNAL',
+    message,
+    details: known ? { ...error.details } : {},
+    exit_code: exitCode(error),
+  };
 }

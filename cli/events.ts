@@ -7,7 +7,16 @@ export type Event =
   /** First event: the command and what it works with, as label/value pairs worth showing. */
   | { event: 'started'; version: number; command: string; facts: Record<string, string | number> }
   /** Latest wins. `unit` is what `step` counts: 'step', 'B', 'picture'. `id` tells parallel bars apart. */
-  | { event: 'progress'; id: string; label: string; step: number; total: number; unit: string; seconds: number; note?: string }
+  | {
+      event: 'progress';
+      id: string;
+      label: string;
+      step: number;
+      total: number;
+      unit: string;
+      seconds: number;
+      note?: string;
+    }
   /** A line worth keeping. */
   | { event: 'info'; message: string }
   | { event: 'warning'; message: string }

@@ -1,5 +1,5 @@
 // Builds the commander program from the registry and runs one command.
-import { Command as Program, CommanderError, InvalidArgumentError, Option as ProgramOption } from 'commander';
+import { CommanderError, InvalidArgumentError, Command as Program, Option as ProgramOption } from 'commander';
 import { DrmError } from '../binding/error.js';
 import type { Command, GlobalOptions } from './command.js';
 import { registry } from './commands/registry.js';
@@ -44,7 +44,10 @@ export function describe(command: Command): Program {
     program.addArgument(argument.choices ? made.choices(argument.choices) : made);
   }
   for (const option of command.options ?? []) {
-    const made = new ProgramOption(option.flags, option.default === undefined ? option.description : `${option.description} (default: ${option.default})`);
+    const made = new ProgramOption(
+      option.flags,
+      option.default === undefined ? option.description : `${option.description} (default: ${option.default})`,
+    );
     if (option.choices) made.choices(option.choices);
     if (option.repeatable) made.argParser(collect);
     program.addOption(made);
@@ -94,7 +97,9 @@ export async function main(argv: string[]): Promise<void> {
     throw error;
   });
   const program = new Program('drm')
-    .description('From raw preference data to an aligned text-to-image model: diffusion reward models with step-wise guidance.')
+    .description(
+      'From raw preference data to an aligned text-to-image model: diffusion reward models with step-wise guidance.',
+    )
     .version(VERSION)
     .showSuggestionAfterError()
     .showHelpAfterError('`drm --help` lists the commands, `drm COMMAND --help` its options.')

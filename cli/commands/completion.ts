@@ -22,7 +22,18 @@ async function describeAll(): Promise<Described[]> {
       return {
         name: entry.name,
         summary: entry.summary,
-        flags: options.flatMap((o) => (o.long ? [{ flag: o.long, description: o.description, values: o.argChoices ?? [], takesValue: o.required || o.optional }] : [])),
+        flags: options.flatMap((o) =>
+          o.long
+            ? [
+                {
+                  flag: o.long,
+                  description: o.description,
+                  values: o.argChoices ?? [],
+                  takesValue: o.required || o.optional,
+                },
+              ]
+            : [],
+        ),
         words: command.arguments?.[0]?.choices ?? [],
       };
     }),
@@ -33,7 +44,9 @@ const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
 
 function bash(commands: Described[]): string {
   const cases = commands.map((c) => {
-    const values = c.flags.filter((f) => f.values.length > 0).map((f) => `      ${f.flag}) COMPREPLY=($(compgen -W ${quote(f.values.join(' '))} -- "$word")); return;;`);
+    const values = c.flags
+      .filter((f) => f.values.length > 0)
+      .map((f) => `      ${f.flag}) COMPREPLY=($(compgen -W ${quote(f.values.join(' '))} -- "$word")); return;;`);
     const files = c.flags.filter((f) => f.takesValue && f.values.length === 0).map((f) => f.flag);
     if (files.length > 0) values.push(`      ${files.join('|')}) COMPREPLY=($(compgen -f -- "$word")); return;;`);
     return `    ${c.name})
@@ -60,7 +73,10 @@ complete -o filenames -F _drm drm`;
 function zsh(commands: Described[]): string {
   const clean = (text: string) => text.replace(/[[\]:'"]/g, ' ');
   const cases = commands.map((c) => {
-    const flags = c.flags.map((f) => `        '${f.flag}[${clean(f.description)}]${f.takesValue ? (f.values.length > 0 ? `:value:(${f.values.join(' ')})` : ':value:_files') : ''}'`);
+    const flags = c.flags.map(
+      (f) =>
+        `        '${f.flag}[${clean(f.description)}]${f.takesValue ? (f.values.length > 0 ? `:value:(${f.values.join(' ')})` : ':value:_files') : ''}'`,
+    );
     return `      ${c.name}) _arguments \\\n${flags.join(' \\\n')} \\\n        ${c.words.length > 0 ? `'1:word:(${c.words.join(' ')})' ` : ''}'*:file:_files';;`;
   });
   return `#compdef drm

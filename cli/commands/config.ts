@@ -16,10 +16,12 @@ export const command: Command = {
   ],
   async run({ args, global, events }) {
     const [action, file] = args as [string, string];
-    if (action !== 'show' && action !== 'check') throw new DrmError('USAGE', `config ${action}: expected show or check`);
+    if (action !== 'show' && action !== 'check')
+      throw new DrmError('USAGE', `config ${action}: expected show or check`);
     const isTask = file === 'sample' && action === 'show';
     const task = isTask ? file : taskOf(file);
-    if (task !== 'sample') throw new DrmError('BAD_CONFIG', `[config] task in ${file}: expected sample, found ${task}`, { file });
+    if (task !== 'sample')
+      throw new DrmError('BAD_CONFIG', `[config] task in ${file}: expected sample, found ${task}`, { file });
     const { values, origin } = resolveConfig(task, { ...(!isTask && { file }), set: global.set });
     if (action === 'check') {
       events.emit({ event: 'result', text: `${file}: ok`, data: { file, ok: true } });
@@ -28,7 +30,8 @@ export const command: Command = {
     const { properties } = loadSchema(task);
     const width = Math.max(...Object.keys(values).map((key) => key.length));
     const lines = Object.entries(values).map(
-      ([key, value]) => `${key.padEnd(width)}  ${JSON.stringify(value).padEnd(14)}  ${origin[key] === 'default' ? `default: ${properties[key]?.description}` : `from ${origin[key]}`}`,
+      ([key, value]) =>
+        `${key.padEnd(width)}  ${JSON.stringify(value).padEnd(14)}  ${origin[key] === 'default' ? `default: ${properties[key]?.description}` : `from ${origin[key]}`}`,
     );
     events.emit({ event: 'result', text: lines.join('\n'), data: { task, values, origin } });
   },

@@ -14,7 +14,12 @@ interface Check {
   remedy?: string;
 }
 
-const check = (name: string, status: Check['status'], found: string, remedy?: string): Check => ({ name, status, found, ...(remedy !== undefined && status !== 'ok' && { remedy }) });
+const check = (name: string, status: Check['status'], found: string, remedy?: string): Check => ({
+  name,
+  status,
+  found,
+  ...(remedy !== undefined && status !== 'ok' && { remedy }),
+});
 
 /** The folder itself or the nearest one above it that exists. */
 function nearestExisting(folder: string): string {
@@ -26,7 +31,12 @@ function nearestExisting(folder: string): string {
 async function disk(name: string, folder: string, wanted: number): Promise<Check> {
   const { bavail, bsize } = await statfs(nearestExisting(folder));
   const free = bavail * bsize;
-  return check(name, free < wanted ? 'warn' : 'ok', `${bytes(free)} free in ${folder}`, `SD3.5-Medium with T5 takes some 16 GB; free some space${name === 'model cache' ? ', or set HF_HOME to a larger disk' : ''}`);
+  return check(
+    name,
+    free < wanted ? 'warn' : 'ok',
+    `${bytes(free)} free in ${folder}`,
+    `SD3.5-Medium with T5 takes some 16 GB; free some space${name === 'model cache' ? ', or set HF_HOME to a larger disk' : ''}`,
+  );
 }
 
 async function native(): Promise<Check[]> {
@@ -38,14 +48,55 @@ async function native(): Promise<Check[]> {
     const checks = [
       check('addon', 'ok', `loads; built by ${build.compiler}`),
       check('libtorch', 'ok', `${info.libtorch} (${build.libtorch}), ${info.blas}`),
-      check('CPU', /AVX2|AVX512|NEON|SVE|DEFAULT_ARM/i.test(info.cpuCapability) ? 'ok' : 'warn', info.cpuCapability, 'libtorch found no wide vector instructions: expect slow sampling'),
-      check('threads', info.threads > cores ? 'warn' : 'ok', `${info.threads} of ${cores} cores`, 'more threads than cores slow each other: set --threads'),
+      check(
+        'CPU',
+        /AVX2|AVX512|NEON|SVE|DEFAULT_ARM/i.test(info.cpuCapability) ? 'ok' : 'warn',
+        info.cpuCapability,
+        'libtorch found no wide vector instructions: expect slow sampling',
+      ),
+      check(
+        'threads',
+        info.threads > cores ? 'warn' : 'ok',
+        `${info.threads} of ${cores} cores`,
+        'more threads than cores slow each other: set --threads',
+      ),
       check('attention', 'ok', info.attention),
     ];
-    for (const [i, gpu] of info.gpus.entries()) checks.push(check(`GPU ${i}`, 'ok', `${gpu.name}, compute ${gpu.capability}, ${bytes(gpu.freeBytes)} of ${bytes(gpu.totalBytes)} free`));
-    if (info.gpus.length === 0) checks.push(check('GPU', 'warn', `none: ${info.cudaError || 'libtorch has no CUDA'}`, 'the tiny model needs none; SD3.5 does'));
-    if (info.gpus.length > 0 && !info.cudaBuilt) checks.push(check('CUDA', 'warn', 'this libtorch has no CUDA', 'install a CUDA build of torch, or set LIBTORCH to one, and run `npm run setup`'));
-    if (info.cudaBuilt) checks.push(check('CUDA kernels', info.cudaKernels ? 'ok' : 'warn', info.cudaKernels ? 'compiled' : 'not compiled: slower forms are used', 'install the CUDA toolkit (nvcc) and run `npm run setup`'));
+    for (const [i, gpu] of info.gpus.entries())
+      checks.push(
+        check(
+          `GPU ${i}`,
+          'ok',
+          `${gpu.name}, compute ${gpu.capability}, ${bytes(gpu.freeBytes)} of ${bytes(gpu.totalBytes)} free`,
+        ),
+      );
+    if (info.gpus.length === 0)
+      checks.push(
+        check(
+          'GPU',
+          'warn',
+          `none: ${info.cudaError || 'libtorch has no CUDA'}`,
+          'the tiny model needs none; SD3.5 does',
+        ),
+      );
+    if (info.gpus.length > 0 && !info.cudaBuilt)
+      checks.push(
+        check(
+          'CUDA',
+          'warn',
+          'this libtorch has no CUDA',
+          'install a CUDA build of torch, or set LIBTORCH to one, and run `npm run setup`',
+        ),
+      );
+    if (info.cudaBuilt)
+      checks.push(
+        check(
+          'CUDA kernels',
+          info.cudaKernels ? 'ok' : 'warn',
+          info.cudaKernels ? 'compiled' : 'not compiled: slower forms are used',
+          'install the CUDA toolkit (nvcc) and run `npm run setup`',
+        ),
+      );
     return checks;
   } catch (error) {
     return [check('addon', 'fail', (error as Error).message, 'run `npm run setup`')];
@@ -86,6 +137,7 @@ export const command: Command = {
       events.emit({ event: 'result', text, data: c });
     }
     const failed = checks.filter((c) => c.status === 'fail').map((c) => c.name);
-    if (failed.length > 0) throw new DrmError('ENVIRONMENT', `doctor: ${failed.join(', ')} failed; the lines above say what to do`);
+    if (failed.length > 0)
+      throw new DrmError('ENVIRONMENT', `doctor: ${failed.join(', ')} failed; the lines above say what to do`);
   },
 };

@@ -26,11 +26,18 @@ const PIECES: [RegExp, string][] = [
 const total = (files: RemoteFile[]) => files.reduce((sum, file) => sum + file.size, 0);
 
 /** The files that a user of drm wants, and a word on those left out. */
-export function choose(files: RemoteFile[], include: string[], exclude: string[], type: RepositoryType): { wanted: RemoteFile[]; skipped: RemoteFile[] } {
+export function choose(
+  files: RemoteFile[],
+  include: string[],
+  exclude: string[],
+  type: RepositoryType,
+): { wanted: RemoteFile[]; skipped: RemoteFile[] } {
   const named = include.length > 0 ? picomatch(include, { dot: true, bash: true }) : undefined;
   const unwanted = exclude.length > 0 ? picomatch(exclude, { dot: true, bash: true }) : undefined;
   const isFolder = files.some((file) => file.path === 'model_index.json');
-  const byDefault = (path: string) => type === 'dataset' || (!NEVER_READ.test(path) && !(isFolder && /^[^/]+\.safetensors$/.test(path)) && !path.startsWith('text_encoders/'));
+  const byDefault = (path: string) =>
+    type === 'dataset' ||
+    (!NEVER_READ.test(path) && !(isFolder && /^[^/]+\.safetensors$/.test(path)) && !path.startsWith('text_encoders/'));
   const wanted = files.filter(({ path }) => (named ? named(path) : byDefault(path)) && !unwanted?.(path));
   return { wanted, skipped: files.filter((file) => !wanted.includes(file)) };
 }
@@ -39,29 +46,61 @@ async function requireSpace(folder: string, needed: number): Promise<void> {
   let at = folder;
   while (!existsSync(at)) at = dirname(at);
   const { bavail, bsize } = await statfs(at);
-  if (bavail * bsize < needed) throw new DrmError('DISK', `[pull] ${folder}: expected ${bytes(needed)} of free space, found ${bytes(bavail * bsize)}; free some, or set HF_HOME to another disk`, { file: folder });
+  if (bavail * bsize < needed)
+    throw new DrmError(
+      'DISK',
+      `[pull] ${folder}: expected ${bytes(needed)} of free space, found ${bytes(bavail * bsize)}; free some, or set HF_HOME to another disk`,
+      { file: folder },
+    );
 }
 
 async function pull({ args, options, events, signal }: Context): Promise<void> {
   const started = performance.now();
   const id = String(args[0]);
-  if (!isHubId(id)) throw new DrmError('USAGE', `pull ${id}: expected a hub id such as stabilityai/stable-diffusion-3.5-medium`);
+  if (!isHubId(id))
+    throw new DrmError('USAGE', `pull ${id}: expected a hub id such as stabilityai/stable-diffusion-3.5-medium`);
   const type = (options.repoType ?? 'model') as RepositoryType;
   const revision = String(options.revision ?? 'main');
-  if (revision.split('/').includes('..') || revision.startsWith('/')) throw new DrmError('USAGE', `--revision ${revision}: expected a branch, tag or commit`);
+  if (revision.split('/').includes('..') || revision.startsWith('/'))
+    throw new DrmError('USAGE', `--revision ${revision}: expected a branch, tag or commit`);
   const commit = await resolveRevision(id, type, revision, signal);
   const files = await listFiles(id, type, commit, signal);
-  const { wanted, skipped } = choose(files, (options.include as string[] | undefined) ?? [], (options.exclude as string[] | undefined) ?? [], type);
-  if (wanted.length === 0) throw new DrmError('USAGE', `pull ${id}: no file of the ${files.length} there matches; they are ${files.slice(0, 8).map((file) => file.path).join(', ')}${files.length > 8 ? ', …' : ''}`);
+  const { wanted, skipped } = choose(
+    files,
+    (options.include as string[] | undefined) ?? [],
+    (options.exclude as string[] | undefined) ?? [],
+    type,
+  );
+  if (wanted.length === 0)
+    throw new DrmError(
+      'USAGE',
+      `pull ${id}: no file of the ${files.length} there matches; they are ${files
+        .slice(0, 8)
+        .map((file) => file.path)
+        .join(', ')}${files.length > 8 ? ', …' : ''}`,
+    );
   const repository: Repository = { id, type, commit, folder: repositoryFolder(id, type) };
-  events.emit({ event: 'started', version: 1, command: 'pull', facts: { id, revision, commit: commit.slice(0, 12), files: wanted.length, size: bytes(total(wanted)) } });
+  events.emit({
+    event: 'started',
+    version: 1,
+    command: 'pull',
+    facts: { id, revision, commit: commit.slice(0, 12), files: wanted.length, size: bytes(total(wanted)) },
+  });
   for (const [pattern, purpose] of PIECES) {
     const piece = wanted.filter((file) => pattern.test(file.path));
     if (piece.length > 0) events.emit({ event: 'info', message: `${bytes(total(piece)).padStart(7)}  ${purpose}` });
   }
-  if (skipped.length > 0) events.emit({ event: 'info', message: `left out: ${skipped.length} files, ${bytes(total(skipped))} (formats drm does not read, copies, or by your choice); --include GLOB fetches them` });
+  if (skipped.length > 0)
+    events.emit({
+      event: 'info',
+      message: `left out: ${skipped.length} files, ${bytes(total(skipped))} (formats drm does not read, copies, or by your choice); --include GLOB fetches them`,
+    });
   if (options.dryRun) {
-    events.emit({ event: 'result', text: wanted.map((file) => `${bytes(file.size).padStart(7)}  ${file.path}`).join('\n'), data: { id, commit, files: wanted } });
+    events.emit({
+      event: 'result',
+      text: wanted.map((file) => `${bytes(file.size).padStart(7)}  ${file.path}`).join('\n'),
+      data: { id, commit, files: wanted },
+    });
     return;
   }
   const absent = wanted.filter((file) => !existsSync(join(repository.folder, 'blobs', file.hash)));
@@ -83,7 +122,15 @@ async function pull({ args, options, events, signal }: Context): Promise<void> {
           const now = performance.now();
           if (have < size && now - told < 100) return;
           told = now;
-          events.emit({ event: 'progress', id: path, label: path, step: have, total: size, unit: 'B', seconds: (now - begin) / 1000 });
+          events.emit({
+            event: 'progress',
+            id: path,
+            label: path,
+            step: have,
+            total: size,
+            unit: 'B',
+            seconds: (now - begin) / 1000,
+          });
         });
         if (result === 'fetched') fetched += 1;
       } catch (error) {
@@ -93,22 +140,37 @@ async function pull({ args, options, events, signal }: Context): Promise<void> {
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  if (signal.aborted) throw new DrmError('CANCELLED', `stopped; what has arrived is kept, and \`drm pull ${id}\` goes on from there`);
+  if (signal.aborted)
+    throw new DrmError('CANCELLED', `stopped; what has arrived is kept, and \`drm pull ${id}\` goes on from there`);
   if (first !== undefined) throw first;
   const reference = join(repository.folder, 'refs', revision);
   await mkdir(dirname(reference), { recursive: true });
   await writeFile(reference, commit);
   const snapshot = join(repository.folder, 'snapshots', commit);
-  events.emit({ event: 'result', text: snapshot, data: { id, revision, commit, folder: snapshot, fetched, present: wanted.length - fetched } });
-  events.emit({ event: 'done', seconds: (performance.now() - started) / 1000, facts: { fetched, 'there already': wanted.length - fetched } });
+  events.emit({
+    event: 'result',
+    text: snapshot,
+    data: { id, revision, commit, folder: snapshot, fetched, present: wanted.length - fetched },
+  });
+  events.emit({
+    event: 'done',
+    seconds: (performance.now() - started) / 1000,
+    facts: { fetched, 'there already': wanted.length - fetched },
+  });
 }
 
 export const command: Command = {
   name: 'pull',
   summary: 'fetch a model or data set from the Hugging Face hub into the shared cache',
   examples: [
-    { command: 'drm pull stabilityai/stable-diffusion-3.5-medium', does: 'all that sampling needs; run it again to go on after a break' },
-    { command: "drm pull stabilityai/stable-diffusion-3.5-medium --exclude 'text_encoder_3/*'", does: 'without T5, which saves some 9.5 GB' },
+    {
+      command: 'drm pull stabilityai/stable-diffusion-3.5-medium',
+      does: 'all that sampling needs; run it again to go on after a break',
+    },
+    {
+      command: "drm pull stabilityai/stable-diffusion-3.5-medium --exclude 'text_encoder_3/*'",
+      does: 'without T5, which saves some 9.5 GB',
+    },
     { command: 'drm pull MizzenAI/HPDv3 --repo-type dataset --dry-run', does: 'lists files and sizes only' },
   ],
   arguments: [{ name: '<id>', description: 'org/name on the hub' }],

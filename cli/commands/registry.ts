@@ -9,8 +9,24 @@ export interface Entry {
 
 export const registry: Entry[] = [
   { name: 'sample', summary: 'sample pictures from prompts', load: async () => (await import('./sample.js')).command },
-  { name: 'pull', summary: 'fetch a model or data set from the Hugging Face hub into the shared cache', load: async () => (await import('./pull.js')).command },
-  { name: 'config', summary: 'show resolved settings and where each comes from, or check a file', load: async () => (await import('./config.js')).command },
-  { name: 'doctor', summary: 'say what this machine has, and what to do about what it lacks', load: async () => (await import('./doctor.js')).command },
-  { name: 'completion', summary: 'print shell completion for bash, zsh or fish', load: async () => (await import('./completion.js')).command },
+  {
+    name: 'pull',
+    summary: 'fetch a model or data set from the Hugging Face hub into the shared cache',
+    load: async () => (await import('./pull.js')).command,
+  },
+  {
+    name: 'config',
+    summary: 'show resolved settings and where each comes from, or check a file',
+    load: async () => (await import('./config.js')).command,
+  },
+  {
+    name: 'doctor',
+    summary: 'say what this machine has, and what to do about what it lacks',
+    load: async () => (await import('./doctor.js')).command,
+  },
+  {
+    name: 'completion',
+    summary: 'print shell completion for bash, zsh or fish',
+    load: async () => (await import('./completion.js')).command,
+  },
 ];

@@ -48,13 +48,27 @@ interface Metadata {
 }
 
 /** Settings that change the pixels, and so belong into a picture. */
-const PICTURE_KEYS = ['model', 'steps', 'guidance', 'height', 'width', 't5_length', 'dtype', 'tile', 'skip_layers', 'skip_layer_scale', 'skip_layer_start', 'skip_layer_stop'] as const;
+const PICTURE_KEYS = [
+  'model',
+  'steps',
+  'guidance',
+  'height',
+  'width',
+  't5_length',
+  'dtype',
+  'tile',
+  'skip_layers',
+  'skip_layer_scale',
+  'skip_layer_start',
+  'skip_layer_stop',
+] as const;
 
 function number(options: Record<string, unknown>, name: string, flag: string): number | undefined {
   const text = options[name];
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (text === '' || Number.isNaN(value)) throw new DrmError('USAGE', `${flag}: expected a number, found ${JSON.stringify(text)}`);
+  if (text === '' || Number.isNaN(value))
+    throw new DrmError('USAGE', `${flag}: expected a number, found ${JSON.stringify(text)}`);
   return value;
 }
 
@@ -64,14 +78,19 @@ function layers(text: unknown): number[] | undefined {
     .split(',')
     .map((part) => {
       const layer = Number(part);
-      if (part.trim() === '' || !Number.isInteger(layer)) throw new DrmError('USAGE', `--skip-layers: expected block numbers such as 7,8,9, found ${JSON.stringify(text)}`);
+      if (part.trim() === '' || !Number.isInteger(layer))
+        throw new DrmError(
+          'USAGE',
+          `--skip-layers: expected block numbers such as 7,8,9, found ${JSON.stringify(text)}`,
+        );
       return layer;
     });
 }
 
 async function readMetadata(file: string): Promise<Metadata> {
   const { readText } = await import('../image/png_text.js');
-  if (!existsSync(file)) throw new DrmError('BAD_FILE', `[sample] --from ${file}: expected a PNG made by drm, found no such file`, { file });
+  if (!existsSync(file))
+    throw new DrmError('BAD_FILE', `[sample] --from ${file}: expected a PNG made by drm, found no such file`, { file });
   let text: string | undefined;
   try {
     text = readText(readFileSync(file)).drm;
@@ -83,7 +102,11 @@ async function readMetadata(file: string): Promise<Metadata> {
     if (typeof metadata.prompt !== 'string' || typeof metadata.settings !== 'object') throw new Error('no settings');
     return metadata;
   } catch {
-    throw new DrmError('BAD_FILE', `[sample] --from ${file}: expected a PNG made by drm, found one without its settings (were they stripped by another program?)`, { file });
+    throw new DrmError(
+      'BAD_FILE',
+      `[sample] --from ${file}: expected a PNG made by drm, found one without its settings (were they stripped by another program?)`,
+      { file },
+    );
   }
 }
 
@@ -114,7 +137,11 @@ async function settle(context: Context, from: Metadata | undefined): Promise<Res
   };
   const kept = from ? { ...from.settings, negative_prompt: from.negative_prompt, seed: Number(from.seed) } : {};
   const flags = { ...kept, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) };
-  const resolved = resolveConfig('sample', { ...(global.config !== undefined && { file: global.config }), set: global.set, flags });
+  const resolved = resolveConfig('sample', {
+    ...(global.config !== undefined && { file: global.config }),
+    set: global.set,
+    flags,
+  });
   return { ...resolved, settings: resolved.values as unknown as Settings };
 }
 
@@ -126,11 +153,16 @@ async function readPromptList(context: Context, from: Metadata | undefined): Pro
   if (file !== undefined) {
     const { readPrompts } = await import('../text/prompts.js');
     const { prompts: read, blank } = readPrompts(file);
-    if (blank > 0) events.emit({ event: 'info', message: `${file}: ${read.length} prompts, ${blank} empty lines passed over` });
+    if (blank > 0)
+      events.emit({ event: 'info', message: `${file}: ${read.length} prompts, ${blank} empty lines passed over` });
     prompts.push(...read);
   }
   if (prompts.length === 0 && from) prompts.push({ prompt: from.prompt });
-  if (prompts.length === 0) throw new DrmError('USAGE', 'sample: expected a prompt; give --prompt "a red fox", --prompts FILE, or --from PICTURE.png');
+  if (prompts.length === 0)
+    throw new DrmError(
+      'USAGE',
+      'sample: expected a prompt; give --prompt "a red fox", --prompts FILE, or --from PICTURE.png',
+    );
   return prompts;
 }
 
@@ -156,11 +188,18 @@ export const command: Command = {
   summary: 'sample pictures from prompts',
   examples: [
     { command: 'drm sample --prompt "a red fox" --n 4 --grid', does: 'four pictures and a sheet of them in out/' },
-    { command: 'drm sample --model sd3.5-medium --prompts prompts.txt --size 512 --steps 50 --out pictures', does: 'one picture a line of the file' },
+    {
+      command: 'drm sample --model sd3.5-medium --prompts prompts.txt --size 512 --steps 50 --out pictures',
+      does: 'one picture a line of the file',
+    },
     { command: 'drm sample --from out/0-a-red-fox.png --steps 50', does: 'the same picture again, with more steps' },
   ],
   options: [
-    { flags: '--model <model>', description: 'name, diffusers folder, single .safetensors file, or hub id in the cache', default: 'tiny' },
+    {
+      flags: '--model <model>',
+      description: 'name, diffusers folder, single .safetensors file, or hub id in the cache',
+      default: 'tiny',
+    },
     { flags: '-p, --prompt <text>', description: 'what to show; may be repeated', repeatable: true },
     { flags: '--prompts <file>', description: 'one prompt a line, or JSONL with prompt, negative_prompt, seed' },
     { flags: '--negative-prompt <text>', description: 'what to steer away from' },
@@ -175,10 +214,17 @@ export const command: Command = {
     { flags: '--batch <n>', description: 'pictures a network call; 0 chooses', default: '0' },
     { flags: '--grid', description: 'also write one sheet of all pictures, a row a prompt' },
     { flags: '--preview [steps]', description: 'write preview.png every so many steps', default: 'off' },
-    { flags: '--init-latents <file>', description: 'start from FILE[:TENSOR], safetensors [N, C, H, W] (tensor: latents)' },
+    {
+      flags: '--init-latents <file>',
+      description: 'start from FILE[:TENSOR], safetensors [N, C, H, W] (tensor: latents)',
+    },
     { flags: '--save-latents <file>', description: 'write the final latents (tensor latents, fp32)' },
     { flags: '--free-encoders', description: "give the text encoders' memory back before denoising" },
-    { flags: '--tile <edge>', description: 'VAE tile in latent pixels; 0 for large pictures only, -1 never', default: '0' },
+    {
+      flags: '--tile <edge>',
+      description: 'VAE tile in latent pixels; 0 for large pictures only, -1 never',
+      default: '0',
+    },
     { flags: '--t5-length <n>', description: 'tokens that T5 reads', default: '256' },
     { flags: '--no-t5', description: 'do without T5 (zeros, as in the reference)' },
     { flags: '--skip-layers <list>', description: 'skip-layer guidance: blocks, such as 7,8,9' },
@@ -201,13 +247,19 @@ async function sample(context: Context): Promise<void> {
   const from = options.from === undefined ? undefined : await readMetadata(String(options.from));
   const { settings } = await settle(context, from);
   const prompts = await readPromptList(context, from);
-  const { prepareFolder, encodePng, writePicture, writeAtomically, contactSheet, slug } = await import('../image/write.js');
+  const { prepareFolder, encodePng, writePicture, writeAtomically, contactSheet, slug } = await import(
+    '../image/write.js'
+  );
   const out = global.out ?? 'out';
   await prepareFolder(out);
 
   const { resolveModel } = await import('../hub/resolve.js');
   const model = await resolveModel(settings.model, {
-    ...Object.fromEntries(['components', 'vae', 'clipL', 'clipG', 'revision'].flatMap((key) => (options[key] === undefined ? [] : [[key, String(options[key])]]))),
+    ...Object.fromEntries(
+      ['components', 'vae', 'clipL', 'clipG', 'revision'].flatMap((key) =>
+        options[key] === undefined ? [] : [[key, String(options[key])]],
+      ),
+    ),
     ...(typeof options.t5 === 'string' && { t5: options.t5 }),
     noT5: options.t5 === false,
   } as ModelOptions);
@@ -216,7 +268,20 @@ async function sample(context: Context): Promise<void> {
   const { Pipeline, setThreads } = await import('../../binding/index.js');
   if (global.threads !== undefined) setThreads(global.threads);
   const { device, dtype } = await chooseDevice(settings);
-  events.emit({ event: 'started', version: 1, command: 'sample', facts: { model: model.name, device, dtype, prompts: prompts.length, pictures: prompts.length * settings.n, steps: settings.steps, guidance: settings.guidance } });
+  events.emit({
+    event: 'started',
+    version: 1,
+    command: 'sample',
+    facts: {
+      model: model.name,
+      device,
+      dtype,
+      prompts: prompts.length,
+      pictures: prompts.length * settings.n,
+      steps: settings.steps,
+      guidance: settings.guidance,
+    },
+  });
   for (const note of model.notes) events.emit({ event: 'info', message: note });
 
   // Each distinct text is tokenized and encoded once.
@@ -229,23 +294,36 @@ async function sample(context: Context): Promise<void> {
     const { tokens, truncated } = await tokenizer.encode(text, settings.t5_length);
     for (const cut of truncated) {
       const end = cut.dropped.length > 60 ? `${cut.dropped.slice(0, 60)} …` : cut.dropped;
-      events.emit({ event: 'warning', message: `${cut.encoder} reads ${cut.kept} of ${cut.total} tokens of "${text.slice(0, 30)}…"; not seen: "${end.trim()}"` });
+      events.emit({
+        event: 'warning',
+        message: `${cut.encoder} reads ${cut.kept} of ${cut.total} tokens of "${text.slice(0, 30)}…"; not seen: "${end.trim()}"`,
+      });
     }
     rows.push(tokens);
     index.set(text, rows.length - 1);
     return rows.length - 1;
   };
   const jobs: Job[] = prompts.flatMap((p) =>
-    Array.from({ length: settings.n }, (_, i) => ({ prompt: p.prompt, negative: p.negativePrompt ?? settings.negative_prompt, seed: (p.seed ?? BigInt(settings.seed)) + BigInt(i) })),
+    Array.from({ length: settings.n }, (_, i) => ({
+      prompt: p.prompt,
+      negative: p.negativePrompt ?? settings.negative_prompt,
+      seed: (p.seed ?? BigInt(settings.seed)) + BigInt(i),
+    })),
   );
   const pictures: SampleRequest['pictures'] = [];
-  for (const job of jobs) pictures.push({ prompt: await intern(job.prompt), negative: await intern(job.negative), seed: job.seed });
+  for (const job of jobs)
+    pictures.push({ prompt: await intern(job.prompt), negative: await intern(job.negative), seed: job.seed });
 
-  const progress = (id: string, label: string, unit: string) => (p: { step: number; total: number; seconds: number }) => events.emit({ event: 'progress', id, label, unit, ...p });
+  const progress = (id: string, label: string, unit: string) => (p: { step: number; total: number; seconds: number }) =>
+    events.emit({ event: 'progress', id, label, unit, ...p });
   const loading = progress('load', 'loading', 'B');
   const pipeline = await Pipeline.load(model.source, { device, dtype }, { signal, onProgress: loading });
   try {
-    const bars: Record<string, ReturnType<typeof progress>> = { encode: progress('encode', 'encoding prompts', 'pass'), denoise: progress('denoise', 'denoising', 'step'), decode: progress('decode', 'decoding', 'picture') };
+    const bars: Record<string, ReturnType<typeof progress>> = {
+      encode: progress('encode', 'encoding prompts', 'pass'),
+      denoise: progress('denoise', 'denoising', 'step'),
+      decode: progress('decode', 'decoding', 'picture'),
+    };
     const kept: Picture[] = [];
     const writes: Promise<void>[] = [];
     const failures: unknown[] = [];
@@ -256,15 +334,31 @@ async function sample(context: Context): Promise<void> {
       if (!job) throw new DrmError('INTERNAL', `[sample] picture ${at} was not asked for`);
       const metadata: Metadata = {
         drm: VERSION,
-        settings: { ...Object.fromEntries(PICTURE_KEYS.map((key) => [key, settings[key]])), height: picture.height, width: picture.width, dtype },
+        settings: {
+          ...Object.fromEntries(PICTURE_KEYS.map((key) => [key, settings[key]])),
+          height: picture.height,
+          width: picture.width,
+          dtype,
+        },
         prompt: job.prompt,
         negative_prompt: job.negative,
         seed: String(job.seed),
       };
       const readable = `${job.prompt}\nNegative prompt: ${job.negative}\nSteps: ${settings.steps}, CFG scale: ${settings.guidance}, Seed: ${job.seed}, Size: ${picture.width}x${picture.height}, Model: ${model.name}, Version: drm ${VERSION}`;
-      const path = await writePicture(out, `${job.seed}-${slug(job.prompt)}`, await encodePng(picture, { parameters: readable, drm: JSON.stringify(metadata) }));
+      const path = await writePicture(
+        out,
+        `${job.seed}-${slug(job.prompt)}`,
+        await encodePng(picture, { parameters: readable, drm: JSON.stringify(metadata) }),
+      );
       written += 1;
-      events.emit({ event: 'image', path, width: picture.width, height: picture.height, prompt: job.prompt, seed: String(job.seed) });
+      events.emit({
+        event: 'image',
+        path,
+        width: picture.width,
+        height: picture.height,
+        prompt: job.prompt,
+        seed: String(job.seed),
+      });
     };
     const preview = async (step: number, picture: Picture) => {
       const png = await encodePng(picture);
@@ -294,7 +388,14 @@ async function sample(context: Context): Promise<void> {
           width: settings.width,
           t5Length: settings.t5_length,
           batch: settings.batch,
-          ...(settings.skip_layers.length > 0 && { skipLayers: { layers: settings.skip_layers, scale: settings.skip_layer_scale, start: settings.skip_layer_start, stop: settings.skip_layer_stop } }),
+          ...(settings.skip_layers.length > 0 && {
+            skipLayers: {
+              layers: settings.skip_layers,
+              scale: settings.skip_layer_scale,
+              start: settings.skip_layer_start,
+              stop: settings.skip_layer_stop,
+            },
+          }),
           ...(options.initLatents !== undefined && { initLatents: splitInit(String(options.initLatents)) }),
           ...(options.saveLatents !== undefined && { saveLatents: String(options.saveLatents) }),
           freeEncoders: settings.free_encoders,
@@ -306,7 +407,11 @@ async function sample(context: Context): Promise<void> {
           signal: AbortSignal.any([signal, stop.signal]),
           onProgress: (p) => bars[p.phase]?.(p),
           onEvent: (event) => {
-            const picture = { pixels: event.bytes ?? new Uint8Array(), width: Number(event.width), height: Number(event.height) };
+            const picture = {
+              pixels: event.bytes ?? new Uint8Array(),
+              width: Number(event.width),
+              height: Number(event.height),
+            };
             if (event.kind === 'warning') events.emit({ event: 'warning', message: String(event.message) });
             if (event.kind === 'preview') enqueue(() => preview(Number(event.step), picture));
             if (event.kind !== 'image') return;
@@ -319,7 +424,10 @@ async function sample(context: Context): Promise<void> {
       await queue;
       if (failures.length > 0) throw failures[0];
       if (error instanceof DrmError && error.code === 'CANCELLED')
-        throw new DrmError('CANCELLED', `stopped: ${written} of ${jobs.length} pictures are in ${out}; the same command makes them all again, identically`);
+        throw new DrmError(
+          'CANCELLED',
+          `stopped: ${written} of ${jobs.length} pictures are in ${out}; the same command makes them all again, identically`,
+        );
       throw error;
     }
     await Promise.all(writes);
@@ -332,7 +440,13 @@ async function sample(context: Context): Promise<void> {
     events.emit({
       event: 'done',
       seconds,
-      facts: { pictures: written, seconds_per_step: summary.secondsPerStep, encode_seconds: summary.encodeSeconds, denoise_seconds: summary.denoiseSeconds, decode_seconds: summary.decodeSeconds },
+      facts: {
+        pictures: written,
+        seconds_per_step: summary.secondsPerStep,
+        encode_seconds: summary.encodeSeconds,
+        denoise_seconds: summary.denoiseSeconds,
+        decode_seconds: summary.decodeSeconds,
+      },
     });
   } finally {
     pipeline.dispose();

@@ -1,12 +1,12 @@
 // What a run's settings are and where each comes from: schema default, `extends`, the file, --set, then flags.
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Ajv, type ErrorObject } from 'ajv';
 import { DrmError } from '../../binding/error.js';
 import { nearest } from '../nearest.js';
+import { packageRoot } from '../root.js';
 
-export const CONFIG_FOLDER = resolve(dirname(fileURLToPath(import.meta.url)), '../../../configs');
+export const CONFIG_FOLDER = join(packageRoot, 'configs');
 
 export interface Property {
   type: string;
@@ -37,12 +37,18 @@ export function loadSchema(task: string): Schema {
   return JSON.parse(readFileSync(join(CONFIG_FOLDER, 'schema', `${task}.json`), 'utf8')) as Schema;
 }
 
-const bad = (where: string, what: string, details: Record<string, string> = {}) => new DrmError('BAD_CONFIG', `[config] ${where}: ${what}`, { file: where, ...details });
+const bad = (where: string, what: string, details: Record<string, string> = {}) =>
+  new DrmError('BAD_CONFIG', `[config] ${where}: ${what}`, { file: where, ...details });
 
 /** A config by path, or by the name of one that comes with drm ("sample/tiny"). */
 function findFile(file: string): string {
-  for (const path of [file, join(CONFIG_FOLDER, file), join(CONFIG_FOLDER, `${file}.json`)]) if (existsSync(path)) return path;
-  throw new DrmError('BAD_FILE', `[config] ${file}: expected a JSON file, or one of drm's own such as sample/tiny, found no such file`, { file });
+  for (const path of [file, join(CONFIG_FOLDER, file), join(CONFIG_FOLDER, `${file}.json`)])
+    if (existsSync(path)) return path;
+  throw new DrmError(
+    'BAD_FILE',
+    `[config] ${file}: expected a JSON file, or one of drm's own such as sample/tiny, found no such file`,
+    { file },
+  );
 }
 
 function readObject(path: string): Record<string, unknown> {
@@ -115,11 +121,15 @@ export function resolveConfig(task: string, sources: Sources): Resolved {
       const property = schema.properties[key];
       if (!property) {
         const guess = nearest(key, keys);
-        throw fail(key, `expected a setting of drm ${task}, found an unknown one${guess ? `; did you mean ${guess}?` : `; known: ${keys.join(', ')}`}`);
+        throw fail(
+          key,
+          `expected a setting of drm ${task}, found an unknown one${guess ? `; did you mean ${guess}?` : `; known: ${keys.join(', ')}`}`,
+        );
       }
       const { default: _, description: __, ...rules } = property;
       const validate = new Ajv({ strict: true }).compile(rules);
-      if (!validate(value)) throw fail(key, validate.errors?.[0] ? sentence(validate.errors[0], value) : 'is not allowed');
+      if (!validate(value))
+        throw fail(key, validate.errors?.[0] ? sentence(validate.errors[0], value) : 'is not allowed');
       values[key] = value;
       origin[key] = from;
     }
@@ -128,7 +138,8 @@ export function resolveConfig(task: string, sources: Sources): Resolved {
     values[key] = property.default;
     origin[key] = 'default';
   }
-  if (sources.file !== undefined) for (const { path, values: given } of chain(findFile(sources.file))) put(path, given, false);
+  if (sources.file !== undefined)
+    for (const { path, values: given } of chain(findFile(sources.file))) put(path, given, false);
   put('--set', Object.fromEntries((sources.set ?? []).map(parseSet)), true);
   put('flag', Object.fromEntries(Object.entries(sources.flags ?? {}).filter(([, value]) => value !== undefined)), true);
   return { values, origin };

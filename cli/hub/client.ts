@@ -42,18 +42,37 @@ function refusal(status: number, code: string, what: string, id: string): DrmErr
   }
   if (status === 404) {
     const next =
-      code === 'RevisionNotFound' ? 'there is no such branch, tag or commit; check --revision' : code === 'EntryNotFound' ? 'there is no such file' : 'there is no such repository; check the spelling (org/name), and --repo-type dataset for data sets';
+      code === 'RevisionNotFound'
+        ? 'there is no such branch, tag or commit; check --revision'
+        : code === 'EntryNotFound'
+          ? 'there is no such file'
+          : 'there is no such repository; check the spelling (org/name), and --repo-type dataset for data sets';
     return new DrmError('NETWORK', `[pull] ${what}: the hub answered 404; ${next}`, details);
   }
-  if (status === 429) return new DrmError('NETWORK', `[pull] ${what}: the hub asks to slow down (429), also after ${ATTEMPTS} tries; wait some minutes and run the same command, which goes on where it stopped`, details);
-  return new DrmError('NETWORK', `[pull] ${what}: the hub answered ${status}; try again later, the same command goes on where it stopped`, details);
+  if (status === 429)
+    return new DrmError(
+      'NETWORK',
+      `[pull] ${what}: the hub asks to slow down (429), also after ${ATTEMPTS} tries; wait some minutes and run the same command, which goes on where it stopped`,
+      details,
+    );
+  return new DrmError(
+    'NETWORK',
+    `[pull] ${what}: the hub answered ${status}; try again later, the same command goes on where it stopped`,
+    details,
+  );
 }
 
 /**
  * GET with the token, redirects followed by hand so that the token stays with the hub's own origin, and bounded tries
  * when the hub is busy or the connection breaks. Throws DrmError NETWORK, or the signal's reason.
  */
-export async function get(url: string, what: string, id: string, signal: AbortSignal, headers: Record<string, string> = {}): Promise<Response> {
+export async function get(
+  url: string,
+  what: string,
+  id: string,
+  signal: AbortSignal,
+  headers: Record<string, string> = {},
+): Promise<Response> {
   const home = new URL(endpoint()).origin;
   for (let attempt = 1; ; attempt++) {
     let problem: string;
@@ -62,7 +81,8 @@ export async function get(url: string, what: string, id: string, signal: AbortSi
       let at = new URL(url);
       for (let hop = 0; ; hop++) {
         const token = hubToken();
-        const authorization: Record<string, string> = token && at.origin === home ? { authorization: `Bearer ${token}` } : {};
+        const authorization: Record<string, string> =
+          token && at.origin === home ? { authorization: `Bearer ${token}` } : {};
         const response = await fetch(at, { headers: { ...headers, ...authorization }, redirect: 'manual', signal });
         const location = response.headers.get('location');
         if (response.status >= 300 && response.status < 400 && location && hop < 10) {
@@ -84,17 +104,37 @@ export async function get(url: string, what: string, id: string, signal: AbortSi
       if (signal.aborted || error instanceof DrmError) throw error;
       problem = ((error as Error).cause as Error | undefined)?.message || (error as Error).message;
     }
-    if (attempt >= ATTEMPTS) throw new DrmError('NETWORK', `[pull] ${what}: ${endpoint()} cannot be reached (${problem}); check the network, a proxy or HF_ENDPOINT`, { id });
+    if (attempt >= ATTEMPTS)
+      throw new DrmError(
+        'NETWORK',
+        `[pull] ${what}: ${endpoint()} cannot be reached (${problem}); check the network, a proxy or HF_ENDPOINT`,
+        { id },
+      );
     await wait(pause, signal);
   }
 }
 
 const apiPath = (type: RepositoryType) => `${endpoint()}/api/${type}s`;
 
-export async function resolveRevision(id: string, type: RepositoryType, revision: string, signal: AbortSignal): Promise<string> {
-  const response = await get(`${apiPath(type)}/${id}/revision/${encodeURIComponent(revision)}`, `${id} at ${revision}`, id, signal);
+export async function resolveRevision(
+  id: string,
+  type: RepositoryType,
+  revision: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const response = await get(
+    `${apiPath(type)}/${id}/revision/${encodeURIComponent(revision)}`,
+    `${id} at ${revision}`,
+    id,
+    signal,
+  );
   const { sha } = (await response.json()) as { sha?: unknown };
-  if (typeof sha !== 'string' || !/^[0-9a-f]{40}$/.test(sha)) throw new DrmError('NETWORK', `[pull] ${id}: expected a commit from the hub, found ${JSON.stringify(sha)}; is HF_ENDPOINT a hub?`, { id });
+  if (typeof sha !== 'string' || !/^[0-9a-f]{40}$/.test(sha))
+    throw new DrmError(
+      'NETWORK',
+      `[pull] ${id}: expected a commit from the hub, found ${JSON.stringify(sha)}; is HF_ENDPOINT a hub?`,
+      { id },
+    );
   return sha;
 }
 
@@ -108,10 +148,20 @@ interface TreeEntry {
 
 /** A name that stays inside its folder, whatever the hub says. */
 function safe(path: string): boolean {
-  return path !== '' && !path.startsWith('/') && !path.includes('\\') && !path.split('/').some((part) => part === '' || part === '.' || part === '..');
+  return (
+    path !== '' &&
+    !path.startsWith('/') &&
+    !path.includes('\\') &&
+    !path.split('/').some((part) => part === '' || part === '.' || part === '..')
+  );
 }
 
-export async function listFiles(id: string, type: RepositoryType, commit: string, signal: AbortSignal): Promise<RemoteFile[]> {
+export async function listFiles(
+  id: string,
+  type: RepositoryType,
+  commit: string,
+  signal: AbortSignal,
+): Promise<RemoteFile[]> {
   const files: RemoteFile[] = [];
   let next: string | undefined = `${apiPath(type)}/${id}/tree/${commit}?recursive=true`;
   while (next) {
@@ -120,7 +170,11 @@ export async function listFiles(id: string, type: RepositoryType, commit: string
       if (entry.type !== 'file') continue;
       const hash = entry.lfs?.oid ?? entry.oid ?? '';
       if (typeof entry.path !== 'string' || !safe(entry.path) || !/^[0-9a-f]{40}([0-9a-f]{24})?$/.test(hash))
-        throw new DrmError('NETWORK', `[pull] ${id}: the hub names a file that cannot be stored safely: ${JSON.stringify(entry.path)}`, { id });
+        throw new DrmError(
+          'NETWORK',
+          `[pull] ${id}: the hub names a file that cannot be stored safely: ${JSON.stringify(entry.path)}`,
+          { id },
+        );
       files.push({ path: entry.path, size: entry.lfs?.size ?? entry.size ?? 0, hash, lfs: entry.lfs !== undefined });
     }
     const link = /<([^>]+)>;\s*rel="next"/.exec(response.headers.get('link') ?? '')?.[1];

@@ -4,8 +4,8 @@ import { createReadStream, existsSync } from 'node:fs';
 import { lstat, mkdir, open, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { fileUrl, get, type RemoteFile } from './client.js';
 import type { RepositoryType } from './cache.js';
+import { fileUrl, get, type RemoteFile } from './client.js';
 
 export interface Repository {
   id: string;
@@ -20,7 +20,11 @@ const BROKEN_CONNECTIONS = 5;
 function diskError(path: string, error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code;
   if (code !== 'ENOSPC' && code !== 'EACCES' && code !== 'EROFS' && code !== 'EDQUOT') return error;
-  return new DrmError('DISK', `[pull] ${path}: cannot be written (${(error as Error).message}); free some space, or set HF_HOME to another disk; the same command goes on where it stopped`, { file: path });
+  return new DrmError(
+    'DISK',
+    `[pull] ${path}: cannot be written (${(error as Error).message}); free some space, or set HF_HOME to another disk; the same command goes on where it stopped`,
+    { file: path },
+  );
 }
 
 async function hashOf(path: string, file: RemoteFile): Promise<string> {
@@ -62,7 +66,13 @@ function alive(pid: number): boolean {
 }
 
 /** Appends to `path` until it has the file's size; connections may break a few times without any progress being lost. */
-async function receive(repository: Repository, file: RemoteFile, path: string, signal: AbortSignal, onBytes: (have: number) => void): Promise<void> {
+async function receive(
+  repository: Repository,
+  file: RemoteFile,
+  path: string,
+  signal: AbortSignal,
+  onBytes: (have: number) => void,
+): Promise<void> {
   for (let breaks = 0; ; ) {
     let have = existsSync(path) ? (await stat(path)).size : 0;
     if (have > file.size) {
@@ -94,10 +104,19 @@ async function receive(repository: Repository, file: RemoteFile, path: string, s
       await out.sync().catch(() => {});
       await out.close();
     }
-    if (have > file.size) throw new DrmError('NETWORK', `[pull] ${file.path}: expected ${file.size} bytes, the server sends more; try again later`, { file: file.path });
+    if (have > file.size)
+      throw new DrmError(
+        'NETWORK',
+        `[pull] ${file.path}: expected ${file.size} bytes, the server sends more; try again later`,
+        { file: file.path },
+      );
     breaks = have > before ? 0 : breaks + 1;
     if (have < file.size && breaks >= BROKEN_CONNECTIONS)
-      throw new DrmError('NETWORK', `[pull] ${file.path}: the connection broke ${breaks} times at ${have} of ${file.size} bytes; the same command goes on from there`, { file: file.path });
+      throw new DrmError(
+        'NETWORK',
+        `[pull] ${file.path}: the connection broke ${breaks} times at ${have} of ${file.size} bytes; the same command goes on from there`,
+        { file: file.path },
+      );
   }
 }
 
@@ -105,10 +124,20 @@ async function receive(repository: Repository, file: RemoteFile, path: string, s
  * Puts one file into blobs/ and links it into the snapshot, as huggingface_hub does. A file that is there already is only
  * linked. Throws DrmError NETWORK (with the part kept for resuming) or DISK.
  */
-export async function downloadFile(repository: Repository, file: RemoteFile, signal: AbortSignal, onBytes: (have: number) => void): Promise<'fetched' | 'present'> {
+export async function downloadFile(
+  repository: Repository,
+  file: RemoteFile,
+  signal: AbortSignal,
+  onBytes: (have: number) => void,
+): Promise<'fetched' | 'present'> {
   const blob = join(repository.folder, 'blobs', file.hash);
   const link = join(repository.folder, 'snapshots', repository.commit, file.path);
-  const lock = join(dirname(repository.folder), '.locks', repository.folder.slice(dirname(repository.folder).length + 1), `${file.hash}.drm.lock`);
+  const lock = join(
+    dirname(repository.folder),
+    '.locks',
+    repository.folder.slice(dirname(repository.folder).length + 1),
+    `${file.hash}.drm.lock`,
+  );
   return withLock(lock, signal, async () => {
     let result: 'fetched' | 'present' = 'present';
     if (!existsSync(blob)) {
@@ -120,7 +149,11 @@ export async function downloadFile(repository: Repository, file: RemoteFile, sig
       const found = await hashOf(incomplete, file);
       if (found !== file.hash) {
         await rm(incomplete); // nothing in it can be trusted
-        throw new DrmError('NETWORK', `[pull] ${file.path}: expected ${file.lfs ? 'sha256' : 'git hash'} ${file.hash}, found ${found}; the download was damaged and is removed, run the same command again`, { file: file.path, expected: file.hash, found });
+        throw new DrmError(
+          'NETWORK',
+          `[pull] ${file.path}: expected ${file.lfs ? 'sha256' : 'git hash'} ${file.hash}, found ${found}; the download was damaged and is removed, run the same command again`,
+          { file: file.path, expected: file.hash, found },
+        );
       }
       await rename(incomplete, blob);
       result = 'fetched';

@@ -1,10 +1,10 @@
 // From what a user calls a model to the files of its components.
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { ComponentFiles, PipelineSource } from '../../binding/types.js';
 import { nearest } from '../nearest.js';
+import { packageRoot } from '../root.js';
 import { cachedSnapshot, isHubId } from './cache.js';
 import { readKeys } from './safetensors_keys.js';
 
@@ -28,12 +28,11 @@ export interface ResolvedModel {
   notes: string[];
 }
 
-const repository = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 const SD35_MEDIUM = 'stabilityai/stable-diffusion-3.5-medium';
 
 const BUILT_IN: Record<string, { folder?: string; id?: string; note?: string }> = {
   tiny: {
-    folder: join(repository, 'test/golden/pipeline'),
+    folder: join(packageRoot, 'test/golden/pipeline'),
     note: 'tiny is a small random model until the trained one ships: its pictures are coloured noise that proves the path',
   },
   'sd3.5-medium': { id: SD35_MEDIUM },
@@ -41,7 +40,8 @@ const BUILT_IN: Record<string, { folder?: string; id?: string; note?: string }> 
   'sd3-medium': { id: 'stabilityai/stable-diffusion-3-medium-diffusers' },
 };
 
-const T5_ABSENT = 'T5 is absent: zeros stand in for its states, as in the reference; long or detailed prompts are followed less closely';
+const T5_ABSENT =
+  'T5 is absent: zeros stand in for its states, as in the reference; long or detailed prompts are followed less closely';
 
 type Slot = 'transformer' | 'vae' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
 const PURPOSE: Record<Slot, string> = {
@@ -61,7 +61,11 @@ function findWeights(folder: string): string[] | undefined {
   const names = files(folder);
   for (const stem of ['diffusion_pytorch_model', 'model']) {
     for (const variant of ['', '.fp16', '.bf16']) {
-      for (const name of [`${stem}.safetensors.index${variant}.json`, `${stem}${variant}.safetensors.index.json`, `${stem}${variant}.safetensors`])
+      for (const name of [
+        `${stem}.safetensors.index${variant}.json`,
+        `${stem}${variant}.safetensors.index.json`,
+        `${stem}${variant}.safetensors`,
+      ])
         if (names.includes(name)) return [join(folder, name)];
     }
   }
@@ -106,7 +110,11 @@ function readIndex(root: string): Record<string, unknown> {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
   } catch (error) {
-    throw new DrmError('BAD_FILE', `[model] ${file}: expected JSON (${(error as Error).message}); fetch it again with \`drm pull\``, { file });
+    throw new DrmError(
+      'BAD_FILE',
+      `[model] ${file}: expected JSON (${(error as Error).message}); fetch it again with \`drm pull\``,
+      { file },
+    );
   }
 }
 
@@ -123,7 +131,11 @@ function expectClass(root: string, index: Record<string, unknown>, key: string, 
 
 function fromFolder(name: string, root: string, options: ModelOptions): ResolvedModel {
   const index = readIndex(root);
-  expectClass(root, index, '_class_name', ['StableDiffusion3Pipeline', 'StableDiffusion3Img2ImgPipeline', 'StableDiffusion3InpaintPipeline']);
+  expectClass(root, index, '_class_name', [
+    'StableDiffusion3Pipeline',
+    'StableDiffusion3Img2ImgPipeline',
+    'StableDiffusion3InpaintPipeline',
+  ]);
   expectClass(root, index, 'scheduler', ['FlowMatchEulerDiscreteScheduler']);
   expectClass(root, index, 'transformer', ['SD3Transformer2DModel']);
   expectClass(root, index, 'vae', ['AutoencoderKL']);
@@ -141,9 +153,14 @@ function fromFolder(name: string, root: string, options: ModelOptions): Resolved
     textEncoder2: need('text_encoder_2', options.clipG),
   };
   const declared = Array.isArray(index.text_encoder_3) && index.text_encoder_3[1] !== null;
-  const t5 = options.noT5 ? undefined : options.t5 ? need('text_encoder_3', options.t5) : component(root, 'text_encoder_3');
+  const t5 = options.noT5
+    ? undefined
+    : options.t5
+      ? need('text_encoder_3', options.t5)
+      : component(root, 'text_encoder_3');
   if (t5) source.textEncoder3 = t5;
-  else notes.push(declared && !options.noT5 ? `${T5_ABSENT} (${join(root, 'text_encoder_3')} has no weights)` : T5_ABSENT);
+  else
+    notes.push(declared && !options.noT5 ? `${T5_ABSENT} (${join(root, 'text_encoder_3')} has no weights)` : T5_ABSENT);
   const scheduler = join(root, 'scheduler', 'scheduler_config.json');
   if (existsSync(scheduler)) source.schedulerConfig = scheduler;
   return { name, source, tokenizers: tokenizers(root, t5 !== undefined), notes };
@@ -153,21 +170,30 @@ function tokenizers(root: string, t5: boolean): ResolvedModel['tokenizers'] {
   const folder = (slot: string): string => {
     const path = join(root, slot);
     if (files(path).length > 0) return path;
-    throw new DrmError('MISSING_WEIGHTS', `[model] ${path}: expected a tokenizer (tokenizer.json, or vocab.json with merges.txt), found nothing; fetch it with \`drm pull\``, { file: path });
+    throw new DrmError(
+      'MISSING_WEIGHTS',
+      `[model] ${path}: expected a tokenizer (tokenizer.json, or vocab.json with merges.txt), found nothing; fetch it with \`drm pull\``,
+      { file: path },
+    );
   };
   return { clipL: folder('tokenizer'), clipG: folder('tokenizer_2'), ...(t5 && { t5: folder('tokenizer_3') }) };
 }
 
 function existing(file: string, slot: Slot): string {
   if (existsSync(file)) return file;
-  throw new DrmError('BAD_FILE', `[model] ${file}: expected weights (${slot}: ${PURPOSE[slot]}), found no such file`, { file });
+  throw new DrmError('BAD_FILE', `[model] ${file}: expected weights (${slot}: ${PURPOSE[slot]}), found no such file`, {
+    file,
+  });
 }
 
 /** The original single file: transformer, and VAE and encoders where their keys are inside; the rest from elsewhere. */
 async function fromSingleFile(file: string, options: ModelOptions): Promise<ResolvedModel> {
   const keys = await readKeys(file);
   const inside = (prefix: string) => keys.some((key) => key.startsWith(prefix));
-  const root = options.components === undefined ? cachedSnapshot(SD35_MEDIUM, options.revision) : folderOf(options.components, options);
+  const root =
+    options.components === undefined
+      ? cachedSnapshot(SD35_MEDIUM, options.revision)
+      : folderOf(options.components, options);
   const notes: string[] = [];
   const choose = (slot: Slot, flag: string, given: string | undefined, prefix: string): ComponentFiles | undefined => {
     const own = root === undefined ? undefined : component(root, slot);
@@ -228,7 +254,11 @@ function folderOf(spec: string, options: ModelOptions): string {
 export async function resolveModel(spec: string, options: ModelOptions = {}): Promise<ResolvedModel> {
   if (existsSync(spec) && statSync(spec).isFile()) {
     if (!spec.endsWith('.safetensors') && /\.(bin|ckpt|pt|pth)$/.test(spec)) {
-      throw new DrmError('BAD_FILE', `[model] ${spec}: expected a .safetensors file, found a pickle checkpoint, which can run code when loaded and is never read here; convert it in Python, or fetch the safetensors`, { file: spec });
+      throw new DrmError(
+        'BAD_FILE',
+        `[model] ${spec}: expected a .safetensors file, found a pickle checkpoint, which can run code when loaded and is never read here; convert it in Python, or fetch the safetensors`,
+        { file: spec },
+      );
     }
     return fromSingleFile(resolve(spec), options);
   }

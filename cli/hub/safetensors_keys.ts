@@ -7,7 +7,8 @@ const LARGEST_HEADER = 100_000_000;
 
 /** Throws DrmError BAD_FILE when the header cannot be read. */
 export async function readKeys(file: string): Promise<string[]> {
-  const bad = (what: string) => new DrmError('BAD_FILE', `[model] ${file}: expected a safetensors file: ${what}; fetch it again`, { file });
+  const bad = (what: string) =>
+    new DrmError('BAD_FILE', `[model] ${file}: expected a safetensors file: ${what}; fetch it again`, { file });
   const handle = await open(file, 'r').catch((error: Error) => {
     throw bad(error.message);
   });
@@ -15,7 +16,8 @@ export async function readKeys(file: string): Promise<string[]> {
     const size = Buffer.alloc(8);
     if ((await handle.read(size, 0, 8, 0)).bytesRead < 8) throw bad('it is too short');
     const length = size.readBigUInt64LE();
-    if (length > BigInt(LARGEST_HEADER) || length > BigInt((await handle.stat()).size)) throw bad('its header is longer than the file (a pickle or damaged file?)');
+    if (length > BigInt(LARGEST_HEADER) || length > BigInt((await handle.stat()).size))
+      throw bad('its header is longer than the file (a pickle or damaged file?)');
     const header = Buffer.alloc(Number(length));
     if ((await handle.read(header, 0, header.length, 8)).bytesRead < header.length) throw bad('its header is cut off');
     try {

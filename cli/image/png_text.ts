@@ -51,7 +51,10 @@ export function addText(png: Buffer, texts: Record<string, string>): Buffer {
   if (at < 0) damaged('expected picture data');
   const added = Object.entries(texts).map(([keyword, text]) =>
     // keyword, no compression, no language, no translated keyword, UTF-8 text
-    chunk('iTXt', Buffer.concat([Buffer.from(keyword, 'latin1'), Buffer.from([0, 0, 0, 0, 0]), Buffer.from(text, 'utf8')])),
+    chunk(
+      'iTXt',
+      Buffer.concat([Buffer.from(keyword, 'latin1'), Buffer.from([0, 0, 0, 0, 0]), Buffer.from(text, 'utf8')]),
+    ),
   );
   return Buffer.concat([png.subarray(0, at), ...added, png.subarray(at)]);
 }
@@ -70,7 +73,9 @@ export function readText(png: Buffer): Record<string, string> {
     if (translated < 0) continue;
     const body = data.subarray(translated + 1);
     try {
-      texts[keyword] = (data[end + 1] === 1 ? inflateSync(body, { maxOutputLength: LARGEST_TEXT }) : body).toString('utf8');
+      texts[keyword] = (data[end + 1] === 1 ? inflateSync(body, { maxOutputLength: LARGEST_TEXT }) : body).toString(
+        'utf8',
+      );
     } catch {
       damaged(`text ${keyword}: could not be unpacked`);
     }

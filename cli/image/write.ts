@@ -16,14 +16,22 @@ export interface Picture {
 
 function diskError(path: string, error: unknown): DrmError {
   const code = (error as NodeJS.ErrnoException).code ?? '';
-  const advice = code === 'ENOSPC' ? 'free some space, or name another folder with --out' : 'check its permissions, or name another folder with --out';
-  return new DrmError('DISK', `[out] ${path}: cannot be written: ${(error as Error).message}; ${advice}`, { file: path, reason: code });
+  const advice =
+    code === 'ENOSPC'
+      ? 'free some space, or name another folder with --out'
+      : 'check its permissions, or name another folder with --out';
+  return new DrmError('DISK', `[out] ${path}: cannot be written: ${(error as Error).message}; ${advice}`, {
+    file: path,
+    reason: code,
+  });
 }
 
 /** Makes the folder and proves that it can be written, before any work is done for it. Throws DrmError DISK. */
 export async function prepareFolder(folder: string): Promise<void> {
   if (existsSync(folder) && !(await stat(folder)).isDirectory())
-    throw new DrmError('DISK', `[out] ${folder}: expected a folder, found a file; name another with --out`, { file: folder });
+    throw new DrmError('DISK', `[out] ${folder}: expected a folder, found a file; name another with --out`, {
+      file: folder,
+    });
   try {
     await mkdir(folder, { recursive: true });
     await access(folder, constants.W_OK);
@@ -80,7 +88,12 @@ export async function contactSheet(pictures: Picture[], columns: number, gap = 8
   const rows = Math.ceil(pictures.length / columns);
   const place = (n: number, size: number) => gap + n * (size + gap);
   return sharp({
-    create: { width: place(columns, first.width), height: place(rows, first.height), channels: 3, background: '#ffffff' },
+    create: {
+      width: place(columns, first.width),
+      height: place(rows, first.height),
+      channels: 3,
+      background: '#ffffff',
+    },
   })
     .composite(
       pictures.map((picture, i) => ({

@@ -18,7 +18,11 @@ function readJson(file: string): unknown {
   try {
     return JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected JSON (${(error as Error).message}); fetch it again with \`drm pull\``, { file });
+    throw new DrmError(
+      'BAD_FILE',
+      `[tokenizer] ${file}: expected JSON (${(error as Error).message}); fetch it again with \`drm pull\``,
+      { file },
+    );
   }
 }
 
@@ -42,11 +46,20 @@ export function clipTokenizerJson(folder: string): string {
   };
   const bos = special('bos_token', '<|startoftext|>', true);
   const eos = special('eos_token', '<|endoftext|>', false);
-  const tokens = new Map([bos, eos, special('pad_token', eos.content, false), special('unk_token', eos.content, false)].map((t) => [t.content, t]));
+  const tokens = new Map(
+    [bos, eos, special('pad_token', eos.content, false), special('unk_token', eos.content, false)].map((t) => [
+      t.content,
+      t,
+    ]),
+  );
   const id = (token: SpecialToken): number => {
     const found = vocab[token.content];
     if (typeof found !== 'number') {
-      throw new DrmError('BAD_FILE', `[tokenizer] ${vocabFile}: expected an id for ${token.content}, found none; fetch it again with \`drm pull\``, { file: vocabFile });
+      throw new DrmError(
+        'BAD_FILE',
+        `[tokenizer] ${vocabFile}: expected an id for ${token.content}, found none; fetch it again with \`drm pull\``,
+        { file: vocabFile },
+      );
     }
     return found;
   };
@@ -58,11 +71,23 @@ export function clipTokenizerJson(folder: string): string {
     truncation: null,
     padding: null,
     added_tokens: [...tokens.values()]
-      .map((t) => ({ single_word: false, lstrip: false, rstrip: false, normalized: false, ...t, id: id(t), special: true }))
+      .map((t) => ({
+        single_word: false,
+        lstrip: false,
+        rstrip: false,
+        normalized: false,
+        ...t,
+        id: id(t),
+        special: true,
+      }))
       .sort((a, b) => a.id - b.id),
     normalizer: {
       type: 'Sequence',
-      normalizers: [{ type: 'NFC' }, { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' }, { type: 'Lowercase' }],
+      normalizers: [
+        { type: 'NFC' },
+        { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' },
+        { type: 'Lowercase' },
+      ],
     },
     pre_tokenizer: {
       type: 'Sequence',

@@ -12,12 +12,20 @@ const bad = (file: string, line: number, what: string): DrmError =>
   new DrmError('BAD_FILE', `[prompts] ${file}, line ${line}: ${what}`, { file, line: String(line) });
 
 function fromObject(value: unknown, file: string, line: number): Prompt {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad(file, line, 'expected an object with a "prompt"');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw bad(file, line, 'expected an object with a "prompt"');
   const { prompt, negative_prompt: negative, seed } = value as Record<string, unknown>;
-  if (typeof prompt !== 'string') throw bad(file, line, `expected a text as "prompt", found ${JSON.stringify(prompt) ?? 'none'}`);
-  if (negative !== undefined && typeof negative !== 'string') throw bad(file, line, 'expected a text as "negative_prompt"');
-  if (seed !== undefined && !(Number.isSafeInteger(seed) && (seed as number) >= 0)) throw bad(file, line, 'expected a whole number from 0 as "seed"');
-  return { prompt, ...(negative !== undefined && { negativePrompt: negative }), ...(seed !== undefined && { seed: BigInt(seed as number) }) };
+  if (typeof prompt !== 'string')
+    throw bad(file, line, `expected a text as "prompt", found ${JSON.stringify(prompt) ?? 'none'}`);
+  if (negative !== undefined && typeof negative !== 'string')
+    throw bad(file, line, 'expected a text as "negative_prompt"');
+  if (seed !== undefined && !(Number.isSafeInteger(seed) && (seed as number) >= 0))
+    throw bad(file, line, 'expected a whole number from 0 as "seed"');
+  return {
+    prompt,
+    ...(negative !== undefined && { negativePrompt: negative }),
+    ...(seed !== undefined && { seed: BigInt(seed as number) }),
+  };
 }
 
 /**
@@ -29,7 +37,8 @@ export function readPrompts(file: string): { prompts: Prompt[]; blank: number } 
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
   } catch (error) {
-    const why = error instanceof TypeError ? 'expected UTF-8 text' : `expected a readable file (${(error as Error).message})`;
+    const why =
+      error instanceof TypeError ? 'expected UTF-8 text' : `expected a readable file (${(error as Error).message})`;
     throw new DrmError('BAD_FILE', `[prompts] ${file}: ${why}; give one prompt a line, or JSONL`, { file });
   }
   const lines = text.split(/\r\n|\n|\r/);
@@ -43,6 +52,7 @@ export function readPrompts(file: string): { prompts: Prompt[]; blank: number } 
       throw error instanceof DrmError ? error : bad(file, number, `expected JSON (${(error as Error).message})`);
     }
   });
-  if (prompts.length === 0) throw new DrmError('BAD_FILE', `[prompts] ${file}: expected at least one prompt, found none`, { file });
+  if (prompts.length === 0)
+    throw new DrmError('BAD_FILE', `[prompts] ${file}: expected at least one prompt, found none`, { file });
   return { prompts, blank: lines.length - filled.length - (text.endsWith('\n') ? 1 : 0) };
 }

@@ -51,7 +51,10 @@ export class Tokenizer {
   }
 
   /** Exactly `length` ids: cut so that the closing token stays, or padded. `total` is the length before. */
-  async padded(text: string, length: number): Promise<{ ids: BigInt64Array; total: number; kept: number; dropped: string }> {
+  async padded(
+    text: string,
+    length: number,
+  ): Promise<{ ids: BigInt64Array; total: number; kept: number; dropped: string }> {
     const encoding = await this.library.encode(text.toWellFormed());
     const all = Array.from(encoding.getIds());
     const last = all.at(-1) ?? this.pad;
@@ -71,7 +74,9 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected a readable file: ${(error as Error).message}`, { file });
+    throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected a readable file: ${(error as Error).message}`, {
+      file,
+    });
   }
 }
 

@@ -7,7 +7,13 @@ export interface Style {
   width: number;
 }
 
-const COLOR: Record<Line['kind'], string | undefined> = { plain: undefined, faint: undefined, warning: 'yellow', error: 'red', good: 'green' };
+const COLOR: Record<Line['kind'], string | undefined> = {
+  plain: undefined,
+  faint: undefined,
+  warning: 'yellow',
+  error: 'red',
+  good: 'green',
+};
 
 export function LineView({ line, style }: { line: Line; style: Style }) {
   const color = style.color ? COLOR[line.kind] : undefined;

@@ -15,7 +15,12 @@ export class InkRenderer implements Renderer {
   constructor(color: boolean) {
     this.#color = color;
     // Ctrl-C is ours: it finishes the step first. debug off, so that ink throttles what a fast model would flood.
-    this.#app = render(this.#view(), { stdout: process.stderr, stderr: process.stderr, exitOnCtrlC: false, patchConsole: false });
+    this.#app = render(this.#view(), {
+      stdout: process.stderr,
+      stderr: process.stderr,
+      exitOnCtrlC: false,
+      patchConsole: false,
+    });
     process.stderr.on('resize', this.#resized);
   }
 

@@ -19,7 +19,8 @@ export class PlainRenderer implements Renderer {
       if (!this.quiet) this.#progress(event);
     } else {
       const line = lineOf(event);
-      if (line && (!this.quiet || line.kind === 'warning' || line.kind === 'error')) process.stderr.write(`${line.text}\n`);
+      if (line && (!this.quiet || line.kind === 'warning' || line.kind === 'error'))
+        process.stderr.write(`${line.text}\n`);
     }
   }
 
@@ -30,7 +31,8 @@ export class PlainRenderer implements Renderer {
         noTTYOutput: true,
         notTTYSchedule: NOT_BEFORE_MS,
         stream: process.stderr,
-        format: (_options, params, payload: { event: Bar }) => `${payload.event.label}  ${Math.round(params.progress * 100)} %  ${barFigures(payload.event)}`,
+        format: (_options, params, payload: { event: Bar }) =>
+          `${payload.event.label}  ${Math.round(params.progress * 100)} %  ${barFigures(payload.event)}`,
       });
       bar.start(event.total || 1, event.step, { event });
       this.#bars.set(event.id, bar);

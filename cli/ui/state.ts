@@ -26,7 +26,10 @@ export const initialState: State = { lines: [], bars: [] };
 
 const facts = (all: Record<string, string | number>) =>
   Object.entries(all)
-    .map(([key, value]) => `${key.replaceAll('_', ' ')} ${typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(3) : value}`)
+    .map(
+      ([key, value]) =>
+        `${key.replaceAll('_', ' ')} ${typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(3) : value}`,
+    )
     .join(' · ');
 
 /** The line that an event leaves behind; undefined when it leaves none. */
@@ -81,7 +84,12 @@ export function bytes(n: number): string {
 
 /** "12/50 · 0.31 s/step · 12 s left", as much of it as is known. */
 export function barFigures(bar: Bar): string {
-  const amount = bar.unit === 'B' ? (bar.total ? `${bytes(bar.step)}/${bytes(bar.total)}` : bytes(bar.step)) : `${bar.step}/${bar.total || '?'}`;
+  const amount =
+    bar.unit === 'B'
+      ? bar.total
+        ? `${bytes(bar.step)}/${bytes(bar.total)}`
+        : bytes(bar.step)
+      : `${bar.step}/${bar.total || '?'}`;
   const parts = [amount];
   if (bar.step > 0 && bar.seconds > 0) {
     if (bar.unit === 'B') parts.push(`${bytes(bar.step / bar.seconds)}/s`);

@@ -38,7 +38,10 @@ async function pipelineTokens(folder: string, facts: PipelineFacts): Promise<unk
 }
 
 export async function checkNative(folder: string, root: string): Promise<Comparison[]> {
-  const { case: kind, facts } = JSON.parse(readFileSync(join(folder, 'case.json'), 'utf8')) as { case?: string; facts: PipelineFacts };
+  const { case: kind, facts } = JSON.parse(readFileSync(join(folder, 'case.json'), 'utf8')) as {
+    case?: string;
+    facts: PipelineFacts;
+  };
   const scratch = mkdtempSync(join(tmpdir(), 'drm-parity-'));
   try {
     const tokens = join(scratch, 'tokens.json');

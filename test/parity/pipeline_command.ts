@@ -1,6 +1,6 @@
 // The pipeline case once more, through the real command line: `drm sample` from the stored initial latents.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +11,14 @@ import { largestDifference, readTensors } from './safetensors.js';
 const drm = resolve(dirname(fileURLToPath(import.meta.url)), '../../cli/main.js');
 
 interface CaseFile {
-  facts: { prompts: string[]; negative_prompts: string[]; steps: number; guidance: number; height: number; width: number };
+  facts: {
+    prompts: string[];
+    negative_prompts: string[];
+    steps: number;
+    guidance: number;
+    height: number;
+    width: number;
+  };
   tensors: Record<string, { atol?: number }>;
 }
 
@@ -21,15 +28,39 @@ export async function checkPipelineThroughCommand(folder: string): Promise<Compa
   const scratch = mkdtempSync(join(tmpdir(), 'drm-parity-'));
   try {
     const prompts = join(scratch, 'prompts.jsonl');
-    const rows = facts.prompts.map((prompt, i) => JSON.stringify({ prompt, negative_prompt: facts.negative_prompts[i] }));
+    const rows = facts.prompts.map((prompt, i) =>
+      JSON.stringify({ prompt, negative_prompt: facts.negative_prompts[i] }),
+    );
     writeFileSync(prompts, `${rows.join('\n')}\n`);
     const out = join(scratch, 'out');
     const latents = join(scratch, 'latents.safetensors');
-    const flags = ['--model', folder, '--prompts', prompts, '--n', '1', '--out', out, '--save-latents', latents, '--quiet'];
-    flags.push('--init-latents', `${join(folder, 'io.safetensors')}:initial_latents`, '--dtype', 'fp32', '--device', 'cpu');
+    const flags = [
+      '--model',
+      folder,
+      '--prompts',
+      prompts,
+      '--n',
+      '1',
+      '--out',
+      out,
+      '--save-latents',
+      latents,
+      '--quiet',
+    ];
+    flags.push(
+      '--init-latents',
+      `${join(folder, 'io.safetensors')}:initial_latents`,
+      '--dtype',
+      'fp32',
+      '--device',
+      'cpu',
+    );
     flags.push('--steps', String(facts.steps), '--guidance', String(facts.guidance));
     flags.push('--height', String(facts.height), '--width', String(facts.width));
-    const printed = execFileSync(process.execPath, [drm, 'sample', ...flags], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    const printed = execFileSync(process.execPath, [drm, 'sample', ...flags], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
 
     const last = `latents_after_step${facts.steps - 1}`;
     const comparisons: Comparison[] = [];

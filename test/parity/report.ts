@@ -22,9 +22,13 @@ export function report(name: string, comparisons: Comparison[]): boolean {
   const bad = comparisons.filter((c) => !(ratio(c) <= 1));
   const ok = comparisons.length > 0 && bad.length === 0;
   const figure = worst ? `worst error/tolerance ${ratio(worst).toFixed(3)} (${worst.tensor})` : 'nothing was compared';
-  console.log(`  ${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(20)} ${String(comparisons.length).padStart(4)} comparisons, ${figure}`);
+  console.log(
+    `  ${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(20)} ${String(comparisons.length).padStart(4)} comparisons, ${figure}`,
+  );
   for (const c of bad.slice(0, 8))
-    console.log(`          ${c.tensor}: error ${c.error ?? 'none'}, tolerance ${c.atol ?? '-'}${c.note ? `; ${c.note}` : ''}`);
+    console.log(
+      `          ${c.tensor}: error ${c.error ?? 'none'}, tolerance ${c.atol ?? '-'}${c.note ? `; ${c.note}` : ''}`,
+    );
   if (bad.length > 8) console.log(`          and ${bad.length - 8} more`);
   return ok;
 }

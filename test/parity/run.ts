@@ -5,7 +5,7 @@
 // Every folder under the root is a case: one line each with the worst ratio error / tolerance, and a last line
 // "N passed, N failed". A folder of an unknown kind, or of a kind that is not built yet, counts as failed; --ci runs
 // the kinds that are built and names the others.
-import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -31,7 +31,10 @@ const checks: Record<string, Check> = {
   optim: checkNative,
   tokenizers: checkTokenizers,
   tokenizers_real: checkTokenizers,
-  pipeline: async (folder, root) => [...(await checkNative(folder, root)), ...(await checkPipelineThroughCommand(folder))],
+  pipeline: async (folder, root) => [
+    ...(await checkNative(folder, root)),
+    ...(await checkPipelineThroughCommand(folder)),
+  ],
 };
 
 /** Kinds whose code comes with later parts of the program. */

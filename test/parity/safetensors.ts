@@ -19,7 +19,12 @@ export function readTensors(file: string): Map<string, Tensor> {
     if (name === '__metadata__') continue;
     const [begin, end] = info.data_offsets;
     const slice = new Uint8Array(bytes.subarray(8 + length + begin, 8 + length + end)).buffer; // copied, hence aligned
-    const data = info.dtype === 'F32' ? new Float32Array(slice) : info.dtype === 'I64' ? new BigInt64Array(slice) : new Uint8Array(slice);
+    const data =
+      info.dtype === 'F32'
+        ? new Float32Array(slice)
+        : info.dtype === 'I64'
+          ? new BigInt64Array(slice)
+          : new Uint8Array(slice);
     tensors.set(name, { dtype: info.dtype, shape: info.shape, data });
   }
   return tensors;

@@ -1,0 +1,146 @@
+// `drm sample` as a user runs it.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { expect, test } from 'vitest';
+import { readText } from '../../cli/image/png_text.js';
+import { quick, runDrm, temporaryFolder } from '../run_drm.js';
+
+test('pictures go to the folder, their paths to stdout, all else to stderr', async () => {
+  const out = temporaryFolder();
+  const { code, stdout, stderr } = await runDrm([
+    ...quick,
+    '--prompt',
+    'a red fox',
+    '--n',
+    '2',
+    '--grid',
+    '--out',
+    out,
+  ]);
+  expect(stderr).toContain('done in');
+  expect(code).toBe(0);
+  expect(stdout.trim().split('\n')).toEqual([
+    join(out, '0-a-red-fox.png'),
+    join(out, '1-a-red-fox.png'),
+    join(out, 'grid.png'),
+  ]);
+  const { width, height } = await sharp(join(out, '0-a-red-fox.png')).metadata();
+  expect([width, height]).toEqual([48, 32]);
+  const grid = await sharp(join(out, 'grid.png')).metadata();
+  expect([grid.width, grid.height]).toEqual([2 * 48 + 3 * 8, 32 + 2 * 8]);
+});
+
+test('a picture is repeated from the settings inside it, byte for byte', async () => {
+  const out = temporaryFolder();
+  const again = temporaryFolder();
+  await runDrm([...quick, '--prompt', 'ein Fuchs 🦊', '--seed', '7', '--guidance', '3', '--out', out]);
+  const [name] = readdirSync(out);
+  const file = join(out, name ?? '');
+  const metadata = JSON.parse(readText(readFileSync(file)).drm ?? '{}');
+  expect(metadata).toMatchObject({
+    prompt: 'ein Fuchs 🦊',
+    seed: '7',
+    settings: { guidance: 3, steps: 2, height: 32, width: 48 },
+  });
+  const { code } = await runDrm(['sample', '--from', file, '--out', again]);
+  expect(code).toBe(0);
+  expect(readFileSync(join(again, name ?? '')).equals(readFileSync(file))).toBe(true);
+});
+
+test('a picture depends on its own seed, not on what else is in the run', async () => {
+  const many = temporaryFolder();
+  const one = temporaryFolder();
+  await runDrm([...quick, '--prompt', 'cat', '--seed', '3', '--n', '3', '--batch', '1', '--out', many]);
+  await runDrm([...quick, '--prompt', 'cat', '--seed', '5', '--out', one]);
+  expect(readFileSync(join(one, '5-cat.png')).equals(readFileSync(join(many, '5-cat.png')))).toBe(true);
+});
+
+test('--json prints one event a line, and nothing else on stdout', async () => {
+  const out = temporaryFolder();
+  const { code, stdout } = await runDrm([...quick, '--prompt', 'x', '--json', '--out', out]);
+  expect(code).toBe(0);
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { event: string });
+  expect(events[0]).toMatchObject({ event: 'started', version: 1, command: 'sample' });
+  expect(events.map((e) => e.event)).toEqual(expect.arrayContaining(['progress', 'image']));
+  expect(events.at(-1)).toMatchObject({ event: 'done' });
+});
+
+test('prompt files: lines, JSONL with seeds and negatives, and their mistakes by line', async () => {
+  const folder = temporaryFolder();
+  const file = join(folder, 'p.jsonl');
+  writeFileSync(file, '{"prompt": "one", "seed": 9}\r\n\r\n{"prompt": "two", "negative_prompt": "blurry"}\r\n');
+  const { code, stdout, stderr } = await runDrm([...quick, '--prompts', file, '--out', join(folder, 'out')]);
+  expect(code).toBe(0);
+  expect(stdout).toContain('9-one.png');
+  expect(stdout).toContain('0-two.png');
+  expect(stderr).toContain('2 prompts, 1 empty');
+  writeFileSync(file, '{"prompt": "one"}\n{"prompt": 2}\n');
+  const wrong = await runDrm([...quick, '--prompts', file, '--out', join(folder, 'out')]);
+  expect(wrong.code).toBe(3);
+  expect(wrong.stderr).toContain(`${file}, line 2: expected a text as "prompt", found 2`);
+});
+
+test('a prompt of 10,000 words is cut, and it is said what each encoder reads', async () => {
+  const out = temporaryFolder();
+  const { code, stderr } = await runDrm([...quick, '--prompt', 'word '.repeat(10_000), '--out', out]);
+  expect(code).toBe(0);
+  for (const encoder of ['CLIP-L reads 77 of', 'CLIP-G reads 77 of', 'T5 reads 256 of'])
+    expect(stderr).toContain(encoder);
+});
+
+test('an empty prompt is a prompt', async () => {
+  const out = temporaryFolder();
+  const { code } = await runDrm([...quick, '--prompt', '', '--out', out]);
+  expect(code).toBe(0);
+  expect(readdirSync(out)).toEqual(['0-picture.png']);
+});
+
+test('without T5 it says so', async () => {
+  const out = temporaryFolder();
+  const { code, stderr } = await runDrm([...quick, '--prompt', 'x', '--no-t5', '--out', out]);
+  expect(code).toBe(0);
+  expect(stderr).toContain('T5 is absent: zeros stand in');
+});
+
+test('skip-layer guidance and previews', async () => {
+  const out = temporaryFolder();
+  const flags = ['--skip-layers', '1', '--skip-layer-start', '0', '--skip-layer-stop', '1', '--preview', '1'];
+  const { code } = await runDrm([...quick, '--prompt', 'x', ...flags, '--out', out]);
+  expect(code).toBe(0);
+  expect(readdirSync(out).sort()).toEqual(['0-x.png', 'preview.png']);
+});
+
+test('Ctrl-C finishes cleanly: exit 130, whole pictures only', async () => {
+  const out = temporaryFolder();
+  const many = ['--prompt', 'x', '--n', '500', '--batch', '1', '--json', '--out', out];
+  const { code, stdout, stderr } = await runDrm([...quick, ...many], {
+    onOutput: { when: '"event":"image"', act: (kill) => kill('SIGINT') },
+  });
+  expect(code).toBe(130);
+  expect(stderr).toContain('stopped:');
+  expect(stdout).toContain('"code":"CANCELLED"');
+  const pictures = readdirSync(out);
+  expect(pictures.length).toBeLessThan(500);
+  for (const name of pictures) await sharp(join(out, name)).stats();
+});
+
+test('the reader of a pipe may leave', async () => {
+  const out = temporaryFolder();
+  const { spawnSync } = await import('node:child_process');
+  const { drm } = await import('../run_drm.js');
+  const command = `"${process.execPath}" "${drm}" ${quick.map((a) => `"${a}"`).join(' ')} --prompt x --n 5 --json --out "${out}" | head -n 1`;
+  const { stdout, stderr } = spawnSync('bash', ['-c', command], { encoding: 'utf8' });
+  expect(stdout).toContain('"started"');
+  expect(stderr).not.toContain('EPIPE');
+});
+
+test('nothing half-written is left anywhere', async () => {
+  const out = temporaryFolder();
+  await runDrm([...quick, '--prompt', 'x', '--save-latents', join(out, 'l.safetensors'), '--out', out]);
+  expect(readdirSync(out).sort()).toEqual(['0-x.png', 'l.safetensors']);
+  expect(existsSync(join(out, 'l.safetensors.probe'))).toBe(false);
+});
