@@ -14,10 +14,10 @@ namespace drm {
 
 /// Latest wins: a slow listener sees fewer of these, never an older one after a newer one.
 struct Progress {
-  std::string phase;     // "load", "encode", "denoise", "decode"
-  int64_t step = 0;      // finished steps of this phase
-  int64_t total = 0;     // 0 when unknown
-  double seconds = 0;    // wall time of the phase so far
+  std::string phase;   // "load", "encode", "denoise", "decode"
+  int64_t step = 0;    // finished steps of this phase
+  int64_t total = 0;   // 0 when unknown
+  double seconds = 0;  // wall time of the phase so far
 };
 
 using Value = std::variant<bool, double, std::string>;

@@ -9,10 +9,12 @@ namespace drm {
 namespace {
 
 constexpr const char* kKnob =
-    "lower --batch, --size or --n, use --dtype bf16, give the text encoders back with --free-encoders, or set --tile for a large picture";
+    "lower --batch, --size or --n, use --dtype bf16, give the text encoders back with --free-encoders, or set --tile "
+    "for a large picture";
 
 Failure out_of_memory(const std::string& message) {
-  // libtorch's allocators say how much they were asked for: "you tried to allocate 123 bytes", "Tried to allocate 2.00 GiB".
+  // libtorch's allocators say how much they were asked for: "you tried to allocate 123 bytes", "Tried to allocate 2.00
+  // GiB".
   std::smatch match;
   std::string asked = "an allocation";
   Details details{{"knob", kKnob}};
@@ -20,7 +22,8 @@ Failure out_of_memory(const std::string& message) {
     asked = match[1];
     details["bytes"] = match[1];
   }
-  return Failure(Code::OutOfMemory, "[memory] expected room for " + asked + ", found too little memory; " + kKnob, details);
+  return Failure(Code::OutOfMemory, "[memory] expected room for " + asked + ", found too little memory; " + kKnob,
+                 details);
 }
 
 bool means_out_of_memory(const std::string& message) {
@@ -35,17 +38,28 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 
 const char* code_name(Code code) {
   switch (code) {
-    case Code::Cancelled: return "CANCELLED";
-    case Code::OutOfMemory: return "OUT_OF_MEMORY";
-    case Code::BadFile: return "BAD_FILE";
-    case Code::BadConfig: return "BAD_CONFIG";
-    case Code::BadShape: return "BAD_SHAPE";
-    case Code::KeysMismatch: return "KEYS_MISMATCH";
-    case Code::BadRequest: return "BAD_REQUEST";
-    case Code::NotFinite: return "NOT_FINITE";
-    case Code::Device: return "DEVICE";
-    case Code::Disk: return "DISK";
-    case Code::Internal: return "INTERNAL";
+    case Code::Cancelled:
+      return "CANCELLED";
+    case Code::OutOfMemory:
+      return "OUT_OF_MEMORY";
+    case Code::BadFile:
+      return "BAD_FILE";
+    case Code::BadConfig:
+      return "BAD_CONFIG";
+    case Code::BadShape:
+      return "BAD_SHAPE";
+    case Code::KeysMismatch:
+      return "KEYS_MISMATCH";
+    case Code::BadRequest:
+      return "BAD_REQUEST";
+    case Code::NotFinite:
+      return "NOT_FINITE";
+    case Code::Device:
+      return "DEVICE";
+    case Code::Disk:
+      return "DISK";
+    case Code::Internal:
+      return "INTERNAL";
   }
   return "INTERNAL";
 }

@@ -12,17 +12,17 @@
 namespace drm {
 
 enum class Code {
-  Cancelled,      // the caller asked for it
-  OutOfMemory,    // of the device or of the host; details: bytes, knob
-  BadFile,        // unreadable, truncated, corrupt or not of the expected kind; details: file
-  BadConfig,      // a model or scheduler config that is missing a field or asks for something unknown
-  BadShape,       // one tensor of the wrong shape; details: key, expected, found
-  KeysMismatch,   // missing, unexpected or mis-shaped tensors; details lists all of them
-  BadRequest,     // the call's own arguments: negative steps, size not a multiple, ...
-  NotFinite,      // NaN or infinity where numbers were due; details: step
-  Device,         // no such device, or it failed
-  Disk,           // a file that cannot be written: full, read-only, no permission; details: file
-  Internal,       // a bug of ours
+  Cancelled,     // the caller asked for it
+  OutOfMemory,   // of the device or of the host; details: bytes, knob
+  BadFile,       // unreadable, truncated, corrupt or not of the expected kind; details: file
+  BadConfig,     // a model or scheduler config that is missing a field or asks for something unknown
+  BadShape,      // one tensor of the wrong shape; details: key, expected, found
+  KeysMismatch,  // missing, unexpected or mis-shaped tensors; details lists all of them
+  BadRequest,    // the call's own arguments: negative steps, size not a multiple, ...
+  NotFinite,     // NaN or infinity where numbers were due; details: step
+  Device,        // no such device, or it failed
+  Disk,          // a file that cannot be written: full, read-only, no permission; details: file
+  Internal,      // a bug of ours
 };
 
 /// The stable spelling that JavaScript sees as `DrmError.code`, e.g. "BAD_FILE".

@@ -33,8 +33,8 @@ __device__ float block_sum(float v, float* scratch) {
 // A block a row. The row is read from memory once and held in shared memory in fp32: mean, then the variance around it
 // (two passes, as stable as the reference), then the result.
 template <class T>
-__global__ void modulated_norm(const T* x, const T* shift, const T* scale, T* y, int64_t rows_per_batch, int64_t d, int64_t shift_stride,
-                               int64_t scale_stride) {
+__global__ void modulated_norm(const T* x, const T* shift, const T* scale, T* y, int64_t rows_per_batch, int64_t d,
+                               int64_t shift_stride, int64_t scale_stride) {
   extern __shared__ float row[];
   __shared__ float scratch[kWarp];
   const int64_t r = blockIdx.x, b = r / rows_per_batch;
@@ -48,18 +48,22 @@ __global__ void modulated_norm(const T* x, const T* shift, const T* scale, T* y,
   float squares = 0;
   for (int64_t i = threadIdx.x; i < d; i += blockDim.x) squares += (row[i] - mean) * (row[i] - mean);
   const float inverse = rsqrtf(block_sum(squares, scratch) / static_cast<float>(d) + kEps);
-  for (int64_t i = threadIdx.x; i < d; i += blockDim.x) narrow((row[i] - mean) * inverse * (1 + widen(scale[i])) + widen(shift[i]), y + i);
+  for (int64_t i = threadIdx.x; i < d; i += blockDim.x)
+    narrow((row[i] - mean) * inverse * (1 + widen(scale[i])) + widen(shift[i]), y + i);
 }
 
 template <class T>
-__global__ void gated_add(const T* x, const T* gate, const T* y, T* out, int64_t rows_per_batch, int64_t d, int64_t gate_stride) {
+__global__ void gated_add(const T* x, const T* gate, const T* y, T* out, int64_t rows_per_batch, int64_t d,
+                          int64_t gate_stride) {
   const int64_t r = blockIdx.x;
   gate += r / rows_per_batch * gate_stride;
-  for (int64_t i = threadIdx.x; i < d; i += blockDim.x) narrow(widen(x[r * d + i]) + widen(gate[i]) * widen(y[r * d + i]), out + r * d + i);
+  for (int64_t i = threadIdx.x; i < d; i += blockDim.x)
+    narrow(widen(x[r * d + i]) + widen(gate[i]) * widen(y[r * d + i]), out + r * d + i);
 }
 
 // A warp a head: heads have 64 channels in every SD3 release, two a lane.
-template <class T> __global__ void qk_norm(const T* x, const T* weight, T* y, int64_t rows, int64_t k) {
+template <class T>
+__global__ void qk_norm(const T* x, const T* weight, T* y, int64_t rows, int64_t k) {
   const int64_t r = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kWarp;
   if (r >= rows) return;
   const int lane = threadIdx.x % kWarp;
@@ -71,45 +75,56 @@ template <class T> __global__ void qk_norm(const T* x, const T* weight, T* y, in
 
 int threads_for(int64_t d) { return d >= 1024 ? 256 : d >= 256 ? 128 : kWarp; }
 
-template <class T> const T* as(const void* p) { return static_cast<const T*>(p); }
-template <class T> T* as(void* p) { return static_cast<T*>(p); }
+template <class T>
+const T* as(const void* p) {
+  return static_cast<const T*>(p);
+}
+template <class T>
+T* as(void* p) {
+  return static_cast<T*>(p);
+}
 
 }  // namespace
 
 cudaError_t launch_modulated_norm(Element e, const void* x, const void* shift, const void* scale, void* y, int64_t rows,
-                                  int64_t rows_per_batch, int64_t d, int64_t shift_stride, int64_t scale_stride, cudaStream_t stream) {
+                                  int64_t rows_per_batch, int64_t d, int64_t shift_stride, int64_t scale_stride,
+                                  cudaStream_t stream) {
   if (rows == 0 || d == 0) return cudaSuccess;
   const auto grid = static_cast<unsigned>(rows);
   const auto shared = static_cast<size_t>(d) * sizeof(float);
   if (e == Element::Fp32)
-    modulated_norm<<<grid, threads_for(d), shared, stream>>>(as<float>(x), as<float>(shift), as<float>(scale), as<float>(y), rows_per_batch, d,
-                                                             shift_stride, scale_stride);
+    modulated_norm<<<grid, threads_for(d), shared, stream>>>(
+        as<float>(x), as<float>(shift), as<float>(scale), as<float>(y), rows_per_batch, d, shift_stride, scale_stride);
   else
-    modulated_norm<<<grid, threads_for(d), shared, stream>>>(as<__nv_bfloat16>(x), as<__nv_bfloat16>(shift), as<__nv_bfloat16>(scale),
-                                                             as<__nv_bfloat16>(y), rows_per_batch, d, shift_stride, scale_stride);
+    modulated_norm<<<grid, threads_for(d), shared, stream>>>(as<__nv_bfloat16>(x), as<__nv_bfloat16>(shift),
+                                                             as<__nv_bfloat16>(scale), as<__nv_bfloat16>(y),
+                                                             rows_per_batch, d, shift_stride, scale_stride);
   return cudaGetLastError();
 }
 
-cudaError_t launch_gated_add(Element e, const void* x, const void* gate, const void* y, void* out, int64_t rows, int64_t rows_per_batch,
-                             int64_t d, int64_t gate_stride, cudaStream_t stream) {
+cudaError_t launch_gated_add(Element e, const void* x, const void* gate, const void* y, void* out, int64_t rows,
+                             int64_t rows_per_batch, int64_t d, int64_t gate_stride, cudaStream_t stream) {
   if (rows == 0 || d == 0) return cudaSuccess;
   const auto grid = static_cast<unsigned>(rows);
   if (e == Element::Fp32)
-    gated_add<<<grid, threads_for(d), 0, stream>>>(as<float>(x), as<float>(gate), as<float>(y), as<float>(out), rows_per_batch, d, gate_stride);
-  else
-    gated_add<<<grid, threads_for(d), 0, stream>>>(as<__nv_bfloat16>(x), as<__nv_bfloat16>(gate), as<__nv_bfloat16>(y), as<__nv_bfloat16>(out),
+    gated_add<<<grid, threads_for(d), 0, stream>>>(as<float>(x), as<float>(gate), as<float>(y), as<float>(out),
                                                    rows_per_batch, d, gate_stride);
+  else
+    gated_add<<<grid, threads_for(d), 0, stream>>>(as<__nv_bfloat16>(x), as<__nv_bfloat16>(gate), as<__nv_bfloat16>(y),
+                                                   as<__nv_bfloat16>(out), rows_per_batch, d, gate_stride);
   return cudaGetLastError();
 }
 
-cudaError_t launch_qk_norm(Element e, const void* x, const void* weight, void* y, int64_t rows, int64_t k, cudaStream_t stream) {
+cudaError_t launch_qk_norm(Element e, const void* x, const void* weight, void* y, int64_t rows, int64_t k,
+                           cudaStream_t stream) {
   if (rows == 0 || k == 0) return cudaSuccess;
   constexpr int kThreads = 256;
   const auto grid = static_cast<unsigned>((rows * kWarp + kThreads - 1) / kThreads);
   if (e == Element::Fp32)
     qk_norm<<<grid, kThreads, 0, stream>>>(as<float>(x), as<float>(weight), as<float>(y), rows, k);
   else
-    qk_norm<<<grid, kThreads, 0, stream>>>(as<__nv_bfloat16>(x), as<__nv_bfloat16>(weight), as<__nv_bfloat16>(y), rows, k);
+    qk_norm<<<grid, kThreads, 0, stream>>>(as<__nv_bfloat16>(x), as<__nv_bfloat16>(weight), as<__nv_bfloat16>(y), rows,
+                                           k);
   return cudaGetLastError();
 }
 

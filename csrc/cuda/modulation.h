@@ -12,11 +12,13 @@ enum class Element { Fp32, Bf16 };
 /// y[r] = (x[r] - mean) / sqrt(var + 1e-6) * (1 + scale[b]) + shift[b] for rows r of d values, b = r / rows_per_batch;
 /// rows of shift and scale are `shift_stride` and `scale_stride` elements apart.
 cudaError_t launch_modulated_norm(Element e, const void* x, const void* shift, const void* scale, void* y, int64_t rows,
-                                  int64_t rows_per_batch, int64_t d, int64_t shift_stride, int64_t scale_stride, cudaStream_t stream);
+                                  int64_t rows_per_batch, int64_t d, int64_t shift_stride, int64_t scale_stride,
+                                  cudaStream_t stream);
 /// out[r] = x[r] + gate[b] * y[r].
-cudaError_t launch_gated_add(Element e, const void* x, const void* gate, const void* y, void* out, int64_t rows, int64_t rows_per_batch,
-                             int64_t d, int64_t gate_stride, cudaStream_t stream);
+cudaError_t launch_gated_add(Element e, const void* x, const void* gate, const void* y, void* out, int64_t rows,
+                             int64_t rows_per_batch, int64_t d, int64_t gate_stride, cudaStream_t stream);
 /// y[r] = x[r] / sqrt(mean(x[r]^2) + 1e-6) * weight, for `rows` heads of k values.
-cudaError_t launch_qk_norm(Element e, const void* x, const void* weight, void* y, int64_t rows, int64_t k, cudaStream_t stream);
+cudaError_t launch_qk_norm(Element e, const void* x, const void* weight, void* y, int64_t rows, int64_t k,
+                           cudaStream_t stream);
 
 }  // namespace drm::cuda

@@ -1,6 +1,7 @@
 // Judges the kernels of modulation.cu alone, without a model or libtorch: compares each with a plain loop in double
 // precision on the CPU and prints one JSON line a case with the worst error and the memory rate.
-//   nvcc -std=c++20 -O3 -arch=sm_90 -I csrc/cuda csrc/cuda/modulation_check.cu csrc/cuda/modulation.cu -o check && ./check
+//   nvcc -std=c++20 -O3 -arch=sm_90 -I csrc/cuda csrc/cuda/modulation_check.cu csrc/cuda/modulation.cu -o check &&
+//   ./check
 // Exit status 1 when an error exceeds its bound or a call fails.
 #include <cuda_bf16.h>
 
@@ -27,11 +28,19 @@ void must(cudaError_t e, const char* what) {
   std::exit(1);
 }
 
-template <class T> float widen(T v);
-template <> float widen(float v) { return v; }
-template <> float widen(__nv_bfloat16 v) { return __bfloat162float(v); }
+template <class T>
+float widen(T v);
+template <>
+float widen(float v) {
+  return v;
+}
+template <>
+float widen(__nv_bfloat16 v) {
+  return __bfloat162float(v);
+}
 
-template <class T> struct Buffer {
+template <class T>
+struct Buffer {
   std::vector<T> host;
   T* device = nullptr;
   explicit Buffer(size_t n, unsigned seed = 0) : host(n) {
@@ -42,7 +51,9 @@ template <class T> struct Buffer {
     must(cudaMemcpy(device, host.data(), n * sizeof(T), cudaMemcpyHostToDevice), "copy to the device");
   }
   ~Buffer() { cudaFree(device); }
-  void fetch() { must(cudaMemcpy(host.data(), device, host.size() * sizeof(T), cudaMemcpyDeviceToHost), "copy from the device"); }
+  void fetch() {
+    must(cudaMemcpy(host.data(), device, host.size() * sizeof(T), cudaMemcpyDeviceToHost), "copy from the device");
+  }
   double operator[](size_t i) const { return widen(host[i]); }
 };
 
@@ -62,7 +73,8 @@ double milliseconds(const std::function<cudaError_t()>& launch) {
 }
 
 template <class T>
-void judge(const char* kernel, Buffer<T>& out, const std::function<double(size_t)>& expected, double bytes, const std::function<cudaError_t()>& launch) {
+void judge(const char* kernel, Buffer<T>& out, const std::function<double(size_t)>& expected, double bytes,
+           const std::function<cudaError_t()>& launch) {
   const double ms = milliseconds(launch);
   out.fetch();
   double worst = 0;
@@ -73,11 +85,15 @@ void judge(const char* kernel, Buffer<T>& out, const std::function<double(size_t
   const double bound = sizeof(T) == 4 ? 2e-5 : 8e-3;  // bf16 keeps 8 bits
   const bool ok = worst <= bound;
   failures += !ok;
-  std::printf("{\"check\":\"%s\",\"dtype\":\"%s\",\"elements\":%zu,\"worst_error\":%.3g,\"bound\":%.3g,\"ms\":%.4f,\"gb_per_s\":%.1f,\"ok\":%s}\n", kernel,
-              sizeof(T) == 4 ? "fp32" : "bf16", out.host.size(), worst, bound, ms, bytes / ms * 1e-6, ok ? "true" : "false");
+  std::printf(
+      "{\"check\":\"%s\",\"dtype\":\"%s\",\"elements\":%zu,\"worst_error\":%.3g,\"bound\":%.3g,\"ms\":%.4f,\"gb_per_"
+      "s\":%.1f,\"ok\":%s}\n",
+      kernel, sizeof(T) == 4 ? "fp32" : "bf16", out.host.size(), worst, bound, ms, bytes / ms * 1e-6,
+      ok ? "true" : "false");
 }
 
-template <class T> void check(Element e, int64_t batch, int64_t length, int64_t d, int64_t k) {
+template <class T>
+void check(Element e, int64_t batch, int64_t length, int64_t d, int64_t k) {
   const int64_t rows = batch * length, n = rows * d, stride = 9 * d;
   Buffer<T> x(n, 1), y(n, 2), modulation(batch * stride, 3), weight(k, 4), out(n);
   const T *shift = modulation.device, *scale = modulation.device + d, *gate = modulation.device + 2 * d;
@@ -92,15 +108,23 @@ template <class T> void check(Element e, int64_t batch, int64_t length, int64_t 
     inverse[r] = 1 / std::sqrt(squares / d + 1e-6);
   }
   const auto of = [&](size_t i, int64_t part) { return modulation[i / d / length * stride + part * d + i % d]; };
-  judge<T>("modulated_norm", out, [&](size_t i) { return (x[i] - mean[i / d]) * inverse[i / d] * (1 + of(i, 1)) + of(i, 0); }, 2 * bytes,
-           [&] { return launch_modulated_norm(e, x.device, shift, scale, out.device, rows, length, d, stride, stride, nullptr); });
-  judge<T>("gated_add", out, [&](size_t i) { return x[i] + of(i, 2) * y[i]; }, 3 * bytes,
-           [&] { return launch_gated_add(e, x.device, gate, y.device, out.device, rows, length, d, stride, nullptr); });
-  judge<T>("qk_norm", out, [&](size_t i) {
-    double squares = 0;
-    for (int64_t c = 0; c < k; ++c) squares += x[i / k * k + c] * x[i / k * k + c];
-    return x[i] / std::sqrt(squares / k + 1e-6) * weight[i % k];
-  }, 2 * bytes, [&] { return launch_qk_norm(e, x.device, weight.device, out.device, n / k, k, nullptr); });
+  judge<T>(
+      "modulated_norm", out,
+      [&](size_t i) { return (x[i] - mean[i / d]) * inverse[i / d] * (1 + of(i, 1)) + of(i, 0); }, 2 * bytes,
+      [&] {
+        return launch_modulated_norm(e, x.device, shift, scale, out.device, rows, length, d, stride, stride, nullptr);
+      });
+  judge<T>(
+      "gated_add", out, [&](size_t i) { return x[i] + of(i, 2) * y[i]; }, 3 * bytes,
+      [&] { return launch_gated_add(e, x.device, gate, y.device, out.device, rows, length, d, stride, nullptr); });
+  judge<T>(
+      "qk_norm", out,
+      [&](size_t i) {
+        double squares = 0;
+        for (int64_t c = 0; c < k; ++c) squares += x[i / k * k + c] * x[i / k * k + c];
+        return x[i] / std::sqrt(squares / k + 1e-6) * weight[i % k];
+      },
+      2 * bytes, [&] { return launch_qk_norm(e, x.device, weight.device, out.device, n / k, k, nullptr); });
 }
 
 }  // namespace
@@ -109,7 +133,11 @@ int main() {
   cudaDeviceProp device;
   must(cudaGetDeviceProperties(&device, 0), "find a GPU");
   std::printf("{\"device\":\"%s\"}\n", device.name);
-  for (const auto& [batch, length, d, k] : {std::array<int64_t, 4>{2, 1024, 1536, 64}, {12, 1357, 1536, 64}, {2, 4096, 2432, 64}, {3, 7, 96, 24}, {1, 1, 33, 11}}) {
+  for (const auto& [batch, length, d, k] : {std::array<int64_t, 4>{2, 1024, 1536, 64},
+                                            {12, 1357, 1536, 64},
+                                            {2, 4096, 2432, 64},
+                                            {3, 7, 96, 24},
+                                            {1, 1, 33, 11}}) {
     check<float>(Element::Fp32, batch, length, d, k);
     check<__nv_bfloat16>(Element::Bf16, batch, length, d, k);
   }

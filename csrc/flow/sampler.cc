@@ -18,9 +18,10 @@ void require_finite(const Tensor& latents, int64_t step, int64_t steps, float ti
   std::string rows;
   for (int64_t i = 0; i < bad.size(0); ++i) rows += (i ? ", " : "") + std::to_string(bad[i].item<int64_t>());
   throw Failure(Code::NotFinite,
-                "[denoise] step " + std::to_string(step + 1) + " of " + std::to_string(steps) + " (timestep " + std::to_string(timestep) +
-                    "): expected finite latents, found NaN or infinity in picture " + rows +
-                    " of the batch; if it is step 1 the transformer's weights are damaged (verify them with `drm pull`), else try --dtype fp32",
+                "[denoise] step " + std::to_string(step + 1) + " of " + std::to_string(steps) + " (timestep " +
+                    std::to_string(timestep) + "): expected finite latents, found NaN or infinity in picture " + rows +
+                    " of the batch; if it is step 1 the transformer's weights are damaged (verify them with `drm "
+                    "pull`), else try --dtype fp32",
                 {{"step", std::to_string(step + 1)}, {"steps", std::to_string(steps)}});
 }
 
@@ -31,8 +32,8 @@ Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t 
   return at::randn({1, channels, height, width}, generator, at::TensorOptions().dtype(dtype)).to(at::kFloat);
 }
 
-Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule, const Guidance& guidance,
-               const Control& control, const StepObserver& observer) {
+Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
+               const Guidance& guidance, const Control& control, const StepObserver& observer) {
   const auto dtype = m.proj_out.weight.scalar_type();
   const auto batch = latents.size(0);
   const auto steps = static_cast<int64_t>(schedule.timesteps.size());
@@ -49,8 +50,10 @@ Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const S
       view.conditional = v.narrow(0, batch, batch);
       view.velocity = guide(view.unconditional, view.conditional, guidance.scale);
       if (!guidance.skip_layers.empty() && i > steps * guidance.skip_start && i < steps * guidance.skip_stop) {
-        const auto skipped = velocity(m, x, timestep.narrow(0, 0, batch), text.conditional, {guidance.skip_layers, nullptr});
-        view.velocity = view.velocity + guidance.skip_scale * (view.conditional.to(at::kFloat) - skipped.to(at::kFloat));
+        const auto skipped =
+            velocity(m, x, timestep.narrow(0, 0, batch), text.conditional, {guidance.skip_layers, nullptr});
+        view.velocity =
+            view.velocity + guidance.skip_scale * (view.conditional.to(at::kFloat) - skipped.to(at::kFloat));
       }
     } else {
       view.conditional = v;

@@ -15,7 +15,7 @@ namespace drm {
 Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t width, at::ScalarType dtype);
 
 struct Guidance {
-  double scale = 4.5;              // classifier-free guidance runs when > 1
+  double scale = 4.5;                // classifier-free guidance runs when > 1
   std::vector<int64_t> skip_layers;  // skip-layer guidance: runs when not empty
   double skip_scale = 2.8, skip_start = 0.01, skip_stop = 0.2;
 };
@@ -36,7 +36,7 @@ using StepObserver = std::function<void(const StepView&)>;
 
 /// latents (B, C, h, w) fp32 at the first sigma -> latents at sigma 0, fp32. Checks `control` before each step.
 /// Throws Failure(NotFinite) naming the step at which NaN or infinity first appears.
-Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule, const Guidance& guidance,
-               const Control& control, const StepObserver& observer = {});
+Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
+               const Guidance& guidance, const Control& control, const StepObserver& observer = {});
 
 }  // namespace drm

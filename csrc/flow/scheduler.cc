@@ -17,18 +17,22 @@ SchedulerConfig read_scheduler_config(const std::string& path) {
   std::shared_ptr<Json> json;
   const auto r = ConfigReader::read(path, json);
   r.expect("_class_name", "FlowMatchEulerDiscreteScheduler");
-  for (const char* key : {"use_dynamic_shifting", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "invert_sigmas",
-                          "stochastic_sampling"})
+  for (const char* key : {"use_dynamic_shifting", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas",
+                          "invert_sigmas", "stochastic_sampling"})
     r.expect_flag(key, false);
   const auto* terminal = json->find("shift_terminal");
   if (terminal && !terminal->is_null())
-    throw Failure(Code::BadConfig, "[config] shift_terminal in " + path + ": expected null, found a value; SD3 models do not use it, remove it");
+    throw Failure(Code::BadConfig, "[config] shift_terminal in " + path +
+                                       ": expected null, found a value; SD3 models do not use it, remove it");
   SchedulerConfig c;
   c.num_train_timesteps = r.integer("num_train_timesteps", 1000);
   c.shift = r.number("shift", 1.0);
   if (c.num_train_timesteps < 1 || c.num_train_timesteps > 1000000)
-    throw Failure(Code::BadConfig, "[config] num_train_timesteps in " + path + ": expected 1 to 1000000, found " + std::to_string(c.num_train_timesteps));
-  if (!(c.shift > 0)) throw Failure(Code::BadConfig, "[config] shift in " + path + ": expected a number above 0, found " + std::to_string(c.shift));
+    throw Failure(Code::BadConfig, "[config] num_train_timesteps in " + path + ": expected 1 to 1000000, found " +
+                                       std::to_string(c.num_train_timesteps));
+  if (!(c.shift > 0))
+    throw Failure(Code::BadConfig,
+                  "[config] shift in " + path + ": expected a number above 0, found " + std::to_string(c.shift));
   return c;
 }
 
@@ -45,13 +49,16 @@ Schedule training_schedule(const SchedulerConfig& c) {
 }
 
 Schedule sampling_schedule(const SchedulerConfig& c, int64_t steps) {
-  if (steps < 1) throw Failure(Code::BadRequest, "[schedule] steps: expected at least 1, found " + std::to_string(steps));
+  if (steps < 1)
+    throw Failure(Code::BadRequest, "[schedule] steps: expected at least 1, found " + std::to_string(steps));
   const auto train = training_schedule(c);
   const double n = static_cast<double>(c.num_train_timesteps);
-  const double first = static_cast<double>(train.sigmas.front()) * n, last = static_cast<double>(train.sigmas.back()) * n;
+  const double first = static_cast<double>(train.sigmas.front()) * n,
+               last = static_cast<double>(train.sigmas.back()) * n;
   Schedule s;
   for (int64_t i = 0; i < steps; ++i) {
-    const double t = i + 1 == steps && steps > 1 ? last : first + (steps > 1 ? i * ((last - first) / (steps - 1)) : 0.0);
+    const double t =
+        i + 1 == steps && steps > 1 ? last : first + (steps > 1 ? i * ((last - first) / (steps - 1)) : 0.0);
     const auto sigma = static_cast<float>(shifted(t / n, c.shift));
     s.sigmas.push_back(sigma);
     s.timesteps.push_back(sigma * static_cast<float>(n));

@@ -14,7 +14,8 @@ struct SchedulerConfig {
 };
 
 /// Reads scheduler_config.json; refuses other scheduler classes and options that change the numbers (dynamic shifting,
-/// Karras, exponential or beta sigmas, inverted sigmas, terminal shift, stochastic sampling). Throws Failure(BadConfig).
+/// Karras, exponential or beta sigmas, inverted sigmas, terminal shift, stochastic sampling). Throws
+/// Failure(BadConfig).
 SchedulerConfig read_scheduler_config(const std::string& path);
 
 struct Schedule {

@@ -30,7 +30,8 @@ JointBlock make_block(const MMDiTConfig& c, bool dual, bool last) {
   JointBlock b;
   b.dual = dual;
   b.last = last;
-  b.image = {make_linear(d, (dual ? 9 : 6) * d), make_attention(c, true), {make_linear(d, 4 * d), make_linear(4 * d, d)}};
+  b.image = {
+      make_linear(d, (dual ? 9 : 6) * d), make_attention(c, true), {make_linear(d, 4 * d), make_linear(4 * d, d)}};
   b.text.ada = make_linear(d, (last ? 2 : 6) * d);
   b.text.attn = make_attention(c, !last);
   if (!last) b.text.ff = {make_linear(d, 4 * d), make_linear(4 * d, d)};
@@ -61,7 +62,9 @@ Heads project(const Attention& a, const Tensor& x_BLD, int64_t heads) {
   return h;
 }
 
-Tensor feed_forward(const FeedForward& f, const Tensor& x) { return linear(f.out, at::gelu(linear(f.proj, x), "tanh")); }
+Tensor feed_forward(const FeedForward& f, const Tensor& x) {
+  return linear(f.out, at::gelu(linear(f.proj, x), "tanh"));
+}
 
 /// One block. `cond` is silu(temb), (B, D). Streams are updated in place of the references.
 void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text, const Tensor& cond, const Tap& tap) {
@@ -114,8 +117,8 @@ Tensor crop_positions(const MMDiT& m, int64_t h, int64_t w) {
   const auto p = m.config.pos_embed_max_size;
   if (h > p || w > p)
     throw Failure(Code::BadRequest, "[velocity] picture of " + std::to_string(h) + " x " + std::to_string(w) +
-                                        " patches: the position table covers " + std::to_string(p) + " x " + std::to_string(p) +
-                                        "; ask for a smaller size");
+                                        " patches: the position table covers " + std::to_string(p) + " x " +
+                                        std::to_string(p) + "; ask for a smaller size");
   const auto table = m.positions.value.view({1, p, p, -1});
   return table.narrow(1, (p - h) / 2, h).narrow(2, (p - w) / 2, w).reshape({1, h * w, m.positions.value.size(2)});
 }
@@ -151,13 +154,15 @@ MMDiTConfig read_mmdit_config(const std::string& path) {
   if (!norm.empty()) r.expect("qk_norm", "rms_norm");
   c.qk_norm = !norm.empty();
   if (r.integer("caption_projection_dim", c.width()) != c.width())
-    throw Failure(Code::BadConfig, "[config] caption_projection_dim in " + path + ": expected " + std::to_string(c.width()) +
-                                       " (num_attention_heads * attention_head_dim), found " +
-                                       std::to_string(r.integer("caption_projection_dim")) + "; is this an SD3 transformer?");
+    throw Failure(Code::BadConfig,
+                  "[config] caption_projection_dim in " + path + ": expected " + std::to_string(c.width()) +
+                      " (num_attention_heads * attention_head_dim), found " +
+                      std::to_string(r.integer("caption_projection_dim")) + "; is this an SD3 transformer?");
   const auto positive = [&](const char* key, int64_t value, int64_t limit) {
     if (value < 1 || value > limit)
-      throw Failure(Code::BadConfig, std::string("[config] ") + key + " in " + path + ": expected 1 to " + std::to_string(limit) +
-                                         ", found " + std::to_string(value) + "; compare with the model's original config.json");
+      throw Failure(Code::BadConfig, std::string("[config] ") + key + " in " + path + ": expected 1 to " +
+                                         std::to_string(limit) + ", found " + std::to_string(value) +
+                                         "; compare with the model's original config.json");
   };
   positive("patch_size", c.patch_size, 64);
   positive("in_channels", c.in_channels, 4096);
@@ -176,7 +181,8 @@ MMDiTConfig infer_mmdit_config(const Weights& weights) {
   const auto shape = [&](const std::string& key) -> const std::vector<int64_t>& {
     const auto it = weights.entries().find(key);
     if (it == weights.entries().end())
-      throw Failure(Code::BadFile, "[load] " + weights.description() + ": expected the transformer of SD3 or SD3.5, found no " + key +
+      throw Failure(Code::BadFile, "[load] " + weights.description() +
+                                       ": expected the transformer of SD3 or SD3.5, found no " + key +
                                        "; give the diffusers folder, or the original single file");
     return it->second.info.shape;
   };
@@ -185,7 +191,8 @@ MMDiTConfig infer_mmdit_config(const Weights& weights) {
   const auto& positions = shape("pos_embed.pos_embed");
   const auto& out = shape("proj_out.weight");
   if (patch.size() != 4 || positions.size() != 3 || out.size() != 2)
-    throw Failure(Code::BadFile, "[load] " + weights.description() + ": patch embedding, positions or output have an unexpected number of axes");
+    throw Failure(Code::BadFile, "[load] " + weights.description() +
+                                     ": patch embedding, positions or output have an unexpected number of axes");
   const int64_t width = patch[0];
   c.in_channels = patch[1];
   c.patch_size = patch[2];
@@ -193,7 +200,8 @@ MMDiTConfig infer_mmdit_config(const Weights& weights) {
   c.pos_embed_max_size = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(positions[1]))));
   c.joint_attention_dim = shape("context_embedder.weight").back();
   c.pooled_projection_dim = shape("time_text_embed.text_embedder.linear_1.weight").back();
-  for (c.num_layers = 0; weights.has("transformer_blocks." + std::to_string(c.num_layers) + ".attn.to_q.weight"); ++c.num_layers)
+  for (c.num_layers = 0; weights.has("transformer_blocks." + std::to_string(c.num_layers) + ".attn.to_q.weight");
+       ++c.num_layers)
     if (weights.has("transformer_blocks." + std::to_string(c.num_layers) + ".attn2.to_q.weight"))
       c.dual_attention_layers.push_back(c.num_layers);
   c.qk_norm = weights.has("transformer_blocks.0.attn.norm_q.weight");
@@ -217,7 +225,8 @@ MMDiT make_mmdit(const MMDiTConfig& c) {
   m.text_2 = make_linear(d, d);
   m.context = make_linear(c.joint_attention_dim, d);
   for (int64_t i = 0; i < c.num_layers; ++i) {
-    const bool dual = std::find(c.dual_attention_layers.begin(), c.dual_attention_layers.end(), i) != c.dual_attention_layers.end();
+    const bool dual =
+        std::find(c.dual_attention_layers.begin(), c.dual_attention_layers.end(), i) != c.dual_attention_layers.end();
     m.blocks.push_back(make_block(c, dual, i + 1 == c.num_layers));
   }
   m.norm_out = make_linear(d, 2 * d);
@@ -232,8 +241,8 @@ void load_mmdit(MMDiT& m, const Weights& weights, at::ScalarType dtype, at::Devi
   if (q != weights.entries().end() && q->second.info.shape.size() == 2 && q->second.info.shape[0] != m.config.width()) {
     const auto width = q->second.info.shape[0];
     const char* known = width == 2432 ? " (SD3.5-Large)" : width == 1536 ? " (SD3.5-Medium or SD3-Medium)" : "";
-    hint = "the weights have width " + std::to_string(width) + known + ", the config says " + std::to_string(m.config.width()) +
-           ": use the config.json that belongs to these weights";
+    hint = "the weights have width " + std::to_string(width) + known + ", the config says " +
+           std::to_string(m.config.width()) + ": use the config.json that belongs to these weights";
   }
   weights.fill(wanted(m), dtype, device, {}, hint, progress);
 }
@@ -247,8 +256,9 @@ Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, co
   const auto& c = m.config;
   const auto batch = latent.size(0), p = c.patch_size;
   if (latent.size(2) % p || latent.size(3) % p)
-    throw Failure(Code::BadRequest, "[velocity] latent of " + std::to_string(latent.size(2)) + " x " + std::to_string(latent.size(3)) +
-                                        ": expected multiples of the patch size " + std::to_string(p));
+    throw Failure(Code::BadRequest, "[velocity] latent of " + std::to_string(latent.size(2)) + " x " +
+                                        std::to_string(latent.size(3)) + ": expected multiples of the patch size " +
+                                        std::to_string(p));
   const auto h = latent.size(2) / p, w = latent.size(3) / p;
   const Tap tap{options.observer, ""};
 
@@ -257,14 +267,16 @@ Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, co
   tap("pos_embed_out", image);
   const auto features = time_features(timestep);
   tap("time_proj", features);
-  const auto temb = linear(m.time_2, at::silu(linear(m.time_1, features.to(text.pooled_BD.scalar_type())))) + text.pooled_BD;
+  const auto temb =
+      linear(m.time_2, at::silu(linear(m.time_1, features.to(text.pooled_BD.scalar_type())))) + text.pooled_BD;
   tap("temb", temb);
   tap("context_embedded", text.context_BLD);
   const auto cond = at::silu(temb);
 
   auto context = text.context_BLD;
   for (size_t i = 0; i < m.blocks.size(); ++i) {
-    if (std::find(options.skip_layers.begin(), options.skip_layers.end(), static_cast<int64_t>(i)) != options.skip_layers.end())
+    if (std::find(options.skip_layers.begin(), options.skip_layers.end(), static_cast<int64_t>(i)) !=
+        options.skip_layers.end())
       continue;
     joint_block(m.blocks[i], c.heads, image, context, cond,
                 {options.observer, options.observer ? "block" + std::to_string(i) + "." : ""});
@@ -274,7 +286,9 @@ Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, co
   image = modulated_norm(image, out[1], out[0]);
   tap("norm_out", image);
   image = linear(m.proj_out, image);
-  return image.view({batch, h, w, p, p, c.out_channels}).permute({0, 5, 1, 3, 2, 4}).reshape({batch, c.out_channels, h * p, w * p});
+  return image.view({batch, h, w, p, p, c.out_channels})
+      .permute({0, 5, 1, 3, 2, 4})
+      .reshape({batch, c.out_channels, h * p, w * p});
 }
 
 Tensor position_table(const MMDiTConfig& c) {
@@ -287,7 +301,8 @@ Tensor position_table(const MMDiTConfig& c) {
     const auto angle = coordinate.to(at::kDouble).unsqueeze(1) * frequency.unsqueeze(0);
     return at::cat({at::sin(angle), at::cos(angle)}, 1);
   };
-  const auto column = grid.view({1, p}).expand({p, p}).reshape({-1}), row = grid.view({p, 1}).expand({p, p}).reshape({-1});
+  const auto column = grid.view({1, p}).expand({p, p}).reshape({-1}),
+             row = grid.view({p, 1}).expand({p, p}).reshape({-1});
   return at::cat({axis(column), axis(row)}, 1).to(at::kFloat).unsqueeze(0);
 }
 

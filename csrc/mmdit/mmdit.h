@@ -88,8 +88,9 @@ Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, co
 /// The sinusoidal position table that diffusers stores, (1, P * P, D) fp32; for models that are made anew.
 Tensor position_table(const MMDiTConfig& config);
 
-template <class V> void each(const std::string& name, Attention& a, bool qk_norm, const char* q, const char* k, const char* v,
-                             const char* norm_q, const char* norm_k, const char* out, V&& visit) {
+template <class V>
+void each(const std::string& name, Attention& a, bool qk_norm, const char* q, const char* k, const char* v,
+          const char* norm_q, const char* norm_k, const char* out, V&& visit) {
   visit(name + q, a.to_q);
   visit(name + k, a.to_k);
   visit(name + v, a.to_v);
@@ -100,7 +101,8 @@ template <class V> void each(const std::string& name, Attention& a, bool qk_norm
   if (a.to_out.weight.defined()) visit(name + out, a.to_out);
 }
 
-template <class V> void each(const std::string& name, JointBlock& b, bool qk_norm, V&& visit) {
+template <class V>
+void each(const std::string& name, JointBlock& b, bool qk_norm, V&& visit) {
   visit(name + "norm1.linear", b.image.ada);
   visit(name + "norm1_context.linear", b.text.ada);
   each(name + "attn.", b.image.attn, qk_norm, "to_q", "to_k", "to_v", "norm_q", "norm_k", "to_out.0", visit);
@@ -115,7 +117,8 @@ template <class V> void each(const std::string& name, JointBlock& b, bool qk_nor
   }
 }
 
-template <class V> void each(MMDiT& m, V&& visit) {
+template <class V>
+void each(MMDiT& m, V&& visit) {
   visit("pos_embed.proj", m.patch);
   visit("pos_embed.pos_embed", m.positions);
   visit("time_text_embed.timestep_embedder.linear_1", m.time_1);

@@ -33,16 +33,20 @@ bool fits(const Tensor& x, std::initializer_list<const Tensor*> others) {
 std::optional<Tensor> modulated_norm(const Tensor& x, const Tensor& shift, const Tensor& scale) {
   if (!inference({&x, &shift, &scale}) || x.dim() != 3 || !fits(x, {&shift, &scale})) return std::nullopt;
   auto out = at::empty_like(x);
-  if (x.is_cpu()) cpu::modulated_norm(x, shift, scale, out);
-  else if (!cuda::modulated_norm(x, shift, scale, out)) return std::nullopt;
+  if (x.is_cpu())
+    cpu::modulated_norm(x, shift, scale, out);
+  else if (!cuda::modulated_norm(x, shift, scale, out))
+    return std::nullopt;
   return out;
 }
 
 std::optional<Tensor> gated_add(const Tensor& x, const Tensor& gate, const Tensor& y) {
   if (!inference({&x, &gate, &y}) || x.dim() != 3 || !fits(x, {&gate, &y}) || !y.is_contiguous()) return std::nullopt;
   auto out = at::empty_like(x);
-  if (x.is_cpu()) cpu::gated_add(x, gate, y, out);
-  else if (!cuda::gated_add(x, gate, y, out)) return std::nullopt;
+  if (x.is_cpu())
+    cpu::gated_add(x, gate, y, out);
+  else if (!cuda::gated_add(x, gate, y, out))
+    return std::nullopt;
   return out;
 }
 
@@ -51,8 +55,10 @@ std::optional<Tensor> qk_norm(const Tensor& x_BHLK, const Tensor& weight) {
   const auto x = x_BHLK.transpose(1, 2);
   if (!fits(x, {&weight})) return std::nullopt;
   auto out = at::empty_like(x);
-  if (x.is_cpu()) cpu::qk_norm(x, weight, out);
-  else if (!cuda::qk_norm(x, weight, out)) return std::nullopt;
+  if (x.is_cpu())
+    cpu::qk_norm(x, weight, out);
+  else if (!cuda::qk_norm(x, weight, out))
+    return std::nullopt;
   return out.transpose(1, 2);
 }
 

@@ -10,7 +10,8 @@
 namespace drm::fused {
 
 /// Nothing when the fused form does not apply: gradients wanted, other dtypes than fp32 and bf16, other layouts.
-std::optional<at::Tensor> modulated_norm(const at::Tensor& x_BLD, const at::Tensor& shift_BD, const at::Tensor& scale_BD);
+std::optional<at::Tensor> modulated_norm(const at::Tensor& x_BLD, const at::Tensor& shift_BD,
+                                         const at::Tensor& scale_BD);
 std::optional<at::Tensor> gated_add(const at::Tensor& x_BLD, const at::Tensor& gate_BD, const at::Tensor& y_BLD);
 /// x as split_heads gives it, a (B, H, L, K) view of (B, L, H * K); the result is such a view too.
 std::optional<at::Tensor> qk_norm(const at::Tensor& x_BHLK, const at::Tensor& weight_K);

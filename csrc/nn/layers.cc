@@ -5,7 +5,9 @@
 namespace drm {
 namespace {
 
-Tensor planned(at::IntArrayRef shape) { return at::empty(shape, at::TensorOptions().device(at::kMeta).dtype(at::kFloat)); }
+Tensor planned(at::IntArrayRef shape) {
+  return at::empty(shape, at::TensorOptions().device(at::kMeta).dtype(at::kFloat));
+}
 
 }  // namespace
 

@@ -58,23 +58,33 @@ Tensor layer_norm(const Norm& n, const Tensor& x, double eps);
 Tensor look_up(const Table& t, const Tensor& ids);
 
 /// Calls f(name, tensor) for the defined tensors of one leaf; parameter names are PyTorch's.
-template <class F> void each_tensor(const std::string& name, Linear& l, F&& f) {
+template <class F>
+void each_tensor(const std::string& name, Linear& l, F&& f) {
   f(name + ".weight", l.weight);
   if (l.bias.defined()) f(name + ".bias", l.bias);
 }
-template <class F> void each_tensor(const std::string& name, Conv2d& c, F&& f) {
+template <class F>
+void each_tensor(const std::string& name, Conv2d& c, F&& f) {
   f(name + ".weight", c.weight);
   f(name + ".bias", c.bias);
 }
-template <class F> void each_tensor(const std::string& name, Norm& n, F&& f) {
+template <class F>
+void each_tensor(const std::string& name, Norm& n, F&& f) {
   f(name + ".weight", n.weight);
   if (n.bias.defined()) f(name + ".bias", n.bias);
 }
-template <class F> void each_tensor(const std::string& name, Table& t, F&& f) { f(name + ".weight", t.weight); }
-template <class F> void each_tensor(const std::string& name, Buffer& b, F&& f) { f(name, b.value); }
+template <class F>
+void each_tensor(const std::string& name, Table& t, F&& f) {
+  f(name + ".weight", t.weight);
+}
+template <class F>
+void each_tensor(const std::string& name, Buffer& b, F&& f) {
+  f(name, b.value);
+}
 
 /// Every tensor of a model with its name, for any model that has a visitor `each(model, v)`.
-template <class Model, class F> void each_tensor(Model& m, F&& f) {
+template <class Model, class F>
+void each_tensor(Model& m, F&& f) {
   each(m, [&](const std::string& name, auto& leaf) { each_tensor(name, leaf, f); });
 }
 
@@ -82,7 +92,8 @@ struct Size {
   int64_t parameters = 0;  // numbers that are trained: buffers do not count
   int64_t tensors = 0;     // entries of a weights file: buffers count
 };
-template <class Model> Size size_of(Model& m) {
+template <class Model>
+Size size_of(Model& m) {
   Size s;
   each(m, [&](const std::string& name, auto& leaf) {
     constexpr bool trained = !std::is_same_v<std::decay_t<decltype(leaf)>, Buffer>;
@@ -94,7 +105,8 @@ template <class Model> Size size_of(Model& m) {
   return s;
 }
 
-template <class Model> std::vector<WantedTensor> wanted(Model& m) {
+template <class Model>
+std::vector<WantedTensor> wanted(Model& m) {
   std::vector<WantedTensor> all;
   each_tensor(m, [&](const std::string& name, Tensor& t) { all.push_back({name, t.sizes().vec(), &t}); });
   return all;

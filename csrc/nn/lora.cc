@@ -11,15 +11,23 @@ bool is_target(const std::string& layer, const std::string& target) {
 }
 
 void add_lora(const std::vector<AdaptedLayer>& layers, const LoraConfig& config, at::Generator generator) {
-  if (layers.empty()) throw Failure(Code::BadRequest, "[lora] the targets name no linear layer of this model; `drm lora inspect` lists what a file targets");
-  if (config.rank < 1) throw Failure(Code::BadRequest, "[lora] rank: expected at least 1, found " + std::to_string(config.rank));
+  if (layers.empty())
+    throw Failure(
+        Code::BadRequest,
+        "[lora] the targets name no linear layer of this model; `drm lora inspect` lists what a file targets");
+  if (config.rank < 1)
+    throw Failure(Code::BadRequest, "[lora] rank: expected at least 1, found " + std::to_string(config.rank));
   for (const auto& [name, layer] : layers) {
-    if (layer->lora) throw Failure(Code::BadRequest, "[lora] " + name + ": expected a layer without adapter, it has one already; merge or remove it first");
+    if (layer->lora)
+      throw Failure(
+          Code::BadRequest,
+          "[lora] " + name + ": expected a layer without adapter, it has one already; merge or remove it first");
     const auto out = layer->weight.size(0), in = layer->weight.size(1);
     // Drawn on the CPU whatever the device, so that a seed means the same adapter everywhere.
     const auto options = at::TensorOptions().dtype(at::kFloat);
     auto lora = std::make_shared<Lora>();
-    lora->a = (at::randn({config.rank, in}, generator, options) / static_cast<double>(config.rank)).to(layer->weight.device());
+    lora->a = (at::randn({config.rank, in}, generator, options) / static_cast<double>(config.rank))
+                  .to(layer->weight.device());
     lora->b = at::zeros({out, config.rank}, options.device(layer->weight.device()));
     lora->scale = config.alpha / static_cast<double>(config.rank);
     layer->lora = std::move(lora);

@@ -1,5 +1,5 @@
-// Low-rank adapters (Hu et al. 2022): y = W x + b + scale * B (A x), scale = alpha / rank. linear() in layers.cc is the one
-// place that applies them; everything else sees linear layers.
+// Low-rank adapters (Hu et al. 2022): y = W x + b + scale * B (A x), scale = alpha / rank. linear() in layers.cc is the
+// one place that applies them; everything else sees linear layers.
 #pragma once
 #include <string>
 #include <vector>
@@ -11,8 +11,8 @@ namespace drm {
 struct LoraConfig {
   int64_t rank = 32;
   double alpha = 64;
-  /// A layer is adapted when its name ends in one of these (at a dot): "attn.to_q" fits transformer_blocks.0.attn.to_q and
-  /// not transformer_blocks.0.attn2.to_q. Default: flow_grpo's.
+  /// A layer is adapted when its name ends in one of these (at a dot): "attn.to_q" fits transformer_blocks.0.attn.to_q
+  /// and not transformer_blocks.0.attn2.to_q. Default: flow_grpo's.
   std::vector<std::string> targets = {"attn.add_k_proj", "attn.add_q_proj", "attn.add_v_proj", "attn.to_add_out",
                                       "attn.to_k",       "attn.to_out.0",   "attn.to_q",       "attn.to_v"};
 };
@@ -26,7 +26,8 @@ struct AdaptedLayer {
 };
 
 /// The linear layers of a model that the targets name, in the visitor's order.
-template <class Model> std::vector<AdaptedLayer> find_targets(Model& m, const std::vector<std::string>& targets) {
+template <class Model>
+std::vector<AdaptedLayer> find_targets(Model& m, const std::vector<std::string>& targets) {
   std::vector<AdaptedLayer> found;
   each(m, [&](const std::string& name, auto& leaf) {
     if constexpr (std::is_same_v<std::decay_t<decltype(leaf)>, Linear>)
@@ -39,8 +40,8 @@ template <class Model> std::vector<AdaptedLayer> find_targets(Model& m, const st
   return found;
 }
 
-/// Puts a new adapter on each layer: A gaussian with standard deviation 1 / rank (PEFT's "gaussian"), B zero, fp32 on the
-/// layer's device. Throws Failure(BadRequest) when nothing is targeted or a layer has one already.
+/// Puts a new adapter on each layer: A gaussian with standard deviation 1 / rank (PEFT's "gaussian"), B zero, fp32 on
+/// the layer's device. Throws Failure(BadRequest) when nothing is targeted or a layer has one already.
 void add_lora(const std::vector<AdaptedLayer>& layers, const LoraConfig& config, at::Generator generator);
 /// Folds the adapters into the weights, W += scale * B A in fp32, and removes them.
 void merge_lora(const std::vector<AdaptedLayer>& layers);

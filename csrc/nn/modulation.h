@@ -1,5 +1,5 @@
-// adaLN's two element-wise operations. Each is defined by its composite form (the specification, used whenever gradients
-// are needed); the fused forms for CPU and CUDA make one pass over memory instead of five.
+// adaLN's two element-wise operations. Each is defined by its composite form (the specification, used whenever
+// gradients are needed); the fused forms for CPU and CUDA make one pass over memory instead of five.
 #pragma once
 #include <ATen/core/Tensor.h>
 

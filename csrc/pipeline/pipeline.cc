@@ -36,12 +36,15 @@ at::Device parse_device(const std::string& name) {
   const auto runtime = runtime_info();
   const auto index = name == "cuda" ? 0 : std::stoi(name.substr(5));
   if (index >= static_cast<int>(runtime.gpus.size()))
-    throw Failure(Code::Device, "[load] device " + name + ": expected a GPU of that number, found " + std::to_string(runtime.gpus.size()) +
-                                    (runtime.cuda_error.empty() ? "" : " (" + runtime.cuda_error + ")") + "; `drm doctor` lists devices, --device cpu always works");
+    throw Failure(Code::Device, "[load] device " + name + ": expected a GPU of that number, found " +
+                                    std::to_string(runtime.gpus.size()) +
+                                    (runtime.cuda_error.empty() ? "" : " (" + runtime.cuda_error + ")") +
+                                    "; `drm doctor` lists devices, --device cpu always works");
   return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
 }
 
-template <class Work> auto guarded(Work work) {
+template <class Work>
+auto guarded(Work work) {
   try {
     return work();
   } catch (...) {
@@ -52,7 +55,10 @@ template <class Work> auto guarded(Work work) {
 void require_writable(const std::string& path) {
   // Before minutes of work, not after: is there a folder to put the file in?
   std::ofstream probe(path + ".probe");
-  if (!probe) throw Failure(Code::Disk, "[sample] " + path + ": cannot be written; does its folder exist, and may you write to it?", {{"file", path}});
+  if (!probe)
+    throw Failure(Code::Disk,
+                  "[sample] " + path + ": cannot be written; does its folder exist, and may you write to it?",
+                  {{"file", path}});
   probe.close();
   std::remove((path + ".probe").c_str());
 }
@@ -64,22 +70,27 @@ class LoadedPipeline final : public Pipeline {
     if (!source.transformer.present()) throw Failure(Code::BadRequest, "[load] no transformer weights were given");
     if (!source.vae.present()) throw Failure(Code::BadRequest, "[load] no VAE weights were given");
     if (!source.text_encoder.present() || !source.text_encoder_2.present())
-      throw Failure(Code::BadRequest, "[load] expected CLIP-L and CLIP-G (text_encoder, text_encoder_2), found no weights for " +
-                                          std::string(source.text_encoder.present() ? "CLIP-G" : "CLIP-L"));
+      throw Failure(Code::BadRequest,
+                    "[load] expected CLIP-L and CLIP-G (text_encoder, text_encoder_2), found no weights for " +
+                        std::string(source.text_encoder.present() ? "CLIP-G" : "CLIP-L"));
     // Plans first: a wrong config or a missing file shows before gigabytes are read.
     if (!source.scheduler_config.empty()) scheduler_ = read_scheduler_config(source.scheduler_config);
     const auto transformer = Weights::open(source.transformer.weights, Component::Transformer);
-    transformer_ = make_mmdit(source.transformer.config.empty() ? infer_mmdit_config(transformer) : read_mmdit_config(source.transformer.config));
+    transformer_ = make_mmdit(source.transformer.config.empty() ? infer_mmdit_config(transformer)
+                                                                : read_mmdit_config(source.transformer.config));
     const auto vae = Weights::open(source.vae.weights, Component::Vae);
     vae_ = make_vae(source.vae.config.empty() ? infer_vae_config(vae) : read_vae_config(source.vae.config));
     if (vae_.config.latent_channels != transformer_.config.in_channels)
-      throw Failure(Code::BadConfig, "[load] VAE of " + vae.description() + ": expected " + std::to_string(transformer_.config.in_channels) +
-                                         " latent channels as the transformer has, found " + std::to_string(vae_.config.latent_channels));
+      throw Failure(Code::BadConfig, "[load] VAE of " + vae.description() + ": expected " +
+                                         std::to_string(transformer_.config.in_channels) +
+                                         " latent channels as the transformer has, found " +
+                                         std::to_string(vae_.config.latent_channels));
     auto encoders = plan_text_encoders(source);
     info_.transformer_parameters = size_of(transformer_).parameters;
     info_.vae_parameters = size_of(vae_).parameters;
     info_.text_encoder_parameters = encoders.parameters();
-    const auto stored = info_.transformer_parameters + transformer_.positions.value.numel() + info_.vae_parameters + info_.text_encoder_parameters;
+    const auto stored = info_.transformer_parameters + transformer_.positions.value.numel() + info_.vae_parameters +
+                        info_.text_encoder_parameters;
     info_.weight_bytes = stored * static_cast<int64_t>(at::elementSize(dtype_));
 
     const Stopwatch clock;
@@ -95,7 +106,8 @@ class LoadedPipeline final : public Pipeline {
     const auto pooled = transformer_.config.pooled_projection_dim;
     if (encoders_.pooled_width() != pooled)
       throw Failure(Code::BadConfig, "[load] text encoders: expected pooled embeds of width " + std::to_string(pooled) +
-                                         " as the transformer takes, found " + std::to_string(encoders_.pooled_width()) + "; they belong to another model");
+                                         " as the transformer takes, found " +
+                                         std::to_string(encoders_.pooled_width()) + "; they belong to another model");
 
     info_.device = device_.str();
     info_.dtype = options.dtype;
@@ -127,20 +139,27 @@ class LoadedPipeline final : public Pipeline {
       const auto size = asked ? asked : info_.default_size;
       const auto limit = transformer_.config.pos_embed_max_size * unit;
       if (size < unit || size % unit)
-        throw Failure(Code::BadRequest, std::string("[sample] ") + name + ": expected a multiple of " + std::to_string(unit) + " (VAE factor " +
-                                            std::to_string(info_.vae_factor) + " x patch " + std::to_string(info_.patch) + "), found " +
-                                            std::to_string(size) + "; nearest: " + std::to_string(std::max<int64_t>(unit, (size + unit / 2) / unit * unit)));
+        throw Failure(Code::BadRequest,
+                      std::string("[sample] ") + name + ": expected a multiple of " + std::to_string(unit) +
+                          " (VAE factor " + std::to_string(info_.vae_factor) + " x patch " +
+                          std::to_string(info_.patch) + "), found " + std::to_string(size) +
+                          "; nearest: " + std::to_string(std::max<int64_t>(unit, (size + unit / 2) / unit * unit)));
       if (size > limit)
-        throw Failure(Code::BadRequest, std::string("[sample] ") + name + ": expected at most " + std::to_string(limit) +
-                                            " (the model's position table), found " + std::to_string(size));
+        throw Failure(Code::BadRequest, std::string("[sample] ") + name + ": expected at most " +
+                                            std::to_string(limit) + " (the model's position table), found " +
+                                            std::to_string(size));
       return size / info_.vae_factor;
     };
-    if (r.steps < 1) throw Failure(Code::BadRequest, "[sample] steps: expected at least 1, found " + std::to_string(r.steps));
-    if (r.batch < 0) throw Failure(Code::BadRequest, "[sample] batch: expected 0 (automatic) or more, found " + std::to_string(r.batch));
+    if (r.steps < 1)
+      throw Failure(Code::BadRequest, "[sample] steps: expected at least 1, found " + std::to_string(r.steps));
+    if (r.batch < 0)
+      throw Failure(Code::BadRequest,
+                    "[sample] batch: expected 0 (automatic) or more, found " + std::to_string(r.batch));
     if (!std::isfinite(r.guidance)) throw Failure(Code::BadRequest, "[sample] guidance: expected a finite number");
     if (r.pictures.empty()) throw Failure(Code::BadRequest, "[sample] no pictures were asked for");
     if (r.t5_length < 1 || r.t5_length > 4096)
-      throw Failure(Code::BadRequest, "[sample] T5 length: expected 1 to 4096 tokens, found " + std::to_string(r.t5_length));
+      throw Failure(Code::BadRequest,
+                    "[sample] T5 length: expected 1 to 4096 tokens, found " + std::to_string(r.t5_length));
     for (const auto& p : r.pictures)
       if (p.prompt < 0 || p.prompt >= static_cast<int64_t>(r.prompts.size()) ||
           (r.guidance > 1 && (p.negative < 0 || p.negative >= static_cast<int64_t>(r.negatives.size()))))
@@ -148,7 +167,8 @@ class LoadedPipeline final : public Pipeline {
     if (r.skip_layers)
       for (const auto layer : r.skip_layers->layers)
         if (layer < 0 || layer >= info_.layers)
-          throw Failure(Code::BadRequest, "[sample] skip layers: expected 0 to " + std::to_string(info_.layers - 1) + ", found " + std::to_string(layer));
+          throw Failure(Code::BadRequest, "[sample] skip layers: expected 0 to " + std::to_string(info_.layers - 1) +
+                                              ", found " + std::to_string(layer));
     return {side(r.height, "height"), side(r.width, "width")};
   }
 
@@ -166,7 +186,8 @@ class LoadedPipeline final : public Pipeline {
     const std::vector<int64_t> expected{n, info_.latent_channels, size.height, size.width};
     if (r.init_latents.empty()) {
       std::vector<Tensor> all;
-      for (const auto& p : r.pictures) all.push_back(initial_latents(p.seed, info_.latent_channels, size.height, size.width, dtype_));
+      for (const auto& p : r.pictures)
+        all.push_back(initial_latents(p.seed, info_.latent_channels, size.height, size.width, dtype_));
       return at::cat(all, 0);
     }
     const auto file = SafetensorsFile::open(r.init_latents);
@@ -174,15 +195,22 @@ class LoadedPipeline final : public Pipeline {
     if (it == file->tensors().end()) {
       std::string names;
       for (const auto& t : file->tensors()) names += (names.empty() ? "" : ", ") + t.first;
-      throw Failure(Code::BadFile, "[sample] " + r.init_latents + ": expected a tensor named " + r.init_tensor + ", found " +
-                                       (names.size() > 200 ? names.substr(0, 200) + " ..." : names) + "; write --init-latents FILE:TENSOR",
+      throw Failure(Code::BadFile,
+                    "[sample] " + r.init_latents + ": expected a tensor named " + r.init_tensor + ", found " +
+                        (names.size() > 200 ? names.substr(0, 200) + " ..." : names) +
+                        "; write --init-latents FILE:TENSOR",
                     {{"file", r.init_latents}});
     }
     if (it->second.shape != expected || !at::isFloatingType(it->second.dtype))
-      throw Failure(Code::BadShape, "[sample] " + r.init_tensor + " in " + r.init_latents + ": expected floating-point latents " + shape_text(expected) +
-                                        " (pictures, channels, height / " + std::to_string(info_.vae_factor) + ", width / " +
-                                        std::to_string(info_.vae_factor) + "), found " + shape_text(it->second.shape) + "; set --n, --height and --width to match",
-                    {{"file", r.init_latents}, {"key", r.init_tensor}, {"expected", shape_text(expected)}, {"found", shape_text(it->second.shape)}});
+      throw Failure(Code::BadShape,
+                    "[sample] " + r.init_tensor + " in " + r.init_latents + ": expected floating-point latents " +
+                        shape_text(expected) + " (pictures, channels, height / " + std::to_string(info_.vae_factor) +
+                        ", width / " + std::to_string(info_.vae_factor) + "), found " + shape_text(it->second.shape) +
+                        "; set --n, --height and --width to match",
+                    {{"file", r.init_latents},
+                     {"key", r.init_tensor},
+                     {"expected", shape_text(expected)},
+                     {"found", shape_text(it->second.shape)}});
     return file->load(r.init_tensor, at::kFloat, at::kCPU);
   }
 
@@ -198,7 +226,8 @@ class LoadedPipeline final : public Pipeline {
   }
 
   TextEmbedding embed(const std::vector<PromptTokens>& prompts, const SampleRequest& r, const Control& control) const {
-    const auto e = encode_prompts(encoders_, prompts, r.t5_length, transformer_.config.joint_attention_dim, device_, control);
+    const auto e =
+        encode_prompts(encoders_, prompts, r.t5_length, transformer_.config.joint_attention_dim, device_, control);
     return embed_text(transformer_, e.sequence, e.pooled);
   }
 
@@ -238,7 +267,8 @@ class LoadedPipeline final : public Pipeline {
     Stopwatch encode_clock;
     control.report({"encode", 0, 1, 0});
     if (!encoders_.loaded)  // given back after an earlier call
-      encoders_ = load_text_encoders(plan_text_encoders(source_), dtype_, device_, [&](uint64_t, uint64_t) { control.check(); });
+      encoders_ = load_text_encoders(plan_text_encoders(source_), dtype_, device_,
+                                     [&](uint64_t, uint64_t) { control.check(); });
     const bool guided = r.guidance > 1;
     const auto conditional = embed(r.prompts, r, control);
     const auto unconditional = guided ? embed(r.negatives, r, control) : TextEmbedding{};
@@ -247,7 +277,8 @@ class LoadedPipeline final : public Pipeline {
     control.report({"encode", 1, 1, s.encode_seconds});
 
     Guidance guidance{r.guidance, {}, 2.8, 0.01, 0.2};
-    if (r.skip_layers) guidance = {r.guidance, r.skip_layers->layers, r.skip_layers->scale, r.skip_layers->start, r.skip_layers->stop};
+    if (r.skip_layers)
+      guidance = {r.guidance, r.skip_layers->layers, r.skip_layers->scale, r.skip_layers->start, r.skip_layers->stop};
 
     std::vector<Tensor> finals;
     for (int64_t b = 0; b < batches; ++b) {
@@ -257,20 +288,24 @@ class LoadedPipeline final : public Pipeline {
         prompt_rows.push_back(r.pictures[i].prompt);
         negative_rows.push_back(r.pictures[i].negative);
       }
-      const Conditioning text{rows(conditional, prompt_rows), guided ? rows(unconditional, negative_rows) : TextEmbedding{}};
+      const Conditioning text{rows(conditional, prompt_rows),
+                              guided ? rows(unconditional, negative_rows) : TextEmbedding{}};
       const Stopwatch clock;
       const auto total = batches * r.steps;
       control.report({"denoise", b * r.steps, total, s.denoise_seconds});
-      const auto out = denoise(transformer_, latents.narrow(0, begin, n).to(device_), text, schedule, guidance, control, [&](const StepView& step) {
-        control.report({"denoise", b * r.steps + step.index + 1, total, s.denoise_seconds + clock.seconds()});
-        if (b == 0 && r.preview_every > 0 && (step.index + 1) % r.preview_every == 0 && step.index + 1 < r.steps) {
-          // x_0 = x_t - sigma v, at the noise level after this step.
-          const auto x_0 = step.latents.narrow(0, 0, 1) - static_cast<double>(schedule.sigmas[step.index + 1]) * step.velocity.narrow(0, 0, 1);
-          auto e = picture_event("preview", picture_bytes(x_0, r.tile, control)[0].contiguous());
-          e.fields.emplace_back("step", static_cast<double>(step.index + 1));
-          control.emit(std::move(e));
-        }
-      });
+      const auto out = denoise(
+          transformer_, latents.narrow(0, begin, n).to(device_), text, schedule, guidance, control,
+          [&](const StepView& step) {
+            control.report({"denoise", b * r.steps + step.index + 1, total, s.denoise_seconds + clock.seconds()});
+            if (b == 0 && r.preview_every > 0 && (step.index + 1) % r.preview_every == 0 && step.index + 1 < r.steps) {
+              // x_0 = x_t - sigma v, at the noise level after this step.
+              const auto x_0 = step.latents.narrow(0, 0, 1) -
+                               static_cast<double>(schedule.sigmas[step.index + 1]) * step.velocity.narrow(0, 0, 1);
+              auto e = picture_event("preview", picture_bytes(x_0, r.tile, control)[0].contiguous());
+              e.fields.emplace_back("step", static_cast<double>(step.index + 1));
+              control.emit(std::move(e));
+            }
+          });
       s.denoise_seconds += clock.seconds();
 
       if (r.decode) {
@@ -306,7 +341,8 @@ class LoadedPipeline final : public Pipeline {
 }  // namespace
 
 std::shared_ptr<Pipeline> Pipeline::load(const PipelineSource& source, const LoadOptions& options, Control& control) {
-  return guarded([&]() -> std::shared_ptr<Pipeline> { return std::make_shared<LoadedPipeline>(source, options, control); });
+  return guarded(
+      [&]() -> std::shared_ptr<Pipeline> { return std::make_shared<LoadedPipeline>(source, options, control); });
 }
 
 }  // namespace drm

@@ -38,7 +38,7 @@ struct PipelineInfo {
   int64_t vae_factor = 8, patch = 2;  // sizes must be multiples of vae_factor * patch
   int64_t default_size = 0;           // sample_size * vae_factor
   bool has_t5 = false;
-  std::string attention;              // kernel that scaled_dot_product_attention will use, as far as known
+  std::string attention;  // kernel that scaled_dot_product_attention will use, as far as known
 };
 
 /// Token ids of one prompt, padded as the reference does (CLIP 77; T5 to max_sequence_length).
@@ -63,17 +63,17 @@ struct SampleRequest {
   std::vector<PromptTokens> prompts, negatives;
   std::vector<PictureRequest> pictures;  // in output order
   int64_t steps = 28;
-  double guidance = 4.5;                 // classifier-free guidance is on when > 1
-  int64_t height = 0, width = 0;         // pixels; 0 = default_size
-  int64_t t5_length = 256;               // max_sequence_length; gives the zeros' length when T5 is absent
-  int64_t batch = 0;                     // pictures per network call; 0 = chosen from the size
+  double guidance = 4.5;          // classifier-free guidance is on when > 1
+  int64_t height = 0, width = 0;  // pixels; 0 = default_size
+  int64_t t5_length = 256;        // max_sequence_length; gives the zeros' length when T5 is absent
+  int64_t batch = 0;              // pictures per network call; 0 = chosen from the size
   std::optional<SkipLayerGuidance> skip_layers;
   std::string init_latents, init_tensor = "latents";  // safetensors file with [N, C, H, W]; empty: drawn from the seeds
-  std::string save_latents;              // file to write the final latents to (tensor "latents", fp32, all pictures)
-  bool free_encoders = false;            // give the text encoders' memory back after encoding
-  bool decode = true;                    // false: latents only
-  int64_t preview_every = 0;             // steps between "preview" events of the first picture; 0 = none
-  int64_t tile = 0;                      // VAE tile edge in latent pixels; 0 = tiled only when large; <0 = never
+  std::string save_latents;    // file to write the final latents to (tensor "latents", fp32, all pictures)
+  bool free_encoders = false;  // give the text encoders' memory back after encoding
+  bool decode = true;          // false: latents only
+  int64_t preview_every = 0;   // steps between "preview" events of the first picture; 0 = none
+  int64_t tile = 0;            // VAE tile edge in latent pixels; 0 = tiled only when large; <0 = never
 };
 
 // Events emitted while sampling:
@@ -100,11 +100,15 @@ class Pipeline {
 struct RuntimeInfo {
   std::string libtorch, cpu_capability, blas, attention;
   int64_t threads = 0;
-  bool cuda_built = false;        // libtorch has CUDA
-  bool cuda_kernels = false;      // our kernels are linked in
-  struct Gpu { std::string name; std::string capability; int64_t total_bytes = 0, free_bytes = 0; };
+  bool cuda_built = false;    // libtorch has CUDA
+  bool cuda_kernels = false;  // our kernels are linked in
+  struct Gpu {
+    std::string name;
+    std::string capability;
+    int64_t total_bytes = 0, free_bytes = 0;
+  };
   std::vector<Gpu> gpus;
-  std::string cuda_error;         // why there is no GPU although libtorch has CUDA
+  std::string cuda_error;  // why there is no GPU although libtorch has CUDA
 };
 RuntimeInfo runtime_info();
 void set_threads(int64_t n);

@@ -4,7 +4,6 @@
 #include <torch/headeronly/version.h>
 
 #include "cuda/kernels.h"
-#include "cuda/kernels.h"
 #include "pipeline/gpus.h"
 #include "pipeline/pipeline.h"
 

@@ -8,14 +8,15 @@ namespace {
 constexpr int64_t kClipLength = 77;
 constexpr size_t kPromptsAtOnce = 8;
 
-Tensor ids_tensor(const std::vector<PromptTokens>& prompts, size_t begin, size_t end, std::vector<int64_t> PromptTokens::*field,
-                  int64_t length, const char* encoder, at::Device device) {
+Tensor ids_tensor(const std::vector<PromptTokens>& prompts, size_t begin, size_t end,
+                  std::vector<int64_t> PromptTokens::*field, int64_t length, const char* encoder, at::Device device) {
   auto ids = at::empty({static_cast<int64_t>(end - begin), length}, at::kLong);
   for (size_t i = begin; i < end; ++i) {
     const auto& row = prompts[i].*field;
     if (static_cast<int64_t>(row.size()) != length)
-      throw Failure(Code::BadRequest, "[encode] prompt " + std::to_string(i) + ": expected " + std::to_string(length) + " " + encoder +
-                                          " token ids, found " + std::to_string(row.size()) + "; pad them as the tokenizer does");
+      throw Failure(Code::BadRequest, "[encode] prompt " + std::to_string(i) + ": expected " + std::to_string(length) +
+                                          " " + encoder + " token ids, found " + std::to_string(row.size()) +
+                                          "; pad them as the tokenizer does");
     std::copy(row.begin(), row.end(), ids.data_ptr<int64_t>() + static_cast<int64_t>(i - begin) * length);
   }
   return ids.to(device);
@@ -24,7 +25,10 @@ Tensor ids_tensor(const std::vector<PromptTokens>& prompts, size_t begin, size_t
 void require_finite(const Tensor& x, const char* encoder) {
   // One read-back a batch of prompts: damaged encoder weights would otherwise show as a black picture.
   if (!at::isfinite(x).all().item<bool>())
-    throw Failure(Code::NotFinite, std::string("[encode] ") + encoder + ": expected finite states, found NaN or infinity; its weights are damaged: fetch them again, or verify with `drm pull`",
+    throw Failure(Code::NotFinite,
+                  std::string("[encode] ") + encoder +
+                      ": expected finite states, found NaN or infinity; its weights are damaged: fetch them again, or "
+                      "verify with `drm pull`",
                   {{"encoder", encoder}});
 }
 
@@ -38,7 +42,8 @@ void TextEncoders::free() {
 }
 
 int64_t TextEncoderPlan::parameters() {
-  return size_of(encoders.clip_l).parameters + size_of(encoders.clip_g).parameters + (encoders.t5 ? size_of(*encoders.t5).parameters : 0);
+  return size_of(encoders.clip_l).parameters + size_of(encoders.clip_g).parameters +
+         (encoders.t5 ? size_of(*encoders.t5).parameters : 0);
 }
 
 TextEncoderPlan plan_text_encoders(const PipelineSource& source) {
@@ -52,12 +57,14 @@ TextEncoderPlan plan_text_encoders(const PipelineSource& source) {
   p.encoders.clip_g = clip(source.text_encoder_2, p.clip_g);
   if (source.text_encoder_3.present()) {
     p.t5 = Weights::open(source.text_encoder_3.weights, Component::T5, "t5xxl");
-    p.encoders.t5 = make_t5(source.text_encoder_3.config.empty() ? infer_t5_config(*p.t5) : read_t5_config(source.text_encoder_3.config));
+    p.encoders.t5 = make_t5(source.text_encoder_3.config.empty() ? infer_t5_config(*p.t5)
+                                                                 : read_t5_config(source.text_encoder_3.config));
   }
   return p;
 }
 
-TextEncoders load_text_encoders(TextEncoderPlan p, at::ScalarType dtype, at::Device device, const std::function<void(uint64_t, uint64_t)>& progress) {
+TextEncoders load_text_encoders(TextEncoderPlan p, at::ScalarType dtype, at::Device device,
+                                const std::function<void(uint64_t, uint64_t)>& progress) {
   auto& e = p.encoders;
   load_clip(e.clip_l, p.clip_l, dtype, device, progress);
   load_clip(e.clip_g, p.clip_g, dtype, device, progress);
@@ -66,14 +73,16 @@ TextEncoders load_text_encoders(TextEncoderPlan p, at::ScalarType dtype, at::Dev
   return std::move(e);
 }
 
-PromptEmbeds encode_prompts(const TextEncoders& e, const std::vector<PromptTokens>& prompts, int64_t t5_length, int64_t joint_width,
-                            at::Device device, const Control& control) {
+PromptEmbeds encode_prompts(const TextEncoders& e, const std::vector<PromptTokens>& prompts, int64_t t5_length,
+                            int64_t joint_width, at::Device device, const Control& control) {
   std::vector<Tensor> sequences, pooled;
   for (size_t begin = 0; begin < prompts.size(); begin += kPromptsAtOnce) {
     control.check();
     const auto end = std::min(prompts.size(), begin + kPromptsAtOnce);
-    const auto l = clip_forward(e.clip_l, ids_tensor(prompts, begin, end, &PromptTokens::clip_l, kClipLength, "CLIP-L", device));
-    const auto g = clip_forward(e.clip_g, ids_tensor(prompts, begin, end, &PromptTokens::clip_g, kClipLength, "CLIP-G", device));
+    const auto l =
+        clip_forward(e.clip_l, ids_tensor(prompts, begin, end, &PromptTokens::clip_l, kClipLength, "CLIP-L", device));
+    const auto g =
+        clip_forward(e.clip_g, ids_tensor(prompts, begin, end, &PromptTokens::clip_g, kClipLength, "CLIP-G", device));
     Tensor t5;
     if (e.t5) t5 = t5_forward(*e.t5, ids_tensor(prompts, begin, end, &PromptTokens::t5, t5_length, "T5", device));
     require_finite(l.penultimate, "CLIP-L");

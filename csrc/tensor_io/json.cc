@@ -29,14 +29,17 @@ class JsonParser {
     const auto line = 1 + std::count(before.begin(), before.end(), '\n');
     const auto newline = before.rfind('\n');
     const auto column = newline == std::string_view::npos ? before.size() + 1 : before.size() - newline;
-    throw Failure(Code::BadFile, "[json] " + where_ + ", line " + std::to_string(line) + ", column " + std::to_string(column) + ": " + what + "; the file is damaged or no JSON",
+    throw Failure(Code::BadFile,
+                  "[json] " + where_ + ", line " + std::to_string(line) + ", column " + std::to_string(column) + ": " +
+                      what + "; the file is damaged or no JSON",
                   {{"file", where_}, {"line", std::to_string(line)}, {"column", std::to_string(column)}});
   }
 
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
 
   void skip_space() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r')) ++at_;
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\n' || text_[at_] == '\r'))
+      ++at_;
   }
 
   void expect(char c) {
@@ -63,8 +66,10 @@ class JsonParser {
     skip_space();
     Json j;
     switch (peek()) {
-      case '{': return object(depth);
-      case '[': return array(depth);
+      case '{':
+        return object(depth);
+      case '[':
+        return array(depth);
       case '"':
         j.kind_ = Json::Kind::String;
         j.string_ = string();
@@ -81,7 +86,8 @@ class JsonParser {
       case 'n':
         if (!word("null")) fail("expected null");
         return j;
-      default: return number();
+      default:
+        return number();
     }
   }
 
@@ -144,10 +150,16 @@ class JsonParser {
   }
 
   static void append_utf8(std::string& to, uint32_t c) {
-    if (c < 0x80) to += static_cast<char>(c);
-    else if (c < 0x800) (to += static_cast<char>(0xc0 | c >> 6)) += static_cast<char>(0x80 | (c & 63));
-    else if (c < 0x10000) ((to += static_cast<char>(0xe0 | c >> 12)) += static_cast<char>(0x80 | (c >> 6 & 63))) += static_cast<char>(0x80 | (c & 63));
-    else (((to += static_cast<char>(0xf0 | c >> 18)) += static_cast<char>(0x80 | (c >> 12 & 63))) += static_cast<char>(0x80 | (c >> 6 & 63))) += static_cast<char>(0x80 | (c & 63));
+    if (c < 0x80)
+      to += static_cast<char>(c);
+    else if (c < 0x800)
+      (to += static_cast<char>(0xc0 | c >> 6)) += static_cast<char>(0x80 | (c & 63));
+    else if (c < 0x10000)
+      ((to += static_cast<char>(0xe0 | c >> 12)) += static_cast<char>(0x80 | (c >> 6 & 63))) +=
+          static_cast<char>(0x80 | (c & 63));
+    else
+      (((to += static_cast<char>(0xf0 | c >> 18)) += static_cast<char>(0x80 | (c >> 12 & 63))) +=
+       static_cast<char>(0x80 | (c >> 6 & 63))) += static_cast<char>(0x80 | (c & 63));
   }
 
   void escape(std::string& to) {
@@ -155,12 +167,26 @@ class JsonParser {
     const char c = peek();
     ++at_;
     switch (c) {
-      case '"': case '\\': case '/': to += c; return;
-      case 'b': to += '\b'; return;
-      case 'f': to += '\f'; return;
-      case 'n': to += '\n'; return;
-      case 'r': to += '\r'; return;
-      case 't': to += '\t'; return;
+      case '"':
+      case '\\':
+      case '/':
+        to += c;
+        return;
+      case 'b':
+        to += '\b';
+        return;
+      case 'f':
+        to += '\f';
+        return;
+      case 'n':
+        to += '\n';
+        return;
+      case 'r':
+        to += '\r';
+        return;
+      case 't':
+        to += '\t';
+        return;
       case 'u': {
         auto code = hex4();
         if (code >= 0xdc00 && code < 0xe000) fail("expected a character, found half a surrogate pair");
@@ -173,19 +199,27 @@ class JsonParser {
         append_utf8(to, code);
         return;
       }
-      default: --at_; fail("expected an escape sequence, found " + here());
+      default:
+        --at_;
+        fail("expected an escape sequence, found " + here());
     }
   }
 
   /// Length of the UTF-8 sequence at at_; fails when it is none (overlong forms and surrogates included).
   size_t utf8_length() const {
-    const auto byte = [&](size_t i) { return at_ + i < text_.size() ? static_cast<unsigned char>(text_[at_ + i]) : 0u; };
-    const auto follows = [&](size_t i, unsigned low = 0x80, unsigned high = 0xbf) { return byte(i) >= low && byte(i) <= high; };
+    const auto byte = [&](size_t i) {
+      return at_ + i < text_.size() ? static_cast<unsigned char>(text_[at_ + i]) : 0u;
+    };
+    const auto follows = [&](size_t i, unsigned low = 0x80, unsigned high = 0xbf) {
+      return byte(i) >= low && byte(i) <= high;
+    };
     const auto b = byte(0);
     if (b < 0x80) return 1;
     if (b >= 0xc2 && b <= 0xdf && follows(1)) return 2;
     if (b >= 0xe0 && b <= 0xef && follows(1, b == 0xe0 ? 0xa0 : 0x80, b == 0xed ? 0x9f : 0xbf) && follows(2)) return 3;
-    if (b >= 0xf0 && b <= 0xf4 && follows(1, b == 0xf0 ? 0x90 : 0x80, b == 0xf4 ? 0x8f : 0xbf) && follows(2) && follows(3)) return 4;
+    if (b >= 0xf0 && b <= 0xf4 && follows(1, b == 0xf0 ? 0x90 : 0x80, b == 0xf4 ? 0x8f : 0xbf) && follows(2) &&
+        follows(3))
+      return 4;
     fail("expected UTF-8 text, found " + here());
   }
 
@@ -218,9 +252,12 @@ class JsonParser {
   Json number() {
     const auto begin = at_;
     if (peek() == '-') ++at_;
-    if (peek() == '0') ++at_;
-    else if (peek() >= '1' && peek() <= '9') digits();
-    else fail("expected a value, found " + here());
+    if (peek() == '0')
+      ++at_;
+    else if (peek() >= '1' && peek() <= '9')
+      digits();
+    else
+      fail("expected a value, found " + here());
     bool integer = true;
     if (peek() == '.') {
       integer = false;
@@ -257,13 +294,20 @@ namespace {
 
 const char* kind_name(Json::Kind k) {
   switch (k) {
-    case Json::Kind::Null: return "null";
-    case Json::Kind::Bool: return "true or false";
-    case Json::Kind::Int: return "an integer";
-    case Json::Kind::Double: return "a number";
-    case Json::Kind::String: return "a text";
-    case Json::Kind::Array: return "a list";
-    case Json::Kind::Object: return "an object";
+    case Json::Kind::Null:
+      return "null";
+    case Json::Kind::Bool:
+      return "true or false";
+    case Json::Kind::Int:
+      return "an integer";
+    case Json::Kind::Double:
+      return "a number";
+    case Json::Kind::String:
+      return "a text";
+    case Json::Kind::Array:
+      return "a list";
+    case Json::Kind::Object:
+      return "an object";
   }
   return "nothing";
 }
@@ -279,14 +323,24 @@ Json Json::parse(std::string_view text, const std::string& where) { return JsonP
 Json Json::read(const std::string& path) {
   constexpr std::streamoff kLargest = 64 << 20;
   std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) throw Failure(Code::BadFile, "[json] " + path + ": expected a readable file, found none; check the path and its permissions", {{"file", path}});
+  if (!file)
+    throw Failure(Code::BadFile,
+                  "[json] " + path + ": expected a readable file, found none; check the path and its permissions",
+                  {{"file", path}});
   const std::streamoff size = file.tellg();
-  if (size < 0) throw Failure(Code::BadFile, "[json] " + path + ": expected a file, found something that cannot be read (a folder?)", {{"file", path}});
+  if (size < 0)
+    throw Failure(Code::BadFile,
+                  "[json] " + path + ": expected a file, found something that cannot be read (a folder?)",
+                  {{"file", path}});
   if (size > kLargest)
-    throw Failure(Code::BadFile, "[json] " + path + ": expected a JSON file of at most 64 MiB, found " + std::to_string(size) + " bytes", {{"file", path}});
+    throw Failure(
+        Code::BadFile,
+        "[json] " + path + ": expected a JSON file of at most 64 MiB, found " + std::to_string(size) + " bytes",
+        {{"file", path}});
   std::string text(static_cast<size_t>(size), '\0');
   file.seekg(0);
-  if (size > 0 && !file.read(text.data(), size)) throw Failure(Code::BadFile, "[json] " + path + ": could not be read to its end", {{"file", path}});
+  if (size > 0 && !file.read(text.data(), size))
+    throw Failure(Code::BadFile, "[json] " + path + ": could not be read to its end", {{"file", path}});
   return parse(text, path);
 }
 
@@ -324,9 +378,14 @@ const Json* Json::find(std::string_view key) const {
 namespace {
 
 [[noreturn]] void bad_field(const std::string& file, const char* key, const std::string& expected, const Json* found) {
-  const auto what = !found ? std::string("nothing") : found->is_string() ? "\"" + found->as_string() + "\"" : found->is_int() ? std::to_string(found->as_int())
-                    : found->is_bool() ? (found->as_bool() ? "true" : "false") : kind_name(found->kind());
-  throw Failure(Code::BadConfig, std::string("[config] ") + key + " in " + file + ": expected " + expected + ", found " + what + "; compare with the model's original config.json",
+  const auto what = !found               ? std::string("nothing")
+                    : found->is_string() ? "\"" + found->as_string() + "\""
+                    : found->is_int()    ? std::to_string(found->as_int())
+                    : found->is_bool()   ? (found->as_bool() ? "true" : "false")
+                                         : kind_name(found->kind());
+  throw Failure(Code::BadConfig,
+                std::string("[config] ") + key + " in " + file + ": expected " + expected + ", found " + what +
+                    "; compare with the model's original config.json",
                 {{"file", file}, {"key", key}, {"expected", expected}, {"found", what}});
 }
 
@@ -339,7 +398,9 @@ const Json* present(const Json& object, const char* key) {
 }  // namespace
 
 ConfigReader::ConfigReader(const Json& object, std::string file) : object_(&object), file_(std::move(file)) {
-  if (!object.is_object()) throw Failure(Code::BadConfig, "[config] " + file_ + ": expected a JSON object, found " + kind_name(object.kind()), {{"file", file_}});
+  if (!object.is_object())
+    throw Failure(Code::BadConfig, "[config] " + file_ + ": expected a JSON object, found " + kind_name(object.kind()),
+                  {{"file", file_}});
 }
 
 ConfigReader ConfigReader::read(const std::string& path, std::shared_ptr<Json>& keep) {
@@ -352,13 +413,17 @@ int64_t ConfigReader::integer(const char* key) const {
   if (!value || !value->is_int()) bad_field(file_, key, "an integer", value);
   return value->as_int();
 }
-int64_t ConfigReader::integer(const char* key, int64_t otherwise) const { return present(*object_, key) ? integer(key) : otherwise; }
+int64_t ConfigReader::integer(const char* key, int64_t otherwise) const {
+  return present(*object_, key) ? integer(key) : otherwise;
+}
 double ConfigReader::number(const char* key) const {
   const auto* value = present(*object_, key);
   if (!value || !value->is_number()) bad_field(file_, key, "a number", value);
   return value->as_double();
 }
-double ConfigReader::number(const char* key, double otherwise) const { return present(*object_, key) ? number(key) : otherwise; }
+double ConfigReader::number(const char* key, double otherwise) const {
+  return present(*object_, key) ? number(key) : otherwise;
+}
 bool ConfigReader::boolean(const char* key, bool otherwise) const {
   const auto* value = present(*object_, key);
   if (!value) return otherwise;
@@ -397,7 +462,8 @@ std::vector<std::string> ConfigReader::strings(const char* key, std::vector<std:
 }
 void ConfigReader::expect(const char* key, const std::string& only) const {
   const auto* value = present(*object_, key);
-  if (value && (!value->is_string() || value->as_string() != only)) bad_field(file_, key, "\"" + only + "\", the only kind this program knows", value);
+  if (value && (!value->is_string() || value->as_string() != only))
+    bad_field(file_, key, "\"" + only + "\", the only kind this program knows", value);
 }
 void ConfigReader::expect_flag(const char* key, bool only) const {
   const auto* value = present(*object_, key);

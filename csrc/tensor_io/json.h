@@ -1,6 +1,6 @@
-// A small strict JSON reader for configs and safetensors headers, which come from strangers: depth and size are bounded,
-// duplicate keys are refused, numbers keep whether they were integers. libtorch ships no JSON library and the package
-// registries that a build may use have no header-only one, hence our own.
+// A small strict JSON reader for configs and safetensors headers, which come from strangers: depth and size are
+// bounded, duplicate keys are refused, numbers keep whether they were integers. libtorch ships no JSON library and the
+// package registries that a build may use have no header-only one, hence our own.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -58,13 +58,13 @@ class ConfigReader {
   ConfigReader(const Json& object, std::string file);
   static ConfigReader read(const std::string& path, std::shared_ptr<Json>& keep);
 
-  int64_t integer(const char* key) const;                    // required
+  int64_t integer(const char* key) const;                     // required
   int64_t integer(const char* key, int64_t otherwise) const;  // absent or null: `otherwise`
   double number(const char* key) const;
   double number(const char* key, double otherwise) const;
   bool boolean(const char* key, bool otherwise) const;
   std::string string(const char* key, const std::string& otherwise) const;
-  std::vector<int64_t> integers(const char* key) const;                                  // required
+  std::vector<int64_t> integers(const char* key) const;  // required
   std::vector<int64_t> integers(const char* key, std::vector<int64_t> otherwise) const;
   std::vector<std::string> strings(const char* key, std::vector<std::string> otherwise) const;
   /// Refuses a config that asks for something this program does not do.

@@ -1,4 +1,5 @@
-// Adapter files: diffusers' pytorch_lora_weights.safetensors and PEFT's adapter_model.safetensors with adapter_config.json.
+// Adapter files: diffusers' pytorch_lora_weights.safetensors and PEFT's adapter_model.safetensors with
+// adapter_config.json.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -25,16 +26,20 @@ struct LoraFile {
 /// Throws Failure(BadFile) when it is no adapter, or an A has no B.
 LoraFile read_lora(const std::string& path);
 
-/// Puts the file's adapters on a model's linear layers, times `strength`. Every adapter must find its layer, with matching
-/// sizes, else Failure(KeysMismatch) lists those that do not and nothing is changed. Returns the adapted layers.
-template <class Model> std::vector<AdaptedLayer> apply_lora(Model& m, const LoraFile& file, double strength = 1);
+/// Puts the file's adapters on a model's linear layers, times `strength`. Every adapter must find its layer, with
+/// matching sizes, else Failure(KeysMismatch) lists those that do not and nothing is changed. Returns the adapted
+/// layers.
+template <class Model>
+std::vector<AdaptedLayer> apply_lora(Model& m, const LoraFile& file, double strength = 1);
 
 /// Writes diffusers' form with the alpha in its `lora_adapter_metadata`, so that Python applies the same strength.
 /// Throws Failure(Disk).
 void save_lora(const std::string& path, const std::vector<AdaptedLayer>& layers, const LoraConfig& config);
 
-std::vector<AdaptedLayer> attach(const std::vector<AdaptedLayer>& all_linear_layers, const LoraFile& file, double strength);
-template <class Model> std::vector<AdaptedLayer> apply_lora(Model& m, const LoraFile& file, double strength) {
+std::vector<AdaptedLayer> attach(const std::vector<AdaptedLayer>& all_linear_layers, const LoraFile& file,
+                                 double strength);
+template <class Model>
+std::vector<AdaptedLayer> apply_lora(Model& m, const LoraFile& file, double strength) {
   std::vector<AdaptedLayer> all;
   each(m, [&](const std::string& name, auto& leaf) {
     if constexpr (std::is_same_v<std::decay_t<decltype(leaf)>, Linear>) all.push_back({name, &leaf});

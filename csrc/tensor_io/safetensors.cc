@@ -24,14 +24,24 @@ struct Dtype {
   const char* name;
   at::ScalarType type;
 };
-constexpr Dtype kDtypes[] = {{"F64", at::kDouble},      {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16}, {"I64", at::kLong},
-                             {"I32", at::kInt},         {"I16", at::kShort}, {"I8", at::kChar},   {"U8", at::kByte},       {"BOOL", at::kBool},
-                             {"F8_E4M3", at::kFloat8_e4m3fn}, {"F8_E5M2", at::kFloat8_e5m2}};
+constexpr Dtype kDtypes[] = {{"F64", at::kDouble},
+                             {"F32", at::kFloat},
+                             {"F16", at::kHalf},
+                             {"BF16", at::kBFloat16},
+                             {"I64", at::kLong},
+                             {"I32", at::kInt},
+                             {"I16", at::kShort},
+                             {"I8", at::kChar},
+                             {"U8", at::kByte},
+                             {"BOOL", at::kBool},
+                             {"F8_E4M3", at::kFloat8_e4m3fn},
+                             {"F8_E5M2", at::kFloat8_e5m2}};
 
 const char* dtype_name(at::ScalarType t) {
   for (const auto& d : kDtypes)
     if (d.type == t) return d.name;
-  throw Failure(Code::Internal, std::string("[save] tensors of dtype ") + c10::toString(t) + " have no safetensors name");
+  throw Failure(Code::Internal,
+                std::string("[save] tensors of dtype ") + c10::toString(t) + " have no safetensors name");
 }
 
 [[noreturn]] void bad(const std::string& path, const std::string& what) {
@@ -64,22 +74,31 @@ void recognise_strangers(const std::string& path, const char* first, size_t n) {
   const std::string_view start(first, n);
   if (n > 8 && first[8] == '{') return;  // a header length may begin with any byte
   if (start.starts_with("PK\x03\x04") || (n && static_cast<unsigned char>(first[0]) == 0x80))
-    bad(path, "expected a safetensors file, found a pickle checkpoint (.bin, .ckpt, .pt), which can run code when loaded and is never read here; convert it with Python's "
-              "safetensors.torch.save_file, or fetch the model's safetensors");
+    bad(path,
+        "expected a safetensors file, found a pickle checkpoint (.bin, .ckpt, .pt), which can run code when loaded and "
+        "is never read here; convert it with Python's "
+        "safetensors.torch.save_file, or fetch the model's safetensors");
   if (start.starts_with("version https://git-lfs"))
-    bad(path, "expected a safetensors file, found a Git LFS pointer in its place; run `git lfs pull` there, or fetch the model with `drm pull`");
-  if (start.starts_with("<!DOCTYPE") || start.starts_with("<html")) bad(path, "expected a safetensors file, found a web page; the download failed, fetch it again with `drm pull`");
+    bad(path,
+        "expected a safetensors file, found a Git LFS pointer in its place; run `git lfs pull` there, or fetch the "
+        "model with `drm pull`");
+  if (start.starts_with("<!DOCTYPE") || start.starts_with("<html"))
+    bad(path, "expected a safetensors file, found a web page; the download failed, fetch it again with `drm pull`");
 }
 
 TensorInfo read_entry(const std::string& path, const std::string& name, const Json& entry) {
-  const auto wrong = [&](const std::string& what) { bad(path, name + ": " + what + "; the file is damaged, fetch it again"); };
+  const auto wrong = [&](const std::string& what) {
+    bad(path, name + ": " + what + "; the file is damaged, fetch it again");
+  };
   const auto* dtype = entry.find("dtype");
   const auto* shape = entry.find("shape");
   const auto* offsets = entry.find("data_offsets");
-  if (!dtype || !dtype->is_string() || !shape || !shape->is_array() || !offsets || !offsets->is_array() || offsets->items().size() != 2)
+  if (!dtype || !dtype->is_string() || !shape || !shape->is_array() || !offsets || !offsets->is_array() ||
+      offsets->items().size() != 2)
     wrong("expected dtype, shape and two data_offsets");
   TensorInfo info{};
-  const auto known = std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const Dtype& d) { return dtype->as_string() == d.name; });
+  const auto known = std::find_if(std::begin(kDtypes), std::end(kDtypes),
+                                  [&](const Dtype& d) { return dtype->as_string() == d.name; });
   if (known == std::end(kDtypes)) wrong("expected a known dtype, found " + dtype->as_string().substr(0, 40));
   info.dtype = known->type;
   uint64_t bytes = at::elementSize(info.dtype), span = bytes;
@@ -87,7 +106,9 @@ TensorInfo read_entry(const std::string& path, const std::string& name, const Js
     if (!side.is_int() || side.as_int() < 0) wrong("expected a shape of whole numbers");
     info.shape.push_back(side.as_int());
     // Strides are products, too, and those of an empty tensor do not become 0.
-    if (__builtin_mul_overflow(span, std::max<uint64_t>(1, static_cast<uint64_t>(side.as_int())), &span) || span > INT64_MAX) wrong("its shape overflows 64 bits");
+    if (__builtin_mul_overflow(span, std::max<uint64_t>(1, static_cast<uint64_t>(side.as_int())), &span) ||
+        span > INT64_MAX)
+      wrong("its shape overflows 64 bits");
     bytes *= static_cast<uint64_t>(side.as_int());
   }
   for (const auto& offset : offsets->items())
@@ -95,7 +116,9 @@ TensorInfo read_entry(const std::string& path, const std::string& name, const Js
   info.begin = static_cast<uint64_t>(offsets->items()[0].as_int());
   info.end = static_cast<uint64_t>(offsets->items()[1].as_int());
   if (info.begin > info.end) wrong("its data end before they begin");
-  if (info.bytes() != bytes) wrong("expected " + std::to_string(bytes) + " bytes for its dtype and shape, found " + std::to_string(info.bytes()));
+  if (info.bytes() != bytes)
+    wrong("expected " + std::to_string(bytes) + " bytes for its dtype and shape, found " +
+          std::to_string(info.bytes()));
   return info;
 }
 
@@ -103,15 +126,24 @@ TensorInfo read_entry(const std::string& path, const std::string& name, const Js
 void check_layout(const std::string& path, const std::map<std::string, TensorInfo>& tensors, uint64_t size) {
   std::vector<const std::pair<const std::string, TensorInfo>*> order;
   for (const auto& t : tensors) order.push_back(&t);
-  std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return std::pair(a->second.begin, a->second.end) < std::pair(b->second.begin, b->second.end); });
+  std::sort(order.begin(), order.end(), [](auto* a, auto* b) {
+    return std::pair(a->second.begin, a->second.end) < std::pair(b->second.begin, b->second.end);
+  });
   uint64_t end = 0;
   for (const auto* t : order) {
-    if (t->second.begin < end) bad(path, t->first + ": its data overlap another tensor's; the file is damaged, fetch it again");
-    if (t->second.begin > end) bad(path, t->first + ": expected its data at byte " + std::to_string(end) + ", found a hole up to " + std::to_string(t->second.begin) + "; the file is damaged, fetch it again");
+    if (t->second.begin < end)
+      bad(path, t->first + ": its data overlap another tensor's; the file is damaged, fetch it again");
+    if (t->second.begin > end)
+      bad(path, t->first + ": expected its data at byte " + std::to_string(end) + ", found a hole up to " +
+                    std::to_string(t->second.begin) + "; the file is damaged, fetch it again");
     end = t->second.end;
   }
-  if (size < end) bad(path, "expected " + std::to_string(end) + " bytes of tensors, found " + std::to_string(size) + " (" + std::to_string(end - size) + " are missing); the download is incomplete, fetch it again");
-  if (size > end) bad(path, "expected " + std::to_string(end) + " bytes of tensors, found " + std::to_string(size) + "; the file is damaged, fetch it again");
+  if (size < end)
+    bad(path, "expected " + std::to_string(end) + " bytes of tensors, found " + std::to_string(size) + " (" +
+                  std::to_string(end - size) + " are missing); the download is incomplete, fetch it again");
+  if (size > end)
+    bad(path, "expected " + std::to_string(end) + " bytes of tensors, found " + std::to_string(size) +
+                  "; the file is damaged, fetch it again");
 }
 
 }  // namespace
@@ -120,7 +152,8 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::string& 
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.fd < 0) bad(path, std::string("expected a readable safetensors file: ") + std::strerror(errno));
   struct stat status {};
-  if (::fstat(file.fd, &status) != 0 || !S_ISREG(status.st_mode)) bad(path, "expected a safetensors file, found a folder or device");
+  if (::fstat(file.fd, &status) != 0 || !S_ISREG(status.st_mode))
+    bad(path, "expected a safetensors file, found a folder or device");
   const auto size = static_cast<uint64_t>(status.st_size);
 
   char start[32] = {};
@@ -131,7 +164,8 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::string& 
   uint64_t header_bytes = 0;
   for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | static_cast<unsigned char>(start[i]);
   if (header_bytes > kLargestHeader || header_bytes > size - 8)
-    bad(path, "expected a header that fits the file, found a length of " + std::to_string(header_bytes) + " bytes in a file of " + std::to_string(size) + "; it is truncated, damaged or no safetensors file");
+    bad(path, "expected a header that fits the file, found a length of " + std::to_string(header_bytes) +
+                  " bytes in a file of " + std::to_string(size) + "; it is truncated, damaged or no safetensors file");
 
   std::string header(header_bytes, '\0');
   read_exactly(file.fd, header.data(), header_bytes, 8, path);
@@ -198,7 +232,8 @@ at::Tensor SafetensorsFile::load(const std::string& name, at::ScalarType dtype, 
       std::memcpy(buffer.mutable_data_ptr(), from, bytes);
       flat.narrow(0, at, n).copy_(buffer.narrow(0, 0, n));
     }
-    const auto first = (reinterpret_cast<uintptr_t>(from) + page - 1) / page * page, last = (reinterpret_cast<uintptr_t>(from) + bytes) / page * page;
+    const auto first = (reinterpret_cast<uintptr_t>(from) + page - 1) / page * page,
+               last = (reinterpret_cast<uintptr_t>(from) + bytes) / page * page;
     if (last > first) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
   }
   return device.is_cpu() ? out : out.to(device);
@@ -210,12 +245,14 @@ std::string json_text(const std::string& s) {
   std::string out = "\"";
   for (const char c : s) {
     const auto u = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') (out += '\\') += c;
+    if (c == '"' || c == '\\')
+      (out += '\\') += c;
     else if (u < 0x20) {
       char code[8];
       std::snprintf(code, sizeof code, "\\u%04x", u);
       out += code;
-    } else out += c;
+    } else
+      out += c;
   }
   return out + "\"";
 }
@@ -248,15 +285,18 @@ class Writer {  // a temporary file beside the target, which takes its place onl
     ::close(fd_);
     fd_ = -1;
     const auto slash = path_.rfind('/');
-    const Descriptor folder(::open(slash == std::string::npos ? "." : path_.substr(0, slash + 1).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    const Descriptor folder(::open(slash == std::string::npos ? "." : path_.substr(0, slash + 1).c_str(),
+                                   O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (folder.fd >= 0) ::fsync(folder.fd);  // some file systems cannot sync folders; the file itself is safe
   }
 
  private:
   [[noreturn]] void fail(const char* what) const {
     const auto reason = errno;
-    throw Failure(Code::Disk, "[save] " + path_ + ": " + what + ": " + std::strerror(reason) +
-                                  (reason == ENOSPC ? "; free some space, or write to another disk" : "; check the folder and its permissions"),
+    throw Failure(Code::Disk,
+                  "[save] " + path_ + ": " + what + ": " + std::strerror(reason) +
+                      (reason == ENOSPC ? "; free some space, or write to another disk"
+                                        : "; check the folder and its permissions"),
                   {{"file", path_}, {"reason", std::strerror(reason)}});
   }
   std::string path_, temporary_;
@@ -265,7 +305,8 @@ class Writer {  // a temporary file beside the target, which takes its place onl
 
 }  // namespace
 
-std::string safetensors_header(const std::vector<std::pair<std::string, TensorInfo>>& tensors, const std::map<std::string, std::string>& metadata) {
+std::string safetensors_header(const std::vector<std::pair<std::string, TensorInfo>>& tensors,
+                               const std::map<std::string, std::string>& metadata) {
   std::string json = "{";
   if (!metadata.empty()) {
     json += "\"__metadata__\":{";
@@ -295,7 +336,8 @@ std::string safetensors_header(const std::vector<std::pair<std::string, TensorIn
   return header.append(json);
 }
 
-void save_safetensors(const std::string& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors, const std::map<std::string, std::string>& metadata) {
+void save_safetensors(const std::string& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                      const std::map<std::string, std::string>& metadata) {
   // The reference's order: wide elements first, so that every tensor is aligned for its type; then by name.
   auto order = tensors;
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
@@ -303,7 +345,8 @@ void save_safetensors(const std::string& path, const std::vector<std::pair<std::
     return wa != wb ? wa > wb : a.first < b.first;
   });
   std::vector<std::pair<std::string, TensorInfo>> infos;
-  for (const auto& [name, tensor] : order) infos.emplace_back(name, TensorInfo{tensor.scalar_type(), tensor.sizes().vec()});
+  for (const auto& [name, tensor] : order)
+    infos.emplace_back(name, TensorInfo{tensor.scalar_type(), tensor.sizes().vec()});
   Writer writer(path);
   const auto header = safetensors_header(infos, metadata);
   writer.write(header.data(), header.size());

@@ -1,5 +1,6 @@
-// safetensors files: a hardened, memory-mapped reader and an atomic writer. Format: 8 bytes little-endian header length,
-// a JSON header {name: {dtype, shape, data_offsets: [begin, end]}, "__metadata__": {string: string}}, then the data.
+// safetensors files: a hardened, memory-mapped reader and an atomic writer. Format: 8 bytes little-endian header
+// length, a JSON header {name: {dtype, shape, data_offsets: [begin, end]}, "__metadata__": {string: string}}, then the
+// data.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -21,8 +22,9 @@ struct TensorInfo {
 class SafetensorsFile {
  public:
   /// Opens, checks the header completely (length, JSON shape, dtypes, products with overflow detection, order, overlap,
-  /// holes, the file's real size) before mapping; allocates nothing for tensors. Throws Failure(BadFile) naming the file
-  /// and the entry. Pickle files (zip "PK" or 0x80 protocol bytes) and Git LFS pointers get sentences of their own.
+  /// holes, the file's real size) before mapping; allocates nothing for tensors. Throws Failure(BadFile) naming the
+  /// file and the entry. Pickle files (zip "PK" or 0x80 protocol bytes) and Git LFS pointers get sentences of their
+  /// own.
   static std::shared_ptr<const SafetensorsFile> open(const std::string& path);
   ~SafetensorsFile();
   SafetensorsFile(const SafetensorsFile&) = delete;

@@ -9,9 +9,9 @@ namespace drm {
 
 /// How a tensor of ours is made of one in the file.
 struct Source {
-  std::string key;                  // in the file
+  std::string key;  // in the file
   enum class Form { Whole, Third, SwappedHalves, Squeezed } form = Form::Whole;
-  int64_t part = 0;                 // Third: 0 query, 1 key, 2 value, along the first axis
+  int64_t part = 0;  // Third: 0 query, 1 key, 2 value, along the first axis
 };
 struct Translated {
   std::string key;  // ours

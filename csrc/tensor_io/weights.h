@@ -18,9 +18,9 @@ enum class Component { Transformer, Vae, Clip, T5 };
 
 /// A tensor that a model wants.
 struct WantedTensor {
-  std::string key;             // diffusers name
+  std::string key;  // diffusers name
   std::vector<int64_t> shape;
-  at::Tensor* target;          // assigned by fill()
+  at::Tensor* target;  // assigned by fill()
 };
 
 class Weights {
@@ -41,7 +41,7 @@ class Weights {
   };
   const std::map<std::string, Entry>& entries() const { return entries_; }
   bool has(const std::string& key) const { return entries_.count(key) != 0; }
-  const std::string& spelling() const { return spelling_; }       // "diffusers", "sd3", "ldm", ...
+  const std::string& spelling() const { return spelling_; }        // "diffusers", "sd3", "ldm", ...
   const std::string& description() const { return description_; }  // the file(s), for messages
 
   /// Checks all names and shapes first, and reports every missing, unexpected and mis-shaped key in one

@@ -25,18 +25,23 @@ ClipConfig read_clip_config(const std::string& path) {
   if (act != "quick_gelu" && act != "gelu")
     throw Failure(Code::BadConfig, "[config] hidden_act in " + path + ": expected quick_gelu or gelu, found " + act);
   c.quick_gelu = act == "quick_gelu";
-  if (c.hidden_size < 1 || c.hidden_size > 65536 || c.num_attention_heads < 1 || c.hidden_size % c.num_attention_heads ||
-      c.num_hidden_layers < 1 || c.num_hidden_layers > 1000 || c.vocab_size < 1 || c.vocab_size > (1 << 24) ||
-      c.intermediate_size < 1 || c.intermediate_size > (1 << 20) || c.projection_dim < 1 || c.projection_dim > 65536 ||
-      c.max_position_embeddings < 1 || c.max_position_embeddings > 65536)
-    throw Failure(Code::BadConfig, "[config] " + path + ": expected positive sizes with hidden_size a multiple of num_attention_heads; compare with the model's original config.json");
+  if (c.hidden_size < 1 || c.hidden_size > 65536 || c.num_attention_heads < 1 ||
+      c.hidden_size % c.num_attention_heads || c.num_hidden_layers < 1 || c.num_hidden_layers > 1000 ||
+      c.vocab_size < 1 || c.vocab_size > (1 << 24) || c.intermediate_size < 1 || c.intermediate_size > (1 << 20) ||
+      c.projection_dim < 1 || c.projection_dim > 65536 || c.max_position_embeddings < 1 ||
+      c.max_position_embeddings > 65536)
+    throw Failure(Code::BadConfig, "[config] " + path +
+                                       ": expected positive sizes with hidden_size a multiple of num_attention_heads; "
+                                       "compare with the model's original config.json");
   return c;
 }
 
 ClipConfig infer_clip_config(const Weights& weights) {
   const auto it = weights.entries().find("text_model.embeddings.token_embedding.weight");
   if (it == weights.entries().end() || it->second.info.shape.size() != 2)
-    throw Failure(Code::BadFile, "[load] " + weights.description() + ": expected a CLIP text encoder, found no text_model.embeddings.token_embedding.weight");
+    throw Failure(Code::BadFile,
+                  "[load] " + weights.description() +
+                      ": expected a CLIP text encoder, found no text_model.embeddings.token_embedding.weight");
   ClipConfig c;
   c.vocab_size = it->second.info.shape[0];
   c.hidden_size = it->second.info.shape[1];
@@ -44,8 +49,9 @@ ClipConfig infer_clip_config(const Weights& weights) {
   c.num_attention_heads = std::max<int64_t>(1, c.hidden_size / 64);
   const bool g = c.hidden_size == 1280;
   if (!g && c.hidden_size != 768)
-    throw Failure(Code::BadFile, "[load] " + weights.description() + ": expected CLIP-L (width 768) or CLIP-G (1280), found width " +
-                                     std::to_string(c.hidden_size) + "; give its config.json by using a diffusers folder");
+    throw Failure(Code::BadFile,
+                  "[load] " + weights.description() + ": expected CLIP-L (width 768) or CLIP-G (1280), found width " +
+                      std::to_string(c.hidden_size) + "; give its config.json by using a diffusers folder");
   c.num_hidden_layers = g ? 32 : 12;
   c.projection_dim = c.hidden_size;
   c.quick_gelu = !g;
@@ -59,8 +65,8 @@ Clip make_clip(const ClipConfig& k) {
   c.tokens = make_table(k.vocab_size, d);
   c.positions = make_table(k.max_position_embeddings, d);
   for (int64_t i = 0; i < k.num_hidden_layers; ++i)
-    c.layers.push_back({make_norm(d), make_norm(d), make_linear(d, d), make_linear(d, d), make_linear(d, d), make_linear(d, d),
-                        make_linear(d, k.intermediate_size), make_linear(k.intermediate_size, d)});
+    c.layers.push_back({make_norm(d), make_norm(d), make_linear(d, d), make_linear(d, d), make_linear(d, d),
+                        make_linear(d, d), make_linear(d, k.intermediate_size), make_linear(k.intermediate_size, d)});
   c.final_norm = make_norm(d);
   c.projection = make_linear(d, k.projection_dim, false);
   return c;
@@ -78,11 +84,13 @@ ClipOutput clip_forward(const Clip& c, const Tensor& ids, const Observer* observ
   const auto& k = c.config;
   const auto length = ids.size(1);
   if (length > k.max_position_embeddings)
-    throw Failure(Code::BadRequest, "[clip] " + std::to_string(length) + " tokens: expected at most " + std::to_string(k.max_position_embeddings));
+    throw Failure(Code::BadRequest, "[clip] " + std::to_string(length) + " tokens: expected at most " +
+                                        std::to_string(k.max_position_embeddings));
   // A read-back of two numbers, once a prompt: an id outside the table would be undefined behaviour on a GPU.
   if (ids.numel() && (ids.min().item<int64_t>() < 0 || ids.max().item<int64_t>() >= k.vocab_size))
-    throw Failure(Code::BadRequest, "[clip] token id " + std::to_string(ids.max().item<int64_t>()) + ": the encoder's vocabulary has " +
-                                        std::to_string(k.vocab_size) + " entries; tokenizer and encoder do not belong together");
+    throw Failure(Code::BadRequest, "[clip] token id " + std::to_string(ids.max().item<int64_t>()) +
+                                        ": the encoder's vocabulary has " + std::to_string(k.vocab_size) +
+                                        " entries; tokenizer and encoder do not belong together");
   auto x = look_up(c.tokens, ids) + c.positions.weight.narrow(0, 0, length);
   ClipOutput out;
   for (size_t i = 0; i < c.layers.size(); ++i) {
@@ -90,8 +98,9 @@ ClipOutput clip_forward(const Clip& c, const Tensor& ids, const Observer* observ
     if (observer) (*observer)("hidden_states." + std::to_string(i), x);
     if (i + 1 == c.layers.size()) out.penultimate = x;
     const auto h = layer_norm(l.norm1, x, k.layer_norm_eps);
-    const auto a = attend(split_heads(linear(l.q, h), k.num_attention_heads), split_heads(linear(l.k, h), k.num_attention_heads),
-                          split_heads(linear(l.v, h), k.num_attention_heads), true);
+    const auto a =
+        attend(split_heads(linear(l.q, h), k.num_attention_heads), split_heads(linear(l.k, h), k.num_attention_heads),
+               split_heads(linear(l.v, h), k.num_attention_heads), true);
     x = x + linear(l.out, merge_heads(a));
     const auto f = linear(l.fc1, layer_norm(l.norm2, x, k.layer_norm_eps));
     x = x + linear(l.fc2, k.quick_gelu ? f * at::sigmoid(1.702 * f) : at::gelu(f));

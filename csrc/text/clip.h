@@ -9,7 +9,8 @@
 namespace drm {
 
 struct ClipConfig {
-  int64_t vocab_size = 49408, hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12, num_attention_heads = 12;
+  int64_t vocab_size = 49408, hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12,
+          num_attention_heads = 12;
   int64_t max_position_embeddings = 77, projection_dim = 768, eos_token_id = 2;
   double layer_norm_eps = 1e-5;
   bool quick_gelu = true;  // else exact (erf) GELU
@@ -50,7 +51,8 @@ struct ClipOutput {
 /// Observer names: "hidden_states.<i>" (0 = embeddings).
 ClipOutput clip_forward(const Clip& c, const Tensor& ids, const Observer* observer = nullptr);
 
-template <class V> void each(Clip& c, V&& visit) {
+template <class V>
+void each(Clip& c, V&& visit) {
   const std::string text = "text_model.";
   visit(text + "embeddings.token_embedding", c.tokens);
   visit(text + "embeddings.position_embedding", c.positions);

@@ -33,11 +33,15 @@ T5Config read_t5_config(const std::string& path) {
   c.relative_attention_num_buckets = r.integer("relative_attention_num_buckets", 32);
   c.relative_attention_max_distance = r.integer("relative_attention_max_distance", 128);
   c.layer_norm_epsilon = r.number("layer_norm_epsilon", 1e-6);
-  for (const auto value : {c.vocab_size, c.d_model, c.d_kv, c.d_ff, c.num_layers, c.num_heads, c.relative_attention_max_distance})
-    if (value < 1 || value > (1 << 24)) throw Failure(Code::BadConfig, "[config] " + path + ": expected positive sizes, found " + std::to_string(value));
+  for (const auto value :
+       {c.vocab_size, c.d_model, c.d_kv, c.d_ff, c.num_layers, c.num_heads, c.relative_attention_max_distance})
+    if (value < 1 || value > (1 << 24))
+      throw Failure(Code::BadConfig, "[config] " + path + ": expected positive sizes, found " + std::to_string(value));
   if (c.relative_attention_num_buckets < 4 || c.relative_attention_num_buckets > (1 << 16) ||
       c.relative_attention_max_distance <= c.relative_attention_num_buckets / 4)
-    throw Failure(Code::BadConfig, "[config] " + path + ": relative_attention_num_buckets and relative_attention_max_distance do not go together");
+    throw Failure(
+        Code::BadConfig,
+        "[config] " + path + ": relative_attention_num_buckets and relative_attention_max_distance do not go together");
   return c;
 }
 
@@ -45,7 +49,8 @@ T5Config infer_t5_config(const Weights& weights) {
   const auto shape = [&](const std::string& key) -> const std::vector<int64_t>& {
     const auto it = weights.entries().find(key);
     if (it == weights.entries().end() || it->second.info.shape.size() != 2)
-      throw Failure(Code::BadFile, "[load] " + weights.description() + ": expected a T5 v1.1 encoder, found no matrix " + key);
+      throw Failure(Code::BadFile,
+                    "[load] " + weights.description() + ": expected a T5 v1.1 encoder, found no matrix " + key);
     return it->second.info.shape;
   };
   T5Config c;
@@ -56,7 +61,8 @@ T5Config infer_t5_config(const Weights& weights) {
   c.num_heads = bias[1];
   c.d_kv = shape("encoder.block.0.layer.0.SelfAttention.q.weight")[0] / std::max<int64_t>(1, c.num_heads);
   c.d_ff = shape("encoder.block.0.layer.1.DenseReluDense.wi_0.weight")[0];
-  for (c.num_layers = 0; weights.has("encoder.block." + std::to_string(c.num_layers) + ".layer.0.layer_norm.weight");) ++c.num_layers;
+  for (c.num_layers = 0; weights.has("encoder.block." + std::to_string(c.num_layers) + ".layer.0.layer_norm.weight");)
+    ++c.num_layers;
   return c;
 }
 
@@ -88,15 +94,17 @@ Tensor t5_buckets(const Tensor& relative_position, int64_t buckets, int64_t max_
   const auto half = buckets / 2, exact = half / 2;
   const auto side = relative_position.gt(0).to(at::kLong) * half;
   const auto distance = relative_position.abs();
-  const auto far = exact + (at::log(distance.to(at::kFloat) / exact) / std::log(static_cast<double>(max_distance) / exact) * (half - exact)).to(at::kLong);
+  const auto far = exact + (at::log(distance.to(at::kFloat) / exact) /
+                            std::log(static_cast<double>(max_distance) / exact) * (half - exact))
+                               .to(at::kLong);
   // Distance 0 gives log(0) above; it is below `exact`, so that branch is never taken for it.
   return side + at::where(distance.lt(exact), distance, far.clamp_max(half - 1));
 }
 
 Tensor t5_position_bias(const T5& t, int64_t length) {
   const auto position = at::arange(length, at::TensorOptions().dtype(at::kLong).device(t.bias.weight.device()));
-  const auto buckets = t5_buckets(position.unsqueeze(0) - position.unsqueeze(1), t.config.relative_attention_num_buckets,
-                                  t.config.relative_attention_max_distance);
+  const auto buckets = t5_buckets(position.unsqueeze(0) - position.unsqueeze(1),
+                                  t.config.relative_attention_num_buckets, t.config.relative_attention_max_distance);
   return look_up(t.bias, buckets).permute({2, 0, 1}).unsqueeze(0).contiguous();
 }
 
@@ -104,8 +112,9 @@ Tensor t5_forward(const T5& t, const Tensor& ids, const Tensor& mask, const Obse
   const auto& c = t.config;
   // A read-back of two numbers, once a prompt: an id outside the table would be undefined behaviour on a GPU.
   if (ids.numel() && (ids.min().item<int64_t>() < 0 || ids.max().item<int64_t>() >= c.vocab_size))
-    throw Failure(Code::BadRequest, "[t5] token id " + std::to_string(ids.max().item<int64_t>()) + ": the encoder's vocabulary has " +
-                                        std::to_string(c.vocab_size) + " entries; tokenizer and encoder do not belong together");
+    throw Failure(Code::BadRequest, "[t5] token id " + std::to_string(ids.max().item<int64_t>()) +
+                                        ": the encoder's vocabulary has " + std::to_string(c.vocab_size) +
+                                        " entries; tokenizer and encoder do not belong together");
   auto x = look_up(t.tokens, ids);
   auto bias = t5_position_bias(t, ids.size(1));
   if (mask.defined()) {
@@ -119,8 +128,9 @@ Tensor t5_forward(const T5& t, const Tensor& ids, const Tensor& mask, const Obse
     const auto& l = t.layers[i];
     const auto block = "block" + std::to_string(i);
     const auto h = rms_norm(l.attention_norm, x, c.layer_norm_epsilon);
-    const auto a = linear(l.o, merge_heads(attend(split_heads(linear(l.q, h), c.num_heads), split_heads(linear(l.k, h), c.num_heads),
-                                                  split_heads(linear(l.v, h), c.num_heads), false, bias, 1.0)));
+    const auto a = linear(
+        l.o, merge_heads(attend(split_heads(linear(l.q, h), c.num_heads), split_heads(linear(l.k, h), c.num_heads),
+                                split_heads(linear(l.v, h), c.num_heads), false, bias, 1.0)));
     tap(block + ".attn", a);
     x = x + a;
     const auto g = rms_norm(l.ff_norm, x, c.layer_norm_epsilon);

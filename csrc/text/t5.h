@@ -42,12 +42,13 @@ Tensor t5_buckets(const Tensor& relative_position, int64_t buckets, int64_t max_
 /// The bias of all layers, (1, H, L, L).
 Tensor t5_position_bias(const T5& t, int64_t length);
 
-/// ids (B, L) int64 -> (B, L, D). SD3 passes no mask, so padding is attended to; `mask` (B, L), 1 = attend, is there for
-/// other users. Throws Failure(BadRequest) for ids outside the vocabulary.
-/// Observer names: "block0.attn", "block0.ff", "block<i>".
+/// ids (B, L) int64 -> (B, L, D). SD3 passes no mask, so padding is attended to; `mask` (B, L), 1 = attend, is there
+/// for other users. Throws Failure(BadRequest) for ids outside the vocabulary. Observer names: "block0.attn",
+/// "block0.ff", "block<i>".
 Tensor t5_forward(const T5& t, const Tensor& ids, const Tensor& mask = {}, const Observer* observer = nullptr);
 
-template <class V> void each(T5& t, V&& visit) {
+template <class V>
+void each(T5& t, V&& visit) {
   visit("shared", t.tokens);
   for (size_t i = 0; i < t.layers.size(); ++i) {
     const auto n = "encoder.block." + std::to_string(i) + ".layer.";

@@ -17,9 +17,14 @@ using at::Tensor;
 /// Copies state[name] into `to`; the message says which file entry does not fit which parameter.
 void take(const std::map<std::string, Tensor>& state, const std::string& name, Tensor& to) {
   const auto it = state.find(name);
-  if (it == state.end()) throw Failure(Code::KeysMismatch, "[resume] " + name + ": expected in the checkpoint, not found; it was written by another configuration");
+  if (it == state.end())
+    throw Failure(
+        Code::KeysMismatch,
+        "[resume] " + name + ": expected in the checkpoint, not found; it was written by another configuration");
   if (it->second.sizes() != to.sizes())
-    throw Failure(Code::BadShape, "[resume] " + name + ": the checkpoint holds another shape than the model; it was written by another configuration");
+    throw Failure(Code::BadShape,
+                  "[resume] " + name +
+                      ": the checkpoint holds another shape than the model; it was written by another configuration");
   const at::NoGradGuard no_grad;
   to.copy_(it->second);
 }
@@ -40,7 +45,8 @@ Tensor clip_gradients(const NamedTensors& parameters, double max_norm) {
   return norm;
 }
 
-AdamW::AdamW(NamedTensors parameters, const AdamWOptions& options) : parameters_(std::move(parameters)), options_(options) {
+AdamW::AdamW(NamedTensors parameters, const AdamWOptions& options)
+    : parameters_(std::move(parameters)), options_(options) {
   for (const auto& [name, p] : parameters_) {
     master_.push_back(p.detach().scalar_type() == at::kFloat ? p.detach() : p.detach().to(at::kFloat));
     exp_avg_.push_back(at::zeros_like(master_.back()));
@@ -65,8 +71,8 @@ void AdamW::step(double learning_rate) {
   }
   if (moved.empty()) return;
   for (auto& s : steps) s.add_(1);
-  at::_fused_adamw_(weights, gradients, first, second, {}, steps, learning_rate, options_.beta1, options_.beta2, options_.weight_decay,
-                    options_.eps, /*amsgrad=*/false, /*maximize=*/false);
+  at::_fused_adamw_(weights, gradients, first, second, {}, steps, learning_rate, options_.beta1, options_.beta2,
+                    options_.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false);
   for (const auto i : moved)
     if (parameters_[i].second.scalar_type() != at::kFloat) parameters_[i].second.detach().copy_(master_[i]);
 }
@@ -97,7 +103,8 @@ void AdamW::restore(const std::map<std::string, Tensor>& state) {
     if (parameters_[i].second.scalar_type() != at::kFloat) parameters_[i].second.detach().copy_(master_[i]);
 }
 
-Ema::Ema(const NamedTensors& parameters, double decay, bool warm_up) : parameters_(parameters), decay_(decay), warm_up_(warm_up) {
+Ema::Ema(const NamedTensors& parameters, double decay, bool warm_up)
+    : parameters_(parameters), decay_(decay), warm_up_(warm_up) {
   for (const auto& [name, p] : parameters_) averages_.emplace_back(name, p.detach().to(at::kFloat).clone());
 }
 
@@ -105,7 +112,8 @@ void Ema::update() {
   const at::NoGradGuard no_grad;
   const auto s = static_cast<double>(updates_++);
   const double decay = warm_up_ ? std::min((1 + s) / (10 + s), decay_) : decay_;
-  for (size_t i = 0; i < parameters_.size(); ++i) averages_[i].second.lerp_(parameters_[i].second.detach().to(at::kFloat), 1 - decay);
+  for (size_t i = 0; i < parameters_.size(); ++i)
+    averages_[i].second.lerp_(parameters_[i].second.detach().to(at::kFloat), 1 - decay);
 }
 
 void Ema::restore(const std::map<std::string, Tensor>& averages, int64_t updates) {
@@ -118,9 +126,12 @@ double learning_rate(int64_t step, int64_t total, int64_t warm_up, double peak, 
   const double span = static_cast<double>(std::max<int64_t>(1, total - warm_up));
   const double done = std::min(1.0, static_cast<double>(step - warm_up) / span);
   switch (shape) {
-    case RateShape::Constant: return peak;
-    case RateShape::Linear: return peak * (1 - (1 - floor) * done);
-    case RateShape::Cosine: return peak * (floor + (1 - floor) * (1 + std::cos(std::numbers::pi * done)) / 2);
+    case RateShape::Constant:
+      return peak;
+    case RateShape::Linear:
+      return peak * (1 - (1 - floor) * done);
+    case RateShape::Cosine:
+      return peak * (floor + (1 - floor) * (1 + std::cos(std::numbers::pi * done)) / 2);
   }
   return peak;
 }

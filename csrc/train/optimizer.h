@@ -15,9 +15,9 @@ struct AdamWOptions {
   double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 1e-4;
 };
 
-/// Scales all gradients by min(1, max_norm / (norm + 1e-6)), where norm is the 2-norm over all of them together (PyTorch's
-/// clip_grad_norm_). Returns the norm before clipping as a scalar tensor: reading it is left to the caller, since it waits
-/// for the device. Gradients that are undefined are skipped; max_norm <= 0 only measures.
+/// Scales all gradients by min(1, max_norm / (norm + 1e-6)), where norm is the 2-norm over all of them together
+/// (PyTorch's clip_grad_norm_). Returns the norm before clipping as a scalar tensor: reading it is left to the caller,
+/// since it waits for the device. Gradients that are undefined are skipped; max_norm <= 0 only measures.
 at::Tensor clip_gradients(const NamedTensors& parameters, double max_norm);
 
 /// Decoupled weight decay (Loshchilov and Hutter 2019) with PyTorch's conventions: decay p *= 1 - lr * wd comes first,

@@ -48,8 +48,10 @@ Tensor resnet(const ResnetBlock& r, const Tensor& x, const Ops& ops) {
 Tensor mid_block(const MidBlock& m, const Tensor& x, const Ops& ops, const std::string& name) {
   auto y = resnet(m.first, x, ops);
   if (m.q.weight.defined()) {
-    const auto tokens = at::group_norm(y, ops.groups, m.attention_norm.weight, m.attention_norm.bias, kEps).flatten(2).transpose(1, 2);
-    const auto out = attend(split_heads(linear(m.q, tokens), 1), split_heads(linear(m.k, tokens), 1), split_heads(linear(m.v, tokens), 1));
+    const auto tokens =
+        at::group_norm(y, ops.groups, m.attention_norm.weight, m.attention_norm.bias, kEps).flatten(2).transpose(1, 2);
+    const auto out = attend(split_heads(linear(m.q, tokens), 1), split_heads(linear(m.k, tokens), 1),
+                            split_heads(linear(m.v, tokens), 1));
     y = y + linear(m.out, merge_heads(out)).transpose(1, 2).reshape(y.sizes());
     ops.tap(name + "mid_attn", y);
   }
@@ -80,16 +82,22 @@ VaeConfig read_vae_config(const std::string& path) {
   for (const char* key : {"down_block_types", "up_block_types"})
     for (const auto& type : r.strings(key, {}))
       if (type != "DownEncoderBlock2D" && type != "UpDecoderBlock2D")
-        throw Failure(Code::BadConfig, std::string("[config] ") + key + " in " + path + ": expected DownEncoderBlock2D or UpDecoderBlock2D, found " +
-                                           type + "; this VAE is of another kind than SD3's");
+        throw Failure(Code::BadConfig, std::string("[config] ") + key + " in " + path +
+                                           ": expected DownEncoderBlock2D or UpDecoderBlock2D, found " + type +
+                                           "; this VAE is of another kind than SD3's");
   if (c.block_out_channels.empty() || c.block_out_channels.size() > 8)
-    throw Failure(Code::BadConfig, "[config] block_out_channels in " + path + ": expected 1 to 8 entries, found " + std::to_string(c.block_out_channels.size()));
+    throw Failure(Code::BadConfig, "[config] block_out_channels in " + path + ": expected 1 to 8 entries, found " +
+                                       std::to_string(c.block_out_channels.size()));
   for (const auto channels : c.block_out_channels)
     if (channels < 1 || channels > (1 << 16) || c.norm_num_groups < 1 || channels % c.norm_num_groups)
-      throw Failure(Code::BadConfig, "[config] block_out_channels in " + path + ": expected positive multiples of norm_num_groups (" +
+      throw Failure(Code::BadConfig, "[config] block_out_channels in " + path +
+                                         ": expected positive multiples of norm_num_groups (" +
                                          std::to_string(c.norm_num_groups) + "), found " + std::to_string(channels));
-  if (c.scaling_factor == 0 || c.layers_per_block < 1 || c.layers_per_block > 64 || c.latent_channels < 1 || c.latent_channels > 4096)
-    throw Failure(Code::BadConfig, "[config] " + path + ": expected scaling_factor other than 0, layers_per_block 1 to 64 and latent_channels 1 to 4096");
+  if (c.scaling_factor == 0 || c.layers_per_block < 1 || c.layers_per_block > 64 || c.latent_channels < 1 ||
+      c.latent_channels > 4096)
+    throw Failure(Code::BadConfig,
+                  "[config] " + path +
+                      ": expected scaling_factor other than 0, layers_per_block 1 to 64 and latent_channels 1 to 4096");
   return c;
 }
 
@@ -97,14 +105,16 @@ VaeConfig infer_vae_config(const Weights& weights) {
   const auto channels = [&](const std::string& key) {
     const auto it = weights.entries().find(key);
     if (it == weights.entries().end() || it->second.info.shape.empty())
-      throw Failure(Code::BadFile, "[load] " + weights.description() + ": expected the VAE of SD3, found no " + key + "; name its file with --vae");
+      throw Failure(Code::BadFile, "[load] " + weights.description() + ": expected the VAE of SD3, found no " + key +
+                                       "; name its file with --vae");
     return it->second.info.shape[0];
   };
   VaeConfig c;
   const std::string down = "encoder.down_blocks.";
   for (int64_t i = 0; weights.has(down + std::to_string(i) + ".resnets.0.conv1.weight"); ++i)
     c.block_out_channels.push_back(channels(down + std::to_string(i) + ".resnets.0.conv1.weight"));
-  for (c.layers_per_block = 0; weights.has(down + "0.resnets." + std::to_string(c.layers_per_block) + ".conv1.weight");) ++c.layers_per_block;
+  for (c.layers_per_block = 0; weights.has(down + "0.resnets." + std::to_string(c.layers_per_block) + ".conv1.weight");)
+    ++c.layers_per_block;
   c.latent_channels = channels("encoder.conv_out.weight") / 2;
   c.quant_conv = weights.has("quant_conv.weight");
   c.post_quant_conv = weights.has("post_quant_conv.weight");
@@ -194,10 +204,14 @@ Tensor decode(const Vae& v, const Tensor& latents, const Observer* observer) {
 }
 
 Tensor scale_latents(const VaeConfig& c, const Tensor& z) { return (z - c.shift_factor) * c.scaling_factor; }
-Tensor unscale_latents(const VaeConfig& c, const Tensor& latents) { return latents / c.scaling_factor + c.shift_factor; }
+Tensor unscale_latents(const VaeConfig& c, const Tensor& latents) {
+  return latents / c.scaling_factor + c.shift_factor;
+}
 
 Tensor picture_from_bytes(const Tensor& bytes) { return bytes.to(at::kFloat) / 255 * 2 - 1; }
 Tensor unit_range(const Tensor& picture) { return (picture.to(at::kFloat) * 0.5 + 0.5).clamp(0, 1); }
-Tensor bytes_from_unit(const Tensor& unit) { return (unit.permute({0, 2, 3, 1}) * 255).round().to(at::kByte).contiguous(); }
+Tensor bytes_from_unit(const Tensor& unit) {
+  return (unit.permute({0, 2, 3, 1}) * 255).round().to(at::kByte).contiguous();
+}
 
 }  // namespace drm

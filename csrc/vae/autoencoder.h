@@ -21,7 +21,8 @@ struct VaeConfig {
 
 /// Reads a diffusers vae/config.json. Throws Failure(BadConfig | BadFile).
 VaeConfig read_vae_config(const std::string& path);
-/// SD3's VAE with sizes from the shapes (32 groups, scaling 1.5305 and shift 0.0609 cannot be told). Throws Failure(BadFile).
+/// SD3's VAE with sizes from the shapes (32 groups, scaling 1.5305 and shift 0.0609 cannot be told). Throws
+/// Failure(BadFile).
 VaeConfig infer_vae_config(const Weights& weights);
 
 struct ResnetBlock {
@@ -92,15 +93,16 @@ Tensor unit_range(const Tensor& picture);
 Tensor bytes_from_unit(const Tensor& unit);
 
 struct Tiling {
-  int64_t edge = 128;     // latent pixels a side of a tile
-  int64_t overlap = 32;   // latent pixels shared by neighbours, blended linearly
+  int64_t edge = 128;    // latent pixels a side of a tile
+  int64_t overlap = 32;  // latent pixels shared by neighbours, blended linearly
 };
 /// decode() in tiles: memory is bounded by one tile, seams are blended. Cancellable between tiles.
 Tensor decode_tiled(const Vae& v, const Tensor& latents, const Tiling& tiling, const Control& control);
 /// encode_moments() in tiles of edge * factor pixels.
 Tensor encode_moments_tiled(const Vae& v, const Tensor& pictures, const Tiling& tiling, const Control& control);
 
-template <class V> void each(const std::string& n, ResnetBlock& r, V&& visit) {
+template <class V>
+void each(const std::string& n, ResnetBlock& r, V&& visit) {
   visit(n + "norm1", r.norm1);
   visit(n + "conv1", r.conv1);
   visit(n + "norm2", r.norm2);
@@ -108,7 +110,8 @@ template <class V> void each(const std::string& n, ResnetBlock& r, V&& visit) {
   if (r.shortcut.weight.defined()) visit(n + "conv_shortcut", r.shortcut);
 }
 
-template <class V> void each(const std::string& n, MidBlock& m, V&& visit) {
+template <class V>
+void each(const std::string& n, MidBlock& m, V&& visit) {
   each(n + "resnets.0.", m.first, visit);
   if (m.q.weight.defined()) {
     visit(n + "attentions.0.group_norm", m.attention_norm);
@@ -120,7 +123,8 @@ template <class V> void each(const std::string& n, MidBlock& m, V&& visit) {
   each(n + "resnets.1.", m.second, visit);
 }
 
-template <class V> void each(const std::string& n, std::vector<ScaleBlock>& blocks, const char* resample, V&& visit) {
+template <class V>
+void each(const std::string& n, std::vector<ScaleBlock>& blocks, const char* resample, V&& visit) {
   for (size_t i = 0; i < blocks.size(); ++i) {
     const auto block = n + std::to_string(i) + ".";
     for (size_t j = 0; j < blocks[i].resnets.size(); ++j)
@@ -129,7 +133,8 @@ template <class V> void each(const std::string& n, std::vector<ScaleBlock>& bloc
   }
 }
 
-template <class V> void each(Vae& v, V&& visit) {
+template <class V>
+void each(Vae& v, V&& visit) {
   visit("encoder.conv_in", v.encoder.conv_in);
   each("encoder.down_blocks.", v.encoder.down, "downsamplers.0.conv", visit);
   each("encoder.mid_block.", v.encoder.mid, visit);

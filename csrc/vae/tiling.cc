@@ -28,19 +28,24 @@ Tensor ramp(int64_t size, int64_t overlap, bool before, bool after, const at::Te
 
 /// Applies `run` to tiles of x (cut in steps of `unit`) and blends; out_per_in is the size ratio of output to input.
 template <class Run>
-Tensor tiled(const Tensor& x, int64_t edge, int64_t overlap, int64_t numerator, int64_t denominator, const Control& control,
-             const char* phase, Run run) {
-  const auto rows = starts(x.size(2) / denominator, edge, overlap), columns = starts(x.size(3) / denominator, edge, overlap);
+Tensor tiled(const Tensor& x, int64_t edge, int64_t overlap, int64_t numerator, int64_t denominator,
+             const Control& control, const char* phase, Run run) {
+  const auto rows = starts(x.size(2) / denominator, edge, overlap),
+             columns = starts(x.size(3) / denominator, edge, overlap);
   const auto height = std::min(edge, x.size(2) / denominator), width = std::min(edge, x.size(3) / denominator);
   Tensor sum, weight;
   int64_t done = 0;
   for (const auto r : rows)
     for (const auto c : columns) {
       control.check();
-      const auto y = run(x.narrow(2, r * denominator, height * denominator).narrow(3, c * denominator, width * denominator).contiguous())
+      const auto y = run(x.narrow(2, r * denominator, height * denominator)
+                             .narrow(3, c * denominator, width * denominator)
+                             .contiguous())
                          .to(at::kFloat);
       if (!sum.defined()) {
-        sum = at::zeros({y.size(0), y.size(1), x.size(2) / denominator * numerator, x.size(3) / denominator * numerator}, y.options());
+        sum =
+            at::zeros({y.size(0), y.size(1), x.size(2) / denominator * numerator, x.size(3) / denominator * numerator},
+                      y.options());
         weight = at::zeros({1, 1, sum.size(2), sum.size(3)}, y.options());
       }
       const auto w = ramp(height * numerator, overlap * numerator, r > 0, r != rows.back(), y.options()).unsqueeze(1) *
@@ -53,7 +58,9 @@ Tensor tiled(const Tensor& x, int64_t edge, int64_t overlap, int64_t numerator, 
 }
 
 Tiling checked(Tiling t) {
-  if (t.edge < 8) throw Failure(Code::BadRequest, "[vae] tile edge: expected at least 8 latent pixels, found " + std::to_string(t.edge));
+  if (t.edge < 8)
+    throw Failure(Code::BadRequest,
+                  "[vae] tile edge: expected at least 8 latent pixels, found " + std::to_string(t.edge));
   if (t.overlap < 1 || t.overlap > t.edge / 2) t.overlap = t.edge / 4;
   return t;
 }
@@ -62,12 +69,14 @@ Tiling checked(Tiling t) {
 
 Tensor decode_tiled(const Vae& v, const Tensor& latents, const Tiling& tiling, const Control& control) {
   const auto t = checked(tiling);
-  return tiled(latents, t.edge, t.overlap, v.config.factor(), 1, control, "decode", [&](const Tensor& tile) { return decode(v, tile); });
+  return tiled(latents, t.edge, t.overlap, v.config.factor(), 1, control, "decode",
+               [&](const Tensor& tile) { return decode(v, tile); });
 }
 
 Tensor encode_moments_tiled(const Vae& v, const Tensor& pictures, const Tiling& tiling, const Control& control) {
   const auto t = checked(tiling);
-  return tiled(pictures, t.edge, t.overlap, 1, v.config.factor(), control, "encode", [&](const Tensor& tile) { return encode_moments(v, tile); });
+  return tiled(pictures, t.edge, t.overlap, 1, v.config.factor(), control, "encode",
+               [&](const Tensor& tile) { return encode_moments(v, tile); });
 }
 
 }  // namespace drm

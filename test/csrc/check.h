@@ -1,5 +1,5 @@
-// A test program is a list of TEST(name) { ... CHECK(...) } and one DRM_TEST_MAIN; CTest runs it. Kept this small because
-// no C++ test framework comes with the packages that a build here may use.
+// A test program is a list of TEST(name) { ... CHECK(...) } and one DRM_TEST_MAIN; CTest runs it. Kept this small
+// because no C++ test framework comes with the packages that a build here may use.
 #pragma once
 #include <cstdio>
 #include <cstdlib>
@@ -12,10 +12,20 @@
 
 namespace drm::test {
 
-struct Case { const char* name; std::function<void()> run; };
-inline std::vector<Case>& cases() { static std::vector<Case> all; return all; }
-struct Register { Register(const char* name, std::function<void()> run) { cases().push_back({name, std::move(run)}); } };
-struct Broken : std::runtime_error { using std::runtime_error::runtime_error; };
+struct Case {
+  const char* name;
+  std::function<void()> run;
+};
+inline std::vector<Case>& cases() {
+  static std::vector<Case> all;
+  return all;
+}
+struct Register {
+  Register(const char* name, std::function<void()> run) { cases().push_back({name, std::move(run)}); }
+};
+struct Broken : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 [[noreturn]] inline void fail(const char* file, int line, const std::string& what) {
   std::ostringstream s;
@@ -46,9 +56,11 @@ inline std::string expect_failure(const char* file, int line, Code code, const s
   try {
     work();
   } catch (const Failure& f) {
-    if (f.code != code) fail(file, line, std::string("expected ") + code_name(code) + ", got " + code_name(f.code) + ": " + f.what());
+    if (f.code != code)
+      fail(file, line, std::string("expected ") + code_name(code) + ", got " + code_name(f.code) + ": " + f.what());
     for (auto& p : parts)
-      if (std::string(f.what()).find(p) == std::string::npos) fail(file, line, "message lacks '" + p + "': " + f.what());
+      if (std::string(f.what()).find(p) == std::string::npos)
+        fail(file, line, "message lacks '" + p + "': " + f.what());
     return f.what();
   }
   fail(file, line, std::string("expected a Failure ") + code_name(code) + ", nothing was thrown");
@@ -56,20 +68,26 @@ inline std::string expect_failure(const char* file, int line, Code code, const s
 
 }  // namespace drm::test
 
-#define TEST(name)                                                          \
-  static void test_##name();                                                \
-  static ::drm::test::Register register_##name(#name, test_##name);         \
+#define TEST(name)                                                  \
+  static void test_##name();                                        \
+  static ::drm::test::Register register_##name(#name, test_##name); \
   static void test_##name()
 // libtorch's logging header, which the precompiled header brings in first, has glog's macros of these names.
 #undef CHECK
 #undef CHECK_EQ
-#define CHECK(condition) \
-  do { if (!(condition)) ::drm::test::fail(__FILE__, __LINE__, "not true: " #condition); } while (0)
-#define CHECK_EQ(a, b)                                                                               \
-  do {                                                                                               \
-    auto va = (a); auto vb = (b);                                                                    \
-    if (!(va == vb)) { std::ostringstream s; s << #a " is " << va << ", expected " << vb;            \
-      ::drm::test::fail(__FILE__, __LINE__, s.str()); }                                              \
+#define CHECK(condition)                                                              \
+  do {                                                                                \
+    if (!(condition)) ::drm::test::fail(__FILE__, __LINE__, "not true: " #condition); \
+  } while (0)
+#define CHECK_EQ(a, b)                                \
+  do {                                                \
+    auto va = (a);                                    \
+    auto vb = (b);                                    \
+    if (!(va == vb)) {                                \
+      std::ostringstream s;                           \
+      s << #a " is " << va << ", expected " << vb;    \
+      ::drm::test::fail(__FILE__, __LINE__, s.str()); \
+    }                                                 \
   } while (0)
 #define EXPECT_FAILURE(code, parts, work) \
   ::drm::test::expect_failure(__FILE__, __LINE__, ::drm::Code::code, std::vector<std::string> parts, [&] { work; })

@@ -1,9 +1,10 @@
 // The fused operations against their composite definitions, over shapes that vectors do not divide.
+#include "nn/fused.h"
+
 #include <ATen/ATen.h>
 
 #include "check.h"
 #include "nn/attention.h"
-#include "nn/fused.h"
 #include "nn/modulation.h"
 
 using namespace drm;
@@ -11,8 +12,11 @@ using at::Tensor;
 
 namespace {
 
-struct Shape { int64_t b, l, d; };
-const std::vector<Shape> kShapes = {{1, 1, 1}, {2, 3, 7}, {2, 16, 64}, {3, 5, 1536}, {1, 333, 192}, {4, 1, 33}, {2, 0, 8}};
+struct Shape {
+  int64_t b, l, d;
+};
+const std::vector<Shape> kShapes = {{1, 1, 1},     {2, 3, 7},  {2, 16, 64}, {3, 5, 1536},
+                                    {1, 333, 192}, {4, 1, 33}, {2, 0, 8}};
 
 Tensor noise(at::IntArrayRef shape, at::ScalarType dtype) { return at::randn(shape).to(dtype); }
 
@@ -22,7 +26,8 @@ void close(const Tensor& got, const Tensor& want, at::ScalarType dtype) {
   CHECK(got.scalar_type() == dtype);
   if (!got.numel()) return;
   const auto difference = (got.to(at::kDouble) - want.to(at::kDouble)).abs();
-  const auto allowed = want.to(at::kDouble).abs() * (dtype == at::kFloat ? 4e-6 : 0.04) + (dtype == at::kFloat ? 4e-6 : 0.04);
+  const auto allowed =
+      want.to(at::kDouble).abs() * (dtype == at::kFloat ? 4e-6 : 0.04) + (dtype == at::kFloat ? 4e-6 : 0.04);
   CHECK(difference.le(allowed).all().item<bool>());
 }
 
@@ -36,7 +41,9 @@ TEST(modulated_norm_equals_its_definition) {
       const auto chunks = noise({s.b, 3 * s.d}, dtype).chunk(3, 1);  // strided rows, as adaLN gives them
       const auto fused = fused::modulated_norm(x, chunks[0], chunks[2]);
       CHECK(fused.has_value());
-      if (s.d > 1) close(*fused, composite::modulated_norm(x.to(at::kFloat), chunks[0].to(at::kFloat), chunks[2].to(at::kFloat)), dtype);
+      if (s.d > 1)
+        close(*fused, composite::modulated_norm(x.to(at::kFloat), chunks[0].to(at::kFloat), chunks[2].to(at::kFloat)),
+              dtype);
     }
 }
 
@@ -79,7 +86,8 @@ TEST(fused_forms_step_aside_for_gradients_and_strange_layouts) {
 
 TEST(a_row_of_nan_stays_nan) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const auto x = at::full({1, 2, 8}, std::numeric_limits<float>::quiet_NaN()).to(dtype), rows = at::zeros({1, 8}).to(dtype);
+    const auto x = at::full({1, 2, 8}, std::numeric_limits<float>::quiet_NaN()).to(dtype),
+               rows = at::zeros({1, 8}).to(dtype);
     CHECK(at::isnan(*fused::modulated_norm(x, rows, rows)).all().item<bool>());
     CHECK(at::isnan(*fused::gated_add(x, rows, x)).all().item<bool>());
   }

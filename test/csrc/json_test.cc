@@ -1,6 +1,7 @@
 // The JSON reader: what it accepts, what it refuses and where it says so.
-#include "check.h"
 #include "tensor_io/json.h"
+
+#include "check.h"
 
 using namespace drm;
 
@@ -40,7 +41,9 @@ TEST(escapes_and_unicode) {
 }
 
 TEST(malformed_texts_are_refused_with_line_and_column) {
-  for (const char* text : {"", "{", "[1,]", "{\"a\":}", "{a:1}", "tru", "01", "1.", "-", "+1", "\"", "\"\n\"", "[1] 2", "{\"a\":1,}", "nul", "[", "\"\\x\"", "\x00"}) refused(text);
+  for (const char* text : {"", "{", "[1,]", "{\"a\":}", "{a:1}", "tru", "01", "1.", "-", "+1", "\"", "\"\n\"", "[1] 2",
+                           "{\"a\":1,}", "nul", "[", "\"\\x\"", "\x00"})
+    refused(text);
   refused("{\n  \"a\": oops}", {"line 2, column 8"});
 }
 

@@ -50,7 +50,8 @@ int64_t peak_growth(at::ScalarType dtype, int64_t tensors) {
 }  // namespace
 
 TEST(loading_needs_the_weights_and_at_most_a_tenth) {
-  if (status_kib("VmHWM") < 0) test::fail(__FILE__, __LINE__, "this test reads Linux's /proc/self/status, which is missing");
+  if (status_kib("VmHWM") < 0)
+    test::fail(__FILE__, __LINE__, "this test reads Linux's /proc/self/status, which is missing");
   // Else the allocator keeps what the first measurement freed, and the second seems to need nothing.
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   const int64_t tensors = 32, weights = tensors * 8 * 1024;

@@ -70,7 +70,8 @@ TEST(visitor_names_are_unique) {
   each_tensor(m, [&](const std::string& name, Tensor&) { CHECK(names.insert(name).second); });
 }
 
-template <class Model> void covers(Model& m, const std::string& file) {
+template <class Model>
+void covers(Model& m, const std::string& file) {
   // Every tensor of the Python library's file, and no other, is a tensor of the struct with the same shape.
   const auto stored = SafetensorsFile::open(std::string(DRM_GOLDEN) + file);
   size_t found = 0;
@@ -111,7 +112,8 @@ TEST(config_is_told_from_the_shapes) {
 TEST(position_table_is_the_stored_one) {
   for (const char* name : {"/mmdit/", "/pipeline/transformer/"}) {
     const auto folder = std::string(DRM_GOLDEN) + name;
-    const auto stored = SafetensorsFile::open(folder + "diffusion_pytorch_model.safetensors")->load("pos_embed.pos_embed");
+    const auto stored =
+        SafetensorsFile::open(folder + "diffusion_pytorch_model.safetensors")->load("pos_embed.pos_embed");
     const auto made = position_table(read_mmdit_config(folder + "config.json"));
     CHECK((made - stored).abs().max().item<float>() <= 1e-6f);
   }
@@ -121,9 +123,12 @@ TEST(large_weights_under_a_medium_config_are_recognised) {
   auto c = read_mmdit_config(std::string(DRM_GOLDEN) + "/mmdit/config.json");
   c.heads = 3;
   auto m = make_mmdit(c);
-  const auto weights = Weights::open({std::string(DRM_GOLDEN) + "/mmdit/diffusion_pytorch_model.safetensors"}, Component::Transformer);
-  EXPECT_FAILURE(KeysMismatch, ({"pos_embed.proj.weight: expected (48, 16, 2, 2), found (32, 16, 2, 2)", "width 32", "config says 48"}),
-                                      load_mmdit(m, weights, at::kFloat, at::kCPU));
+  const auto weights =
+      Weights::open({std::string(DRM_GOLDEN) + "/mmdit/diffusion_pytorch_model.safetensors"}, Component::Transformer);
+  EXPECT_FAILURE(
+      KeysMismatch,
+      ({"pos_embed.proj.weight: expected (48, 16, 2, 2), found (32, 16, 2, 2)", "width 32", "config says 48"}),
+      load_mmdit(m, weights, at::kFloat, at::kCPU));
 }
 
 DRM_TEST_MAIN

@@ -1,11 +1,12 @@
 // The pipeline as the binding uses it, on the fixtures' small random pipeline.
+#include "pipeline/pipeline.h"
+
 #include <ATen/ATen.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "check.h"
-#include "pipeline/pipeline.h"
 #include "tensor_io/safetensors.h"
 
 using namespace drm;
@@ -16,7 +17,9 @@ namespace {
 const std::string kFolder = std::string(DRM_GOLDEN) + "/pipeline/";
 
 PipelineSource fixture(const std::string& folder = kFolder) {
-  const auto component = [&](const std::string& name, const char* file) { return ComponentFiles{folder + name + "/config.json", {folder + name + "/" + file}}; };
+  const auto component = [&](const std::string& name, const char* file) {
+    return ComponentFiles{folder + name + "/config.json", {folder + name + "/" + file}};
+  };
   PipelineSource s;
   s.transformer = component("transformer", "diffusion_pytorch_model.safetensors");
   s.vae = component("vae", "diffusion_pytorch_model.safetensors");
@@ -28,7 +31,10 @@ PipelineSource fixture(const std::string& folder = kFolder) {
 }
 
 struct TemporaryFolder {
-  std::string path = (fs::temp_directory_path() / ("drm-pipeline-" + std::to_string(::getpid()) + "-" + std::to_string(counter++))).string() + "/";
+  std::string path =
+      (fs::temp_directory_path() / ("drm-pipeline-" + std::to_string(::getpid()) + "-" + std::to_string(counter++)))
+          .string() +
+      "/";
   TemporaryFolder() { fs::create_directories(path); }
   ~TemporaryFolder() { fs::remove_all(path); }
   static inline int counter = 0;
@@ -116,7 +122,8 @@ TEST(pictures_do_not_depend_on_the_batch) {
   r.batch = 3;
   loaded()->sample(r, three.control);
   for (size_t i = 0; i < 3; ++i)
-    for (size_t p = 0; p < one.events[i].bytes.size(); ++p) CHECK(std::abs(one.events[i].bytes[p] - three.events[i].bytes[p]) <= 1);
+    for (size_t p = 0; p < one.events[i].bytes.size(); ++p)
+      CHECK(std::abs(one.events[i].bytes[p] - three.events[i].bytes[p]) <= 1);
 }
 
 TEST(latents_are_saved_and_given_again) {
@@ -239,7 +246,8 @@ TEST(another_scheduler_is_refused) {
   auto source = fixture();
   source.scheduler_config = folder.path + "scheduler_config.json";
   Control c;
-  EXPECT_FAILURE(BadConfig, ({"_class_name", "FlowMatchEulerDiscreteScheduler", "DDIMScheduler"}), Pipeline::load(source, {}, c));
+  EXPECT_FAILURE(BadConfig, ({"_class_name", "FlowMatchEulerDiscreteScheduler", "DDIMScheduler"}),
+                 Pipeline::load(source, {}, c));
 }
 
 TEST(cancelling_while_loading_and_sampling) {

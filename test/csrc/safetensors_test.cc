@@ -1,4 +1,6 @@
 // The safetensors reader against strangers' files, and the writer.
+#include "tensor_io/safetensors.h"
+
 #include <ATen/ATen.h>
 
 #include <filesystem>
@@ -7,7 +9,6 @@
 #include <sstream>
 
 #include "check.h"
-#include "tensor_io/safetensors.h"
 
 using namespace drm;
 namespace fs = std::filesystem;
@@ -43,9 +44,13 @@ std::string bytes_of(const std::string& path) {
 
 TEST(what_is_written_is_read) {
   const TemporaryFolder folder;
-  const std::vector<std::pair<std::string, at::Tensor>> tensors = {
-      {"f", at::randn({3, 5})}, {"scalar", at::tensor(2.5f)}, {"empty", at::zeros({0, 4})}, {"bf", at::randn({7}).to(at::kBFloat16)},
-      {"i", at::arange(5)},     {"b", at::tensor({true, false})}, {"u\"\\\n", at::tensor({1, 2, 3}).to(at::kByte)}};
+  const std::vector<std::pair<std::string, at::Tensor>> tensors = {{"f", at::randn({3, 5})},
+                                                                   {"scalar", at::tensor(2.5f)},
+                                                                   {"empty", at::zeros({0, 4})},
+                                                                   {"bf", at::randn({7}).to(at::kBFloat16)},
+                                                                   {"i", at::arange(5)},
+                                                                   {"b", at::tensor({1, 0}).to(at::kBool)},
+                                                                   {"u\"\\\n", at::tensor({1, 2, 3}).to(at::kByte)}};
   save_safetensors(folder.file("a.safetensors"), tensors, {{"note", "a \"quoted\" text"}});
   const auto file = SafetensorsFile::open(folder.file("a.safetensors"));
   CHECK_EQ(file->tensors().size(), tensors.size());
@@ -60,7 +65,8 @@ TEST(what_is_written_is_read) {
   }
   save_safetensors(folder.file("b.safetensors"), again, {{"note", "a \"quoted\" text"}});
   CHECK(bytes_of(folder.file("a.safetensors")) == bytes_of(folder.file("b.safetensors")));
-  CHECK_EQ(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()), 2);  // nothing temporary is left
+  CHECK_EQ(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()),
+           2);  // nothing temporary is left
 }
 
 TEST(loading_converts_floats_and_keeps_integers) {
@@ -97,8 +103,16 @@ TEST(malformed_files_are_refused_by_name) {
   refused(with_header(entry("F32", "[1]", "[0,4]"), 2), {"2 are missing", "incomplete"});
   refused(with_header(entry("F32", "[1]", "[0,4]"), 9), {"expected 4 bytes", "found 9"});
   refused(with_header(entry("F32", "[1]", "[4,8]"), 8), {"hole"});
-  refused(with_header(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})", 6), {"overlap"});
-  refused(with_header(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", 2), {"appears twice"});
+  refused(
+      with_header(
+          R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+          6),
+      {"overlap"});
+  refused(
+      with_header(
+          R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+          2),
+      {"appears twice"});
   refused(with_header(R"({"__metadata__":{"a":1}})", 0), {"__metadata__"});
   refused("PK\x03\x04 and a zip", {"pickle"});
   refused("\x80\x02}q", {"pickle"});
@@ -118,23 +132,34 @@ TEST(a_header_length_may_begin_like_a_pickle) {
 
 TEST(mutated_files_never_do_more_than_fail) {
   const TemporaryFolder folder;
-  save_safetensors(folder.file("seed.safetensors"), {{"a", at::randn({4, 3})}, {"b", at::arange(6)}, {"c", at::zeros({0})}}, {{"k", "v"}});
+  save_safetensors(folder.file("seed.safetensors"),
+                   {{"a", at::randn({4, 3})}, {"b", at::arange(6)}, {"c", at::zeros({0})}}, {{"k", "v"}});
   std::vector<std::string> seeds = {bytes_of(folder.file("seed.safetensors"))};
-  for (const auto& seed : fs::directory_iterator(fs::path(DRM_TEST_DATA) / "safetensors")) seeds.push_back(bytes_of(seed.path().string()));
+  for (const auto& seed : fs::directory_iterator(fs::path(DRM_TEST_DATA) / "safetensors"))
+    seeds.push_back(bytes_of(seed.path().string()));
   std::mt19937 random(7);
   int accepted = 0, refused = 0;
   for (int i = 0; i < 3000; ++i) {
     auto bytes = seeds[random() % seeds.size()];
     for (auto edits = 1 + random() % 4; edits-- && !bytes.empty();) switch (random() % 4) {
-        case 0: bytes[random() % bytes.size()] = static_cast<char>(random()); break;
-        case 1: bytes.resize(random() % (bytes.size() + 1)); break;
-        case 2: bytes.insert(random() % bytes.size(), 1 + random() % 9, static_cast<char>(random())); break;
-        case 3: bytes[random() % bytes.size()] ^= static_cast<char>(1 << random() % 8); break;
+        case 0:
+          bytes[random() % bytes.size()] = static_cast<char>(random());
+          break;
+        case 1:
+          bytes.resize(random() % (bytes.size() + 1));
+          break;
+        case 2:
+          bytes.insert(random() % bytes.size(), 1 + random() % 9, static_cast<char>(random()));
+          break;
+        case 3:
+          bytes[random() % bytes.size()] ^= static_cast<char>(1 << random() % 8);
+          break;
       }
     const auto path = folder.write("mutant.safetensors", bytes);
     try {
       const auto file = SafetensorsFile::open(path);
-      for (const auto& [name, info] : file->tensors()) CHECK_EQ(static_cast<uint64_t>(file->load(name).nbytes()), info.bytes());
+      for (const auto& [name, info] : file->tensors())
+        CHECK_EQ(static_cast<uint64_t>(file->load(name).nbytes()), info.bytes());
       ++accepted;
     } catch (const Failure& f) {
       CHECK(f.code == Code::BadFile);
@@ -145,13 +170,15 @@ TEST(mutated_files_never_do_more_than_fail) {
 }
 
 TEST(writing_where_one_may_not_leaves_nothing) {
-  EXPECT_FAILURE(Disk, ({"/nonexistent/a.safetensors", "No such file"}), save_safetensors("/nonexistent/a.safetensors", {{"t", at::zeros({1})}}));
+  EXPECT_FAILURE(Disk, ({"/nonexistent/a.safetensors", "No such file"}),
+                 save_safetensors("/nonexistent/a.safetensors", {{"t", at::zeros({1})}}));
   if (fs::exists("/dev/full")) {
     // A link beside which the temporary file can be made, but whose data cannot be written, is not to be had without
     // root; the writer's own error path for a full disk is reached by a folder in place of the file.
     const TemporaryFolder folder;
     fs::create_directories(folder.path / "taken.safetensors");
-    EXPECT_FAILURE(Disk, ({"taken.safetensors"}), save_safetensors(folder.file("taken.safetensors"), {{"t", at::zeros({1})}}));
+    EXPECT_FAILURE(Disk, ({"taken.safetensors"}),
+                   save_safetensors(folder.file("taken.safetensors"), {{"t", at::zeros({1})}}));
     CHECK_EQ(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()), 1);
   }
 }

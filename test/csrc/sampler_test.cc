@@ -1,11 +1,12 @@
 // Scheduler, guidance and the denoising loop: laws that hold for any model, on the fixtures' small transformer.
+#include "flow/sampler.h"
+
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include <cmath>
 
 #include "check.h"
-#include "flow/sampler.h"
 
 using namespace drm;
 
@@ -14,12 +15,14 @@ namespace {
 MMDiT small_transformer() {
   const auto folder = std::string(DRM_GOLDEN) + "/mmdit/";
   auto m = make_mmdit(read_mmdit_config(folder + "config.json"));
-  load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat, at::kCPU);
+  load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat,
+             at::kCPU);
   return m;
 }
 
 TextEmbedding some_text(const MMDiT& m, int64_t batch) {
-  return embed_text(m, at::randn({batch, 5, m.config.joint_attention_dim}), at::randn({batch, m.config.pooled_projection_dim}));
+  return embed_text(m, at::randn({batch, 5, m.config.joint_attention_dim}),
+                    at::randn({batch, m.config.pooled_projection_dim}));
 }
 
 }  // namespace
@@ -40,7 +43,9 @@ TEST(one_step_goes_from_noise_to_the_estimate) {
   CHECK_EQ(s.sigmas[0], 1.0f);
 }
 
-TEST(no_steps_is_refused) { EXPECT_FAILURE(BadRequest, ({"steps", "at least 1", "-3"}), sampling_schedule({1000, 3.0}, -3)); }
+TEST(no_steps_is_refused) {
+  EXPECT_FAILURE(BadRequest, ({"steps", "at least 1", "-3"}), sampling_schedule({1000, 3.0}, -3));
+}
 
 TEST(initial_latents_are_torch_randn) {
   // torch.randn((1, 16, 2, 2), generator=torch.Generator("cpu").manual_seed(0))[0, 0], from Python
@@ -66,7 +71,9 @@ TEST(a_batch_gives_what_single_pictures_give) {
   const auto schedule = sampling_schedule({1000, 3.0}, 4);
   const auto together = denoise(m, x, {text, negative}, schedule, {4.5}, Control());
   for (int64_t i = 0; i < 3; ++i) {
-    const auto row = [&](const TextEmbedding& t) { return TextEmbedding{t.context_BLD.narrow(0, i, 1), t.pooled_BD.narrow(0, i, 1)}; };
+    const auto row = [&](const TextEmbedding& t) {
+      return TextEmbedding{t.context_BLD.narrow(0, i, 1), t.pooled_BD.narrow(0, i, 1)};
+    };
     const auto alone = denoise(m, x.narrow(0, i, 1), {row(text), row(negative)}, schedule, {4.5}, Control());
     CHECK((alone - together.narrow(0, i, 1)).abs().max().item<float>() < 1e-3f);
   }
@@ -105,9 +112,11 @@ TEST(cancelling_stops_between_steps) {
   const auto text = some_text(m, 1);
   Control control;
   int steps = 0;
-  EXPECT_FAILURE(Cancelled, ({"cancelled"}), denoise(m, at::randn({1, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 50), {1.0}, control, [&](const StepView&) {
-    if (++steps == 3) control.cancelled = true;
-  }));
+  EXPECT_FAILURE(Cancelled, ({"cancelled"}),
+                 denoise(m, at::randn({1, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 50), {1.0}, control,
+                         [&](const StepView&) {
+                           if (++steps == 3) control.cancelled = true;
+                         }));
   CHECK_EQ(steps, 3);
 }
 
@@ -115,7 +124,8 @@ TEST(sizes_beyond_the_position_table_are_refused) {
   const at::NoGradGuard no_grad;
   const auto m = small_transformer();
   const auto text = some_text(m, 1);
-  EXPECT_FAILURE(BadRequest, ({"patches", "position table"}), velocity(m, at::randn({1, 16, 26, 26}), at::zeros({1}), text));
+  EXPECT_FAILURE(BadRequest, ({"patches", "position table"}),
+                 velocity(m, at::randn({1, 16, 26, 26}), at::zeros({1}), text));
   EXPECT_FAILURE(BadRequest, ({"multiples of the patch"}), velocity(m, at::randn({1, 16, 5, 4}), at::zeros({1}), text));
 }
 

@@ -1,11 +1,12 @@
 // Spellings, shards, and the report of keys that do not fit.
+#include "tensor_io/weights.h"
+
 #include <ATen/ATen.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "check.h"
-#include "tensor_io/weights.h"
 
 using namespace drm;
 namespace fs = std::filesystem;
@@ -41,21 +42,23 @@ TEST(single_file_names_give_the_diffusers_tensors) {
 TEST(ldm_names_of_the_vae) {
   const TemporaryFolder folder;
   const auto square = at::randn({4, 4});
-  save_safetensors(folder.file("v.safetensors"), {{"first_stage_model.encoder.down.1.block.0.nin_shortcut.weight", at::ones({1})},
-                                                  {"first_stage_model.encoder.down.0.downsample.conv.bias", at::ones({1})},
-                                                  {"first_stage_model.decoder.up.3.block.2.norm1.weight", at::ones({1})},
-                                                  {"first_stage_model.decoder.up.1.upsample.conv.weight", at::ones({1})},
-                                                  {"first_stage_model.decoder.mid.attn_1.q.weight", square.view({4, 4, 1, 1})},
-                                                  {"first_stage_model.decoder.mid.attn_1.proj_out.bias", at::ones({1})},
-                                                  {"first_stage_model.decoder.mid.block_2.conv1.weight", at::ones({1})},
-                                                  {"first_stage_model.encoder.norm_out.weight", at::ones({1})},
-                                                  {"model.diffusion_model.other", at::ones({1})}});
+  save_safetensors(folder.file("v.safetensors"),
+                   {{"first_stage_model.encoder.down.1.block.0.nin_shortcut.weight", at::ones({1})},
+                    {"first_stage_model.encoder.down.0.downsample.conv.bias", at::ones({1})},
+                    {"first_stage_model.decoder.up.3.block.2.norm1.weight", at::ones({1})},
+                    {"first_stage_model.decoder.up.1.upsample.conv.weight", at::ones({1})},
+                    {"first_stage_model.decoder.mid.attn_1.q.weight", square.view({4, 4, 1, 1})},
+                    {"first_stage_model.decoder.mid.attn_1.proj_out.bias", at::ones({1})},
+                    {"first_stage_model.decoder.mid.block_2.conv1.weight", at::ones({1})},
+                    {"first_stage_model.encoder.norm_out.weight", at::ones({1})},
+                    {"model.diffusion_model.other", at::ones({1})}});
   const auto w = Weights::open({folder.file("v.safetensors")}, Component::Vae);
   CHECK_EQ(w.spelling(), std::string("ldm"));
-  for (const char* key : {"encoder.down_blocks.1.resnets.0.conv_shortcut.weight", "encoder.down_blocks.0.downsamplers.0.conv.bias",
-                          "decoder.up_blocks.0.resnets.2.norm1.weight", "decoder.up_blocks.2.upsamplers.0.conv.weight",
-                          "decoder.mid_block.attentions.0.to_q.weight", "decoder.mid_block.attentions.0.to_out.0.bias",
-                          "decoder.mid_block.resnets.1.conv1.weight", "encoder.conv_norm_out.weight"})
+  for (const char* key :
+       {"encoder.down_blocks.1.resnets.0.conv_shortcut.weight", "encoder.down_blocks.0.downsamplers.0.conv.bias",
+        "decoder.up_blocks.0.resnets.2.norm1.weight", "decoder.up_blocks.2.upsamplers.0.conv.weight",
+        "decoder.mid_block.attentions.0.to_q.weight", "decoder.mid_block.attentions.0.to_out.0.bias",
+        "decoder.mid_block.resnets.1.conv1.weight", "encoder.conv_norm_out.weight"})
     if (!w.has(key)) test::fail(__FILE__, __LINE__, std::string(key) + " was not translated");
   CHECK_EQ(w.entries().size(), size_t{8});
   CHECK(at::equal(w.entries().at("decoder.mid_block.attentions.0.to_q.weight").load(at::kFloat, at::kCPU), square));
@@ -65,7 +68,8 @@ TEST(shards_are_found_beside_their_index) {
   const TemporaryFolder folder;
   save_safetensors(folder.file("a.safetensors"), {{"x", at::full({2}, 1.0)}});
   save_safetensors(folder.file("b.safetensors"), {{"y", at::full({3}, 2.0)}});
-  folder.write("m.safetensors.index.json", R"({"metadata": {}, "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}})");
+  folder.write("m.safetensors.index.json",
+               R"({"metadata": {}, "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}})");
   const auto open = [&](const std::string& name) { return Weights::open({folder.file(name)}, Component::T5); };
   CHECK_EQ(open("m.safetensors.index.json").entries().size(), size_t{2});
   folder.write("e.index.json", R"({"weight_map": {"x": "../a.safetensors"}})");
@@ -88,15 +92,18 @@ TEST(every_key_that_does_not_fit_is_listed) {
   save_safetensors(folder.file("m.safetensors"), tensors);
   const auto w = Weights::open({folder.file("m.safetensors")}, Component::T5);
   at::Tensor good, shape, missing;
-  const std::vector<WantedTensor> wanted = {{"good", {2}, &good}, {"shape", {3, 2}, &shape}, {"missing", {1}, &missing}};
+  const std::vector<WantedTensor> wanted = {
+      {"good", {2}, &good}, {"shape", {3, 2}, &shape}, {"missing", {1}, &missing}};
   try {
     w.fill(wanted, at::kFloat, at::kCPU, {}, "the hint");
     test::fail(__FILE__, __LINE__, "nothing was thrown");
   } catch (const Failure& f) {
     CHECK(f.code == Code::KeysMismatch);
     const std::string message = f.what();
-    for (const char* part : {"m.safetensors", "shape: expected (3, 2), found (2, 3)", "1 missing", "missing", "20 unexpected", "and 12 more", "the hint"})
-      if (message.find(part) == std::string::npos) test::fail(__FILE__, __LINE__, std::string("message lacks ") + part + ": " + message);
+    for (const char* part : {"m.safetensors", "shape: expected (3, 2), found (2, 3)", "1 missing", "missing",
+                             "20 unexpected", "and 12 more", "the hint"})
+      if (message.find(part) == std::string::npos)
+        test::fail(__FILE__, __LINE__, std::string("message lacks ") + part + ": " + message);
     CHECK_EQ(std::count(f.details.at("unexpected").begin(), f.details.at("unexpected").end(), '\n'), 20);
   }
   CHECK(!good.defined());  // nothing is loaded before everything fits

@@ -2,8 +2,8 @@
 //
 //   drm_parity KIND CASE_DIR [ROOT] [TOKENS_JSON]
 //
-// prints one JSON object a line: {"tensor", "error", "atol", "metric", "note"}; a tensor that could not be recomputed has
-// a "note" and no "error". Exit status 0 when every line could be printed, 2 when the case itself could not be run.
+// prints one JSON object a line: {"tensor", "error", "atol", "metric", "note"}; a tensor that could not be recomputed
+// has a "note" and no "error". Exit status 0 when every line could be printed, 2 when the case itself could not be run.
 // The runner (run.ts) judges; ROOT is the folder of all cases, TOKENS_JSON the prompts' token ids for `pipeline`.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -64,7 +64,8 @@ struct Case {
   std::set<std::string> runs() const {
     std::set<std::string> all;
     for (const auto& [name, info] : tensors())
-      if (name.size() > 2 && name[0] == 'r' && std::isdigit(name[1]) && name.find('.') != std::string::npos) all.insert(name.substr(0, name.find('.')));
+      if (name.size() > 2 && name[0] == 'r' && std::isdigit(name[1]) && name.find('.') != std::string::npos)
+        all.insert(name.substr(0, name.find('.')));
     return all;
   }
 };
@@ -98,12 +99,14 @@ void compare(const Case& expected, const Outputs& got, const std::string& only_p
       const auto worst = difference.argmax().item<int64_t>();  // argmax puts NaN first, so a NaN is never missed
       error = rms ? std::sqrt(difference.square().mean().item<double>()) : difference[worst].item<double>();
       std::ostringstream s;
-      s << "worst at flat index " << worst << ": expected " << want.flatten()[worst].item<double>() << ", got " << have.flatten()[worst].item<double>();
+      s << "worst at flat index " << worst << ": expected " << want.flatten()[worst].item<double>() << ", got "
+        << have.flatten()[worst].item<double>();
       note = s.str();
     }
     char number[40] = "null";  // a NaN or infinite error is no JSON number; the runner fails it
     if (std::isfinite(error)) std::snprintf(number, sizeof number, "%.9g", error);
-    std::printf(",\"error\":%s,\"atol\":%.9g,\"metric\":\"%s\",\"note\":%s}\n", number, tolerance, rms ? "rms" : "max", json_string(note).c_str());
+    std::printf(",\"error\":%s,\"atol\":%.9g,\"metric\":\"%s\",\"note\":%s}\n", number, tolerance, rms ? "rms" : "max",
+                json_string(note).c_str());
   }
 }
 
@@ -134,7 +137,8 @@ Outputs check_mmdit(const Case& c) {
   }
   std::map<std::string, Tensor> leaves;
   each_tensor(m, [&](const std::string& name, Tensor& t) { leaves[name] = t.requires_grad_(true); });
-  for (const char* name : {"latent", "context", "pooled"}) leaves[std::string("input.") + name] = c.in(std::string("r0.") + name).requires_grad_(true);
+  for (const char* name : {"latent", "context", "pooled"})
+    leaves[std::string("input.") + name] = c.in(std::string("r0.") + name).requires_grad_(true);
   const auto text = embed_text(m, leaves["input.context"], leaves["input.pooled"]);
   const auto loss = velocity(m, leaves["input.latent"], c.in("r0.timestep"), text).square().mean();
   loss.backward();
@@ -156,9 +160,18 @@ Outputs check_vae(const Case& c) {
     const auto p = posterior(moments);
     const auto latent = scale_latents(v.config, p.mode()), z = unscale_latents(v.config, latent);
     const auto decoded = decode(v, z, &observer);
-    put(seen, "", {{"image_norm", picture}, {"moments", moments}, {"mean", p.mean}, {"logvar", p.logvar}, {"std", p.standard_deviation()},
-                   {"mode", p.mode()}, {"sample", p.sample(c.in(run + ".noise"))}, {"scaled_latent", latent}, {"unscaled_latent", z},
-                   {"decoded", decoded}, {"image01", unit_range(decoded)}});
+    put(seen, "",
+        {{"image_norm", picture},
+         {"moments", moments},
+         {"mean", p.mean},
+         {"logvar", p.logvar},
+         {"std", p.standard_deviation()},
+         {"mode", p.mode()},
+         {"sample", p.sample(c.in(run + ".noise"))},
+         {"scaled_latent", latent},
+         {"unscaled_latent", z},
+         {"decoded", decoded},
+         {"image01", unit_range(decoded)}});
     put(out, run + ".", seen);
   }
   if (c.has("clamp_moments")) out["clamp_logvar"] = posterior(c.in("clamp_moments")).logvar;
@@ -192,7 +205,8 @@ Outputs check_t5(const Case& c) {
   const auto mask = at::arange(ids.size(1)).le(end).to(at::kLong);
   const auto length = short_ids.size(1);
   out["contrast_with_mask_row0"] = t5_forward(t, ids, mask).narrow(0, 0, 1).narrow(1, 0, length);
-  out["bucket"] = t5_buckets(c.in("relative_position"), t.config.relative_attention_num_buckets, t.config.relative_attention_max_distance);
+  out["bucket"] = t5_buckets(c.in("relative_position"), t.config.relative_attention_num_buckets,
+                             t.config.relative_attention_max_distance);
   return out;
 }
 
@@ -204,7 +218,8 @@ Outputs check_scheduler(const Case& c) {
   const auto train = training_schedule(config);
   out["train.sigmas"] = as_tensor(train.sigmas);
   out["train.timesteps"] = as_tensor(train.timesteps);
-  out["noised"] = add_noise(c.in("noise.x0"), c.in("noise.noise"), out["train.sigmas"].index_select(0, c.in("noise.train_index")));
+  out["noised"] =
+      add_noise(c.in("noise.x0"), c.in("noise.noise"), out["train.sigmas"].index_select(0, c.in("noise.train_index")));
   for (const auto& [name, info] : c.tensors()) {
     if (name.rfind("sigmas.", 0) != 0) continue;
     const auto s = sampling_schedule(config, std::stoll(name.substr(7)));
@@ -244,30 +259,41 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   source.text_encoder_2 = component("text_encoder_2", "model.safetensors");
   source.text_encoder_3 = component("text_encoder_3", "model.safetensors");
   const auto encoders = load_text_encoders(plan_text_encoders(source), at::kFloat, at::kCPU, {});
-  const auto m = load_transformer(c.folder + "transformer/config.json", c.folder + "transformer/diffusion_pytorch_model.safetensors");
+  const auto m = load_transformer(c.folder + "transformer/config.json",
+                                  c.folder + "transformer/diffusion_pytorch_model.safetensors");
   auto v = make_vae(read_vae_config(c.folder + "vae/config.json"));
-  load_vae(v, Weights::open({c.folder + "vae/diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat, at::kCPU);
+  load_vae(v, Weights::open({c.folder + "vae/diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat,
+           at::kCPU);
 
   const auto tokens = Json::read(tokens_file);
   const auto encode = [&](const char* rows) {
     const auto prompts = read_tokens(*tokens.find(rows));
-    return encode_prompts(encoders, prompts, static_cast<int64_t>(prompts.at(0).t5.size()), m.config.joint_attention_dim, at::kCPU, control);
+    return encode_prompts(encoders, prompts, static_cast<int64_t>(prompts.at(0).t5.size()),
+                          m.config.joint_attention_dim, at::kCPU, control);
   };
   Outputs out;
   const auto prompt = encode("prompts"), negative = encode("negatives");
-  put(out, "", {{"prompt_embeds", prompt.sequence}, {"pooled", prompt.pooled}, {"negative_prompt_embeds", negative.sequence}, {"negative_pooled", negative.pooled}});
-  out["prompt_embeds_t5len" + std::to_string(c.fact("second_t5_length").as_int())] = encode("prompts_second_length").sequence;
+  put(out, "",
+      {{"prompt_embeds", prompt.sequence},
+       {"pooled", prompt.pooled},
+       {"negative_prompt_embeds", negative.sequence},
+       {"negative_pooled", negative.pooled}});
+  out["prompt_embeds_t5len" + std::to_string(c.fact("second_t5_length").as_int())] =
+      encode("prompts_second_length").sequence;
 
-  const auto schedule = sampling_schedule(read_scheduler_config(c.folder + "scheduler/scheduler_config.json"), c.fact("steps").as_int());
+  const auto schedule =
+      sampling_schedule(read_scheduler_config(c.folder + "scheduler/scheduler_config.json"), c.fact("steps").as_int());
   out["sigmas"] = as_tensor(schedule.sigmas);
   out["timesteps"] = as_tensor(schedule.timesteps);
-  const Conditioning text{embed_text(m, prompt.sequence, prompt.pooled), embed_text(m, negative.sequence, negative.pooled)};
-  const auto final_latents = denoise(m, c.in("initial_latents"), text, schedule, {c.fact("guidance").as_double()}, control, [&](const StepView& s) {
-    const auto i = std::to_string(s.index);
-    out["velocity_uncond_step" + i] = s.unconditional;
-    out["velocity_cond_step" + i] = s.conditional;
-    out["latents_after_step" + i] = s.latents;
-  });
+  const Conditioning text{embed_text(m, prompt.sequence, prompt.pooled),
+                          embed_text(m, negative.sequence, negative.pooled)};
+  const auto final_latents = denoise(m, c.in("initial_latents"), text, schedule, {c.fact("guidance").as_double()},
+                                     control, [&](const StepView& s) {
+                                       const auto i = std::to_string(s.index);
+                                       out["velocity_uncond_step" + i] = s.unconditional;
+                                       out["velocity_cond_step" + i] = s.conditional;
+                                       out["latents_after_step" + i] = s.latents;
+                                     });
   out["decoder_input"] = unscale_latents(v.config, final_latents);
   out["decoded_raw"] = decode(v, out["decoder_input"]);
   out["image"] = unit_range(out["decoded_raw"]);
@@ -276,9 +302,13 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   return out;
 }
 
-MMDiT mmdit_beside(const std::string& root) { return load_transformer(root + "/mmdit/config.json", root + "/mmdit/diffusion_pytorch_model.safetensors"); }
+MMDiT mmdit_beside(const std::string& root) {
+  return load_transformer(root + "/mmdit/config.json", root + "/mmdit/diffusion_pytorch_model.safetensors");
+}
 
-Tensor run_with(const MMDiT& m, const Case& c) { return velocity(m, c.in("latent"), c.in("timestep"), embed_text(m, c.in("context"), c.in("pooled"))); }
+Tensor run_with(const MMDiT& m, const Case& c) {
+  return velocity(m, c.in("latent"), c.in("timestep"), embed_text(m, c.in("context"), c.in("pooled")));
+}
 
 Outputs check_lora(const Case& c, const std::string& root) {
   Outputs out;
@@ -305,7 +335,9 @@ Outputs check_lora(const Case& c, const std::string& root) {
   apply_lora(stated, read_lora(c.folder + "pytorch_lora_weights.safetensors"));
   // Both spellings must give out_on; the second is judged by its distance to the first's stored value.
   const auto by_diffusers = run_with(stated, c);
-  if ((by_diffusers - c.in("out_on")).abs().max().item<double>() > (out["out_on"] - c.in("out_on")).abs().max().item<double>()) out["out_on"] = by_diffusers;
+  if ((by_diffusers - c.in("out_on")).abs().max().item<double>() >
+      (out["out_on"] - c.in("out_on")).abs().max().item<double>())
+    out["out_on"] = by_diffusers;
   apply_lora(unstated, read_lora(c.folder + "pytorch_lora_weights_no_metadata.safetensors"));
   out["out_no_metadata"] = run_with(unstated, c);
   return out;
@@ -338,14 +370,17 @@ Outputs check_optim(const Case& c, const std::string& root) {
   out["loss"] = at::stack(losses);
   out["grad_norm_before_clip"] = at::stack(norms);
   for (const auto& [name, t] : adapters) out["param_final." + name] = t;
-  for (const auto& [name, t] : adamw.state()) out[name.substr(0, name.find('.')) + "_final" + name.substr(name.find('.'))] = t;
+  for (const auto& [name, t] : adamw.state())
+    out[name.substr(0, name.find('.')) + "_final" + name.substr(name.find('.'))] = t;
   for (const auto& [name, t] : constant.averages()) out["ema_constant_final." + name] = t;
   for (const auto& [name, t] : warm.averages()) out["ema_warmup_final." + name] = t;
 
   // The optimizer alone, from stored gradients.
   NamedTensors given;
   for (const auto& [name, info] : c.tensors())
-    if (name.rfind("given.", 0) == 0 && info.find("role")->as_string() == "in" && name.find(".grad") == std::string::npos) given.emplace_back(name, c.in(name).clone());
+    if (name.rfind("given.", 0) == 0 && info.find("role")->as_string() == "in" &&
+        name.find(".grad") == std::string::npos)
+      given.emplace_back(name, c.in(name).clone());
   AdamW alone(given, {0.05});
   std::vector<Tensor> given_norms;
   for (int64_t step = 0; c.has(given.at(0).first + ".grad" + std::to_string(step)); ++step) {
@@ -354,7 +389,8 @@ Outputs check_optim(const Case& c, const std::string& root) {
     alone.step();
     for (const auto& [name, t] : given) out[name + ".after_step" + std::to_string(step)] = t.clone();
   }
-  for (const auto& [name, t] : alone.state()) out[name.substr(name.find('.') + 1) + "." + name.substr(0, name.find('.'))] = t;
+  for (const auto& [name, t] : alone.state())
+    out[name.substr(name.find('.') + 1) + "." + name.substr(0, name.find('.'))] = t;
   out["given.grad_norm_before_clip"] = at::stack(given_norms);
   return out;
 }
@@ -366,7 +402,8 @@ int run(int argc, char** argv) {
   }
   const std::string kind = argv[1], dir = argv[2];
   const Case c(dir);
-  if (kind == "mmdit") compare(c, check_mmdit(c));
+  if (kind == "mmdit")
+    compare(c, check_mmdit(c));
   else if (kind == "mmdit_sd35_naming") {
     // The same weights in another spelling must give the outputs stored beside the diffusers spelling.
     const std::string root = argc > 3 ? argv[3] : dir + "/..";
@@ -387,13 +424,20 @@ int run(int argc, char** argv) {
         compare(base, out, r + ".");
       }
     }
-  } else if (kind == "vae") compare(c, check_vae(c));
-  else if (kind == "clip_l" || kind == "clip_g") compare(c, check_clip(c));
-  else if (kind == "t5") compare(c, check_t5(c));
-  else if (kind == "lora") compare(c, check_lora(c, argc > 3 ? argv[3] : dir + "/.."));
-  else if (kind == "optim") compare(c, check_optim(c, argc > 3 ? argv[3] : dir + "/.."));
-  else if (kind == "scheduler") compare(c, check_scheduler(c));
-  else if (kind == "pipeline") compare(c, check_pipeline(c, argc > 4 ? argv[4] : ""));
+  } else if (kind == "vae")
+    compare(c, check_vae(c));
+  else if (kind == "clip_l" || kind == "clip_g")
+    compare(c, check_clip(c));
+  else if (kind == "t5")
+    compare(c, check_t5(c));
+  else if (kind == "lora")
+    compare(c, check_lora(c, argc > 3 ? argv[3] : dir + "/.."));
+  else if (kind == "optim")
+    compare(c, check_optim(c, argc > 3 ? argv[3] : dir + "/.."));
+  else if (kind == "scheduler")
+    compare(c, check_scheduler(c));
+  else if (kind == "pipeline")
+    compare(c, check_pipeline(c, argc > 4 ? argv[4] : ""));
   else {
     std::cerr << "unknown kind " << kind << "\n";
     return 2;
