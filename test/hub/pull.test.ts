@@ -25,7 +25,7 @@ afterEach(() => hub.stop());
 const pull = (args: string[] = [], options: RunOptions = {}) =>
   runDrm(['pull', 'org/model', ...args], {
     ...options,
-    env: { HF_ENDPOINT: hub.url, HF_HOME: home, HF_TOKEN: '', ...options.env },
+    env: { HF_ENDPOINT: options.env?.HF_ENDPOINT ?? hub.url, HF_HOME: home, HF_TOKEN: '', ...options.env },
   });
 const repository = () => join(home, 'hub/models--org--model');
 const snapshot = (name: string) => join(repository(), 'snapshots', COMMIT, name);
