@@ -1,0 +1,47 @@
+"""The Python side of `npm run bench -- sample`: the same pictures by diffusers, in a process of its own. Prints one JSON line."""
+import argparse
+import json
+import resource
+import time
+
+started = time.perf_counter()
+p = argparse.ArgumentParser()
+for name in ("model", "prompt", "out"):
+    p.add_argument("--" + name, required=True)
+for name in ("steps", "height", "width", "threads", "seed"):
+    p.add_argument("--" + name, type=int, required=True)
+p.add_argument("--guidance", type=float, required=True)
+p.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
+p.add_argument("--device", default="cpu")
+a = p.parse_args()
+
+import torch
+from diffusers import StableDiffusion3Pipeline
+
+torch.set_num_threads(a.threads)
+imported = time.perf_counter()
+dtype = torch.bfloat16 if a.dtype == "bf16" else torch.float32
+pipe = StableDiffusion3Pipeline.from_pretrained(a.model, torch_dtype=dtype, local_files_only=True).to(a.device)
+pipe.set_progress_bar_config(disable=True)
+loaded = time.perf_counter()
+ends = []
+
+
+def on_step(_pipe, _i, _t, kwargs):
+    if a.device != "cpu":
+        torch.cuda.synchronize()
+    ends.append(time.perf_counter())
+    return kwargs
+
+
+image = pipe(a.prompt, num_inference_steps=a.steps, height=a.height, width=a.width, guidance_scale=a.guidance,
+             generator=torch.Generator("cpu").manual_seed(a.seed), callback_on_step_end=on_step).images[0]
+image.save(a.out)
+done = time.perf_counter()
+steps = [b - c for b, c in zip(ends[1:], ends)]
+print(json.dumps({
+    "import_s": imported - started, "load_s": loaded - imported, "total_s": done - started,
+    "seconds_per_step": sorted(steps)[len(steps) // 2] if steps else None,
+    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "gpu_peak_mb": torch.cuda.max_memory_allocated() / 2**20 if a.device != "cpu" else None,
+}))
