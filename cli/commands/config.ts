@@ -12,17 +12,21 @@ export const command: Command = {
   ],
   arguments: [
     { name: '<action>', description: 'show or check', choices: ['show', 'check'] },
-    { name: '<file>', description: "a config file, one of drm's own (sample/tiny), or for show a task (sample)" },
+    { name: '[file]', description: "a config file, one of drm's own (sample/tiny), or for show a task (sample)" },
   ],
   async run({ args, global, events }) {
-    const [action, file] = args as [string, string];
+    const [action, named = global.config] = args as [string, string?];
     if (action !== 'show' && action !== 'check')
       throw new DrmError('USAGE', `config ${action}: expected show or check`);
+    if (named === undefined && action === 'check')
+      throw new DrmError('USAGE', 'config check: expected a file, found none; such as drm config check my.json');
+    const file = named ?? 'sample';
     const isTask = file === 'sample' && action === 'show';
     const task = isTask ? file : taskOf(file);
     if (task !== 'sample')
       throw new DrmError('BAD_CONFIG', `[config] task in ${file}: expected sample, found ${task}`, { file });
-    const { values, origin } = resolveConfig(task, { ...(!isTask && { file }), set: global.set });
+    const flags = { dtype: global.dtype, device: global.device === 'auto' ? undefined : global.device };
+    const { values, origin } = resolveConfig(task, { ...(!isTask && { file }), set: global.set, flags });
     if (action === 'check') {
       events.emit({ event: 'result', text: `${file}: ok`, data: { file, ok: true } });
       return;

@@ -1,5 +1,5 @@
 import { constants, existsSync } from 'node:fs';
-import { access, statfs } from 'node:fs/promises';
+import { access, stat, statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
@@ -47,7 +47,7 @@ async function native(): Promise<Check[]> {
     const cores = availableParallelism();
     const checks = [
       check('addon', 'ok', `loads; built by ${build.compiler}`),
-      check('libtorch', 'ok', `${info.libtorch} (${build.libtorch}), ${info.blas}`),
+      check('libtorch', 'ok', `${info.libtorch} (${build.libtorch})`),
       check(
         'CPU',
         /AVX2|AVX512|NEON|SVE|DEFAULT_ARM/i.test(info.cpuCapability) ? 'ok' : 'warn',
@@ -104,8 +104,11 @@ async function native(): Promise<Check[]> {
 }
 
 async function writable(folder: string): Promise<Check> {
+  const at = nearestExisting(folder);
   try {
-    await access(nearestExisting(folder), constants.W_OK);
+    if (!(await stat(at)).isDirectory())
+      return check('output folder', 'fail', `${at} is a file`, 'name another folder with --out');
+    await access(at, constants.W_OK);
     return check('output folder', 'ok', `${folder} can be written`);
   } catch {
     return check('output folder', 'fail', `${folder} cannot be written`, 'name another with --out');

@@ -1,10 +1,12 @@
 // What a run's settings are and where each comes from: schema default, `extends`, the file, --set, then flags.
 import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
-import { Ajv, type ErrorObject } from 'ajv';
+import type { ErrorObject } from 'ajv';
 import { DrmError } from '../../binding/error.js';
 import { nearest } from '../nearest.js';
 import { packageRoot } from '../root.js';
+import type { Settings, Task } from './types.js';
 
 export const CONFIG_FOLDER = join(packageRoot, 'configs');
 
@@ -15,12 +17,12 @@ export interface Property {
   [rule: string]: unknown;
 }
 
-interface Schema {
+export interface Schema {
   properties: Record<string, Property>;
 }
 
-export interface Resolved {
-  values: Record<string, unknown>;
+export interface Resolved<T extends Task = Task> {
+  values: Settings[T];
   /** By key: "default", a file name, "--set" or "flag". */
   origin: Record<string, string>;
 }
@@ -95,21 +97,26 @@ function sentence(error: ErrorObject, value: unknown): string {
   }
 }
 
-function parseSet(text: string): [string, unknown] {
+function parseSet(text: string, properties: Schema['properties']): [string, unknown] {
   const at = text.indexOf('=');
   if (at < 1) throw new DrmError('USAGE', `--set ${text}: expected key=value, such as --set steps=50`);
+  const key = text.slice(0, at);
   const value = text.slice(at + 1);
   try {
-    return [text.slice(0, at), JSON.parse(value)];
+    const parsed: unknown = JSON.parse(value);
+    // A prompt may well be "5" or "true": where text is expected, text it stays.
+    const isText = Object.hasOwn(properties, key) && properties[key]?.type === 'string';
+    return [key, isText && typeof parsed !== 'string' ? value : parsed];
   } catch {
-    return [text.slice(0, at), value];
+    return [key, value];
   }
 }
 
 /** Throws DrmError BAD_CONFIG (a file) or USAGE (a flag or --set) naming key, expectation and finding. */
-export function resolveConfig(task: string, sources: Sources): Resolved {
+export function resolveConfig<T extends Task>(task: T, sources: Sources): Resolved<T> {
   const schema = loadSchema(task);
   const keys = Object.keys(schema.properties);
+  let ajv: InstanceType<typeof import('ajv').Ajv> | undefined;
   const values: Record<string, unknown> = {};
   const origin: Record<string, string> = {};
   const put = (from: string, given: Record<string, unknown>, usage: boolean) => {
@@ -118,7 +125,8 @@ export function resolveConfig(task: string, sources: Sources): Resolved {
       return usage ? new DrmError('USAGE', `${text}: ${what}`, { key }) : bad(text, what, { key });
     };
     for (const [key, value] of Object.entries(given)) {
-      const property = schema.properties[key];
+      // Own properties alone: "constructor" is no setting.
+      const property = Object.hasOwn(schema.properties, key) ? schema.properties[key] : undefined;
       if (!property) {
         const guess = nearest(key, keys);
         throw fail(
@@ -127,7 +135,9 @@ export function resolveConfig(task: string, sources: Sources): Resolved {
         );
       }
       const { default: _, description: __, ...rules } = property;
-      const validate = new Ajv({ strict: true }).compile(rules);
+      // Loaded when something is to be checked: defaults alone, help and completion need none of it.
+      ajv ??= new (createRequire(import.meta.url)('ajv') as typeof import('ajv')).Ajv({ strict: true });
+      const validate = ajv.compile(rules);
       if (!validate(value))
         throw fail(key, validate.errors?.[0] ? sentence(validate.errors[0], value) : 'is not allowed');
       values[key] = value;
@@ -140,7 +150,8 @@ export function resolveConfig(task: string, sources: Sources): Resolved {
   }
   if (sources.file !== undefined)
     for (const { path, values: given } of chain(findFile(sources.file))) put(path, given, false);
-  put('--set', Object.fromEntries((sources.set ?? []).map(parseSet)), true);
+  put('--set', Object.fromEntries((sources.set ?? []).map((text) => parseSet(text, schema.properties))), true);
   put('flag', Object.fromEntries(Object.entries(sources.flags ?? {}).filter(([, value]) => value !== undefined)), true);
-  return { values, origin };
+  // Every key has a default and every other value passed the schema, which the type is generated from.
+  return { values: values as unknown as Settings[T], origin };
 }

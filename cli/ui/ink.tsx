@@ -1,4 +1,5 @@
-// The terminal view. It draws on stderr, so that stdout carries results alone even here.
+// The terminal view, drawn on stderr. Results are lines of it, too: on a terminal, printing them past ink would tear it,
+// and where stdout is no terminal the plain renderer is chosen.
 import { render } from 'ink';
 import type { Event } from '../events.js';
 import { inlineImage } from './inline_image.js';
@@ -33,12 +34,6 @@ export class InkRenderer implements Renderer {
   }
 
   emit(event: Event): void {
-    if (event.event === 'image' || event.event === 'result') {
-      const text = event.event === 'image' ? event.path : event.text;
-      // The view must not be torn by foreign output: clear, print, draw again.
-      this.#app.clear();
-      process.stdout.write(`${text}\n`);
-    }
     if (event.event === 'preview' && event.png) {
       const picture = inlineImage(event.png);
       if (picture) {

@@ -41,6 +41,10 @@ export function lineOf(event: Event): Line | undefined {
       return { kind: 'faint', text: event.message };
     case 'warning':
       return { kind: 'warning', text: `warning: ${event.message}` };
+    case 'image':
+      return { kind: 'plain', text: event.path };
+    case 'result':
+      return { kind: 'plain', text: event.text };
     case 'done':
       return { kind: 'good', text: `done in ${duration(event.seconds)}: ${facts(event.facts)}` };
     case 'error':
