@@ -1,0 +1,47 @@
+// Writes types.ts from the schemas: `node dist/cli/config/generate_types.js` after a change to configs/schema.
+import { readdirSync, realpathSync, writeFileSync } from 'node:fs';
+import { join, parse } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { packageRoot } from '../root.js';
+import { CONFIG_FOLDER, loadSchema, type Property } from './resolve.js';
+
+const PRIMITIVE: Record<string, string> = { string: 'string', integer: 'number', number: 'number', boolean: 'boolean' };
+
+function typeOf(property: { type: string; [rule: string]: unknown }): string {
+  const literal = (value: unknown) => (typeof value === 'string' ? `'${value}'` : JSON.stringify(value));
+  if (property.const !== undefined) return literal(property.const);
+  if (Array.isArray(property.enum)) return property.enum.map(literal).join(' | ');
+  if (property.type === 'array') return `${typeOf(property.items as Property)}[]`;
+  const primitive = PRIMITIVE[property.type];
+  if (!primitive) throw new Error(`no TypeScript type for a property of type ${property.type}`);
+  return primitive;
+}
+
+const interfaceName = (task: string) => `${task.charAt(0).toUpperCase()}${task.slice(1)}Settings`;
+
+/** The text of types.ts for the schemas as they are now. */
+export function generateTypes(): string {
+  const tasks = readdirSync(join(CONFIG_FOLDER, 'schema'))
+    .map((file) => parse(file).name)
+    .sort();
+  const interfaces = tasks.map((task) => {
+    const lines = Object.entries(loadSchema(task).properties).map(
+      ([key, property]) => `  /** ${property.description} */\n  ${key}: ${typeOf(property)};`,
+    );
+    return `/** Settings of \`drm ${task}\`, every one with a value. */\nexport interface ${interfaceName(task)} {\n${lines.join('\n')}\n}`;
+  });
+  return `// Generated from configs/schema by generate_types.ts: edit the schemas.
+
+${interfaces.join('\n\n')}
+
+/** By task. */
+export interface Settings {
+${tasks.map((task) => `  ${task}: ${interfaceName(task)};`).join('\n')}
+}
+
+export type Task = keyof Settings;
+`;
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url))
+  writeFileSync(join(packageRoot, 'cli/config/types.ts'), generateTypes());

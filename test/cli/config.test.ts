@@ -1,0 +1,111 @@
+// Settings: what wins over what, and what is refused.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { generateTypes } from '../../cli/config/generate_types.js';
+import { loadSchema, resolveConfig } from '../../cli/config/resolve.js';
+import { repository, runDrm, temporaryFolder } from '../run_drm.js';
+
+function configFile(name: string, text: string, folder = temporaryFolder()): string {
+  const file = join(folder, name);
+  writeFileSync(file, text);
+  return file;
+}
+
+test('types.ts is what the schemas generate', () => {
+  expect(readFileSync(join(repository, 'cli/config/types.ts'), 'utf8')).toBe(generateTypes());
+});
+
+test('every setting has a default that its own rules allow, and a description', () => {
+  const { properties } = loadSchema('sample');
+  const set = Object.entries(properties).map(([key, { default: value }]) => `${key}=${JSON.stringify(value)}`);
+  const { values } = resolveConfig('sample', { set });
+  expect(Object.keys(values)).toEqual(Object.keys(properties));
+  for (const { description } of Object.values(properties)) expect(description).toMatch(/\.$/);
+});
+
+test('default < extended file < file < --set < flag', () => {
+  const folder = temporaryFolder();
+  configFile('base.json', '{"task": "sample", "steps": 2, "guidance": 2, "seed": 2, "n": 2}', folder);
+  const file = configFile('top.json', '{"extends": "base.json", "guidance": 3, "seed": 3, "n": 3}', folder);
+  const { values, origin } = resolveConfig('sample', {
+    file,
+    set: ['seed=4', 'n=4'],
+    flags: { n: 5, steps: undefined },
+  });
+  expect(values).toMatchObject({ batch: 0, steps: 2, guidance: 3, seed: 4, n: 5 });
+  expect(origin).toMatchObject({
+    batch: 'default',
+    steps: join(folder, 'base.json'),
+    guidance: file,
+    seed: '--set',
+    n: 'flag',
+  });
+});
+
+test.each(['5', 'true', 'null', '[1]', '{"a":1}', 'a = b'])(
+  '--set keeps the text %s where text is expected',
+  (text) => {
+    expect(resolveConfig('sample', { set: [`negative_prompt=${text}`] }).values.negative_prompt).toBe(text);
+  },
+);
+
+test('--set takes JSON for the rest', () => {
+  const { values } = resolveConfig('sample', {
+    set: ['skip_layers=[7,8]', 'free_encoders=true', 'negative_prompt="q"'],
+  });
+  expect(values).toMatchObject({ skip_layers: [7, 8], free_encoders: true, negative_prompt: 'q' });
+});
+
+test.each([
+  ['steps=1.5', 'expected integer'],
+  ['steps=1e999', 'expected integer'],
+  ['skip_layers=7', 'expected array'],
+  ['skip_layers=["7"]', 'expected integer'],
+  ['stepz=3', 'did you mean steps?'],
+  ['constructor=3', 'unknown'],
+  ['steps', 'key=value'],
+  ['=3', 'key=value'],
+])('--set %s is a usage error', (text, part) => {
+  let thrown: unknown;
+  try {
+    resolveConfig('sample', { set: [text] });
+  } catch (error) {
+    thrown = error;
+  }
+  expect(thrown).toMatchObject({ code: 'USAGE', message: expect.stringContaining(part) });
+});
+
+// Names that every JavaScript object answers to are no settings.
+test.each(['constructor', 'toString', '__proto__', 'hasOwnProperty'])('a file with the key %s is refused', (key) => {
+  const file = configFile('my.json', `{"task": "sample", "${key}": {"steps": 3}}`);
+  expect(() => resolveConfig('sample', { file })).toThrow(`${key} in ${file}`);
+});
+
+test("drm's own configs hold what their names say", () => {
+  const values = (file: string) => resolveConfig('sample', { file: `sample/${file}` }).values;
+  const medium = { model: 'sd3.5-medium', guidance: 4.5 };
+  expect(values('sd35-medium-paper')).toMatchObject({ ...medium, steps: 50, height: 512, width: 512, dtype: 'bf16' });
+  expect(values('sd35-medium')).toMatchObject({ ...medium, steps: 28, height: 1024, width: 1024, skip_layers: [] });
+});
+
+describe('drm config', () => {
+  test('show without a file shows the defaults, with flags over them', async () => {
+    const { code, stdout } = await runDrm(['config', 'show', '--dtype', 'bf16', '--json']);
+    expect(code).toBe(0);
+    const { data } = JSON.parse(stdout);
+    expect(data.values).toMatchObject({ dtype: 'bf16', steps: 28 });
+    expect(data.origin).toMatchObject({ dtype: 'flag', steps: 'default' });
+  });
+
+  test('show takes --config as its file', async () => {
+    const { stdout } = await runDrm(['config', 'show', '--config', configFile('my.json', '{"task":"sample","n":7}')]);
+    expect(stdout).toMatch(/^n +7 /m);
+  });
+
+  test('check without a file is a usage error', async () => {
+    const { code, stderr } = await runDrm(['config', 'check']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('expected a file');
+  });
+});
