@@ -14,11 +14,12 @@ Tensor planned(at::IntArrayRef shape) {
 Linear make_linear(int64_t in, int64_t out, bool bias) {
   return {planned({out, in}), bias ? planned({out}) : Tensor(), nullptr};
 }
-Conv2d make_conv(int64_t in, int64_t out, int64_t kernel) {
-  return {planned({out, in, kernel, kernel}), planned({out})};
+Conv2d make_conv(int64_t in, int64_t out, int64_t kernel, bool bias) {
+  return {planned({out, in, kernel, kernel}), bias ? planned({out}) : Tensor()};
 }
 Norm make_norm(int64_t features, bool bias) { return {planned({features}), bias ? planned({features}) : Tensor()}; }
 Table make_table(int64_t rows, int64_t features) { return {planned({rows, features})}; }
+Parameter make_parameter(std::vector<int64_t> shape) { return {planned(shape)}; }
 Buffer make_buffer(std::vector<int64_t> shape) { return {planned(shape)}; }
 
 Tensor linear(const Linear& l, const Tensor& x) {

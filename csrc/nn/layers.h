@@ -29,7 +29,7 @@ struct Linear {
   std::shared_ptr<Lora> lora;  // null: none
 };
 struct Conv2d {
-  Tensor weight, bias;  // (out, in, k, k), (out)
+  Tensor weight, bias;  // (out, in, k, k), (out) or undefined
 };
 struct Norm {
   Tensor weight, bias;  // (features), (features) or undefined
@@ -37,15 +37,18 @@ struct Norm {
 struct Table {
   Tensor weight;  // an embedding (rows, features)
 };
-
+struct Parameter {
+  Tensor value;  // a bare tensor that is trained: a class token, a logit scale
+};
 struct Buffer {
   Tensor value;  // stored with the weights, but computed, not trained
 };
 
 Linear make_linear(int64_t in, int64_t out, bool bias = true);
-Conv2d make_conv(int64_t in, int64_t out, int64_t kernel);
+Conv2d make_conv(int64_t in, int64_t out, int64_t kernel, bool bias = true);
 Norm make_norm(int64_t features, bool bias = true);
 Table make_table(int64_t rows, int64_t features);
+Parameter make_parameter(std::vector<int64_t> shape);
 Buffer make_buffer(std::vector<int64_t> shape);
 
 /// x (..., in) -> (..., out).
@@ -66,7 +69,7 @@ void each_tensor(const std::string& name, Linear& l, F&& f) {
 template <class F>
 void each_tensor(const std::string& name, Conv2d& c, F&& f) {
   f(name + ".weight", c.weight);
-  f(name + ".bias", c.bias);
+  if (c.bias.defined()) f(name + ".bias", c.bias);
 }
 template <class F>
 void each_tensor(const std::string& name, Norm& n, F&& f) {
@@ -76,6 +79,10 @@ void each_tensor(const std::string& name, Norm& n, F&& f) {
 template <class F>
 void each_tensor(const std::string& name, Table& t, F&& f) {
   f(name + ".weight", t.weight);
+}
+template <class F>
+void each_tensor(const std::string& name, Parameter& p, F&& f) {
+  f(name, p.value);
 }
 template <class F>
 void each_tensor(const std::string& name, Buffer& b, F&& f) {

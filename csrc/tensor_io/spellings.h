@@ -10,7 +10,7 @@ namespace drm {
 /// How a tensor of ours is made of one in the file.
 struct Source {
   std::string key;  // in the file
-  enum class Form { Whole, Third, SwappedHalves, Squeezed } form = Form::Whole;
+  enum class Form { Whole, Third, SwappedHalves, Squeezed, Transposed } form = Form::Whole;
   int64_t part = 0;  // Third: 0 query, 1 key, 2 value, along the first axis
 };
 struct Translated {
@@ -28,5 +28,8 @@ int64_t count_sd3_blocks(const std::vector<std::string>& keys, const std::string
 /// matrices. `levels` is the number of resolutions (the decoder counts them from the other end).
 std::vector<Translated> translate_ldm_vae(const std::string& key, const std::string& prefix, int64_t levels);
 int64_t count_ldm_levels(const std::vector<std::string>& keys, const std::string& prefix);
+
+/// Both towers of CLIP under OpenAI's names, which open_clip kept: fused qkv, projections as (width, joint).
+std::vector<Translated> translate_open_clip(const std::string& key);
 
 }  // namespace drm

@@ -75,6 +75,7 @@ std::vector<int64_t> shape_of(const TensorInfo& info, Form form) {
   if (form == Form::Third && !shape.empty()) shape[0] /= 3;
   if (form == Form::Squeezed)
     while (shape.size() > 2 && shape.back() == 1) shape.pop_back();
+  if (form == Form::Transposed && shape.size() == 2) std::swap(shape[0], shape[1]);
   return shape;
 }
 
@@ -90,6 +91,8 @@ at::Tensor take(const at::Tensor& t, const Source& source) {
     }
     case Form::Squeezed:
       return t.reshape(shape_of({t.scalar_type(), t.sizes().vec()}, Form::Squeezed));
+    case Form::Transposed:
+      return t.dim() == 2 ? t.t().contiguous() : t;
   }
   return t;
 }
@@ -163,6 +166,8 @@ Reading read_spelling(const std::vector<std::string>& names, Component component
     case Component::T5: {
       const std::string prefix = "text_encoders." + which + ".transformer.";
       if (!which.empty() && any_starts(names, prefix)) return plain(names, prefix, "single file");
+      if (component == Component::Clip && any_starts(names, "transformer.resblocks."))
+        return translated(names, "", "OpenAI", translate_open_clip);
       return plain(names, "", "transformers");
     }
   }

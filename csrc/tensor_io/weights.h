@@ -29,7 +29,8 @@ class Weights {
   /// Recognises the spelling from the keys: diffusers; for Transformer the single-file SD3 naming (`joint_blocks.*`,
   /// with or without `model.diffusion_model.`); for Vae the LDM naming (`first_stage_model.*` or bare
   /// `decoder.up.*`); for Clip and T5 the single-file prefixes (`text_encoders.clip_l.transformer.*` and so on;
-  /// `which` picks clip_l, clip_g or t5xxl there). Keys of other components in a single file are ignored.
+  /// `which` picks clip_l, clip_g or t5xxl there); for Clip also OpenAI's names (`visual.*`, `transformer.*`). Keys of
+  /// other components in a single file are ignored.
   /// Throws Failure(BadFile).
   static Weights open(const std::vector<std::string>& files, Component component, const std::string& which = "");
 

@@ -2,37 +2,27 @@
 
 #include <ATen/ATen.h>
 
-#include "nn/attention.h"
 #include "tensor_io/json.h"
 
 namespace drm {
 
 ClipConfig read_clip_config(const std::string& path) {
-  auto json = std::make_shared<Json>(Json::read(path));
-  const auto* nested = json->find("text_config");
-  const ConfigReader r(nested && nested->is_object() && !json->find("hidden_size") ? *nested : *json, path);
-  ClipConfig c;
+  const auto json = Json::read(path);
+  const auto* nested = json.find("text_config");
+  return read_clip_config(
+      ConfigReader(nested && nested->is_object() && !json.find("hidden_size") ? *nested : json, path));
+}
+
+ClipConfig read_clip_config(const ConfigReader& r) {
+  ClipConfig c{read_clip_tower(r)};
   c.vocab_size = r.integer("vocab_size", 49408);
-  c.hidden_size = r.integer("hidden_size");
-  c.intermediate_size = r.integer("intermediate_size");
-  c.num_hidden_layers = r.integer("num_hidden_layers");
-  c.num_attention_heads = r.integer("num_attention_heads");
   c.max_position_embeddings = r.integer("max_position_embeddings", 77);
-  c.projection_dim = r.integer("projection_dim", c.hidden_size);
   c.eos_token_id = r.integer("eos_token_id", 2);
-  c.layer_norm_eps = r.number("layer_norm_eps", 1e-5);
-  const auto act = r.string("hidden_act", "quick_gelu");
-  if (act != "quick_gelu" && act != "gelu")
-    throw Failure(Code::BadConfig, "[config] hidden_act in " + path + ": expected quick_gelu or gelu, found " + act);
-  c.quick_gelu = act == "quick_gelu";
-  if (c.hidden_size < 1 || c.hidden_size > 65536 || c.num_attention_heads < 1 ||
-      c.hidden_size % c.num_attention_heads || c.num_hidden_layers < 1 || c.num_hidden_layers > 1000 ||
-      c.vocab_size < 1 || c.vocab_size > (1 << 24) || c.intermediate_size < 1 || c.intermediate_size > (1 << 20) ||
-      c.projection_dim < 1 || c.projection_dim > 65536 || c.max_position_embeddings < 1 ||
+  if (c.vocab_size < 1 || c.vocab_size > (1 << 24) || c.max_position_embeddings < 1 ||
       c.max_position_embeddings > 65536)
-    throw Failure(Code::BadConfig, "[config] " + path +
-                                       ": expected positive sizes with hidden_size a multiple of num_attention_heads; "
-                                       "compare with the model's original config.json");
+    throw Failure(Code::BadConfig, "[config] " + r.file() +
+                                       ": expected a positive vocab_size and max_position_embeddings; compare with the "
+                                       "model's original config.json");
   return c;
 }
 
@@ -64,9 +54,7 @@ Clip make_clip(const ClipConfig& k) {
   c.config = k;
   c.tokens = make_table(k.vocab_size, d);
   c.positions = make_table(k.max_position_embeddings, d);
-  for (int64_t i = 0; i < k.num_hidden_layers; ++i)
-    c.layers.push_back({make_norm(d), make_norm(d), make_linear(d, d), make_linear(d, d), make_linear(d, d),
-                        make_linear(d, d), make_linear(d, k.intermediate_size), make_linear(k.intermediate_size, d)});
+  c.layers = make_clip_layers(k);
   c.final_norm = make_norm(d);
   c.projection = make_linear(d, k.projection_dim, false);
   return c;
@@ -75,7 +63,8 @@ Clip make_clip(const ClipConfig& k) {
 void load_clip(Clip& c, const Weights& weights, at::ScalarType dtype, at::Device device,
                const std::function<void(uint64_t, uint64_t)>& progress) {
   const auto ignorable = [](const std::string& key) {
-    return key == "text_model.embeddings.position_ids" || key == "logit_scale" || key.rfind("vision_model.", 0) == 0;
+    return key == "text_model.embeddings.position_ids" || key == "logit_scale" || key == "visual_projection.weight" ||
+           key.rfind("vision_model.", 0) == 0;
   };
   weights.fill(wanted(c), dtype, device, ignorable, "", progress);
 }
@@ -94,16 +83,9 @@ ClipOutput clip_forward(const Clip& c, const Tensor& ids, const Observer* observ
   auto x = look_up(c.tokens, ids) + c.positions.weight.narrow(0, 0, length);
   ClipOutput out;
   for (size_t i = 0; i < c.layers.size(); ++i) {
-    const auto& l = c.layers[i];
     if (observer) (*observer)("hidden_states." + std::to_string(i), x);
     if (i + 1 == c.layers.size()) out.penultimate = x;
-    const auto h = layer_norm(l.norm1, x, k.layer_norm_eps);
-    const auto a =
-        attend(split_heads(linear(l.q, h), k.num_attention_heads), split_heads(linear(l.k, h), k.num_attention_heads),
-               split_heads(linear(l.v, h), k.num_attention_heads), true);
-    x = x + linear(l.out, merge_heads(a));
-    const auto f = linear(l.fc1, layer_norm(l.norm2, x, k.layer_norm_eps));
-    x = x + linear(l.fc2, k.quick_gelu ? f * at::sigmoid(1.702 * f) : at::gelu(f));
+    x = clip_layer(c.layers[i], k, x, true);
   }
   if (observer) (*observer)("hidden_states." + std::to_string(c.layers.size()), x);
   out.last = layer_norm(c.final_norm, x, k.layer_norm_eps);

@@ -4,27 +4,19 @@
 #include <string>
 #include <vector>
 
-#include "nn/layers.h"
+#include "text/clip_layer.h"
 
 namespace drm {
 
-struct ClipConfig {
-  int64_t vocab_size = 49408, hidden_size = 768, intermediate_size = 3072, num_hidden_layers = 12,
-          num_attention_heads = 12;
-  int64_t max_position_embeddings = 77, projection_dim = 768, eos_token_id = 2;
-  double layer_norm_eps = 1e-5;
-  bool quick_gelu = true;  // else exact (erf) GELU
+struct ClipConfig : ClipTowerConfig {
+  int64_t vocab_size = 49408, max_position_embeddings = 77, eos_token_id = 2;
 };
 
 /// Reads a transformers config.json (also one with a nested text_config). Throws Failure(BadConfig | BadFile).
 ClipConfig read_clip_config(const std::string& path);
+ClipConfig read_clip_config(const ConfigReader& text);
 /// CLIP-L or CLIP-G told by their widths, from a file without config. Throws Failure(BadFile).
 ClipConfig infer_clip_config(const Weights& weights);
-
-struct ClipLayer {
-  Norm norm1, norm2;
-  Linear q, k, v, out, fc1, fc2;
-};
 
 struct Clip {
   ClipConfig config;
@@ -51,24 +43,19 @@ struct ClipOutput {
 /// Observer names: "hidden_states.<i>" (0 = embeddings).
 ClipOutput clip_forward(const Clip& c, const Tensor& ids, const Observer* observer = nullptr);
 
+/// The text transformer without its projection, which a two-tower model names last.
 template <class V>
-void each(Clip& c, V&& visit) {
+void each_text_model(Clip& c, V&& visit) {
   const std::string text = "text_model.";
   visit(text + "embeddings.token_embedding", c.tokens);
   visit(text + "embeddings.position_embedding", c.positions);
-  for (size_t i = 0; i < c.layers.size(); ++i) {
-    const auto n = text + "encoder.layers." + std::to_string(i) + ".";
-    auto& l = c.layers[i];
-    visit(n + "layer_norm1", l.norm1);
-    visit(n + "self_attn.q_proj", l.q);
-    visit(n + "self_attn.k_proj", l.k);
-    visit(n + "self_attn.v_proj", l.v);
-    visit(n + "self_attn.out_proj", l.out);
-    visit(n + "layer_norm2", l.norm2);
-    visit(n + "mlp.fc1", l.fc1);
-    visit(n + "mlp.fc2", l.fc2);
-  }
+  each(c.layers, text, visit);
   visit(text + "final_layer_norm", c.final_norm);
+}
+
+template <class V>
+void each(Clip& c, V&& visit) {
+  each_text_model(c, visit);
   visit("text_projection", c.projection);
 }
 

@@ -1,0 +1,79 @@
+#include "scorers/clip_vision.h"
+
+#include <ATen/ATen.h>
+
+namespace drm {
+
+ClipVisionConfig read_clip_vision_config(const std::string& path) {
+  const auto json = Json::read(path);
+  const auto* nested = json.find("vision_config");
+  return read_clip_vision_config(
+      ConfigReader(nested && nested->is_object() && !json.find("hidden_size") ? *nested : json, path));
+}
+
+ClipVisionConfig read_clip_vision_config(const ConfigReader& r) {
+  ClipVisionConfig c{read_clip_tower(r)};
+  c.image_size = r.integer("image_size", 224);
+  c.patch_size = r.integer("patch_size");
+  c.num_channels = r.integer("num_channels", 3);
+  if (c.patch_size < 1 || c.image_size < c.patch_size || c.image_size > 4096 || c.num_channels != 3)
+    throw Failure(Code::BadConfig,
+                  "[config] " + r.file() + ": expected an image_size of at least patch_size and 3 channels, found " +
+                      std::to_string(c.image_size) + ", " + std::to_string(c.patch_size) + " and " +
+                      std::to_string(c.num_channels) + "; compare with the model's original config.json");
+  return c;
+}
+
+ClipVision make_clip_vision(const ClipVisionConfig& k) {
+  const auto d = k.hidden_size;
+  ClipVision v;
+  v.config = k;
+  v.class_embedding = make_parameter({d});
+  v.patch = make_conv(k.num_channels, d, k.patch_size, false);
+  v.positions = make_table(1 + k.patches(), d);
+  v.pre_norm = make_norm(d);
+  v.layers = make_clip_layers(k);
+  v.post_norm = make_norm(d);
+  v.projection = make_linear(d, k.projection_dim, false);
+  return v;
+}
+
+void load_clip_vision(ClipVision& v, const Weights& weights, at::ScalarType dtype, at::Device device,
+                      const std::function<void(uint64_t, uint64_t)>& progress) {
+  const auto ignorable = [](const std::string& key) {
+    return key == "vision_model.embeddings.position_ids" || key == "logit_scale" || key == "text_projection.weight" ||
+           key.rfind("text_model.", 0) == 0;
+  };
+  weights.fill(wanted(v), dtype, device, ignorable, "", progress);
+}
+
+ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer) {
+  const auto& k = v.config;
+  if (pixels.dim() != 4 || pixels.size(1) != k.num_channels || pixels.size(2) != k.image_size ||
+      pixels.size(3) != k.image_size)
+    throw Failure(Code::BadRequest, "[clip] pixels: expected (batch, 3, " + std::to_string(k.image_size) + ", " +
+                                        std::to_string(k.image_size) + "), found " + c10::str(pixels.sizes()));
+  const auto patches =
+      conv2d(v.patch, pixels.to(v.patch.weight.scalar_type()), k.patch_size, 0).flatten(2).transpose(1, 2);
+  const auto first = v.class_embedding.value.to(patches.scalar_type()).expand({pixels.size(0), 1, k.hidden_size});
+  auto x = layer_norm(v.pre_norm, at::cat({first, patches}, 1) + v.positions.weight, k.layer_norm_eps);
+  for (size_t i = 0; i < v.layers.size(); ++i) {
+    if (observer) (*observer)("hidden_states." + std::to_string(i), x);
+    x = clip_layer(v.layers[i], k, x, false);
+  }
+  if (observer) (*observer)("hidden_states." + std::to_string(v.layers.size()), x);
+  ClipVisionOutput out;
+  out.last = x;
+  out.pooled = layer_norm(v.post_norm, x.select(1, 0), k.layer_norm_eps);
+  out.embeds = linear(v.projection, out.pooled);
+  return out;
+}
+
+Tensor clip_pixels(const Tensor& pictures_BHWC) {
+  const auto options = pictures_BHWC.options().dtype(at::kFloat);
+  const auto channels = [&](double r, double g, double b) { return at::tensor({r, g, b}, options).view({1, 3, 1, 1}); };
+  const auto x = pictures_BHWC.permute({0, 3, 1, 2}).to(at::kFloat) / 255.0;
+  return (x - channels(0.48145466, 0.4578275, 0.40821073)) / channels(0.26862954, 0.26130258, 0.27577711);
+}
+
+}  // namespace drm

@@ -1,0 +1,62 @@
+// CLIP's image tower with projection (Radford et al. 2021; reference: transformers' CLIPVisionModelWithProjection).
+// Shapes: B batch, S picture edge, N patches, D width, P projection width.
+#pragma once
+#include "text/clip_layer.h"
+
+namespace drm {
+
+struct ClipVisionConfig : ClipTowerConfig {
+  int64_t image_size = 224, patch_size = 14, num_channels = 3;
+  int64_t patches() const { return (image_size / patch_size) * (image_size / patch_size); }
+};
+
+/// Reads a transformers config.json (also one with a nested vision_config). Throws Failure(BadConfig | BadFile).
+ClipVisionConfig read_clip_vision_config(const std::string& path);
+ClipVisionConfig read_clip_vision_config(const ConfigReader& vision);
+
+struct ClipVision {
+  ClipVisionConfig config;
+  Parameter class_embedding;  // (D)
+  Conv2d patch;               // no bias
+  Table positions;            // (1 + N, D)
+  Norm pre_norm;
+  std::vector<ClipLayer> layers;
+  Norm post_norm;
+  Linear projection;  // no bias
+};
+
+ClipVision make_clip_vision(const ClipVisionConfig& config);
+void load_clip_vision(ClipVision& v, const Weights& weights, at::ScalarType dtype, at::Device device,
+                      const std::function<void(uint64_t, uint64_t)>& progress = {});
+
+struct ClipVisionOutput {
+  Tensor last;    // (B, 1 + N, D) last layer, without the post norm
+  Tensor pooled;  // (B, D) class token through the post norm
+  Tensor embeds;  // (B, P) projected
+};
+
+/// pixels (B, 3, S, S) after clip_pixels, fp32. Throws Failure(BadRequest) for another size.
+/// Observer names: "hidden_states.<i>" (0 = embeddings after the pre norm).
+ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer = nullptr);
+
+/// 8-bit pictures (B, H, W, 3) to what CLIP was trained on: (B, 3, H, W) fp32, (x / 255 - mean) / std.
+Tensor clip_pixels(const Tensor& pictures_BHWC);
+
+template <class V>
+void each_vision_model(ClipVision& v, V&& visit) {
+  const std::string vision = "vision_model.";
+  visit(vision + "embeddings.class_embedding", v.class_embedding);
+  visit(vision + "embeddings.patch_embedding", v.patch);
+  visit(vision + "embeddings.position_embedding", v.positions);
+  visit(vision + "pre_layrnorm", v.pre_norm);  // transformers' spelling
+  each(v.layers, vision, visit);
+  visit(vision + "post_layernorm", v.post_norm);
+}
+
+template <class V>
+void each(ClipVision& v, V&& visit) {
+  each_vision_model(v, visit);
+  visit("visual_projection", v.projection);
+}
+
+}  // namespace drm
