@@ -10,6 +10,11 @@ export interface Entry {
 export const registry: Entry[] = [
   { name: 'sample', summary: 'sample pictures from prompts', load: async () => (await import('./sample.js')).command },
   {
+    name: 'data',
+    summary: 'prepare pictures with captions for training, and look at what was prepared',
+    load: async () => (await import('./data.js')).command,
+  },
+  {
     name: 'pull',
     summary: 'fetch a model or data set from the Hugging Face hub into the shared cache',
     load: async () => (await import('./pull.js')).command,

@@ -1,0 +1,106 @@
+import { DrmError } from '../../binding/error.js';
+import type { Command, Context } from '../command.js';
+
+const ACTIONS = ['prepare', 'inspect'];
+const SOURCES = ['emoji', 'jsonl', 'webdataset'];
+
+export const command: Command = {
+  name: 'data',
+  summary: 'prepare pictures with captions for training, and look at what was prepared',
+  examples: [
+    { command: 'drm data prepare emoji --out data/emoji', does: 'the embedded set: 4,900 emoji with captions' },
+    {
+      command: 'drm data prepare jsonl --from my/captions.jsonl --out data/mine',
+      does: 'your own pictures: a line {"image": "cat.jpg", "caption": "a cat"} each',
+    },
+    { command: 'drm data inspect data/emoji', does: 'counts, sizes and a contact sheet' },
+  ],
+  arguments: [
+    { name: '<action>', description: 'what to do', choices: ACTIONS },
+    { name: '<what>', description: `prepare: a source (${SOURCES.join(', ')}); inspect: a prepared folder` },
+  ],
+  options: [
+    { flags: '--from <path>', description: 'prepare: the file or folder to read' },
+    {
+      flags: '--size <n>',
+      description: 'prepare: edge of a square, lossless copy',
+      default: '64 for emoji, else the original',
+    },
+    { flags: '--split <name>', description: 'prepare: only this split', default: 'all' },
+    { flags: '--shard-size <mb>', description: 'prepare: a shard ends after so many megabytes', default: '256' },
+    { flags: '--shard-samples <n>', description: 'prepare: and after so many samples', default: 'no limit' },
+  ],
+  async run(context) {
+    const [action] = context.args as string[];
+    if (action === 'prepare') return prepareCommand(context);
+    throw new DrmError('USAGE', `data ${action}: expected ${ACTIONS.join(' or ')}`);
+  },
+};
+
+function wholeNumber(context: Context, name: string, flag: string, most: number): number | undefined {
+  const given = context.options[name];
+  if (given === undefined) return undefined;
+  const value = Number(given);
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw new DrmError('USAGE', `${flag} ${given}: expected a whole number from 1 to ${most}`);
+  return value;
+}
+
+async function prepareCommand(context: Context): Promise<void> {
+  const { args, global, events, signal } = context;
+  const started = performance.now();
+  const [, kind] = args as string[];
+  const out = global.out;
+  if (out === undefined)
+    throw new DrmError('USAGE', `data prepare ${kind}: expected a folder to write to; give --out DIR`);
+  const { prepare } = await import('../data/prepare.js');
+  const source = await openSource(context);
+  events.emit({
+    event: 'started',
+    version: 1,
+    command: 'data prepare',
+    facts: { source: String(kind), out, ...(source.total !== undefined && { pictures: source.total }) },
+  });
+  const result = await prepare(source, out, {
+    limits: {
+      bytes: (wholeNumber(context, 'shardSize', '--shard-size', 8192) ?? 256) * 1_000_000,
+      samples: wholeNumber(context, 'shardSamples', '--shard-samples', 1e9) ?? Number.POSITIVE_INFINITY,
+    },
+    signal,
+    onProgress: (step, total) =>
+      events.emit({
+        event: 'progress',
+        id: 'prepare',
+        label: 'preparing',
+        step,
+        total,
+        unit: 'picture',
+        seconds: (performance.now() - started) / 1000,
+      }),
+    onDrop: () => {},
+  });
+  const { manifest, resumed, present } = result;
+  if (present) events.emit({ event: 'info', message: `${out} is complete already` });
+  else if (resumed > 0) events.emit({ event: 'info', message: `${resumed} records were prepared by an earlier run` });
+  events.emit({ event: 'result', text: out, data: { folder: out, ...manifest } });
+  events.emit({
+    event: 'done',
+    seconds: (performance.now() - started) / 1000,
+    facts: { records: manifest.records, kept: manifest.kept, ...manifest.dropped, shards: manifest.shards.length },
+  });
+}
+
+async function openSource(context: Context) {
+  const { args, options } = context;
+  const kind = String(args[1]);
+  const size = wholeNumber(context, 'size', '--size', 4096);
+  const split = String(options.split ?? 'all');
+  if (kind === 'emoji') {
+    const { emojiSource, EMOJI_SPLITS } = await import('../data/emoji.js');
+    const known = ['all', ...EMOJI_SPLITS] as const;
+    const only = known.find((name) => name === split);
+    if (!only) throw new DrmError('USAGE', `--split ${split}: expected ${known.join(', ')}`);
+    return emojiSource(size ?? 64, only);
+  }
+  throw new DrmError('USAGE', `data prepare ${kind}: expected a source (${SOURCES.join(', ')})`);
+}

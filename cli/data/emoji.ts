@@ -1,0 +1,236 @@
+// The embedded data set: emoji of three open sets, one picture a set and concept, drawn from the SVGs in npm packages.
+// What is the same thing across sets is told by its Unicode code points; their names differ here and there.
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import sharp from 'sharp';
+import { DrmError } from '../../binding/error.js';
+import type { SourceNote } from './manifest.js';
+import { encodeLossless } from './picture.js';
+import { Drop, type Planned, type Source } from './source.js';
+
+const require = createRequire(import.meta.url);
+
+/** The first set that has a concept names it. `style` is the word in captions. */
+const SETS = [
+  { style: 'noto', name: '@iconify-json/noto' },
+  { style: 'twemoji', name: '@iconify-json/twemoji' },
+  { style: 'fluent', name: '@iconify-json/fluent-emoji-flat' },
+] as const;
+
+/** Training; unseen concepts in all their styles; seen concepts in a style in which training does not see them. */
+export const EMOJI_SPLITS = ['train', 'test', 'test-style'] as const;
+type Split = (typeof EMOJI_SPLITS)[number];
+
+/** Written down in the manifest; `splitOf` is the code of it. */
+const SPLIT_RULE =
+  'h(x) is the first 32 bits of sha256(x). A family is a concept without gender and direction, named by its first ' +
+  'member. test: h("concept:" + family) mod 10 = 0. Else, for a concept in two or more styles, h("style:" + concept) ' +
+  'mod 5 = 0 puts the picture of style number h("which:" + concept) mod (number of styles) into test-style. Else train.';
+
+interface Icon {
+  body: string;
+  width?: number;
+  height?: number;
+  left?: number;
+  top?: number;
+  hidden?: boolean;
+}
+
+interface Alias {
+  parent: string;
+  hFlip?: boolean;
+}
+
+interface IconSet {
+  icons: Record<string, Icon>;
+  aliases?: Record<string, Alias>;
+  width: number;
+  height: number;
+}
+
+interface Emoji {
+  set: number;
+  /** The package's own name. */
+  name: string;
+  /** Code points in hexadecimal, without variation selectors. */
+  code: string;
+  category: string;
+  svg: string;
+}
+
+const hash = (text: string): number => createHash('sha256').update(text).digest().readUInt32BE(0);
+
+const words = (name: string): string => name.replaceAll('-', ' ');
+
+/** The code of a concept's variants: the person neutral, without gender sign and "facing right". They share a split. */
+const familyOf = (code: string): string => {
+  const [first = '', ...joined] = code.split('-200d-');
+  const rest = joined.filter((part) => !/^(2640|2642|27a1)$/.test(part));
+  return [first.replace(/^1f46[89]$/, '1f9d1'), ...rest].join('-200d-');
+};
+
+function readSet(set: number): { emoji: Emoji[]; dropped: Drop[]; note: SourceNote } {
+  const { name: packageName } = SETS[set] as (typeof SETS)[number];
+  const read = <T>(file: string): T => {
+    try {
+      return JSON.parse(readFileSync(require.resolve(`${packageName}/${file}`), 'utf8')) as T;
+    } catch (error) {
+      throw new DrmError(
+        'ENVIRONMENT',
+        `[data] expected the npm package ${packageName}, which cannot be read (${(error as Error).message}); run \`npm run setup\``,
+      );
+    }
+  };
+  const { icons, aliases = {}, width, height } = read<IconSet>('icons.json');
+  const { categories } = read<{ categories: Record<string, string[]> }>('metadata.json');
+  const info = read<{ author: { name: string; url: string }; license: { spdx: string; url: string } }>('info.json');
+  const category = new Map(Object.entries(categories).flatMap(([key, names]) => names.map((name) => [name, key])));
+  const emoji = new Map<string, Emoji>();
+  const dropped: Drop[] = [];
+  for (const [point, name] of Object.entries(read<Record<string, string>>('chars.json'))) {
+    const code = point.replace(/-?fe0f/g, '');
+    const where = `${packageName} ${name}`;
+    if (/1f3f[b-f]/.test(code)) dropped.push(new Drop('skin_tone', where));
+    else if (category.get(name) === 'Flags') dropped.push(new Drop('flag', where));
+    else if (emoji.has(code)) dropped.push(new Drop('duplicate', where));
+    else {
+      const alias = icons[name] ? undefined : aliases[name];
+      const icon = icons[alias?.parent ?? name];
+      if (!icon) throw new DrmError('ENVIRONMENT', `[data] ${where}: expected a picture of that name, found none`);
+      const own = { width: icon.width ?? width, height: icon.height ?? height };
+      const box = `${icon.left ?? 0} ${icon.top ?? 0} ${own.width} ${own.height}`;
+      const body = alias?.hFlip ? `<g transform="translate(${own.width} 0) scale(-1 1)">${icon.body}</g>` : icon.body;
+      const svg = `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${box}"`;
+      emoji.set(code, { set, name, code, category: category.get(name) ?? '', svg: `${svg} SIZE>${body}</svg>` });
+    }
+  }
+  const note: SourceNote = {
+    name: packageName,
+    version: read<{ version: string }>('package.json').version,
+    author: info.author.name,
+    url: info.author.url,
+    licence: info.license.spdx,
+    licence_url: info.license.url,
+  };
+  return { emoji: [...emoji.values()], dropped, note };
+}
+
+interface Concept {
+  name: string;
+  category: string;
+  family: string;
+  emoji: Emoji[];
+}
+
+/** What is the same in all sets, in the order of the concepts' names. */
+function conceptsOf(all: Emoji[]): Concept[] {
+  const byCode = new Map<string, Concept>();
+  for (const emoji of all) {
+    const known = byCode.get(emoji.code);
+    if (known) known.emoji.push(emoji);
+    else byCode.set(emoji.code, { name: emoji.name, category: emoji.category, family: '', emoji: [emoji] });
+  }
+  const concepts = [...byCode].sort(([, a], [, b]) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  const familyNames = new Map<string, string>();
+  for (const [code, concept] of concepts) {
+    const family = familyOf(code);
+    if (!familyNames.has(family)) familyNames.set(family, concept.name);
+    concept.family = familyNames.get(family) as string;
+  }
+  return concepts.map(([, concept]) => concept);
+}
+
+function splitOf(concept: Concept, which: number): Split {
+  if (hash(`concept:${concept.family}`) % 10 === 0) return 'test';
+  const styles = concept.emoji.length;
+  if (styles > 1 && hash(`style:${concept.name}`) % 5 === 0 && hash(`which:${concept.name}`) % styles === which)
+    return 'test-style';
+  return 'train';
+}
+
+const svgAt = (svg: string, size: number): Buffer =>
+  Buffer.from(svg.replace(' SIZE>', ` width="${size}" height="${size}">`));
+
+/** `count` captions of a split, chosen by hash: the same ones on every machine. */
+function promptList(captions: string[], count: number): string {
+  const chosen = new Set([...captions].sort((a, b) => hash(`prompt:${a}`) - hash(`prompt:${b}`)).slice(0, count));
+  return `${captions.filter((caption) => chosen.has(caption)).join('\n')}\n`;
+}
+
+function attribution(notes: SourceNote[], size: number): string {
+  return [
+    '# Sources and licences of these pictures',
+    '',
+    `Drawn from SVG at ${size}×${size} pixels on white by \`drm data prepare emoji\`; not changed otherwise.`,
+    'Captions are made of the names in the packages. Each sample names its source and licence in its JSON file.',
+    '',
+    ...notes.flatMap((note) => [
+      `- ${note.name} ${note.version}: by ${note.author} (${note.url}), licence ${note.licence} (${note.licence_url})`,
+    ]),
+    '',
+  ].join('\n');
+}
+
+export function emojiSource(size: number, only: Split | 'all'): Source {
+  const sets = SETS.map((_, i) => readSet(i));
+  const notes = sets.map((set) => set.note);
+  const concepts = conceptsOf(sets.flatMap((set) => set.emoji));
+  const early = sets.flatMap((set) => set.dropped);
+  const captions: Record<Split, string[]> = { train: [], test: [], 'test-style': [] };
+  const records: (Planned | Drop)[] = [...early];
+  for (const concept of concepts)
+    for (const [which, emoji] of concept.emoji.entries()) {
+      const { style } = SETS[emoji.set] as (typeof SETS)[number];
+      const note = notes[emoji.set] as SourceNote;
+      const split = splitOf(concept, which);
+      const caption = `${words(concept.name)}, ${style} style`;
+      const key = `${concept.name}_${style}`;
+      if (only !== 'all' && split !== only) {
+        records.push(new Drop('other_split', key));
+        continue;
+      }
+      captions[split].push(caption);
+      const make = async () => {
+        const { data, info } = await sharp(svgAt(emoji.svg, size))
+          .flatten({ background: '#ffffff' })
+          .toColourspace('srgb')
+          .raw()
+          .toBuffer({ resolveWithObject: true });
+        const bytes = await encodeLossless({ pixels: data, width: info.width, height: info.height });
+        const json = {
+          caption,
+          concept: words(concept.name),
+          family: words(concept.family),
+          category: concept.category,
+          style,
+          code: emoji.code,
+          name: emoji.name,
+          source: note.name,
+          licence: note.licence,
+          split,
+        };
+        return { key, files: [{ extension: 'webp', bytes }], json };
+      };
+      records.push({ split, note: emoji.set, make });
+    }
+  return {
+    notes,
+    settings: {
+      source: 'emoji',
+      size,
+      split: only,
+      split_rule: SPLIT_RULE,
+      packages: notes.map((note) => `${note.name} ${note.version}`),
+    },
+    total: records.filter((record) => !(record instanceof Drop)).length,
+    records: () => records,
+    extras: [
+      { name: 'ATTRIBUTION.md', text: attribution(notes, size) },
+      ...EMOJI_SPLITS.filter((split) => captions[split].length > 0).map((split) => ({
+        name: `prompts/${split}.txt`,
+        text: promptList(captions[split], 256),
+      })),
+    ],
+  };
+}

@@ -1,0 +1,109 @@
+// Pixels as the models see them: plain RGB as Pillow's RGB conversion gives it. Alpha is dropped without blending, EXIF
+// orientation and colour profiles are not applied, inks are multiplied out. All decoding and resizing of data is here.
+import sharp, { type Metadata, type Sharp } from 'sharp';
+import type { Picture } from '../image/write.js';
+import { Drop } from './source.js';
+
+/** A small file may claim any size; 3 bytes a pixel are allocated for it. */
+export const LARGEST_PIXELS = 1 << 26;
+
+const input = (bytes: Uint8Array): Sharp =>
+  sharp(bytes, { limitInputPixels: LARGEST_PIXELS, failOn: 'warning', ignoreIcc: true, sequentialRead: true });
+
+/** Extensions under which other tools know the formats; undefined for what is no picture to us (SVG, PDF). */
+const EXTENSIONS: Record<string, string> = {
+  jpeg: 'jpg',
+  png: 'png',
+  webp: 'webp',
+  gif: 'gif',
+  tiff: 'tif',
+  avif: 'avif',
+};
+
+export interface Decoded extends Picture {
+  /** File extension of the container found in the bytes, whatever the file was called. */
+  extension: string;
+}
+
+/** Decodes all of a picture. A Drop says why it cannot be used. */
+export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> {
+  let header: Metadata;
+  try {
+    header = await input(bytes).metadata();
+  } catch (error) {
+    return undecodable(error);
+  }
+  const extension = EXTENSIONS[header.compression === 'av1' ? 'avif' : header.format];
+  if (extension === undefined) return new Drop('undecodable_image', `expected a picture, found ${header.format}`);
+  const height = header.pageHeight ?? header.height;
+  if (header.width * height > LARGEST_PIXELS)
+    return new Drop('too_many_pixels', `${header.width}×${height}; at most ${LARGEST_PIXELS} pixels are decoded`);
+  try {
+    const inks = header.space === 'cmyk';
+    const { data, info } = await (inks
+      ? input(bytes).pipelineColourspace('cmyk').toColourspace('cmyk').raw()
+      : input(bytes).removeAlpha().toColourspace('srgb').raw()
+    ).toBuffer({ resolveWithObject: true });
+    const pixels = inks ? multiplyInks(data) : info.channels === 3 ? data : repeatGrey(data, info.channels);
+    return { pixels, width: info.width, height: info.height, extension };
+  } catch (error) {
+    return undecodable(error);
+  }
+}
+
+const undecodable = (error: unknown): Drop => {
+  const text = error instanceof Error ? error.message : String(error);
+  return /pixel limit/i.test(text)
+    ? new Drop('too_many_pixels', text)
+    : new Drop('undecodable_image', text.split('\n')[0] ?? '');
+};
+
+/** (255 - ink)(255 - black) / 255, rounded as Pillow does. */
+function multiplyInks(cmyk: Uint8Array): Uint8Array {
+  const count = cmyk.length / 4;
+  const pixels = new Uint8Array(count * 3);
+  for (let i = 0; i < count; i++) {
+    const light = 255 - (cmyk[4 * i + 3] as number);
+    for (let c = 0; c < 3; c++) {
+      const product = (cmyk[4 * i + c] as number) * light + 128;
+      pixels[3 * i + c] = light - (((product >> 8) + product) >> 8);
+    }
+  }
+  return pixels;
+}
+
+function repeatGrey(grey: Uint8Array, channels: number): Uint8Array {
+  const count = grey.length / channels;
+  const pixels = new Uint8Array(count * 3);
+  for (let i = 0; i < count; i++) pixels.fill(grey[i * channels] as number, 3 * i, 3 * i + 3);
+  return pixels;
+}
+
+/**
+ * A square of `size`: the shorter side reduced to it, the middle kept. Only reduces: undefined for smaller pictures, since
+ * sharp's enlarging is half a pixel off Pillow's (measured: spec/scorers.md, section 2).
+ */
+export async function squarePicture(picture: Picture, size: number): Promise<Picture | undefined> {
+  const { width, height } = picture;
+  const short = Math.min(width, height);
+  if (short < size) return undefined;
+  if (width === size && height === size) return picture;
+  const resized = { width: Math.floor((size * width) / short), height: Math.floor((size * height) / short) };
+  const pixels = await sharp(picture.pixels, { raw: { width, height, channels: 3 } })
+    .resize({ ...resized, fit: 'fill', kernel: 'cubic' })
+    .extract({
+      left: Math.floor((resized.width - size) / 2),
+      top: Math.floor((resized.height - size) / 2),
+      width: size,
+      height: size,
+    })
+    .raw()
+    .toBuffer();
+  return { pixels, width: size, height: size };
+}
+
+/** Every pixel as it is, in fewer bytes than PNG. */
+export const encodeLossless = ({ pixels, width, height }: Picture): Promise<Buffer> =>
+  sharp(pixels, { raw: { width, height, channels: 3 } })
+    .webp({ lossless: true, effort: 4 })
+    .toBuffer();

@@ -1,0 +1,178 @@
+// From a source's records to a prepared folder: makes records beside each other, writes them in order, and goes on
+// where an earlier run stopped. What is in the folder at the end does not depend on how often it was interrupted.
+import { createHash } from 'node:crypto';
+import { existsSync, statSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import { prepareFolder, writeAtomically } from '../image/write.js';
+import { VERSION } from '../version.js';
+import { FORMAT_VERSION, MANIFEST, type Manifest, readManifest } from './manifest.js';
+import { JOURNAL, type ShardLimits, ShardWriter, syncFolder } from './shard_writer.js';
+import { Drop, type Planned, type Sample, type Source } from './source.js';
+
+export interface PrepareOptions {
+  limits: ShardLimits;
+  signal: AbortSignal;
+  onProgress(done: number, total: number): void;
+  /** Each drop as it is found; on a resumed run only those after the finished shards. */
+  onDrop(drop: Drop): void;
+}
+
+export interface Prepared {
+  manifest: Manifest;
+  /** Records of finished shards of earlier runs, which were not made again. */
+  resumed: number;
+  /** The folder was complete already. */
+  present: boolean;
+}
+
+const fingerprintOf = (settings: unknown): string =>
+  createHash('sha256').update(JSON.stringify(settings)).digest('hex');
+
+const sorted = <T>(entries: Iterable<[string, T]>): Record<string, T> =>
+  Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : 1)));
+
+/** Throws DrmError: CANCELLED on abort, DISK, BAD_REQUEST when the folder holds something else. */
+export async function prepare(source: Source, folder: string, options: PrepareOptions): Promise<Prepared> {
+  const settings = {
+    ...source.settings,
+    shard_bytes: options.limits.bytes,
+    ...(Number.isFinite(options.limits.samples) && { shard_samples: options.limits.samples }),
+  };
+  await prepareFolder(folder);
+  const complete = completeSet(folder, settings);
+  if (complete) return { manifest: complete, resumed: complete.kept, present: true };
+  const fingerprint = fingerprintOf([FORMAT_VERSION, VERSION, settings]);
+  const writer = await ShardWriter.open(folder, fingerprint, options.limits);
+  try {
+    const { records, cheap, resumed } = await writeRecords(source, writer, options);
+    await writer.finish();
+    const manifest = summary(source, settings, writer, records, cheap);
+    for (const { name, text } of source.extras) {
+      await mkdir(dirname(join(folder, name)), { recursive: true });
+      await writeAtomically(join(folder, name), Buffer.from(text));
+    }
+    if (manifest.kept === 0)
+      throw new DrmError(
+        'BAD_FILE',
+        `[data] expected at least one usable record, found none of ${records}${
+          records > 0
+            ? ` (${Object.entries(manifest.dropped)
+                .map(([why, n]) => `${n} ${why}`)
+                .join(', ')})`
+            : ''
+        }; nothing was prepared`,
+        { records: String(records) },
+      );
+    await writeAtomically(join(folder, MANIFEST), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
+    await syncFolder(folder);
+    await rm(join(folder, JOURNAL));
+    return { manifest, resumed, present: false };
+  } catch (error) {
+    await writer.abandon();
+    throw error;
+  }
+}
+
+/** The folder's manifest when it is this very preparation, finished. */
+function completeSet(folder: string, settings: Record<string, unknown>): Manifest | undefined {
+  if (!existsSync(join(folder, MANIFEST))) return undefined;
+  const manifest = readManifest(folder);
+  if (JSON.stringify(manifest.settings) !== JSON.stringify(settings))
+    throw new DrmError(
+      'BAD_REQUEST',
+      `[data] ${folder}: holds a set prepared with other settings or from another input (${JSON.stringify(manifest.settings)}); name another --out, or remove the folder`,
+      { file: folder },
+    );
+  for (const shard of manifest.shards) {
+    const file = join(folder, shard.name);
+    if (!existsSync(file) || statSync(file).size !== shard.bytes)
+      throw new DrmError(
+        'BAD_FILE',
+        `[data] ${file}: expected ${shard.bytes} bytes, as ${MANIFEST} says, found ${existsSync(file) ? statSync(file).size : 'no file'}; remove the folder and prepare it again`,
+        { file },
+      );
+  }
+  return manifest;
+}
+
+async function writeRecords(source: Source, writer: ShardWriter, options: PrepareOptions) {
+  const { signal } = options;
+  const cheap = new Map<string, number>();
+  // sharp works on libuv's four threads; a few more records wait for them, and that bounds the memory.
+  const atOnce = Math.max(4, availableParallelism()) + 4;
+  const waiting: { ordinal: number; planned: Planned; made: Promise<Sample | Drop | Failed> }[] = [];
+  let records = 0;
+  let resumed = 0;
+  let settled = 0;
+  const settle = async () => {
+    const next = waiting.shift();
+    if (!next) return;
+    const made = await next.made;
+    if (made instanceof Failed) throw made.error;
+    if (made instanceof Drop) {
+      writer.drop(next.planned.split, made.reason);
+      options.onDrop(made);
+    } else await writer.add(next.planned.split, next.ordinal, next.planned.note, made);
+    settled += 1;
+    options.onProgress(settled + resumed, source.total ?? 0);
+  };
+  try {
+    for await (const record of source.records()) {
+      if (signal.aborted) break;
+      const ordinal = records++;
+      if (record instanceof Drop) {
+        cheap.set(record.reason, (cheap.get(record.reason) ?? 0) + 1);
+        options.onDrop(record);
+      } else if (ordinal <= writer.progress(record.split).through) resumed += 1;
+      else {
+        waiting.push({ ordinal, planned: record, made: record.make().catch((error: unknown) => new Failed(error)) });
+        if (waiting.length >= atOnce) await settle();
+      }
+    }
+    while (waiting.length > 0 && !signal.aborted) await settle();
+  } finally {
+    await Promise.all(waiting.map((record) => record.made));
+  }
+  if (signal.aborted) throw new DrmError('CANCELLED', `stopped after ${settled + resumed} records`);
+  return { records, cheap, resumed };
+}
+
+/** An error of making, kept until its turn, so that no rejection goes unheard. */
+class Failed {
+  constructor(readonly error: unknown) {}
+}
+
+function summary(
+  source: Source,
+  settings: Record<string, unknown>,
+  writer: ShardWriter,
+  records: number,
+  cheap: Map<string, number>,
+): Manifest {
+  const dropped = new Map(cheap);
+  const splits = new Map<string, number>();
+  const kept = source.notes.map(() => 0);
+  for (const [split, progress] of writer.splits()) {
+    for (const [reason, count] of Object.entries(progress.dropped))
+      dropped.set(reason, (dropped.get(reason) ?? 0) + count);
+    for (const [note, count] of progress.kept.entries()) kept[note] = (kept[note] ?? 0) + count;
+    const count = progress.kept.reduce((sum, n) => sum + n, 0);
+    if (count > 0) splits.set(split, count);
+  }
+  return {
+    format: 'drm-data',
+    version: FORMAT_VERSION,
+    kind: 'captions',
+    tool: `drm ${VERSION}`,
+    settings,
+    records,
+    kept: [...splits.values()].reduce((sum, n) => sum + n, 0),
+    dropped: sorted(dropped),
+    sources: source.notes.map((note, i) => ({ ...note, kept: kept[i] ?? 0 })),
+    splits: sorted(splits),
+    shards: [...writer.shards].sort((a, b) => (a.name < b.name ? -1 : 1)),
+  };
+}
