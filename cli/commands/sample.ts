@@ -247,9 +247,8 @@ async function sample(context: Context): Promise<void> {
   const from = options.from === undefined ? undefined : await readMetadata(String(options.from));
   const { settings } = await settle(context, from);
   const prompts = await readPromptList(context, from);
-  const { prepareFolder, encodePng, writePicture, writeAtomically, contactSheet, slug } = await import(
-    '../image/write.js'
-  );
+  const { prepareFolder, writeAtomically } = await import('../files.js');
+  const { encodePng, writePicture, contactSheet, slug } = await import('../image/write.js');
   const out = global.out ?? 'out';
   await prepareFolder(out);
 

@@ -1,10 +1,10 @@
 // Pictures on disk: PNGs with their settings inside, put in place whole or not at all.
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { access, constants, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import sharp from 'sharp';
 import { DrmError } from '../../binding/error.js';
+import { writeAtomically } from '../files.js';
 import { addText } from './png_text.js';
 
 export interface Picture {
@@ -12,54 +12,6 @@ export interface Picture {
   pixels: Uint8Array;
   width: number;
   height: number;
-}
-
-function diskError(path: string, error: unknown): DrmError {
-  const code = (error as NodeJS.ErrnoException).code ?? '';
-  const advice =
-    code === 'ENOSPC'
-      ? 'free some space, or name another folder with --out'
-      : 'check its permissions, or name another folder with --out';
-  return new DrmError('DISK', `[out] ${path}: cannot be written: ${(error as Error).message}; ${advice}`, {
-    file: path,
-    reason: code,
-  });
-}
-
-/** Makes the folder and proves that it can be written, before any work is done for it. Throws DrmError DISK. */
-export async function prepareFolder(folder: string): Promise<void> {
-  if (existsSync(folder) && !(await stat(folder)).isDirectory())
-    throw new DrmError('DISK', `[out] ${folder}: expected a folder, found a file; name another with --out`, {
-      file: folder,
-    });
-  try {
-    await mkdir(folder, { recursive: true });
-    await access(folder, constants.W_OK);
-    // Root may "access" a read-only file system; only writing tells.
-    const probe = join(folder, `.drm-${randomBytes(6).toString('hex')}`);
-    await (await open(probe, 'wx')).close();
-    await rm(probe);
-  } catch (error) {
-    throw diskError(folder, error);
-  }
-}
-
-/** Writes to a temporary name in the same folder, syncs and renames. Throws DrmError DISK, nothing left behind. */
-export async function writeAtomically(path: string, data: Uint8Array): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
-  try {
-    const file = await open(temporary, 'wx');
-    try {
-      await file.writeFile(data);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw diskError(path, error);
-  }
 }
 
 const rgb = ({ width, height }: Picture) => ({ raw: { width, height, channels: 3 as const } });

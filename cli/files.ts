@@ -1,0 +1,66 @@
+// Files and folders that are put in place whole or not at all.
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { DrmError } from '../binding/error.js';
+
+/** What a failed write means to the user. A DrmError stays what it is. */
+export function diskError(path: string, error: unknown): DrmError {
+  if (error instanceof DrmError) return error;
+  const code = (error as NodeJS.ErrnoException).code ?? '';
+  const advice =
+    code === 'ENOSPC'
+      ? 'free some space, or name another folder with --out'
+      : 'check its permissions, or name another folder with --out';
+  return new DrmError('DISK', `[out] ${path}: cannot be written: ${(error as Error).message}; ${advice}`, {
+    file: path,
+    reason: code,
+  });
+}
+
+/** Makes the folder and proves that it can be written, before any work is done for it. Throws DrmError DISK. */
+export async function prepareFolder(folder: string): Promise<void> {
+  if (existsSync(folder) && !(await stat(folder)).isDirectory())
+    throw new DrmError('DISK', `[out] ${folder}: expected a folder, found a file; name another with --out`, {
+      file: folder,
+    });
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK);
+    // Root may "access" a read-only file system; only writing tells.
+    const probe = join(folder, `.drm-${randomBytes(6).toString('hex')}`);
+    await (await open(probe, 'wx')).close();
+    await rm(probe);
+  } catch (error) {
+    throw diskError(folder, error);
+  }
+}
+
+/** Writes to a temporary name in the same folder, syncs and renames. Throws DrmError DISK, nothing left behind. */
+export async function writeAtomically(path: string, data: Uint8Array | string): Promise<void> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
+  try {
+    const file = await open(temporary, 'wx');
+    try {
+      await file.writeFile(data);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw diskError(path, error);
+  }
+}
+
+/** Makes what was written or renamed inside a folder survive a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
