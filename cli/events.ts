@@ -22,6 +22,27 @@ export type Event =
   | { event: 'warning'; message: string }
   | { event: 'image'; path: string; width: number; height: number; prompt?: string; seed?: string }
   | { event: 'preview'; path: string; step: number; png?: Uint8Array }
+  /**
+   * Figures of training, after `step` steps of `total`: loss, learning_rate, grad_norm, samples_per_second, data_wait (share
+   * of the time spent waiting for data, from 0 to 1), memory_mb, and whatever the task measures. Each is the mean over the
+   * steps since the last such event. `seconds` is training time, that of earlier sittings included.
+   */
+  | {
+      event: 'metric';
+      step: number;
+      total: number;
+      seconds: number;
+      seconds_left: number;
+      values: Record<string, number>;
+    }
+  /** Figures on held-out data after `step` steps. */
+  | { event: 'evaluation'; step: number; values: Record<string, number> }
+  /** A complete checkpoint, from which the run can go on. */
+  | { event: 'checkpoint'; step: number; path: string }
+  /** The run goes on from this checkpoint. */
+  | { event: 'resumed'; step: number; path: string }
+  /** Pictures made after `step` steps. */
+  | { event: 'sample_sheet'; step: number; paths: string[] }
   /** A line of a table or report, printed on stdout as text; `data` is what --json prints. */
   | { event: 'result'; text: string; data: unknown }
   /** Last event of a run that ended well. */

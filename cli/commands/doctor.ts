@@ -5,7 +5,7 @@ import { dirname, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { Command } from '../command.js';
 import { cacheFolder, hubToken } from '../hub/cache.js';
-import { bytes } from '../ui/state.js';
+import { bytes } from '../ui/figures.js';
 
 interface Check {
   name: string;

@@ -7,7 +7,7 @@ import type { Command, Context } from '../command.js';
 import { cacheFolder, isHubId, type RepositoryType, repositoryFolder } from '../hub/cache.js';
 import { listFiles, type RemoteFile, resolveRevision } from '../hub/client.js';
 import { downloadFile, type Repository } from '../hub/download.js';
-import { bytes } from '../ui/state.js';
+import { bytes } from '../ui/figures.js';
 
 const AT_ONCE = 4;
 

@@ -1,14 +1,23 @@
 // Lines for pipes and logs; progress by cli-progress's form for streams that are no terminal.
 import cliProgress from 'cli-progress';
 import type { Event } from '../events.js';
+import { duration, figures, Means } from './figures.js';
 import type { Renderer } from './renderer.js';
 import { type Bar, barFigures, lineOf } from './state.js';
 
+type Metric = Extract<Event, { event: 'metric' }>;
+
 /** Progress lines come at least this far apart, so that logs stay readable. */
 const NOT_BEFORE_MS = 2000;
+const NOT_AFTER_MS = 60_000;
 
 export class PlainRenderer implements Renderer {
   #bars = new Map<string, cliProgress.SingleBar>();
+  /** What training said since its last line. */
+  #means = new Means();
+  #last: { metric: Metric; shown: boolean } | undefined;
+  #metricBegan = performance.now();
+  #metricShown = 0;
 
   constructor(private readonly quiet: boolean) {}
 
@@ -17,7 +26,10 @@ export class PlainRenderer implements Renderer {
     else if (event.event === 'result') process.stdout.write(`${event.text}\n`);
     else if (event.event === 'progress') {
       if (!this.quiet) this.#progress(event);
+    } else if (event.event === 'metric') {
+      if (!this.quiet) this.#metric(event);
     } else {
+      if (event.event !== 'warning') this.#flush();
       const line = lineOf(event);
       if (line && (!this.quiet || line.kind === 'warning' || line.kind === 'error'))
         process.stderr.write(`${line.text}\n`);
@@ -39,6 +51,25 @@ export class PlainRenderer implements Renderer {
     }
     bar.update(event.step, { event });
     if (event.total > 0 && event.step >= event.total) bar.stop();
+  }
+
+  /** Dense at first, when one looks, sparser later, since a log of days should stay readable. */
+  #metric(metric: Metric): void {
+    const now = performance.now();
+    this.#means.add(metric.values);
+    this.#last = { metric, shown: false };
+    const pause = Math.max(NOT_BEFORE_MS, Math.min(NOT_AFTER_MS, 0.02 * (now - this.#metricBegan)));
+    if (now - this.#metricShown >= pause || metric.step >= metric.total) this.#flush();
+  }
+
+  /** Means over the steps since the last line. */
+  #flush(): void {
+    if (!this.#last || this.#last.shown) return;
+    const { step, total, seconds_left } = this.#last.metric;
+    const left = step < total ? [`${duration(seconds_left)} left`] : [];
+    process.stderr.write(`step ${step}/${total}  ${[...figures(this.#means.take()), ...left].join('  ')}\n`);
+    this.#last.shown = true;
+    this.#metricShown = performance.now();
   }
 
   note(text: string): void {

@@ -1,5 +1,6 @@
 // What a view shows, as a reducer over events.
 import type { Event } from '../events.js';
+import { bytes, duration, figures } from './figures.js';
 
 export interface Bar {
   id: string;
@@ -45,6 +46,14 @@ export function lineOf(event: Event): Line | undefined {
       return { kind: 'plain', text: event.path };
     case 'result':
       return { kind: 'plain', text: event.text };
+    case 'resumed':
+      return { kind: 'plain', text: `going on from step ${event.step}: ${event.path}` };
+    case 'evaluation':
+      return { kind: 'plain', text: `evaluation after step ${event.step}: ${figures(event.values).join(' · ')}` };
+    case 'checkpoint':
+      return { kind: 'faint', text: `checkpoint: ${event.path}` };
+    case 'sample_sheet':
+      return { kind: 'plain', text: `pictures after step ${event.step}: ${event.paths.join(' ')}` };
     case 'done':
       return { kind: 'good', text: `done in ${duration(event.seconds)}: ${facts(event.facts)}` };
     case 'error':
@@ -65,25 +74,6 @@ export function reduce(state: State, event: Event): State {
   const line = lineOf(event);
   const over = event.event === 'done' || event.event === 'error';
   return { lines: line ? [...state.lines, line] : state.lines, bars: over ? [] : state.bars };
-}
-
-export function duration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return '?';
-  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
-  if (seconds < 99.5) return `${Math.round(seconds)} s`;
-  const minutes = Math.round(seconds / 60);
-  return minutes < 100 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-export function bytes(n: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let i = 0;
-  let value = n;
-  while (value >= 999.5 && i < units.length - 1) {
-    value /= 1000;
-    i += 1;
-  }
-  return `${i === 0 || value >= 99.5 ? Math.round(value) : value.toPrecision(2)} ${units[i]}`;
 }
 
 /** "12/50 · 0.31 s/step · 12 s left", as much of it as is known. */

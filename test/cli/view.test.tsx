@@ -2,8 +2,9 @@
 import { render } from 'ink-testing-library';
 import { expect, test } from 'vitest';
 import type { Event } from '../../cli/events.js';
+import { bytes, duration } from '../../cli/ui/figures.js';
 import { inlineImage } from '../../cli/ui/inline_image.js';
-import { bytes, duration, initialState, reduce } from '../../cli/ui/state.js';
+import { initialState, reduce } from '../../cli/ui/state.js';
 import { BarView, LineView, View } from '../../cli/ui/View.js';
 
 const style = { color: false, width: 80 };

@@ -1,0 +1,134 @@
+// One process in a run folder. The lock is a file that names its holder, so that what a killed process left is taken over.
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import { diskError } from '../files.js';
+
+export const LOCK_FILE = 'run.lock';
+const HEARTBEAT_MS = 30_000;
+/** A holder on another machine, whose processes cannot be asked for, is taken for dead when silent for this long. */
+const SILENT_MS = 10 * HEARTBEAT_MS;
+
+interface Holder {
+  pid: number;
+  host: string;
+  /** When the process began, in the kernel's ticks: a pid may be given out anew. Empty where that is not known. */
+  began: string;
+  /** Tells two locks of one process apart. */
+  token: string;
+}
+
+/** Field 22 of /proc/PID/stat; the second field may hold spaces and brackets of its own. */
+function beganOf(pid: number): string {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+function isAlive({ pid, began }: Holder): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
+  }
+  return began === '' || beganOf(pid) === began;
+}
+
+function parse(text: string): Holder | undefined {
+  try {
+    const holder = JSON.parse(text) as Holder;
+    return Number.isInteger(holder.pid) && typeof holder.host === 'string' ? holder : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export class RunLock {
+  #timer: NodeJS.Timeout;
+
+  private constructor(
+    private readonly file: string,
+    private readonly text: string,
+  ) {
+    this.#timer = setInterval(() => {
+      const now = new Date();
+      void utimes(file, now, now).catch(() => {}); // holds() tells at the next checkpoint
+    }, HEARTBEAT_MS);
+    this.#timer.unref();
+  }
+
+  /** Throws DrmError BAD_REQUEST naming the process that holds the folder. */
+  static async take(folder: string): Promise<RunLock> {
+    const file = join(folder, LOCK_FILE);
+    const token = randomBytes(8).toString('hex');
+    const me: Holder = { pid: process.pid, host: hostname(), began: beganOf(process.pid), token };
+    const text = `${JSON.stringify(me)}\n`;
+    // Written aside and linked: the lock appears with its content, and only if there is none.
+    const aside = join(folder, `.${LOCK_FILE}.${token}`);
+    try {
+      await writeFile(aside, text, { flag: 'wx' });
+    } catch (error) {
+      throw diskError(aside, error);
+    }
+    try {
+      for (;;) {
+        try {
+          await link(aside, file);
+          return new RunLock(file, text);
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw diskError(file, error);
+        }
+        await RunLock.#evict(folder, file, me);
+      }
+    } finally {
+      await rm(aside, { force: true });
+    }
+  }
+
+  /** Removes the lock of a holder that is gone; throws when it is not. */
+  static async #evict(folder: string, file: string, me: Holder): Promise<void> {
+    let seen: string;
+    let touched: number;
+    try {
+      seen = await readFile(file, 'utf8');
+      touched = (await stat(file)).mtimeMs;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return; // released in the meantime
+      throw diskError(file, error);
+    }
+    const holder = parse(seen);
+    const gone = !holder || (holder.host === me.host ? !isAlive(holder) : Date.now() - touched > SILENT_MS);
+    if (!gone)
+      throw new DrmError(
+        'BAD_REQUEST',
+        `[run] ${folder}: expected to be alone in it, found process ${holder.pid}${holder.host === me.host ? '' : ` on ${holder.host}`} at work there; wait for it or stop it, or name another folder with --out`,
+        { folder, pid: String(holder.pid), host: holder.host },
+      );
+    // Moved, then looked at: another process may have taken it over since it was read, and then it goes back.
+    const moved = join(folder, `.${LOCK_FILE}.${me.token}.stale`);
+    try {
+      await rename(file, moved);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw diskError(file, error);
+    }
+    if ((await readFile(moved, 'utf8')) !== seen) await link(moved, file).catch(() => {});
+    await rm(moved, { force: true });
+  }
+
+  /** Whether the folder is still ours: asked before anything in it is replaced. */
+  async holds(): Promise<boolean> {
+    return (await readFile(this.file, 'utf8').catch(() => '')) === this.text;
+  }
+
+  async release(): Promise<void> {
+    clearInterval(this.#timer);
+    if (await this.holds()) await rm(this.file, { force: true });
+  }
+}

@@ -1,0 +1,285 @@
+// The training loop of every task: what happens at each step and in what order, and what survives an interruption.
+//
+// A step's work is a function of the run's seed, the step's index and the task's own state. So a checkpoint is the task's
+// state and a number of steps, and a resumed run computes what the uninterrupted one would have.
+import { setImmediate } from 'node:timers/promises';
+import { DrmError } from '../../binding/error.js';
+import { errorEvent } from '../errors.js';
+import type { Events } from '../events.js';
+import type { KeepRule } from '../runs/checkpoints.js';
+import type { Run } from '../runs/folder.js';
+import { Meter, type MeterState } from './meter.js';
+import { learningRate, type RateOptions } from './rate.js';
+
+export type Values = Record<string, number>;
+
+export interface TrainingTask<Batch> {
+  /**
+   * One optimizer step, `index` from 0. The values are shown and kept; `loss` is one of them. When the loss or `grad_norm`
+   * is not finite, parameters and optimizer must be left as they were: the loop decides whether the run goes on.
+   */
+  step(index: number, batch: Batch, learningRate: number): Promise<Values>;
+  /** Figures on held-out data after `steps` steps. */
+  evaluate?(steps: number): Promise<Values>;
+  /** Makes pictures in a folder that is there; returns their paths, the one to show first. */
+  preview?(steps: number, folder: string): Promise<string[]>;
+  /** Writes all that restore() needs into an empty folder. The loop makes it durable and checks it on the way back. */
+  save(folder: string): Promise<void>;
+  restore(folder: string): Promise<void>;
+  /** Writes what the run was for (exported weights) into the run's folder; returns facts for the last line. */
+  finish?(runFolder: string): Promise<Record<string, string | number>>;
+}
+
+export interface TrainingData<Batch> {
+  /** The batch of step `index`, whatever was asked for before. `waitedSeconds`: how long it was not there yet. */
+  next(index: number): Promise<{ batch: Batch; samples: number; waitedSeconds: number }>;
+  close(): Promise<void> | void;
+}
+
+export interface TrainingOptions {
+  /** Steps in all. */
+  steps: number;
+  rate: RateOptions;
+  /** Steps between metric events. */
+  logEvery: number;
+  /** Steps between evaluations, previews and checkpoints; 0 is never. The last step has each of them that is on. */
+  evaluateEvery: number;
+  previewEvery: number;
+  checkpointEvery: number;
+  /** Minutes after which a checkpoint is due in any case; 0 is never. The last step always has one. */
+  checkpointMinutes: number;
+  keep: KeepRule;
+  /** Steps of the whole run that may be skipped because their loss or gradient is not finite. */
+  skipNotFinite: number;
+  /** What to type to go on after an interruption. */
+  resumeCommand: string;
+}
+
+export interface TrainingSummary {
+  steps: number;
+  samples: number;
+  /** Of training, earlier sittings included. */
+  seconds: number;
+  checkpoint: string;
+  facts: Record<string, string | number>;
+}
+
+/** The loop's part of a checkpoint. */
+interface LoopState {
+  skipped: number;
+  meter: MeterState;
+  /** An interruption came before these could be done. */
+  owed: { evaluation: boolean; preview: boolean };
+}
+
+/** Trains from where `run` stands to the end. Closes the data, not the run. Throws what ended it, CANCELLED for a signal. */
+export async function train<Batch>(
+  task: TrainingTask<Batch>,
+  data: TrainingData<Batch>,
+  run: Run,
+  options: TrainingOptions,
+  { events, signal }: { events: Events; signal: AbortSignal },
+): Promise<TrainingSummary> {
+  try {
+    return await new Loop(task, data, run, options, run.recording(events), signal).run();
+  } catch (error) {
+    try {
+      run.record(errorEvent(error, false)); // the report says how a run ended; the user hears it from the caller
+    } catch {} // the disk may be what failed
+    throw error;
+  } finally {
+    await data.close();
+  }
+}
+
+class Loop<Batch> {
+  /** Steps taken. */
+  #at = 0;
+  #skipped = 0;
+  #owed = { evaluation: false, preview: false };
+  #meter = new Meter();
+  /** Of the last checkpoint. */
+  #saved: { step: number; path: string; time: number } | undefined;
+
+  constructor(
+    private readonly task: TrainingTask<Batch>,
+    private readonly data: TrainingData<Batch>,
+    private readonly folder: Run,
+    private readonly options: TrainingOptions,
+    private readonly events: Events,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  async run(): Promise<TrainingSummary> {
+    const { steps } = this.options;
+    await this.#begin();
+    this.#meter.start();
+    await this.#payOwed();
+    while (this.#at < steps && !this.signal.aborted) {
+      await this.#step();
+      // Promises alone never let signals in or the terminal be drawn.
+      await setImmediate();
+      this.#owed = {
+        evaluation: this.#due(this.options.evaluateEvery),
+        preview: this.#due(this.options.previewEvery),
+      };
+      await this.#payOwed();
+      if (this.#checkpointDue()) await this.#checkpoint();
+    }
+    if (this.#at < steps) await this.#interrupted();
+    if (this.#saved?.step !== this.#at) await this.#checkpoint();
+    const facts = (await this.task.finish?.(this.folder.folder)) ?? {};
+    const summary = {
+      steps,
+      samples: this.#meter.samples,
+      seconds: this.#meter.seconds(),
+      checkpoint: this.#saved?.path ?? '',
+      facts,
+    };
+    this.events.emit({
+      event: 'done',
+      seconds: summary.seconds,
+      facts: { steps, samples: summary.samples, run: this.folder.folder, ...facts },
+    });
+    return summary;
+  }
+
+  async #begin(): Promise<void> {
+    for (const message of this.folder.warnings) this.events.emit({ event: 'warning', message });
+    const { from } = this.folder;
+    if (!from) return;
+    if (from.step > this.options.steps)
+      throw new DrmError(
+        'BAD_CONFIG',
+        `[resume] ${this.folder.folder}: expected fewer steps done than the ${this.options.steps} asked for, found ${from.step}; ask for more steps`,
+        { expected: String(this.options.steps), found: String(from.step) },
+      );
+    await this.task.restore(from.folder);
+    const state = from.state as unknown as LoopState;
+    this.#at = from.step;
+    this.#skipped = state.skipped;
+    this.#owed = state.owed;
+    this.#meter.restore(state.meter);
+    this.#saved = { step: from.step, path: from.folder, time: performance.now() };
+    this.events.emit({ event: 'resumed', step: from.step, path: from.folder });
+  }
+
+  async #step(): Promise<void> {
+    const { steps, rate, logEvery } = this.options;
+    const index = this.#at;
+    this.#meter.begin();
+    const { batch, samples, waitedSeconds } = await this.data.next(index).catch(async (error: unknown) => {
+      // The model is as good as it was a moment ago: what it learned since the last checkpoint is not lost with the data.
+      if (this.#saved?.step !== index && index > 0) await this.#checkpoint();
+      throw error;
+    });
+    const learning_rate = learningRate(index, steps, rate);
+    const values = await this.task.step(index, batch, learning_rate);
+    this.#at += 1;
+    const finite = this.#checkFinite(values);
+    this.#meter.add(finite ? { ...values, learning_rate } : {}, samples, waitedSeconds);
+    if (this.#at % logEvery !== 0 && this.#at !== steps) return;
+    const { means, seconds, secondsPerStep } = this.#meter.take();
+    if (this.#skipped > 0) means.skipped = this.#skipped;
+    this.events.emit({
+      event: 'metric',
+      step: this.#at,
+      total: steps,
+      seconds,
+      seconds_left: secondsPerStep * (steps - this.#at),
+      values: means,
+    });
+  }
+
+  /** Whether the step counts; throws when no more may be skipped. */
+  #checkFinite(values: Values): boolean {
+    const bad = ['loss', 'grad_norm'].find((key) => key in values && !Number.isFinite(values[key]));
+    if (!bad) return true;
+    const { skipNotFinite, resumeCommand } = this.options;
+    const what = `step ${this.#at}: ${bad} is ${values[bad]}`;
+    if (this.#skipped >= skipNotFinite)
+      throw new DrmError(
+        'NOT_FINITE',
+        `[train] ${what}${skipNotFinite > 0 ? `, after ${this.#skipped} skipped steps` : ''}; ${this.#lastGood()}. Lower the learning rate or clip gradients harder in a new run, or let such steps be skipped: ${resumeCommand} --set skip_not_finite=${skipNotFinite + 10}`,
+        { step: String(this.#at), value: bad, checkpoint: this.#saved?.path ?? '' },
+      );
+    this.#skipped += 1;
+    this.events.emit({
+      event: 'warning',
+      message: `${what}; the step is skipped (${this.#skipped} of ${skipNotFinite} that may be)`,
+    });
+    return false;
+  }
+
+  #lastGood(): string {
+    return this.#saved
+      ? `the last good checkpoint is ${this.#saved.path}`
+      : 'no checkpoint had been written yet, so the run would begin anew';
+  }
+
+  #due(every: number): boolean {
+    return every > 0 && (this.#at % every === 0 || this.#at === this.options.steps);
+  }
+
+  #checkpointDue(): boolean {
+    const { checkpointEvery, checkpointMinutes } = this.options;
+    if (this.#due(checkpointEvery)) return true;
+    const since = performance.now() - (this.#saved?.time ?? this.#meter.startedAt);
+    return checkpointMinutes > 0 && since >= checkpointMinutes * 60_000;
+  }
+
+  /** Evaluation and pictures. After a signal they wait for the resumed run. */
+  async #payOwed(): Promise<void> {
+    if (this.#owed.evaluation && this.task.evaluate && !this.signal.aborted) {
+      const values = await this.task.evaluate(this.#at);
+      this.events.emit({ event: 'evaluation', step: this.#at, values });
+      this.#owed.evaluation = false;
+      await setImmediate();
+    }
+    if (this.#owed.preview && this.task.preview && !this.signal.aborted) {
+      const paths = await this.task.preview(this.#at, await this.folder.samples(this.#at));
+      this.events.emit({ event: 'sample_sheet', step: this.#at, paths });
+      this.#owed.preview = false;
+      await setImmediate();
+    }
+  }
+
+  async #checkpoint(): Promise<void> {
+    const step = this.#at;
+    const state: LoopState = { skipped: this.#skipped, meter: this.#meter.state(), owed: this.#owed };
+    try {
+      const path = await this.folder.checkpoint(step, { ...state }, (folder) => this.task.save(folder));
+      this.#saved = { step, path, time: performance.now() };
+    } catch (error) {
+      if (!(error instanceof DrmError)) throw error;
+      throw new DrmError(
+        error.code,
+        `${error.message}\n${this.#saved ? `the checkpoint of step ${this.#saved.step} is intact; then go on from it with: ${this.options.resumeCommand}` : this.#lastGood()}`,
+        { ...error.details, step: String(step), checkpoint: this.#saved?.path ?? '' },
+        { cause: error },
+      );
+    }
+    this.events.emit({ event: 'checkpoint', step, path: this.#saved.path });
+    await this.folder.checkpoints.prune(this.options.keep, step);
+  }
+
+  async #interrupted(): Promise<never> {
+    if (this.#at > 0 && this.#saved?.step !== this.#at) await this.#checkpoint();
+    const { steps, resumeCommand } = this.options;
+    throw new DrmError(
+      'CANCELLED',
+      `stopped after step ${this.#at} of ${steps}; ${this.#saved ? `the checkpoint is ${this.#saved.path}` : 'nothing was learned yet'}\ngo on with: ${resumeCommand}`,
+      { step: String(this.#at), checkpoint: this.#saved?.path ?? '', resume: resumeCommand },
+    );
+  }
+}
+
+const quote = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+/** The command line that goes on with this run: the one that was typed, with --resume and the run's folder. */
+export function resumeCommand(typed: readonly string[], folder: string): string {
+  const words = [...typed];
+  if (!words.some((word) => word === '--out' || word.startsWith('--out='))) words.push('--out', folder);
+  if (!words.includes('--resume')) words.push('--resume');
+  return ['drm', ...words].map(quote).join(' ');
+}

@@ -1,0 +1,76 @@
+// Numbers of training as people read them. Names of values are the event format's; here are the words for those we know.
+
+export type Values = Readonly<Record<string, number>>;
+
+const SHORT: Record<string, string> = {
+  learning_rate: 'lr',
+  grad_norm: 'grad',
+  memory_mb: 'memory',
+  data_wait: 'waiting',
+};
+
+export const label = (name: string): string => SHORT[name] ?? name.replaceAll('_', ' ');
+
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '?';
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  if (seconds < 99.5) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 100 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+export function bytes(n: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let i = 0;
+  let value = n;
+  while (value >= 999.5 && i < units.length - 1) {
+    value /= 1000;
+    i += 1;
+  }
+  return `${i === 0 || value >= 99.5 ? Math.round(value) : value.toPrecision(2)} ${units[i]}`;
+}
+
+/** Three digits, with an exponent only where zeros would hide them. */
+export function shortNumber(value: number): string {
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? 'NaN' : value > 0 ? 'inf' : '-inf';
+  const size = Math.abs(value);
+  if (size === 0) return '0';
+  if (size >= 9999.5 || size < 0.000995) return value.toExponential(size >= 1e6 ? 2 : 1).replace('e+', 'e');
+  if (size >= 99.95) return value.toFixed(0);
+  return value.toPrecision(3);
+}
+
+/** "0.431", "12 %", "1.2 GB": the value of a named figure with its unit. */
+export function quantity(name: string, value: number): string {
+  if (name === 'memory_mb') return bytes(value * 1e6);
+  if (name === 'data_wait' || name.startsWith('accuracy') || name.endsWith('_fraction'))
+    return `${shortNumber(value * 100)} %`;
+  return shortNumber(value);
+}
+
+/** "loss 0.431", "243 samples/s". */
+export function figure(name: string, value: number): string {
+  if (name.endsWith('_per_second')) return `${shortNumber(value)} ${name.slice(0, -'_per_second'.length)}/s`;
+  if (name === 'data_wait') return `waiting for data ${quantity(name, value)}`;
+  return `${label(name)} ${quantity(name, value)}`;
+}
+
+export const figures = (values: Values): string[] => Object.entries(values).map(([name, value]) => figure(name, value));
+
+/** Means of figures over several events. */
+export class Means {
+  #sums = new Map<string, { sum: number; count: number }>();
+
+  add(values: Values): void {
+    for (const [name, value] of Object.entries(values)) {
+      const { sum, count } = this.#sums.get(name) ?? { sum: 0, count: 0 };
+      this.#sums.set(name, Number.isFinite(value) ? { sum: sum + value, count: count + 1 } : { sum, count });
+    }
+  }
+
+  take(): Record<string, number> {
+    const means = [...this.#sums].map(([name, { sum, count }]) => [name, count > 0 ? sum / count : Number.NaN]);
+    this.#sums.clear();
+    return Object.fromEntries(means) as Record<string, number>;
+  }
+}
