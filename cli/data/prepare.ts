@@ -6,7 +6,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { prepareFolder, writeAtomically } from '../image/write.js';
+import { prepareFolder, writeAtomically } from '../files.js';
 import { VERSION } from '../version.js';
 import { FORMAT_VERSION, MANIFEST, type Manifest, readManifest } from './manifest.js';
 import { JOURNAL, type ShardLimits, ShardWriter, syncFolder } from './shard_writer.js';
