@@ -4,6 +4,7 @@ import type { BuildInfo, RuntimeInfo } from './types.js';
 
 export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
 export { Pipeline } from './pipeline.js';
+export { Trainer } from './trainer.js';
 export type * from './types.js';
 
 /** Library versions, CPU features, GPUs. Asking for the GPUs creates no CUDA context. */

@@ -8,18 +8,26 @@ import { DrmError, fromNative, isErrorCode, type NativeFailure } from './error.j
 import type {
   BuildInfo,
   LoadOptions,
+  Metrics,
   NativeEvent,
+  ObjectiveSpec,
   PipelineInfo,
   PipelineSource,
+  PreviewRequest,
   Progress,
+  PromptTokens,
   RuntimeInfo,
   SampleRequest,
   SampleSummary,
+  StepRequest,
+  TrainBatch,
+  TrainerOptions,
 } from './types.js';
 
 /** A native object behind a type tag; only the addon can look inside. */
 export type Handle<Kind extends string> = { readonly [kind in Kind]: never };
 export type PipelineHandle = Handle<'pipeline'>;
+export type TrainerHandle = Handle<'trainer'>;
 export type TestHandle = Handle<'test'>;
 
 export interface NativeListener {
@@ -54,6 +62,25 @@ export interface Native {
   pipelineInfo(pipeline: PipelineHandle): PipelineInfo;
   sample(pipeline: PipelineHandle, request: SampleRequest, listen: NativeListener): NativeJob<SampleSummary>;
   disposePipeline(pipeline: PipelineHandle): void;
+  createTrainer(objective: ObjectiveSpec, options: TrainerOptions, listen: NativeListener): NativeJob<TrainerHandle>;
+  trainerParameters(trainer: TrainerHandle): number;
+  trainerStep(trainer: TrainerHandle, request: StepRequest, listen: NativeListener): NativeJob<Metrics>;
+  trainerEvaluate(trainer: TrainerHandle, batch: TrainBatch, listen: NativeListener): NativeJob<Metrics>;
+  trainerCacheLatents(trainer: TrainerHandle, batch: TrainBatch, listen: NativeListener): NativeJob<void>;
+  trainerCachePrompts(
+    trainer: TrainerHandle,
+    request: { prompts: PromptTokens[] },
+    listen: NativeListener,
+  ): NativeJob<void>;
+  trainerPreview(trainer: TrainerHandle, request: PreviewRequest, listen: NativeListener): NativeJob<void>;
+  trainerSave(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
+  trainerRestore(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
+  trainerExport(
+    trainer: TrainerHandle,
+    request: { path: string; dtype: 'fp32' | 'bf16' },
+    listen: NativeListener,
+  ): NativeJob<void>;
+  disposeTrainer(trainer: TrainerHandle): void;
   testJob(options: TestJobOptions, listen: NativeListener): NativeJob<number>;
   testHandle(): TestHandle;
   disposeTestHandle(handle: TestHandle): void;
@@ -70,6 +97,17 @@ const declared: Record<keyof Native, true> = {
   pipelineInfo: true,
   sample: true,
   disposePipeline: true,
+  createTrainer: true,
+  trainerParameters: true,
+  trainerStep: true,
+  trainerEvaluate: true,
+  trainerCacheLatents: true,
+  trainerCachePrompts: true,
+  trainerPreview: true,
+  trainerSave: true,
+  trainerRestore: true,
+  trainerExport: true,
+  disposeTrainer: true,
   testJob: true,
   testHandle: true,
   disposeTestHandle: true,

@@ -74,6 +74,70 @@ export interface SampleSummary {
   secondsPerStep: number;
 }
 
+/** What is trained; see csrc/train/*_objective.h. */
+export type ObjectiveSpec = VaeObjective | FlowObjective;
+
+export interface VaeObjective {
+  kind: 'vae';
+  config: string; // vae/config.json
+  weights: string[]; // empty: from nothing
+  loss: { l1: number; l2: number; edges: number; kl: number };
+}
+
+export interface FlowObjective {
+  kind: 'flow';
+  /** transformer.weights may be empty: from nothing, by its config. */
+  source: PipelineSource;
+  logitNormal: boolean;
+  logitMean: number;
+  logitDeviation: number;
+  shifted: boolean;
+  promptDropout: number;
+  posteriorSample: boolean;
+  recompute: boolean;
+  t5Length: number;
+  lora?: { rank: number; alpha: number; targets: string[] };
+}
+
+export interface TrainerOptions {
+  device: string;
+  dtype: 'fp32' | 'bf16'; // of matrix products; weights stay fp32
+  seed: bigint;
+  beta1: number;
+  beta2: number;
+  eps: number;
+  weightDecay: number;
+  maxGradientNorm: number; // 0: only measured
+  emaDecay: number; // 0: no averages
+}
+
+/** A micro-batch. Which fields are needed depends on the objective. */
+export interface TrainBatch {
+  samples: number[]; // indices in the data set: they key the samples' random numbers
+  pixels?: Uint8Array; // samples x height x width x 3
+  height?: number;
+  width?: number;
+  ids?: BigInt64Array; // samples x length
+  texts?: number[]; // rows of the cached prompts
+}
+
+export interface StepRequest {
+  index: number;
+  learningRate: number;
+  batches: TrainBatch[];
+}
+
+export type Metrics = Record<string, number>;
+
+export interface PreviewRequest {
+  texts: number[];
+  seeds: number[];
+  steps: number;
+  guidance: number;
+  height: number; // 0 = the model's default size
+  width: number;
+}
+
 /** Latest wins: some are skipped when the listener is slow. */
 export interface Progress {
   phase: string;

@@ -18,6 +18,17 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define<pipeline_info>(exports, "pipelineInfo");
   define<sample>(exports, "sample");
   define<dispose_pipeline>(exports, "disposePipeline");
+  define<create_trainer>(exports, "createTrainer");
+  define<trainer_parameters>(exports, "trainerParameters");
+  define<trainer_step>(exports, "trainerStep");
+  define<trainer_evaluate>(exports, "trainerEvaluate");
+  define<trainer_cache_latents>(exports, "trainerCacheLatents");
+  define<trainer_cache_prompts>(exports, "trainerCachePrompts");
+  define<trainer_preview>(exports, "trainerPreview");
+  define<trainer_save>(exports, "trainerSave");
+  define<trainer_restore>(exports, "trainerRestore");
+  define<trainer_export>(exports, "trainerExport");
+  define<dispose_trainer>(exports, "disposeTrainer");
   define<test_job>(exports, "testJob");
   define<test_handle>(exports, "testHandle");
   define<dispose_test_handle>(exports, "disposeTestHandle");

@@ -69,6 +69,14 @@ std::vector<int64_t> Fields::token_ids(const char* name) const {
   return {ids.Data(), ids.Data() + ids.ElementLength()};
 }
 
+Fields::Bytes Fields::bytes(const char* name) const {
+  const auto value = get(name);
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    wrong(name, "a Uint8Array");
+  const auto bytes = value.As<Napi::Uint8Array>();
+  return {bytes.Data(), bytes.ElementLength()};
+}
+
 std::vector<int64_t> Fields::integers(const char* name) const {
   const auto value = get(name);
   if (!value.IsArray()) wrong(name, "an array of whole numbers");

@@ -22,7 +22,12 @@ class Fields {
   uint64_t seed(const char* name) const;    // a bigint in [0, 2^64)
   bool flag(const char* name) const;
   std::vector<int64_t> token_ids(const char* name) const;  // BigInt64Array, copied: the caller may reuse it
-  std::vector<int64_t> integers(const char* name) const;   // array of numbers
+  struct Bytes {
+    const uint8_t* data;
+    size_t size;
+  };
+  Bytes bytes(const char* name) const;                    // Uint8Array, not copied: to be read on the JavaScript thread
+  std::vector<int64_t> integers(const char* name) const;  // array of numbers
   std::vector<std::string> texts(const char* name) const;
   Fields object(const char* name) const;
   std::vector<Fields> objects(const char* name) const;

@@ -16,6 +16,19 @@ Napi::Value pipeline_info(const Napi::CallbackInfo& info);
 Napi::Value sample(const Napi::CallbackInfo& info);
 Napi::Value dispose_pipeline(const Napi::CallbackInfo& info);
 
+// trainer.cc
+Napi::Value create_trainer(const Napi::CallbackInfo& info);
+Napi::Value trainer_parameters(const Napi::CallbackInfo& info);
+Napi::Value trainer_step(const Napi::CallbackInfo& info);
+Napi::Value trainer_evaluate(const Napi::CallbackInfo& info);
+Napi::Value trainer_cache_latents(const Napi::CallbackInfo& info);
+Napi::Value trainer_cache_prompts(const Napi::CallbackInfo& info);
+Napi::Value trainer_preview(const Napi::CallbackInfo& info);
+Napi::Value trainer_save(const Napi::CallbackInfo& info);
+Napi::Value trainer_restore(const Napi::CallbackInfo& info);
+Napi::Value trainer_export(const Napi::CallbackInfo& info);
+Napi::Value dispose_trainer(const Napi::CallbackInfo& info);
+
 // test_job.cc
 Napi::Value test_job(const Napi::CallbackInfo& info);
 Napi::Value test_handle(const Napi::CallbackInfo& info);

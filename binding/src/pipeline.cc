@@ -5,6 +5,7 @@
 #include "exports.h"
 #include "handle.h"
 #include "job.h"
+#include "requests.h"
 
 namespace drm::binding {
 
@@ -16,34 +17,9 @@ struct HandleType<Pipeline> {
 
 namespace {
 
-ComponentFiles component(const Fields& source, const char* name) {
-  if (!source.has(name)) return {};
-  const auto fields = source.object(name);
-  return {fields.has("config") ? fields.text("config") : "", fields.texts("weights")};
-}
-
-PipelineSource source_from_js(const Napi::Value& value) {
-  const Fields fields(value, "pipeline source");
-  PipelineSource source;
-  source.transformer = component(fields, "transformer");
-  source.vae = component(fields, "vae");
-  source.text_encoder = component(fields, "textEncoder");
-  source.text_encoder_2 = component(fields, "textEncoder2");
-  source.text_encoder_3 = component(fields, "textEncoder3");
-  if (fields.has("schedulerConfig")) source.scheduler_config = fields.text("schedulerConfig");
-  return source;
-}
-
 LoadOptions options_from_js(const Napi::Value& value) {
   const Fields fields(value, "load options");
   return {fields.text("device"), fields.text("dtype")};
-}
-
-std::vector<PromptTokens> prompts_from_js(const Fields& request, const char* name) {
-  std::vector<PromptTokens> prompts;
-  for (const auto& fields : request.objects(name))
-    prompts.push_back({fields.token_ids("clipL"), fields.token_ids("clipG"), fields.token_ids("t5")});
-  return prompts;
 }
 
 SampleRequest request_from_js(const Napi::Value& value) {
@@ -114,9 +90,8 @@ Napi::Object summary_to_js(Napi::Env env, const SampleSummary& summary) {
 Napi::Value load_pipeline(const Napi::CallbackInfo& info) {
   return Job<std::shared_ptr<Pipeline>>::start(
       info.Env(), "drm.loadPipeline", listener(info[2]),
-      [source = source_from_js(info[0]), options = options_from_js(info[1])](Control& control) {
-        return Pipeline::load(source, options, control);
-      },
+      [source = pipeline_source_from_js(Fields(info[0], "pipeline source")),
+       options = options_from_js(info[1])](Control& control) { return Pipeline::load(source, options, control); },
       [](Napi::Env env, std::shared_ptr<Pipeline>&& pipeline) {
         const int64_t bytes = pipeline->info().weight_bytes;
         return Handle<Pipeline>::create(env, std::move(pipeline), bytes);

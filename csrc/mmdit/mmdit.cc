@@ -1,12 +1,14 @@
 #include "mmdit/mmdit.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "nn/attention.h"
 #include "nn/modulation.h"
+#include "nn/recompute.h"
 #include "tensor_io/json.h"
 
 namespace drm {
@@ -278,8 +280,21 @@ Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, co
     if (std::find(options.skip_layers.begin(), options.skip_layers.end(), static_cast<int64_t>(i)) !=
         options.skip_layers.end())
       continue;
-    joint_block(m.blocks[i], c.heads, image, context, cond,
-                {options.observer, options.observer ? "block" + std::to_string(i) + "." : ""});
+    const auto& block = m.blocks[i];
+    const Tap block_tap{options.observer, options.observer ? "block" + std::to_string(i) + "." : ""};
+    if (options.recompute && at::GradMode::is_enabled()) {
+      const auto streams = recomputed(
+          [&block, &c, block_tap](const Tensors& in) -> Tensors {
+            auto x = in[0], t = in[1];
+            joint_block(block, c.heads, x, t, in[2], block_tap);
+            return {x, t};
+          },
+          {image, context, cond});
+      image = streams[0];
+      context = streams[1];
+    } else {
+      joint_block(block, c.heads, image, context, cond, block_tap);
+    }
   }
 
   const auto out = linear(m.norm_out, cond).chunk(2, 1);  // stored (scale, shift)

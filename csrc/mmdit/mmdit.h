@@ -77,6 +77,7 @@ TextEmbedding embed_text(const MMDiT& m, const Tensor& prompt_embeds, const Tens
 struct VelocityOptions {
   std::vector<int64_t> skip_layers;  // blocks to leave out (skip-layer guidance)
   const Observer* observer = nullptr;
+  bool recompute = false;  // gradient checkpointing, block by block
 };
 
 /// Velocity noise - x_0 (Eq. 2) of noisy latents. latent (B, C, H, W) in the model's dtype, timestep (B) in [0, 1000]

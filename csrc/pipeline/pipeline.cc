@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "flow/sampler.h"
+#include "pipeline/device.h"
 #include "pipeline/text_encoders.h"
 #include "tensor_io/json.h"
 #include "vae/autoencoder.h"
@@ -21,27 +22,6 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
-
-at::ScalarType parse_dtype(const std::string& name) {
-  if (name == "fp32") return at::kFloat;
-  if (name == "bf16") return at::kBFloat16;
-  throw Failure(Code::BadRequest, "[load] dtype: expected fp32 or bf16, found " + name);
-}
-
-at::Device parse_device(const std::string& name) {
-  if (name == "cpu") return at::kCPU;
-  const bool cuda = name == "cuda" || (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.size() < 9 &&
-                                       name.find_first_not_of("0123456789", 5) == std::string::npos);
-  if (!cuda) throw Failure(Code::Device, "[load] device: expected cpu, cuda or cuda:N, found " + name);
-  const auto runtime = runtime_info();
-  const auto index = name == "cuda" ? 0 : std::stoi(name.substr(5));
-  if (index >= static_cast<int>(runtime.gpus.size()))
-    throw Failure(Code::Device, "[load] device " + name + ": expected a GPU of that number, found " +
-                                    std::to_string(runtime.gpus.size()) +
-                                    (runtime.cuda_error.empty() ? "" : " (" + runtime.cuda_error + ")") +
-                                    "; `drm doctor` lists devices, --device cpu always works");
-  return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
-}
 
 template <class Work>
 auto guarded(Work work) {

@@ -1,0 +1,192 @@
+// Trainer: create, step, evaluate, caches, previews, save, restore, export, dispose.
+#include "arguments.h"
+#include "exports.h"
+#include "handle.h"
+#include "job.h"
+#include "requests.h"
+#include "train/training.h"
+
+namespace drm::binding {
+
+template <>
+struct HandleType<Training> {
+  static constexpr const char* name = "trainer";
+  static constexpr napi_type_tag tag = {0x2c4be1a70d5f4893, 0xa6d20f9b31c87e54};
+};
+
+namespace {
+
+TrainerOptions options_from_js(const Fields& fields) {
+  TrainerOptions o;
+  o.device = fields.text("device");
+  o.dtype = fields.text("dtype");
+  o.seed = fields.seed("seed");
+  o.beta1 = fields.number("beta1");
+  o.beta2 = fields.number("beta2");
+  o.eps = fields.number("eps");
+  o.weight_decay = fields.number("weightDecay");
+  o.max_gradient_norm = fields.number("maxGradientNorm");
+  o.ema_decay = fields.number("emaDecay");
+  return o;
+}
+
+VaeSpec vae_from_js(const Fields& fields) {
+  const auto loss = fields.object("loss");
+  return {fields.text("config"), fields.texts("weights"), loss.number("l1"),
+          loss.number("l2"),     loss.number("edges"),    loss.number("kl")};
+}
+
+FlowSpec flow_from_js(const Fields& fields) {
+  FlowSpec s;
+  s.source = pipeline_source_from_js(fields.object("source"));
+  s.logit_normal = fields.flag("logitNormal");
+  s.mean = fields.number("logitMean");
+  s.deviation = fields.number("logitDeviation");
+  s.shifted = fields.flag("shifted");
+  s.prompt_dropout = fields.number("promptDropout");
+  s.posterior_sample = fields.flag("posteriorSample");
+  s.recompute = fields.flag("recompute");
+  s.t5_length = fields.integer("t5Length");
+  if (fields.has("lora")) {
+    const auto lora = fields.object("lora");
+    s.lora = LoraConfig{lora.integer("rank"), lora.number("alpha"), lora.texts("targets")};
+  }
+  return s;
+}
+
+ObjectiveSpec objective_from_js(const Fields& fields) {
+  const auto kind = fields.text("kind");
+  if (kind == "vae") return vae_from_js(fields);
+  if (kind == "flow") return flow_from_js(fields);
+  throw Failure(Code::Internal, "[binding] objective.kind: expected vae or flow, found " + kind);
+}
+
+TrainBatch batch_from_js(const Fields& fields) {
+  TrainBatch b;
+  b.samples = fields.integers("samples");
+  if (fields.has("pixels")) {
+    const auto bytes = fields.bytes("pixels");
+    b.pixels.assign(bytes.data, bytes.data + bytes.size);
+    b.height = fields.integer("height");
+    b.width = fields.integer("width");
+  }
+  if (fields.has("ids")) b.ids = fields.token_ids("ids");
+  if (fields.has("texts")) b.texts = fields.integers("texts");
+  return b;
+}
+
+std::vector<TrainBatch> batches_from_js(const Fields& fields, const char* name) {
+  std::vector<TrainBatch> batches;
+  for (const auto& batch : fields.objects(name)) batches.push_back(batch_from_js(batch));
+  return batches;
+}
+
+Napi::Value metrics_to_js(Napi::Env env, Metrics&& metrics) {
+  auto out = Napi::Object::New(env);
+  for (const auto& [name, value] : metrics) out[name] = value;
+  return out;
+}
+
+Napi::Value nothing(Napi::Env env, bool&&) { return env.Undefined(); }
+
+/// A job on a trainer that gives nothing back; `work(trainer, control)` runs on the job's thread.
+template <class Work>
+Napi::Value on_trainer(const Napi::CallbackInfo& info, const char* name, size_t listener_at, Work work) {
+  return Job<bool>::start(
+      info.Env(), name, listener(info[listener_at]),
+      [trainer = Handle<Training>::get(info[0], name), work](Control& control) {
+        work(*trainer, control);
+        return true;
+      },
+      nothing);
+}
+
+}  // namespace
+
+Napi::Value create_trainer(const Napi::CallbackInfo& info) {
+  return Job<std::shared_ptr<Training>>::start(
+      info.Env(), "drm.createTrainer", listener(info[2]),
+      [objective = objective_from_js(Fields(info[0], "objective")),
+       options = options_from_js(Fields(info[1], "trainer options"))](Control& control) {
+        return Training::create(objective, options, control);
+      },
+      [](Napi::Env env, std::shared_ptr<Training>&& trainer) {
+        // Weights, gradients, two moments and averages, all fp32.
+        const auto bytes = trainer->parameters() * 4 * 5;
+        return Handle<Training>::create(env, std::move(trainer), bytes);
+      });
+}
+
+Napi::Value trainer_parameters(const Napi::CallbackInfo& info) {
+  const auto n = Handle<Training>::get(info[0], "trainerParameters")->parameters();
+  return Napi::Number::New(info.Env(), static_cast<double>(n));
+}
+
+Napi::Value trainer_step(const Napi::CallbackInfo& info) {
+  const Fields request(info[1], "step");
+  return Job<Metrics>::start(
+      info.Env(), "drm.trainerStep", listener(info[2]),
+      [trainer = Handle<Training>::get(info[0], "trainerStep"), batches = batches_from_js(request, "batches"),
+       index = request.integer("index"), rate = request.number("learningRate")](Control& control) {
+        return trainer->step(batches, index, rate, control);
+      },
+      metrics_to_js);
+}
+
+Napi::Value trainer_evaluate(const Napi::CallbackInfo& info) {
+  return Job<Metrics>::start(
+      info.Env(), "drm.trainerEvaluate", listener(info[2]),
+      [trainer = Handle<Training>::get(info[0], "trainerEvaluate"),
+       batch = batch_from_js(Fields(info[1], "batch"))](Control&) { return trainer->evaluate(batch); },
+      metrics_to_js);
+}
+
+Napi::Value trainer_cache_latents(const Napi::CallbackInfo& info) {
+  return on_trainer(
+      info, "drm.trainerCacheLatents", 2,
+      [batch = batch_from_js(Fields(info[1], "batch"))](Training& trainer, Control&) { trainer.cache_latents(batch); });
+}
+
+Napi::Value trainer_cache_prompts(const Napi::CallbackInfo& info) {
+  return on_trainer(info, "drm.trainerCachePrompts", 2,
+                    [prompts = prompts_from_js(Fields(info[1], "prompts"), "prompts")](
+                        Training& trainer, Control& control) { trainer.cache_prompts(prompts, control); });
+}
+
+Napi::Value trainer_preview(const Napi::CallbackInfo& info) {
+  const Fields fields(info[1], "preview");
+  PreviewRequest r;
+  r.texts = fields.integers("texts");
+  for (const auto seed : fields.integers("seeds")) r.seeds.push_back(static_cast<uint64_t>(seed));
+  r.steps = fields.integer("steps");
+  r.guidance = fields.number("guidance");
+  r.height = fields.integer("height");
+  r.width = fields.integer("width");
+  return on_trainer(info, "drm.trainerPreview", 2,
+                    [r](Training& trainer, Control& control) { trainer.preview(r, control); });
+}
+
+Napi::Value trainer_save(const Napi::CallbackInfo& info) {
+  return on_trainer(info, "drm.trainerSave", 2,
+                    [path = Fields(info[1], "save").text("path")](Training& t, Control&) { t.save(path); });
+}
+
+Napi::Value trainer_restore(const Napi::CallbackInfo& info) {
+  return on_trainer(info, "drm.trainerRestore", 2,
+                    [path = Fields(info[1], "restore").text("path")](Training& t, Control&) { t.restore(path); });
+}
+
+Napi::Value trainer_export(const Napi::CallbackInfo& info) {
+  const Fields fields(info[1], "export");
+  return on_trainer(info, "drm.trainerExport", 2,
+                    [path = fields.text("path"), dtype = fields.text("dtype")](Training& t, Control&) {
+                      t.export_weights(path, dtype);
+                    });
+}
+
+Napi::Value dispose_trainer(const Napi::CallbackInfo& info) {
+  Handle<Training>::dispose(info.Env(), info[0], "disposeTrainer");
+  return info.Env().Undefined();
+}
+
+}  // namespace drm::binding

@@ -1,0 +1,103 @@
+// One training run's state: parameters, optimizer, averages. The loop around it is the caller's.
+import { DrmError } from './error.js';
+import { runJob } from './job.js';
+import { callNative, type Native, type NativeJob, type NativeListener, type TrainerHandle } from './native.js';
+import type {
+  JobOptions,
+  Metrics,
+  NativeEvent,
+  ObjectiveSpec,
+  PreviewRequest,
+  PromptTokens,
+  StepRequest,
+  TrainBatch,
+  TrainerOptions,
+} from './types.js';
+
+export class Trainer {
+  /** Numbers that are trained. */
+  readonly parameters: number;
+  #handle: TrainerHandle | undefined;
+
+  private constructor(handle: TrainerHandle) {
+    this.#handle = handle;
+    this.parameters = callNative((addon) => addon.trainerParameters(handle));
+  }
+
+  /** Rejects with BAD_FILE, BAD_CONFIG, KEYS_MISMATCH, BAD_REQUEST, OUT_OF_MEMORY or DEVICE. */
+  static async create(objective: ObjectiveSpec, options: TrainerOptions, job: JobOptions = {}): Promise<Trainer> {
+    return new Trainer(await runJob(job, (addon, listen) => addon.createTrainer(objective, options, listen)));
+  }
+
+  /**
+   * One optimizer step over micro-batches. Gives the objective's metrics, `loss` and `grad_norm`. A step that is aborted,
+   * or whose loss is not finite (NOT_FINITE), leaves the weights as they were.
+   */
+  step(request: StepRequest, job: JobOptions = {}): Promise<Metrics> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerStep(handle, request, listen));
+  }
+
+  /** Held-out metrics of the averaged weights: the same batch gives the same numbers for the same weights. */
+  evaluate(batch: TrainBatch, job: JobOptions = {}): Promise<Metrics> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerEvaluate(handle, batch, listen));
+  }
+
+  /** Flow only: encodes the batch's pictures once; later batches name these samples without pixels. */
+  cacheLatents(batch: TrainBatch, job: JobOptions = {}): Promise<void> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerCacheLatents(handle, batch, listen));
+  }
+
+  /** Flow only: all prompts that batches refer to by row; row 0 is the empty prompt. */
+  cachePrompts(prompts: PromptTokens[], job: JobOptions = {}): Promise<void> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerCachePrompts(handle, { prompts }, listen));
+  }
+
+  /** Flow only: pictures of the averaged weights, RGB row by row, in the order asked for. */
+  async preview(
+    request: PreviewRequest,
+    job: JobOptions = {},
+  ): Promise<{ pixels: Uint8Array; width: number; height: number }[]> {
+    const pictures: { pixels: Uint8Array; width: number; height: number }[] = [];
+    const onEvent = (event: NativeEvent) => {
+      if (event.kind === 'image' && event.bytes)
+        pictures.push({ pixels: event.bytes, width: Number(event.width), height: Number(event.height) });
+    };
+    await this.#run({ ...job, onEvent }, (addon, handle, listen) => addon.trainerPreview(handle, request, listen));
+    return pictures;
+  }
+
+  /** All that step() changes, as one safetensors file. Rejects with DISK. */
+  save(path: string, job: JobOptions = {}): Promise<void> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerSave(handle, { path }, listen));
+  }
+
+  /** Rejects with BAD_FILE, KEYS_MISMATCH or BAD_SHAPE. */
+  restore(path: string, job: JobOptions = {}): Promise<void> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerRestore(handle, { path }, listen));
+  }
+
+  /** The averaged weights as the ecosystem reads them. Rejects with DISK. */
+  export(path: string, dtype: 'fp32' | 'bf16', job: JobOptions = {}): Promise<void> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerExport(handle, { path, dtype }, listen));
+  }
+
+  /** Gives the memory back, at once or when the last running job has ended. Harmless when repeated. */
+  dispose(): void {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    if (handle) callNative((addon) => addon.disposeTrainer(handle));
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  async #run<Result>(
+    job: JobOptions,
+    start: (addon: Native, handle: TrainerHandle, listen: NativeListener) => NativeJob<Result>,
+  ): Promise<Result> {
+    const handle = this.#handle;
+    if (!handle) throw new DrmError('BAD_REQUEST', '[train] this trainer was disposed; create it again');
+    return await runJob(job, (addon, listen) => start(addon, handle, listen));
+  }
+}

@@ -1,0 +1,14 @@
+// The names that users give to devices and dtypes.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace drm {
+
+/// "fp32", "bf16". Throws Failure(BadRequest).
+at::ScalarType parse_dtype(const std::string& name);
+/// "cpu", "cuda", "cuda:N", and that there is such a GPU. Throws Failure(Device).
+at::Device parse_device(const std::string& name);
+
+}  // namespace drm

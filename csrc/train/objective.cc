@@ -1,0 +1,33 @@
+#include "train/objective.h"
+
+#include <ATen/ATen.h>
+
+namespace drm {
+namespace {
+
+template <class T>
+at::Tensor view(const std::vector<T>& data, std::vector<int64_t> shape, at::ScalarType dtype) {
+  return at::from_blob(const_cast<T*>(data.data()), shape, at::TensorOptions().dtype(dtype));
+}
+
+}  // namespace
+
+at::Tensor batch_pixels(const TrainBatch& batch) {
+  const auto expected = batch.size() * batch.height * batch.width * 3;
+  if (batch.pixels.empty() || static_cast<int64_t>(batch.pixels.size()) != expected)
+    throw Failure(Code::BadRequest, "[train] pixels of " + std::to_string(batch.size()) + " pictures of " +
+                                        std::to_string(batch.width) + " x " + std::to_string(batch.height) +
+                                        ": expected " + std::to_string(expected) + " bytes, found " +
+                                        std::to_string(batch.pixels.size()));
+  return view(batch.pixels, {batch.size(), batch.height, batch.width, 3}, at::kByte);
+}
+
+at::Tensor batch_ids(const TrainBatch& batch) {
+  if (batch.ids.empty() || static_cast<int64_t>(batch.ids.size()) % batch.size())
+    throw Failure(Code::BadRequest, "[train] token ids of " + std::to_string(batch.size()) +
+                                        " samples: expected rows of one length, found " +
+                                        std::to_string(batch.ids.size()) + " ids");
+  return view(batch.ids, {batch.size(), static_cast<int64_t>(batch.ids.size()) / batch.size()}, at::kLong);
+}
+
+}  // namespace drm

@@ -1,0 +1,53 @@
+// What is trained, and how a batch becomes a loss. One class an objective (vae_objective.h, clip_objective.h,
+// flow_objective.h, ...); all that they share (optimizer, averages, checkpoints) is the Trainer's.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/control.h"
+#include "train/optimizer.h"
+#include "train/spec.h"
+
+namespace drm {
+
+/// Names the random numbers of one step. A held-out loss is always drawn at step 0 under a purpose of its own.
+struct StepKey {
+  uint64_t seed = 0;
+  int64_t step = 0;
+  bool evaluation = false;
+};
+
+/// (B, H, W, 3) uint8 on the CPU, a view of the batch's own memory. Throws Failure(BadRequest) when there are none or
+/// their number does not fit.
+at::Tensor batch_pixels(const TrainBatch& batch);
+/// (B, L) int64 on the CPU, a view. Throws Failure(BadRequest).
+at::Tensor batch_ids(const TrainBatch& batch);
+
+struct Loss {
+  at::Tensor total;                                         // scalar, with gradient when training
+  std::vector<std::pair<std::string, at::Tensor>> metrics;  // scalars worth logging, detached; read once a step
+};
+
+class Objective {
+ public:
+  virtual ~Objective() = default;
+
+  /// What is trained, under the names that the weights file has: fp32 leaves that require gradients. Stable order.
+  virtual NamedTensors parameters() = 0;
+  /// Mean over the batch's samples. Runs under autocast when the trainer's dtype is bf16. Throws Failure(BadRequest)
+  /// when the batch lacks what is needed.
+  virtual Loss loss(const TrainBatch& batch, const StepKey& key) = 0;
+  /// Held-out quality beyond the loss (reconstruction PSNR, ...), from the current weights, without gradient.
+  virtual std::vector<std::pair<std::string, at::Tensor>> evaluate(const TrainBatch& batch, const StepKey& key) {
+    return loss(batch, key).metrics;
+  }
+  /// Writes the weights as the ecosystem reads them, in `dtype`. Throws Failure(Disk).
+  virtual void export_weights(const std::string& path, at::ScalarType dtype) = 0;
+};
+
+}  // namespace drm

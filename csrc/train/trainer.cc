@@ -1,0 +1,175 @@
+#include "train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "nn/autocast.h"
+#include "pipeline/device.h"
+#include "tensor_io/safetensors.h"
+
+namespace drm {
+namespace {
+
+using at::Tensor;
+
+/// Sums of scalars that live on the device, weighted by samples, read back all at once.
+class Means {
+ public:
+  void add(const std::vector<std::pair<std::string, Tensor>>& values, double weight) {
+    for (const auto& [name, value] : values) {
+      auto found = std::find_if(sums_.begin(), sums_.end(), [&](const auto& s) { return s.first == name; });
+      const auto part = value.detach().to(at::kDouble) * weight;
+      if (found == sums_.end())
+        sums_.emplace_back(name, part);
+      else
+        found->second = found->second + part;
+    }
+  }
+  Metrics read() const {
+    std::vector<Tensor> values;
+    for (const auto& s : sums_) values.push_back(s.second.reshape({}));
+    Metrics out;
+    if (values.empty()) return out;
+    const auto all = at::stack(values).to(at::kCPU);
+    for (size_t i = 0; i < sums_.size(); ++i)
+      out.emplace_back(sums_[i].first, all.const_data_ptr<double>()[static_cast<int64_t>(i)]);
+    return out;
+  }
+
+ private:
+  std::vector<std::pair<std::string, Tensor>> sums_;
+};
+
+NamedTensors prefixed(const char* prefix, const NamedTensors& tensors) {
+  NamedTensors out;
+  for (const auto& [name, t] : tensors) out.emplace_back(prefix + name, t);
+  return out;
+}
+
+}  // namespace
+
+Trainer::Trainer(std::unique_ptr<Objective> objective, const TrainerOptions& options)
+    : options_(options),
+      dtype_(parse_dtype(options.dtype)),
+      objective_(std::move(objective)),
+      parameters_(objective_->parameters()),
+      optimizer_(parameters_, {0, options.beta1, options.beta2, options.eps, options.weight_decay}) {
+  if (options.ema_decay > 0) averages_ = std::make_unique<Ema>(parameters_, options.ema_decay, /*warm_up=*/true);
+}
+
+int64_t Trainer::trained_parameters() const {
+  int64_t n = 0;
+  for (const auto& [name, t] : parameters_) n += t.numel();
+  return n;
+}
+
+Metrics Trainer::step(const std::vector<TrainBatch>& batches, int64_t index, double learning_rate, Control& control) {
+  const std::lock_guard<std::mutex> one_at_a_time(mutex_);
+  int64_t samples = 0;
+  for (const auto& b : batches) samples += b.size();
+  if (samples == 0)
+    throw Failure(Code::BadRequest, "[train] step " + std::to_string(index) + ": expected samples, found none");
+  optimizer_.zero_gradients();
+  Means means;
+  for (const auto& batch : batches) {
+    control.check();
+    if (batch.size() == 0) continue;
+    const double share = static_cast<double>(batch.size()) / static_cast<double>(samples);
+    Loss loss;
+    {
+      const Autocast autocast(parameters_.front().second.device().type(), dtype_);
+      loss = objective_->loss(batch, {options_.seed, index, false});
+    }
+    (loss.total * share).backward();
+    loss.metrics.emplace_back("loss", loss.total);
+    means.add(loss.metrics, share);
+  }
+  const auto norm = clip_gradients(parameters_, options_.max_gradient_norm);
+  means.add({{"grad_norm", norm}}, 1);
+  // The one wait for the device in a step: a loss that is not finite must not reach the weights.
+  auto metrics = means.read();
+  for (const auto& [name, value] : metrics)
+    if ((name == "loss" || name == "grad_norm") && !std::isfinite(value))
+      throw Failure(Code::NotFinite,
+                    "[train] step " + std::to_string(index) + ": expected a finite " + name + ", found " +
+                        std::to_string(value) +
+                        "; the weights are as before this step: lower the learning rate, lengthen the warm-up, or use "
+                        "--dtype fp32",
+                    {{"step", std::to_string(index)}});
+  optimizer_.step(learning_rate);
+  if (averages_) averages_->update();
+  return metrics;
+}
+
+Metrics Trainer::evaluate(const TrainBatch& batch) {
+  return with_averages([&] {
+    const at::NoGradGuard no_grad;
+    const Autocast autocast(parameters_.front().second.device().type(), dtype_);
+    Means means;
+    means.add(objective_->evaluate(batch, {options_.seed, 0, true}), 1);
+    return means.read();
+  });
+}
+
+void Trainer::save(const std::string& path) {
+  const std::lock_guard<std::mutex> one_at_a_time(mutex_);
+  auto all = prefixed("parameter.", parameters_);
+  for (const auto& t : optimizer_.state()) all.push_back(t);
+  if (averages_)
+    for (const auto& t : prefixed("average.", averages_->averages())) all.push_back(t);
+  save_safetensors(path, all, {{"updates", std::to_string(averages_ ? averages_->updates() : 0)}});
+}
+
+void Trainer::restore(const std::string& path) {
+  const std::lock_guard<std::mutex> one_at_a_time(mutex_);
+  const auto file = SafetensorsFile::open(path);
+  std::map<std::string, Tensor> state, averages;
+  for (const auto& [name, info] : file->tensors()) {
+    if (name.rfind("average.", 0) == 0)
+      averages[name.substr(8)] = file->load(name);
+    else
+      state[name] = file->load(name);
+  }
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, parameter] : parameters_) {
+    const auto it = state.find("parameter." + name);
+    if (it == state.end() || it->second.sizes() != parameter.sizes())
+      throw Failure(it == state.end() ? Code::KeysMismatch : Code::BadShape,
+                    "[resume] parameter." + name + " in " + path + ": expected this run's tensor, found " +
+                        (it == state.end() ? "none" : "another shape") +
+                        "; the checkpoint was written by another configuration",
+                    {{"file", path}, {"key", name}});
+    parameter.detach().copy_(it->second);
+  }
+  optimizer_.restore(state);
+  if (averages_) {
+    const auto it = file->metadata().find("updates");
+    averages_->restore(averages, it == file->metadata().end() ? 0 : std::stoll(it->second));
+  }
+}
+
+void Trainer::export_weights(const std::string& path, const std::string& dtype) {
+  const auto type = parse_dtype(dtype);
+  with_averages([&] { objective_->export_weights(path, type); });
+}
+
+Trainer::Swapped::Swapped(Trainer& trainer) : trainer_(trainer) {
+  if (!trainer_.averages_) return;
+  const at::NoGradGuard no_grad;
+  const auto& averages = trainer_.averages_->averages();
+  for (size_t i = 0; i < averages.size(); ++i) {
+    auto parameter = trainer_.parameters_[i].second.detach();
+    kept_.push_back(parameter.clone());
+    parameter.copy_(averages[i].second);
+  }
+}
+
+Trainer::Swapped::~Swapped() {
+  const at::NoGradGuard no_grad;
+  for (size_t i = 0; i < kept_.size(); ++i) trainer_.parameters_[i].second.detach().copy_(kept_[i]);
+}
+
+}  // namespace drm

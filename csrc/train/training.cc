@@ -1,0 +1,78 @@
+#include "train/training.h"
+
+#include <ATen/ATen.h>
+
+#include "pipeline/device.h"
+#include "train/flow_objective.h"
+#include "train/trainer.h"
+#include "train/vae_objective.h"
+
+namespace drm {
+namespace {
+
+struct MakeObjective {
+  uint64_t seed;
+  at::Device device;
+  Control& control;
+  std::unique_ptr<Objective> operator()(const VaeSpec& spec) { return vae_objective(spec, seed, device); }
+  std::unique_ptr<Objective> operator()(const FlowSpec& spec) {
+    return FlowObjective::create(spec, seed, device, control);
+  }
+};
+
+class TrainingRun final : public Training {
+ public:
+  TrainingRun(const ObjectiveSpec& objective, const TrainerOptions& options, Control& control)
+      : trainer_(std::visit(MakeObjective{options.seed, parse_device(options.device), control}, objective), options) {}
+
+  int64_t parameters() const override { return trainer_.trained_parameters(); }
+  Metrics step(const std::vector<TrainBatch>& batches, int64_t index, double rate, Control& control) override {
+    return trainer_.step(batches, index, rate, control);
+  }
+  Metrics evaluate(const TrainBatch& batch) override { return trainer_.evaluate(batch); }
+  void save(const std::string& path) override { trainer_.save(path); }
+  void restore(const std::string& path) override { trainer_.restore(path); }
+  void export_weights(const std::string& path, const std::string& dtype) override {
+    trainer_.export_weights(path, dtype);
+  }
+
+  void cache_latents(const TrainBatch& batch) override {
+    trainer_.exclusively([&] { flow().cache_latents(batch); });
+  }
+  void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) override {
+    trainer_.exclusively([&] { flow().cache_prompts(prompts, control); });
+  }
+
+  void preview(const PreviewRequest& request, Control& control) override {
+    const auto pictures = trainer_.with_averages([&] { return flow().preview(request, control); });
+    for (int64_t i = 0; i < pictures.size(0); ++i) {
+      const auto picture = pictures[i].contiguous();
+      const auto* p = picture.const_data_ptr<uint8_t>();
+      Event e;
+      e.kind = "image";
+      e.fields = {{"index", static_cast<double>(i)},
+                  {"height", static_cast<double>(picture.size(0))},
+                  {"width", static_cast<double>(picture.size(1))}};
+      e.bytes.assign(p, p + picture.numel());
+      control.emit(std::move(e));
+    }
+  }
+
+ private:
+  FlowObjective& flow() {
+    auto* flow = dynamic_cast<FlowObjective*>(&trainer_.objective());
+    if (!flow) throw Failure(Code::BadRequest, "[train] caches and previews are for the flow objective");
+    return *flow;
+  }
+
+  Trainer trainer_;
+};
+
+}  // namespace
+
+std::shared_ptr<Training> Training::create(const ObjectiveSpec& objective, const TrainerOptions& options,
+                                           Control& control) {
+  return std::make_shared<TrainingRun>(objective, options, control);
+}
+
+}  // namespace drm

@@ -1,0 +1,36 @@
+// A training run as the binding sees it: plain data in and out, no torch header.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/control.h"
+#include "train/spec.h"
+
+namespace drm {
+
+class Training {
+ public:
+  /// Throws Failure(BadFile | BadConfig | KeysMismatch | BadRequest | OutOfMemory | Device).
+  static std::shared_ptr<Training> create(const ObjectiveSpec& objective, const TrainerOptions& options,
+                                          Control& control);
+  virtual ~Training() = default;
+
+  /// Numbers that are trained.
+  virtual int64_t parameters() const = 0;
+  /// See Trainer (trainer.h): one optimizer step over micro-batches, held-out metrics, the state as one file.
+  virtual Metrics step(const std::vector<TrainBatch>& batches, int64_t index, double learning_rate,
+                       Control& control) = 0;
+  virtual Metrics evaluate(const TrainBatch& batch) = 0;
+  virtual void save(const std::string& path) = 0;
+  virtual void restore(const std::string& path) = 0;
+  virtual void export_weights(const std::string& path, const std::string& dtype) = 0;
+
+  /// See FlowObjective (flow_objective.h). Throws Failure(BadRequest) for other objectives.
+  virtual void cache_latents(const TrainBatch& batch) = 0;
+  virtual void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) = 0;
+  /// Pictures of the averaged weights as events "image" {index, width, height} with RGB bytes.
+  virtual void preview(const PreviewRequest& request, Control& control) = 0;
+};
+
+}  // namespace drm
