@@ -1,7 +1,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
 
-const ACTIONS = ['prepare', 'inspect'];
+const ACTIONS = ['prepare', 'inspect', 'tokenizer'];
 const SOURCES = ['emoji', 'jsonl', 'webdataset'];
 
 export const command: Command = {
@@ -17,7 +17,7 @@ export const command: Command = {
   ],
   arguments: [
     { name: '<action>', description: 'what to do', choices: ACTIONS },
-    { name: '<what>', description: `prepare: a source (${SOURCES.join(', ')}); inspect: a prepared folder` },
+    { name: '<what>', description: `prepare: a source (${SOURCES.join(', ')}); inspect, tokenizer: a prepared folder` },
   ],
   options: [
     { flags: '--from <path>', description: 'prepare: the file or folder to read' },
@@ -26,23 +26,32 @@ export const command: Command = {
       description: 'prepare: edge of a square, lossless copy',
       default: '64 for emoji, else the original',
     },
-    { flags: '--split <name>', description: 'prepare: only this split', default: 'all' },
+    { flags: '--split <name>', description: 'only this split', default: 'all' },
     { flags: '--shard-size <mb>', description: 'prepare: a shard ends after so many megabytes', default: '256' },
     { flags: '--shard-samples <n>', description: 'prepare: and after so many samples', default: 'no limit' },
+    { flags: '--vocabulary <n>', description: 'tokenizer: most entries', default: '3000' },
+    { flags: '--max-length <n>', description: 'tokenizer: tokens of a prompt', default: '24' },
+    {
+      flags: '--pad <token>',
+      description: 'tokenizer: what fills a prompt up; CLIP-G pads with !',
+      choices: ['<|endoftext|>', '!'],
+      default: '<|endoftext|>',
+    },
   ],
   async run(context) {
     const [action] = context.args as string[];
     if (action === 'prepare') return prepareCommand(context);
-    throw new DrmError('USAGE', `data ${action}: expected ${ACTIONS.join(' or ')}`);
+    if (action === 'tokenizer') return tokenizerCommand(context);
+    throw new DrmError('USAGE', `data ${action}: expected ${ACTIONS.join(', ')}`);
   },
 };
 
-function wholeNumber(context: Context, name: string, flag: string, most: number): number | undefined {
+function wholeNumber(context: Context, name: string, flag: string, most: number, least = 1): number | undefined {
   const given = context.options[name];
   if (given === undefined) return undefined;
   const value = Number(given);
-  if (!Number.isInteger(value) || value < 1 || value > most)
-    throw new DrmError('USAGE', `${flag} ${given}: expected a whole number from 1 to ${most}`);
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new DrmError('USAGE', `${flag} ${given}: expected a whole number from ${least} to ${most}`);
   return value;
 }
 
@@ -103,4 +112,41 @@ async function openSource(context: Context) {
     return emojiSource(size ?? 64, only);
   }
   throw new DrmError('USAGE', `data prepare ${kind}: expected a source (${SOURCES.join(', ')})`);
+}
+
+async function tokenizerCommand(context: Context): Promise<void> {
+  const { args, options, global, events } = context;
+  const started = performance.now();
+  const folder = String(args[1]);
+  if (global.out === undefined)
+    throw new DrmError('USAGE', `data tokenizer ${folder}: expected a folder to write to; give --out DIR`);
+  const { CaptionedSet } = await import('../data/captioned_set.js');
+  const { clipTokenizerFiles, SMALLEST_VOCABULARY, writeTokenizer } = await import('../text/train_bpe.js');
+  const { Tokenizer } = await import('../text/tokenizer.js');
+  const vocabulary = wholeNumber(context, 'vocabulary', '--vocabulary', 1_000_000, SMALLEST_VOCABULARY) ?? 3000;
+  const maxLength = wholeNumber(context, 'maxLength', '--max-length', 77, 3) ?? 24;
+  const split = options.split === undefined || options.split === 'all' ? {} : { split: String(options.split) };
+  const set = await CaptionedSet.open(folder, split);
+  const captions = Array.from({ length: set.length }, (_, i) => set.caption(i));
+  const pad = options.pad === '!' ? '!' : '<|endoftext|>';
+  await writeTokenizer(global.out, clipTokenizerFiles(captions, { vocabulary, maxLength, pad }));
+  // What was written is read as any user of the folder reads it.
+  const tokenizer = Tokenizer.fromFolder(global.out);
+  let tokens = 0;
+  let longest = 0;
+  let cut = 0;
+  for (const caption of captions) {
+    const { length } = await tokenizer.ids(caption);
+    tokens += length;
+    longest = Math.max(longest, length);
+    if (length > maxLength) cut += 1;
+  }
+  if (cut > 0)
+    events.emit({
+      event: 'warning',
+      message: `${cut} of ${captions.length} captions are longer than ${maxLength} tokens and will be cut; --max-length ${longest} would hold all`,
+    });
+  const facts = { captions: captions.length, tokens_per_caption: tokens / captions.length, longest };
+  events.emit({ event: 'result', text: global.out, data: { folder: global.out, ...facts } });
+  events.emit({ event: 'done', seconds: (performance.now() - started) / 1000, facts });
 }

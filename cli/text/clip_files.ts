@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 
 /** What CLIP splits text into before merging: its special tokens, contractions, letter runs, single digits, other runs. */
-const PIECES = "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
+export const PIECES =
+  "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
 
 interface SpecialToken {
   content: string;
