@@ -19,13 +19,15 @@ export interface Outcome {
 export interface RunOptions {
   env?: Record<string, string>;
   cwd?: string;
+  /** Another program than drm. */
+  program?: string;
   /** Called with the process once its output contains `when`. */
   onOutput?: { when: string; act: (kill: (signal: NodeJS.Signals) => void) => void };
 }
 
 export function runDrm(args: string[], options: RunOptions = {}): Promise<Outcome> {
   return new Promise((done, failed) => {
-    const child = spawn(process.execPath, [drm, ...args], {
+    const child = spawn(process.execPath, [options.program ?? drm, ...args], {
       cwd: options.cwd ?? repository,
       env: { ...process.env, CI: '1', NO_COLOR: '1', ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],

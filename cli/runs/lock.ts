@@ -1,9 +1,10 @@
 // One process in a run folder. The lock is a file that names its holder, so that what a killed process left is taken over.
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { constants, copyFile, link, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { DrmError } from '../../binding/error.js';
 import { diskError } from '../files.js';
 
@@ -11,6 +12,8 @@ export const LOCK_FILE = 'run.lock';
 const HEARTBEAT_MS = 30_000;
 /** A holder on another machine, whose processes cannot be asked for, is taken for dead when silent for this long. */
 const SILENT_MS = 10 * HEARTBEAT_MS;
+/** Evicting takes milliseconds. */
+const EVICTION_MS = 10_000;
 
 interface Holder {
   pid: number;
@@ -40,12 +43,29 @@ function isAlive({ pid, began }: Holder): boolean {
   return began === '' || beganOf(pid) === began;
 }
 
+/** Milliseconds since a file was touched; 0 where it is gone. */
+const ageOf = (file: string): Promise<number> =>
+  stat(file).then(
+    (found) => Date.now() - found.mtimeMs,
+    () => 0,
+  );
+
 function parse(text: string): Holder | undefined {
   try {
     const holder = JSON.parse(text) as Holder;
     return Number.isInteger(holder.pid) && typeof holder.host === 'string' ? holder : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** Gives a file a second name, if that is free (EEXIST). Some network and memory-card file systems can only copy. */
+async function appear(file: string, name: string): Promise<void> {
+  try {
+    await link(file, name);
+  } catch (error) {
+    if (!['EPERM', 'ENOTSUP', 'ENOSYS'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    await copyFile(file, name, constants.COPYFILE_EXCL);
   }
 }
 
@@ -79,12 +99,12 @@ export class RunLock {
     try {
       for (;;) {
         try {
-          await link(aside, file);
+          await appear(aside, file);
           return new RunLock(file, text);
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw diskError(file, error);
         }
-        await RunLock.#evict(folder, file, me);
+        await RunLock.#evict(folder, file, aside, me);
       }
     } finally {
       await rm(aside, { force: true });
@@ -92,34 +112,43 @@ export class RunLock {
   }
 
   /** Removes the lock of a holder that is gone; throws when it is not. */
-  static async #evict(folder: string, file: string, me: Holder): Promise<void> {
-    let seen: string;
-    let touched: number;
+  static async #evict(folder: string, file: string, aside: string, me: Holder): Promise<void> {
+    if (!(await RunLock.#isStale(folder, file, me))) return;
+    // One at a time, and looked at again: else the second would remove the lock that the first has just taken.
+    const evicting = `${file}.evicting`;
     try {
-      seen = await readFile(file, 'utf8');
-      touched = (await stat(file)).mtimeMs;
+      await appear(aside, evicting);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return; // released in the meantime
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw diskError(evicting, error);
+      if ((await ageOf(evicting)) > EVICTION_MS) await rm(evicting, { force: true }); // killed in the middle of it
+      await setTimeout(20);
+      return;
+    }
+    try {
+      if (await RunLock.#isStale(folder, file, me)) await rm(file, { force: true });
+    } finally {
+      await rm(evicting, { force: true });
+    }
+  }
+
+  /** False when there is no lock any more; throws while its holder lives. */
+  static async #isStale(folder: string, file: string, me: Holder): Promise<boolean> {
+    let text: string;
+    try {
+      text = await readFile(file, 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
       throw diskError(file, error);
     }
-    const holder = parse(seen);
-    const gone = !holder || (holder.host === me.host ? !isAlive(holder) : Date.now() - touched > SILENT_MS);
-    if (!gone)
-      throw new DrmError(
-        'BAD_REQUEST',
-        `[run] ${folder}: expected to be alone in it, found process ${holder.pid}${holder.host === me.host ? '' : ` on ${holder.host}`} at work there; wait for it or stop it, or name another folder with --out`,
-        { folder, pid: String(holder.pid), host: holder.host },
-      );
-    // Moved, then looked at: another process may have taken it over since it was read, and then it goes back.
-    const moved = join(folder, `.${LOCK_FILE}.${me.token}.stale`);
-    try {
-      await rename(file, moved);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
-      throw diskError(file, error);
-    }
-    if ((await readFile(moved, 'utf8')) !== seen) await link(moved, file).catch(() => {});
-    await rm(moved, { force: true });
+    const holder = parse(text);
+    if (!holder) return true;
+    const here = holder.host === me.host;
+    if (here ? !isAlive(holder) : (await ageOf(file)) > SILENT_MS) return true;
+    throw new DrmError(
+      'BAD_REQUEST',
+      `[run] ${folder}: expected to be alone in it, found process ${holder.pid}${here ? '' : ` on ${holder.host}`} at work there; wait for it or stop it, or name another folder with --out`,
+      { folder, pid: String(holder.pid), host: holder.host },
+    );
   }
 
   /** Whether the folder is still ours: asked before anything in it is replaced. */

@@ -34,7 +34,9 @@ export class MetricsWriter {
       for (let done = 0; done < line.length; ) done += writeSync(this.#file, line, done);
       this.#size += line.length;
     } catch (error) {
-      ftruncateSync(this.#file, this.#size);
+      try {
+        ftruncateSync(this.#file, this.#size);
+      } catch {} // reading and resuming pass over a torn last line
       throw diskError(this.path, error);
     }
   }
@@ -96,9 +98,10 @@ export async function* readMetrics(path: string, onBadLine?: (line: number) => v
   try {
     for await (const { text, whole } of linesOf(path)) {
       number += 1;
+      if (!whole) return;
       const event = parse(text);
       if (event) yield event;
-      else if (whole) onBadLine?.(number);
+      else onBadLine?.(number);
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === undefined) throw error;

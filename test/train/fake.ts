@@ -22,7 +22,7 @@ export interface Behaviour {
   /** restore() takes the weights only. */
   weightsOnly?: boolean;
   stepMs?: number;
-  /** Called while a checkpoint is being filled. */
+  /** Called while a checkpoint is being filled, before the optimizer's file. */
   onSave?: (folder: string) => void;
 }
 

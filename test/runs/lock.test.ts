@@ -1,0 +1,76 @@
+// One process in a run folder, whatever was left there.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { RunLock } from '../../cli/runs/lock.js';
+import { temporaryFolder } from '../run_drm.js';
+
+async function deadPid(): Promise<number> {
+  const child = spawn(process.execPath, ['-e', '']);
+  await once(child, 'close');
+  return child.pid ?? 0;
+}
+
+const place = (folder: string, holder: object) => writeFileSync(join(folder, 'run.lock'), JSON.stringify(holder));
+
+test('held by one, refused to another, free again', async () => {
+  const folder = temporaryFolder();
+  const lock = await RunLock.take(folder);
+  expect(await lock.holds()).toBe(true);
+  await expect(RunLock.take(folder)).rejects.toMatchObject({
+    code: 'BAD_REQUEST',
+    message: expect.stringContaining(`found process ${process.pid} at work there`),
+  });
+  await lock.release();
+  expect(readdirSync(folder)).toEqual([]);
+  await (await RunLock.take(folder)).release();
+});
+
+test('what a dead process left is taken over: killed, its pid given to another, half written', async () => {
+  const folder = temporaryFolder();
+  for (const left of [
+    { pid: await deadPid(), host: hostname(), began: '', token: '' },
+    { pid: process.pid, host: hostname(), began: '1', token: '' },
+    {},
+  ]) {
+    place(folder, left);
+    const lock = await RunLock.take(folder);
+    expect(JSON.parse(readFileSync(join(folder, 'run.lock'), 'utf8'))).toMatchObject({ pid: process.pid });
+    await lock.release();
+  }
+});
+
+test('a holder on another machine counts as dead after a long silence only', async () => {
+  const folder = temporaryFolder();
+  place(folder, { pid: 1, host: 'another', began: '', token: '' });
+  await expect(RunLock.take(folder)).rejects.toThrow('found process 1 on another at work there');
+  const long = new Date(Date.now() - 600_000);
+  utimesSync(join(folder, 'run.lock'), long, long);
+  await (await RunLock.take(folder)).release();
+});
+
+test('of many that find a stale lock, exactly one gets it', async () => {
+  const stale = { pid: await deadPid(), host: hostname(), began: '', token: '' };
+  for (let round = 0; round < 10; round++) {
+    const folder = temporaryFolder();
+    place(folder, stale);
+    const all = await Promise.allSettled(Array.from({ length: 20 }, () => RunLock.take(folder)));
+    const won = all.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    expect(won.length).toBe(1);
+    expect(await won[0]?.holds()).toBe(true);
+    await won[0]?.release();
+    expect(readdirSync(folder)).toEqual([]);
+  }
+});
+
+test('a lock that was taken away is neither held nor released', async () => {
+  const folder = temporaryFolder();
+  const lock = await RunLock.take(folder);
+  place(folder, { pid: 1, host: 'another', began: '', token: '' });
+  expect(await lock.holds()).toBe(false);
+  await lock.release();
+  expect(existsSync(join(folder, 'run.lock'))).toBe(true);
+});
