@@ -22,7 +22,7 @@ export interface SampleSettings {
   n: number;
   /** Pictures a network call; 0 chooses by size. Pictures do not depend on it beyond rounding. */
   batch: number;
-  /** Tokens that T5 reads (diffusers: 256; the DRM authors: 512). */
+  /** Tokens that T5 reads (diffusers: 256; the DRM authors: 512); 0 leaves them out of a model without T5. */
   t5_length: number;
   /** Of the weights; auto is bf16 on a GPU and fp32 on a CPU. */
   dtype: 'auto' | 'fp32' | 'bf16';

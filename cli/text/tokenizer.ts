@@ -10,13 +10,18 @@ import { clipTokenizerJson } from './clip_files.js';
 
 const require = createRequire(import.meta.url);
 
-export const CLIP_LENGTH = 77;
+/** CLIP's own length, used where a tokenizer's config names none. */
+const CLIP_LENGTH = 77;
+/** Configs without a limit hold transformers' "very large integer", 1e30. */
+const LONGEST = 65_536;
 
 /** One tokenizer: text to ids, closed and opened as its model expects. */
 export class Tokenizer {
   private constructor(
     private readonly library: Library,
     private readonly pad: number,
+    /** The longest text that its model was made for, if the folder says so. */
+    readonly maxLength: number | undefined,
   ) {}
 
   /**
@@ -41,7 +46,7 @@ export class Tokenizer {
     // The file's own cutting and padding would hide how long a prompt really is.
     library.disableTruncation?.();
     library.disablePadding?.();
-    return new Tokenizer(library, padId(folder, library));
+    return new Tokenizer(library, padId(folder, library), maxLength(folder));
   }
 
   /** All ids of the text, with opening and closing tokens. Any string is accepted; half surrogates become U+FFFD. */
@@ -80,17 +85,33 @@ function readText(file: string): string {
   }
 }
 
+/** A field of one of the folder's small JSON files; undefined where file or field is missing. */
+function field(file: string, name: string): unknown {
+  if (!existsSync(file)) return undefined;
+  try {
+    return (JSON.parse(readText(file)) as Record<string, unknown> | null)?.[name];
+  } catch {
+    throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected JSON; fetch it again with \`drm pull\``, { file });
+  }
+}
+
+function maxLength(folder: string): number | undefined {
+  const file = join(folder, 'tokenizer_config.json');
+  const length = field(file, 'model_max_length');
+  if (length === undefined || length === null || (typeof length === 'number' && length > LONGEST)) return undefined;
+  // Two ids are the least that open and close a text.
+  if (typeof length === 'number' && Number.isInteger(length) && length >= 2) return length;
+  throw new DrmError(
+    'BAD_FILE',
+    `[tokenizer] model_max_length in ${file}: expected a whole number from 2, found ${JSON.stringify(length)}; fetch it again with \`drm pull\``,
+    { file, key: 'model_max_length' },
+  );
+}
+
 /** The pad token that the folder's config names; T5's and, failing all, id 0. */
 function padId(folder: string, library: Library): number {
   for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
-    const file = join(folder, name);
-    if (!existsSync(file)) continue;
-    let token: unknown;
-    try {
-      token = (JSON.parse(readText(file)) as { pad_token?: unknown }).pad_token;
-    } catch {
-      throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected JSON; fetch it again with \`drm pull\``, { file });
-    }
+    const token = field(join(folder, name), 'pad_token');
     const text = typeof token === 'object' && token !== null ? (token as { content?: unknown }).content : token;
     if (typeof text !== 'string') continue;
     const id = library.tokenToId(text);
@@ -116,10 +137,20 @@ export class PromptTokenizer {
     private readonly t5: Tokenizer | undefined,
   ) {}
 
+  /** Tokens of both CLIPs: what the first tokenizer's config says, as in the reference. */
+  get clipLength(): number {
+    return this.clipL.maxLength ?? CLIP_LENGTH;
+  }
+
   /** Ids of one prompt for all encoders (T5 to `t5Length`; empty without a T5), and what had to be cut. */
   async encode(prompt: string, t5Length: number): Promise<{ tokens: PromptTokens; truncated: Truncation[] }> {
-    const clipL = await this.clipL.padded(prompt, CLIP_LENGTH);
-    const clipG = await this.clipG.padded(prompt, CLIP_LENGTH);
+    if (this.t5 && t5Length < 1)
+      throw new DrmError(
+        'BAD_REQUEST',
+        `[tokenizer] T5 length: expected at least 1 token, found ${t5Length}; only without T5 (--no-t5) may its tokens be left out`,
+      );
+    const clipL = await this.clipL.padded(prompt, this.clipLength);
+    const clipG = await this.clipG.padded(prompt, this.clipLength);
     const t5 = this.t5 && (await this.t5.padded(prompt, t5Length));
     const truncated: Truncation[] = [];
     const note = (encoder: Truncation['encoder'], result: typeof clipL | undefined) => {

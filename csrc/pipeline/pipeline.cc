@@ -137,13 +137,20 @@ class LoadedPipeline final : public Pipeline {
                     "[sample] batch: expected 0 (automatic) or more, found " + std::to_string(r.batch));
     if (!std::isfinite(r.guidance)) throw Failure(Code::BadRequest, "[sample] guidance: expected a finite number");
     if (r.pictures.empty()) throw Failure(Code::BadRequest, "[sample] no pictures were asked for");
-    if (r.t5_length < 1 || r.t5_length > 4096)
+    if (r.t5_length < (info_.has_t5 ? 1 : 0) || r.t5_length > 4096)
       throw Failure(Code::BadRequest,
-                    "[sample] T5 length: expected 1 to 4096 tokens, found " + std::to_string(r.t5_length));
+                    "[sample] T5 length: expected " + std::string(info_.has_t5 ? "1" : "0") +
+                        " to 4096 tokens, found " + std::to_string(r.t5_length) +
+                        (r.t5_length == 0 ? "; only a model without T5 can leave its tokens out" : ""));
     for (const auto& p : r.pictures)
       if (p.prompt < 0 || p.prompt >= static_cast<int64_t>(r.prompts.size()) ||
           (r.guidance > 1 && (p.negative < 0 || p.negative >= static_cast<int64_t>(r.negatives.size()))))
         throw Failure(Code::Internal, "[sample] a picture names a prompt that the request does not hold");
+    const auto clip_length = clip_tokens(r), longest = encoders_.clip_positions();
+    if (clip_length < 1 || clip_length > longest)
+      throw Failure(Code::BadRequest, "[sample] CLIP token ids: expected 1 to " + std::to_string(longest) +
+                                          " (max_position_embeddings), found " + std::to_string(clip_length) +
+                                          "; model_max_length in tokenizer_config.json must fit the encoder");
     if (r.skip_layers)
       for (const auto layer : r.skip_layers->layers)
         if (layer < 0 || layer >= info_.layers)
@@ -152,12 +159,15 @@ class LoadedPipeline final : public Pipeline {
     return {side(r.height, "height"), side(r.width, "width")};
   }
 
+  /// The ids say themselves how long they are; encoding checks that all prompts agree.
+  static int64_t clip_tokens(const SampleRequest& r) { return static_cast<int64_t>(r.prompts.front().clip_l.size()); }
+
   /// Pictures a network call: enough to keep the device busy, few enough to bound memory. Results do not depend on it
   /// beyond rounding.
   int64_t batch_size(const SampleRequest& r, const Latents& size) const {
     const auto pictures = static_cast<int64_t>(r.pictures.size());
     if (r.batch) return std::min(r.batch, pictures);
-    const auto tokens = size.height * size.width / (info_.patch * info_.patch) + 77 + r.t5_length;
+    const auto tokens = size.height * size.width / (info_.patch * info_.patch) + clip_tokens(r) + r.t5_length;
     return std::clamp<int64_t>(8192 / tokens, 1, pictures);
   }
 
@@ -206,8 +216,8 @@ class LoadedPipeline final : public Pipeline {
   }
 
   TextEmbedding embed(const std::vector<PromptTokens>& prompts, const SampleRequest& r, const Control& control) const {
-    const auto e =
-        encode_prompts(encoders_, prompts, r.t5_length, transformer_.config.joint_attention_dim, device_, control);
+    const auto e = encode_prompts(encoders_, prompts, {clip_tokens(r), r.t5_length},
+                                  transformer_.config.joint_attention_dim, device_, control);
     return embed_text(transformer_, e.sequence, e.pooled);
   }
 

@@ -41,7 +41,8 @@ struct PipelineInfo {
   std::string attention;  // kernel that scaled_dot_product_attention will use, as far as known
 };
 
-/// Token ids of one prompt, padded as the reference does (CLIP 77; T5 to max_sequence_length).
+/// Token ids of one prompt, padded as the reference does: both CLIPs to the first tokenizer's model_max_length (77 in
+/// the releases), the same for all prompts of a request; T5 to max_sequence_length.
 struct PromptTokens {
   std::vector<int64_t> clip_l, clip_g, t5;  // t5 may be empty when the pipeline has no T5
 };
@@ -65,7 +66,7 @@ struct SampleRequest {
   int64_t steps = 28;
   double guidance = 4.5;          // classifier-free guidance is on when > 1
   int64_t height = 0, width = 0;  // pixels; 0 = default_size
-  int64_t t5_length = 256;        // max_sequence_length; gives the zeros' length when T5 is absent
+  int64_t t5_length = 256;        // max_sequence_length; gives the zeros' length when T5 is absent (0: none)
   int64_t batch = 0;              // pictures per network call; 0 = chosen from the size
   std::optional<SkipLayerGuidance> skip_layers;
   std::string init_latents, init_tensor = "latents";  // safetensors file with [N, C, H, W]; empty: drawn from the seeds

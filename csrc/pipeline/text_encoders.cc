@@ -5,7 +5,6 @@
 namespace drm {
 namespace {
 
-constexpr int64_t kClipLength = 77;
 constexpr size_t kPromptsAtOnce = 8;
 
 Tensor ids_tensor(const std::vector<PromptTokens>& prompts, size_t begin, size_t end,
@@ -16,7 +15,7 @@ Tensor ids_tensor(const std::vector<PromptTokens>& prompts, size_t begin, size_t
     if (static_cast<int64_t>(row.size()) != length)
       throw Failure(Code::BadRequest, "[encode] prompt " + std::to_string(i) + ": expected " + std::to_string(length) +
                                           " " + encoder + " token ids, found " + std::to_string(row.size()) +
-                                          "; pad them as the tokenizer does");
+                                          "; pad all prompts to one length");
     std::copy(row.begin(), row.end(), ids.data_ptr<int64_t>() + static_cast<int64_t>(i - begin) * length);
   }
   return ids.to(device);
@@ -73,22 +72,22 @@ TextEncoders load_text_encoders(TextEncoderPlan p, at::ScalarType dtype, at::Dev
   return std::move(e);
 }
 
-PromptEmbeds encode_prompts(const TextEncoders& e, const std::vector<PromptTokens>& prompts, int64_t t5_length,
+PromptEmbeds encode_prompts(const TextEncoders& e, const std::vector<PromptTokens>& prompts, const TextLengths& length,
                             int64_t joint_width, at::Device device, const Control& control) {
   std::vector<Tensor> sequences, pooled;
   for (size_t begin = 0; begin < prompts.size(); begin += kPromptsAtOnce) {
     control.check();
     const auto end = std::min(prompts.size(), begin + kPromptsAtOnce);
     const auto l =
-        clip_forward(e.clip_l, ids_tensor(prompts, begin, end, &PromptTokens::clip_l, kClipLength, "CLIP-L", device));
+        clip_forward(e.clip_l, ids_tensor(prompts, begin, end, &PromptTokens::clip_l, length.clip, "CLIP-L", device));
     const auto g =
-        clip_forward(e.clip_g, ids_tensor(prompts, begin, end, &PromptTokens::clip_g, kClipLength, "CLIP-G", device));
+        clip_forward(e.clip_g, ids_tensor(prompts, begin, end, &PromptTokens::clip_g, length.clip, "CLIP-G", device));
     Tensor t5;
-    if (e.t5) t5 = t5_forward(*e.t5, ids_tensor(prompts, begin, end, &PromptTokens::t5, t5_length, "T5", device));
+    if (e.t5) t5 = t5_forward(*e.t5, ids_tensor(prompts, begin, end, &PromptTokens::t5, length.t5, "T5", device));
     require_finite(l.penultimate, "CLIP-L");
     require_finite(g.penultimate, "CLIP-G");
     if (t5.defined()) require_finite(t5, "T5");
-    const auto embeds = assemble_prompt(l, g, t5, t5_length, joint_width);
+    const auto embeds = assemble_prompt(l, g, t5, length.t5, joint_width);
     sequences.push_back(embeds.sequence);
     pooled.push_back(embeds.pooled);
   }

@@ -1,5 +1,6 @@
 // The three text encoders of a pipeline as one thing: token ids in, prompt embeds out.
 #pragma once
+#include <algorithm>
 #include <optional>
 
 #include "pipeline/pipeline.h"
@@ -13,6 +14,10 @@ struct TextEncoders {
   bool loaded = false;  // false after free()
 
   int64_t pooled_width() const { return clip_l.config.projection_dim + clip_g.config.projection_dim; }
+  /// Tokens that both CLIPs have positions for.
+  int64_t clip_positions() const {
+    return std::min(clip_l.config.max_position_embeddings, clip_g.config.max_position_embeddings);
+  }
   /// Gives the weights' memory back; sizes stay known.
   void free();
 };
@@ -30,9 +35,14 @@ TextEncoderPlan plan_text_encoders(const PipelineSource& source);
 TextEncoders load_text_encoders(TextEncoderPlan plan, at::ScalarType dtype, at::Device device,
                                 const std::function<void(uint64_t, uint64_t)>& progress);
 
+/// Tokens that the encoders read of every prompt.
+struct TextLengths {
+  int64_t clip, t5;  // t5 gives the zeros' length when T5 is absent, and may then be 0
+};
+
 /// Runs all three on the prompts, a few at a time. Throws Failure(BadRequest) naming the prompt whose ids do not fit,
 /// Failure(NotFinite) naming the encoder that gave NaN or infinity.
-PromptEmbeds encode_prompts(const TextEncoders& encoders, const std::vector<PromptTokens>& prompts, int64_t t5_length,
-                            int64_t joint_width, at::Device device, const Control& control);
+PromptEmbeds encode_prompts(const TextEncoders& encoders, const std::vector<PromptTokens>& prompts,
+                            const TextLengths& length, int64_t joint_width, at::Device device, const Control& control);
 
 }  // namespace drm

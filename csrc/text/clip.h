@@ -1,5 +1,5 @@
 // CLIP text encoder with projection (Radford et al. 2021; reference: transformers' CLIPTextModelWithProjection).
-// Shapes: B batch, L tokens (77), D width, P projection width.
+// Shapes: B batch, L tokens, D width, P projection width.
 #pragma once
 #include <string>
 #include <vector>

@@ -6,7 +6,7 @@
 namespace drm {
 
 struct PromptEmbeds {
-  Tensor sequence;  // prompt embeds (B, 77 + t5 length, joint width): CLIP tokens first, then T5's
+  Tensor sequence;  // prompt embeds (B, CLIP length + T5 length, joint width): CLIP tokens first, then T5's
   Tensor pooled;    // pooled embeds (B, CLIP-L projection + CLIP-G projection)
 };
 

@@ -103,6 +103,20 @@ test('a cut keeps the closing token and says what is lost', async () => {
   expect(text.endsWith(dropped)).toBe(true);
 });
 
+test('how long a text its model reads', () => {
+  const folder = temporaryFolder();
+  cpSync(join(tokenizers, 'tokenizer'), folder, { recursive: true });
+  const told = (value: unknown) => {
+    writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ model_max_length: value }));
+    return Tokenizer.fromFolder(folder).maxLength;
+  };
+  expect(told(24)).toBe(24);
+  expect(told(1e30)).toBeUndefined();
+  expect(told(undefined)).toBeUndefined();
+  for (const wrong of [0, 1, -3, 2.5, 'long'])
+    expect(() => told(wrong)).toThrow(/model_max_length in .*tokenizer_config/);
+});
+
 test('tokenizer folders that are not', () => {
   const folder = temporaryFolder();
   expect(() => Tokenizer.fromFolder(folder)).toThrow(/vocab\.json with merges\.txt/);

@@ -41,9 +41,9 @@ struct TemporaryFolder {
 };
 
 /// Padded ids as the fixture's tokenizers would give for an empty prompt.
-PromptTokens tokens(int64_t first = 5, int64_t t5_length = 20) {
+PromptTokens tokens(int64_t first = 5, int64_t t5_length = 20, int64_t clip_length = 77) {
   PromptTokens t;
-  t.clip_l.assign(77, 1);
+  t.clip_l.assign(clip_length, 1);
   t.clip_l[1] = first;
   t.clip_g = t.clip_l;
   t.t5.assign(t5_length, 0);
@@ -189,7 +189,25 @@ TEST(t5_may_be_absent) {
   for (auto* list : {&r.prompts, &r.negatives})
     for (auto& t : *list) t.t5.clear();
   p->sample(r, seen.control);
+  r.t5_length = 0;  // not even zeros
+  p->sample(r, seen.control);
+  CHECK_EQ(seen.events.size(), size_t{2});
+  CHECK(seen.events[0].bytes != seen.events[1].bytes);
+}
+
+TEST(prompts_say_themselves_how_long_clip_reads) {
+  Seen seen;
+  auto r = request();
+  r.prompts = {tokens(5, 20, 24), tokens(9, 20, 24)};
+  r.negatives = {tokens(1, 20, 24)};
+  loaded()->sample(r, seen.control);
   CHECK_EQ(seen.events.size(), size_t{1});
+  r.negatives = {tokens(1, 20, 25)};
+  EXPECT_FAILURE(BadRequest, ({"24 CLIP-L", "25"}), loaded()->sample(r, seen.control));
+  r.prompts = {tokens(5, 20, 78), tokens(9, 20, 78)};
+  EXPECT_FAILURE(BadRequest, ({"1 to 77", "78", "model_max_length"}), loaded()->sample(r, seen.control));
+  for (auto& p : r.prompts) p.clip_l.clear();
+  EXPECT_FAILURE(BadRequest, ({"1 to 77", "found 0"}), loaded()->sample(r, seen.control));
 }
 
 TEST(bf16_runs_and_stays_near_fp32) {
@@ -214,7 +232,9 @@ TEST(requests_that_make_no_sense_are_refused) {
   refused([](auto& r) { r.width = 16384; }, {"width", "at most"});
   refused([](auto& r) { r.guidance = std::nan(""); }, {"guidance"});
   refused([](auto& r) { r.pictures.clear(); }, {"no pictures"});
-  refused([](auto& r) { r.prompts[0].clip_l.resize(5); }, {"77", "CLIP-L", "5"});
+  refused([](auto& r) { r.prompts[1].clip_l.resize(5); }, {"prompt 1", "77", "CLIP-L", "5"});
+  refused([](auto& r) { r.prompts[0].clip_g.resize(5); }, {"prompt 0", "77", "CLIP-G", "5"});
+  refused([](auto& r) { r.t5_length = 0; }, {"T5 length", "1 to 4096", "without T5"});
   refused([](auto& r) { r.prompts[0].clip_g[3] = 1 << 30; }, {"vocabulary"});
   refused([](auto& r) { r.skip_layers = SkipLayerGuidance{{99}}; }, {"skip layers", "99"});
   CHECK(seen.events.empty());

@@ -1,10 +1,11 @@
 // `drm sample` as a user runs it.
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { readText } from '../../cli/image/png_text.js';
-import { quick, runDrm, temporaryFolder } from '../run_drm.js';
+import { largestDifference, readTensors } from '../parity/safetensors.js';
+import { fixture, quick, repository, runDrm, temporaryFolder } from '../run_drm.js';
 
 test('pictures go to the folder, their paths to stdout, all else to stderr', async () => {
   const out = temporaryFolder();
@@ -104,6 +105,53 @@ test('without T5 it says so', async () => {
   const { code, stderr } = await runDrm([...quick, '--prompt', 'x', '--no-t5', '--out', out]);
   expect(code).toBe(0);
   expect(stderr).toContain('T5 is absent: zeros stand in');
+});
+
+// Numbers of diffusers, written by data/short_prompts.py: both CLIPs read what the first tokenizer's config says.
+test('24 CLIP tokens and none of T5 give the latents that diffusers gives', async () => {
+  const folder = temporaryFolder();
+  const model = join(folder, 'model');
+  cpSync(fixture, model, { recursive: true });
+  const config = join(model, 'tokenizer/tokenizer_config.json');
+  chmodSync(config, 0o644);
+  writeFileSync(config, readFileSync(config, 'utf8').replace('"model_max_length": 77', '"model_max_length": 24'));
+  const { facts, tensors } = JSON.parse(readFileSync(join(fixture, 'case.json'), 'utf8'));
+  const prompts = join(folder, 'prompts.jsonl');
+  const rows = facts.prompts.map((prompt: string, i: number) => ({
+    prompt,
+    negative_prompt: facts.negative_prompts[i],
+  }));
+  writeFileSync(prompts, rows.map((row: object) => JSON.stringify(row)).join('\n'));
+  const saved = join(folder, 'latents.safetensors');
+  const { code, stderr } = await runDrm([
+    ...['sample', '--model', model, '--no-t5', '--t5-length', '0', '--prompts', prompts, '--save-latents', saved],
+    ...['--steps', String(facts.steps), '--guidance', String(facts.guidance), '--out', join(folder, 'out')],
+    ...['--height', String(facts.height), '--width', String(facts.width), '--device', 'cpu', '--dtype', 'fp32'],
+    ...['--init-latents', `${join(fixture, 'io.safetensors')}:initial_latents`],
+  ]);
+  expect(stderr).toContain('CLIP-L reads 24 of');
+  expect(code).toBe(0);
+  const expected = readTensors(join(repository, 'test/e2e/data/short_prompts.safetensors')).get('latents');
+  const error = largestDifference(readTensors(saved).get('latents')?.data ?? [], expected?.data ?? []);
+  // The fixture's own tolerance for its last step: these are its sizes and its numbers of steps.
+  expect(error).toBeLessThanOrEqual(tensors[`latents_after_step${facts.steps - 1}`].atol);
+});
+
+test("a model's own settings are used, unless others are asked for", async () => {
+  const folder = temporaryFolder();
+  const model = join(folder, 'model');
+  cpSync(fixture, model, { recursive: true });
+  writeFileSync(join(model, 'drm.json'), '{"sample": {"steps": 3, "height": 32, "width": 64, "guidance": 2}}');
+  const out = join(folder, 'out');
+  await runDrm(['sample', '--model', model, '--prompt', 'x', '--guidance', '1', '--out', out]);
+  const metadata = JSON.parse(readText(readFileSync(join(out, '0-x.png'))).drm ?? '{}');
+  expect(metadata.settings).toMatchObject({ steps: 3, height: 32, width: 64, guidance: 1 });
+});
+
+test('T5 is there and no token for it is asked', async () => {
+  const { code, stderr } = await runDrm([...quick, '--prompt', 'x', '--t5-length', '0', '--out', temporaryFolder()]);
+  expect(code).toBe(3);
+  expect(stderr).toContain('only without T5 (--no-t5)');
 });
 
 test('skip-layer guidance and previews', async () => {
