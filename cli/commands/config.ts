@@ -1,6 +1,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command } from '../command.js';
 import { loadSchema, resolveConfig, taskOf } from '../config/resolve.js';
+import { recommendedSettingsFile } from '../hub/resolve.js';
 
 export const command: Command = {
   name: 'config',
@@ -14,7 +15,8 @@ export const command: Command = {
     { name: '<action>', description: 'show or check', choices: ['show', 'check'] },
     { name: '[file]', description: "a config file, one of drm's own (sample/tiny), or for show a task (sample)" },
   ],
-  async run({ args, global, events }) {
+  options: [{ flags: '--model <model>', description: 'show: with the settings that this model recommends' }],
+  async run({ args, options, global, events }) {
     const [action, named = global.config] = args as [string, string?];
     if (action !== 'show' && action !== 'check')
       throw new DrmError('USAGE', `config ${action}: expected show or check`);
@@ -25,8 +27,17 @@ export const command: Command = {
     const task = isTask ? file : taskOf(file);
     if (task !== 'sample')
       throw new DrmError('BAD_CONFIG', `[config] task in ${file}: expected sample, found ${task}`, { file });
-    const flags = { dtype: global.dtype, device: global.device === 'auto' ? undefined : global.device };
-    const { values, origin } = resolveConfig(task, { ...(!isTask && { file }), set: global.set, flags });
+    const flags = {
+      model: options.model,
+      dtype: global.dtype,
+      device: global.device === 'auto' ? undefined : global.device,
+    };
+    const { values, origin } = resolveConfig(task, {
+      ...(!isTask && { file }),
+      set: global.set,
+      flags,
+      ...(action === 'show' && { recommended: recommendedSettingsFile }),
+    });
     if (action === 'check') {
       events.emit({ event: 'result', text: `${file}: ok`, data: { file, ok: true } });
       return;

@@ -113,6 +113,7 @@ async function readMetadata(file: string): Promise<Metadata> {
 async function settle(context: Context, from: Metadata | undefined): Promise<Resolved & { settings: Settings }> {
   const { options, global } = context;
   const { resolveConfig } = await import('../config/resolve.js');
+  const { recommendedSettingsFile } = await import('../hub/resolve.js');
   const size = number(options, 'size', '--size');
   const given = {
     model: options.model,
@@ -141,6 +142,8 @@ async function settle(context: Context, from: Metadata | undefined): Promise<Res
     ...(global.config !== undefined && { file: global.config }),
     set: global.set,
     flags,
+    recommended: (model) =>
+      recommendedSettingsFile(model, options.revision === undefined ? undefined : String(options.revision)),
   });
   return { ...resolved, settings: resolved.values as unknown as Settings };
 }

@@ -1,7 +1,8 @@
-// What a run's settings are and where each comes from: schema default, `extends`, the file, --set, then flags.
-import { existsSync, readFileSync } from 'node:fs';
+// What a run's settings are and where each comes from: schema default, the model's own drm.json, `extends`, the file,
+// --set, then flags.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, parse, resolve } from 'node:path';
 import type { ErrorObject } from 'ajv';
 import { DrmError } from '../../binding/error.js';
 import { nearest } from '../nearest.js';
@@ -28,6 +29,8 @@ export interface Resolved<T extends Task = Task> {
 }
 
 export interface Sources {
+  /** The file of settings that a model recommends, if it carries one: {"sample": {"steps": 28}}. */
+  recommended?: (model: string) => string | undefined;
   file?: string;
   /** key=value texts; values are JSON where they parse as such, else text. */
   set?: string[];
@@ -112,6 +115,25 @@ function parseSet(text: string, properties: Schema['properties']): [string, unkn
   }
 }
 
+/** What a model's drm.json says for one task. It may not choose another model, nor another task. */
+function recommendedSettings(path: string, task: Task): Record<string, unknown> {
+  const byTask = readObject(path);
+  const tasks = readdirSync(join(CONFIG_FOLDER, 'schema')).map((file) => parse(file).name);
+  for (const [key, value] of Object.entries(byTask)) {
+    if (!tasks.includes(key)) throw bad(path, `expected settings by task (${tasks.join(', ')}), found ${key}`, { key });
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw bad(`${key} in ${path}`, `expected an object of settings, found ${JSON.stringify(value)}`, {
+        file: path,
+        key,
+      });
+  }
+  const settings = (byTask[task] ?? {}) as Record<string, unknown>;
+  for (const key of ['model', 'task'])
+    if (Object.hasOwn(settings, key))
+      throw bad(`${key} in ${path}`, 'is not for a model to recommend', { file: path, key });
+  return settings;
+}
+
 /** Throws DrmError BAD_CONFIG (a file) or USAGE (a flag or --set) naming key, expectation and finding. */
 export function resolveConfig<T extends Task>(task: T, sources: Sources): Resolved<T> {
   const schema = loadSchema(task);
@@ -122,7 +144,7 @@ export function resolveConfig<T extends Task>(task: T, sources: Sources): Resolv
   const put = (from: string, given: Record<string, unknown>, usage: boolean) => {
     const fail = (key: string, what: string) => {
       const text = usage ? `${from} ${key}` : `${key} in ${from}`;
-      return usage ? new DrmError('USAGE', `${text}: ${what}`, { key }) : bad(text, what, { key });
+      return usage ? new DrmError('USAGE', `${text}: ${what}`, { key }) : bad(text, what, { file: from, key });
     };
     for (const [key, value] of Object.entries(given)) {
       // Own properties alone: "constructor" is no setting.
@@ -148,10 +170,18 @@ export function resolveConfig<T extends Task>(task: T, sources: Sources): Resolv
     values[key] = property.default;
     origin[key] = 'default';
   }
-  if (sources.file !== undefined)
-    for (const { path, values: given } of chain(findFile(sources.file))) put(path, given, false);
-  put('--set', Object.fromEntries((sources.set ?? []).map((text) => parseSet(text, schema.properties))), true);
-  put('flag', Object.fromEntries(Object.entries(sources.flags ?? {}).filter(([, value]) => value !== undefined)), true);
+  const files = sources.file === undefined ? [] : chain(findFile(sources.file));
+  const set = Object.fromEntries((sources.set ?? []).map((text) => parseSet(text, schema.properties)));
+  const flags = Object.fromEntries(Object.entries(sources.flags ?? {}).filter(([, value]) => value !== undefined));
+  const model = [...files.map((file) => file.values), set, flags].reduce(
+    (last, { model: own = last }) => own,
+    values.model,
+  );
+  const recommended = typeof model === 'string' ? sources.recommended?.(model) : undefined;
+  if (recommended !== undefined) put(recommended, recommendedSettings(recommended, task), false);
+  for (const { path, values: given } of files) put(path, given, false);
+  put('--set', set, true);
+  put('flag', flags, true);
   // Every key has a default and every other value passed the schema, which the type is generated from.
   return { values: values as unknown as Settings[T], origin };
 }

@@ -227,15 +227,27 @@ async function fromSingleFile(file: string, options: ModelOptions): Promise<Reso
   return { name: file, source, tokenizers: tokenizers(root, t5 !== undefined), notes };
 }
 
-/** A folder, or a hub id in the cache. */
-function folderOf(spec: string, options: ModelOptions): string {
+/** A folder, or a hub id in the cache; undefined when it is not there. */
+function findFolder(spec: string, revision?: string): string | undefined {
   const builtIn = BUILT_IN[spec];
   if (builtIn?.folder) return builtIn.folder;
   if (existsSync(spec)) return resolve(spec);
   const id = builtIn?.id ?? spec;
+  return isHubId(id) ? cachedSnapshot(id, revision) : undefined;
+}
+
+/** The settings that a model's maker recommends: drm.json beside model_index.json, where there is one. */
+export function recommendedSettingsFile(spec: string, revision?: string): string | undefined {
+  const folder = findFolder(spec, revision);
+  const file = folder && join(folder, 'drm.json');
+  return file && existsSync(file) ? file : undefined;
+}
+
+function folderOf(spec: string, options: ModelOptions): string {
+  const folder = findFolder(spec, options.revision);
+  if (folder) return folder;
+  const id = BUILT_IN[spec]?.id ?? spec;
   if (isHubId(id)) {
-    const snapshot = cachedSnapshot(id, options.revision);
-    if (snapshot) return snapshot;
     throw new DrmError(
       'MISSING_WEIGHTS',
       `[model] ${spec}: expected ${id}${options.revision ? ` at ${options.revision}` : ''} in the Hugging Face cache, found nothing; run \`drm pull ${id}\``,

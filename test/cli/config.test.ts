@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { generateTypes } from '../../cli/config/generate_types.js';
-import { loadSchema, resolveConfig } from '../../cli/config/resolve.js';
+import { loadSchema, resolveConfig, type Sources } from '../../cli/config/resolve.js';
 import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 
 function configFile(name: string, text: string, folder = temporaryFolder()): string {
@@ -40,6 +40,53 @@ test('default < extended file < file < --set < flag', () => {
     guidance: file,
     seed: '--set',
     n: 'flag',
+  });
+});
+
+describe('settings that a model recommends', () => {
+  const recommend = (text: string) => {
+    const file = configFile('drm.json', text);
+    return { file, recommended: () => file };
+  };
+
+  test('rank between the defaults and the config file', () => {
+    const { file, recommended } = recommend('{"sample": {"steps": 3, "guidance": 3, "t5_length": 0}}');
+    const own = configFile('my.json', '{"task": "sample", "steps": 4}');
+    const { values, origin } = resolveConfig('sample', { recommended, file: own, flags: { guidance: 5 } });
+    expect(values).toMatchObject({ steps: 4, guidance: 5, t5_length: 0, seed: 0 });
+    expect(origin).toMatchObject({ steps: own, guidance: 'flag', t5_length: file, seed: 'default' });
+  });
+
+  test.each<[string, Omit<Sources, 'recommended'>, string]>([
+    ['the default', {}, 'tiny'],
+    ['a file', { file: '{"task": "sample", "model": "from-file"}' }, 'from-file'],
+    ['--set', { file: '{"task": "sample", "model": "from-file"}', set: ['model=from-set'] }, 'from-set'],
+    ['a flag', { set: ['model=from-set'], flags: { model: 'from-flag' } }, 'from-flag'],
+  ])('are those of the model that %s names', (_, { file, ...sources }, model) => {
+    const asked: string[] = [];
+    const recommended = (name: string) => void asked.push(name);
+    resolveConfig('sample', { ...sources, ...(file && { file: configFile('my.json', file) }), recommended });
+    expect(asked).toEqual([model]);
+  });
+
+  test.each([
+    ['{"sample": {"stepz": 3}}', 'did you mean steps?'],
+    ['{"sample": {"steps": 0}}', 'at least 1'],
+    ['{"sample": {"model": "tiny"}}', 'model in'],
+    ['{"sample": 3}', 'expected an object'],
+    ['{"sampel": {}}', 'found sampel'],
+    ['[]', 'expected a JSON object'],
+    ['{', 'expected JSON'],
+  ])('%s is an error that names the file', (text, part) => {
+    const { file, recommended } = recommend(text);
+    let thrown: unknown;
+    try {
+      resolveConfig('sample', { recommended });
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toMatchObject({ code: 'BAD_CONFIG', message: expect.stringContaining(part) });
+    expect((thrown as Error).message).toContain(file);
   });
 });
 
@@ -101,6 +148,13 @@ describe('drm config', () => {
   test('show takes --config as its file', async () => {
     const { stdout } = await runDrm(['config', 'show', '--config', configFile('my.json', '{"task":"sample","n":7}')]);
     expect(stdout).toMatch(/^n +7 /m);
+  });
+
+  test('show --model shows what that model recommends', async () => {
+    const folder = temporaryFolder();
+    const file = configFile('drm.json', '{"sample": {"steps": 9}}', folder);
+    const { stdout } = await runDrm(['config', 'show', '--model', folder]);
+    expect(stdout).toMatch(new RegExp(`^steps +9 +from ${file}$`, 'm'));
   });
 
   test('check without a file is a usage error', async () => {
