@@ -51,7 +51,10 @@ struct Case {
   explicit Case(const std::string& dir) : folder(dir + "/"), doc(Json::read(dir + "/case.json")) {
     if (std::ifstream(folder + "io.safetensors").good()) io = SafetensorsFile::open(folder + "io.safetensors");
   }
-  Tensor in(const std::string& name) const { return io->load(name); }
+  Tensor in(const std::string& name) const {
+    if (!io) throw Failure(Code::BadFile, folder + "io.safetensors: expected the case's tensors, found no such file");
+    return io->load(name);
+  }
   bool has(const std::string& name) const { return io && io->tensors().count(name); }
   const Json& fact(const char* name) const {
     const auto* facts = doc.find("facts");
@@ -303,8 +306,18 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   return out;
 }
 
+/// The folder of another case that this one builds on: made by the same run, it lies beside it.
+std::string beside(const std::string& root, const std::string& name) {
+  const auto folder = root + "/" + name;
+  if (!std::ifstream(folder + "/case.json").good())
+    throw Failure(Code::BadFile,
+                  "needs the case " + name + " beside it (its weights and inputs), found none in " + root);
+  return folder;
+}
+
 MMDiT mmdit_beside(const std::string& root) {
-  return load_transformer(root + "/mmdit/config.json", root + "/mmdit/diffusion_pytorch_model.safetensors");
+  const auto folder = beside(root, "mmdit");
+  return load_transformer(folder + "/config.json", folder + "/diffusion_pytorch_model.safetensors");
 }
 
 Tensor run_with(const MMDiT& m, const Case& c) {
@@ -346,7 +359,7 @@ Outputs check_lora(const Case& c, const std::string& root) {
 
 Outputs check_optim(const Case& c, const std::string& root) {
   Outputs out;
-  const Case lora(root + "/lora");
+  const Case lora(beside(root, "lora"));
   auto m = mmdit_beside(root);
   auto adapters = lora_tensors(apply_lora(m, read_lora(lora.folder + "adapter_model.safetensors")));
   for (auto& [name, t] : adapters) t.requires_grad_(true);
@@ -409,7 +422,7 @@ int run(int argc, char** argv) {
     // The same weights in another spelling must give the outputs stored beside the diffusers spelling.
     const std::string root = argc > 3 ? argv[3] : dir + "/..";
     const auto expected = c.fact("expected_outputs").as_string();
-    const Case base(root + "/" + expected.substr(0, expected.find('/')));
+    const Case base(beside(root, expected.substr(0, expected.find('/'))));
     const at::NoGradGuard no_grad;
     std::string file;
     for (const auto& f : c.doc.find("files")->items())

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
+import { loadTokenizers } from '../../cli/text/tokenizer.js';
+import { t5Length } from './native.js';
 import type { Comparison } from './report.js';
 import { largestDifference, readTensors } from './safetensors.js';
 
@@ -19,11 +21,12 @@ interface CaseFile {
     height: number;
     width: number;
   };
-  tensors: Record<string, { atol?: number }>;
+  tensors: Record<string, { shape: number[]; atol?: number }>;
 }
 
 export async function checkPipelineThroughCommand(folder: string): Promise<Comparison[]> {
   const { facts, tensors } = JSON.parse(readFileSync(join(folder, 'case.json'), 'utf8')) as CaseFile;
+  const tokenizer = loadTokenizers({ clipL: join(folder, 'tokenizer'), clipG: join(folder, 'tokenizer_2') });
   const expected = readTensors(join(folder, 'io.safetensors'));
   const scratch = mkdtempSync(join(tmpdir(), 'drm-parity-'));
   try {
@@ -57,6 +60,7 @@ export async function checkPipelineThroughCommand(folder: string): Promise<Compa
     );
     flags.push('--steps', String(facts.steps), '--guidance', String(facts.guidance));
     flags.push('--height', String(facts.height), '--width', String(facts.width));
+    flags.push('--t5-length', String(t5Length({ tensors }, tokenizer)));
     const printed = execFileSync(process.execPath, [drm, 'sample', ...flags], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -51,30 +51,40 @@ const notBuiltYet = new Set([
   'scorers',
 ]);
 
-/** What a case folder says it is; its name where it does not say. */
+/** What a case folder says it is; its name where it does not say. Throws when what it says cannot be read. */
 function kindOf(folder: string): string {
   for (const file of ['case.json', 'config.json']) {
     const path = join(folder, file);
     if (!existsSync(path)) continue;
-    try {
-      const kind = (JSON.parse(readFileSync(path, 'utf8')) as { case?: unknown }).case;
-      if (typeof kind === 'string') return kind;
-    } catch {
-      // a broken file is reported by the check itself
-    }
+    const kind = (JSON.parse(readFileSync(path, 'utf8')) as { case?: unknown } | null)?.case;
+    if (typeof kind === 'string') return kind;
   }
   return basename(folder);
 }
 
-async function main(): Promise<number> {
-  const { values } = parseArgs({
+function usage(message: string): number {
+  console.error(`[golden] ${message}`);
+  return 2;
+}
+
+function options() {
+  return parseArgs({
     options: { case: { type: 'string', multiple: true }, ci: { type: 'boolean', default: false } },
-  });
-  const root = resolve(process.env.DRM_GOLDEN ?? join(repository, 'test/golden'));
-  if (!existsSync(root)) {
-    console.error(`[golden] ${root}: expected a folder of golden cases, found nothing; set DRM_GOLDEN`);
-    return 3;
+  }).values;
+}
+
+async function main(): Promise<number> {
+  let values: ReturnType<typeof options>;
+  try {
+    values = options();
+  } catch (error) {
+    return usage((error as Error).message);
   }
+  const root = resolve(process.env.DRM_GOLDEN ?? join(repository, 'test/golden'));
+  if (!existsSync(root) || !statSync(root).isDirectory())
+    return usage(
+      `${root}: expected a folder of golden cases, found ${existsSync(root) ? 'a file' : 'nothing'}; set DRM_GOLDEN`,
+    );
   const folders = readdirSync(root)
     .filter((name) => statSync(join(root, name)).isDirectory())
     .sort();
@@ -82,7 +92,15 @@ async function main(): Promise<number> {
   let failed = 0;
   for (const name of folders) {
     const folder = join(root, name);
-    const kind = kindOf(folder);
+    let kind: string;
+    try {
+      kind = kindOf(folder);
+    } catch (error) {
+      if (values.case && !values.case.includes(name)) continue;
+      console.log(`  FAIL  ${name.padEnd(20)} case.json or config.json: expected JSON (${(error as Error).message})`);
+      failed += 1;
+      continue;
+    }
     if (values.case && !values.case.includes(name) && !values.case.includes(kind)) continue;
     const check = checks[kind];
     if (!check) {
@@ -104,6 +122,7 @@ async function main(): Promise<number> {
     if (ok) passed += 1;
     else failed += 1;
   }
+  if (passed + failed === 0) console.error(`[golden] ${root}: expected folders of golden cases, found none that match`);
   console.log(`${passed} passed, ${failed} failed`);
   return failed > 0 || passed === 0 ? 1 : 0;
 }
