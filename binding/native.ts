@@ -6,7 +6,12 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { DrmError, fromNative, isErrorCode, type NativeFailure } from './error.js';
 import type {
+  Bitmap,
   BuildInfo,
+  ClipScorerInfo,
+  ClipScorerSource,
+  Cmmd,
+  Features,
   LoadOptions,
   Metrics,
   NativeEvent,
@@ -16,6 +21,7 @@ import type {
   PreviewRequest,
   Progress,
   PromptTokens,
+  ResizeRequest,
   RuntimeInfo,
   SampleRequest,
   SampleSummary,
@@ -28,6 +34,7 @@ import type {
 export type Handle<Kind extends string> = { readonly [kind in Kind]: never };
 export type PipelineHandle = Handle<'pipeline'>;
 export type TrainerHandle = Handle<'trainer'>;
+export type ClipScorerHandle = Handle<'clipScorer'>;
 export type TestHandle = Handle<'test'>;
 
 export interface NativeListener {
@@ -81,6 +88,21 @@ export interface Native {
     listen: NativeListener,
   ): NativeJob<void>;
   disposeTrainer(trainer: TrainerHandle): void;
+  loadClipScorer(source: ClipScorerSource, options: LoadOptions, listen: NativeListener): NativeJob<ClipScorerHandle>;
+  clipScorerInfo(scorer: ClipScorerHandle): ClipScorerInfo;
+  clipImageFeatures(
+    scorer: ClipScorerHandle,
+    request: { pictures: Bitmap[] },
+    listen: NativeListener,
+  ): NativeJob<Features>;
+  clipTextFeatures(
+    scorer: ClipScorerHandle,
+    request: { captions: { ids: BigInt64Array }[] },
+    listen: NativeListener,
+  ): NativeJob<Features>;
+  disposeClipScorer(scorer: ClipScorerHandle): void;
+  cmmd(request: { a: Features; b: Features }, listen: NativeListener): NativeJob<Cmmd>;
+  resizePictures(request: ResizeRequest, listen: NativeListener): NativeJob<Bitmap[]>;
   testJob(options: TestJobOptions, listen: NativeListener): NativeJob<number>;
   testHandle(): TestHandle;
   disposeTestHandle(handle: TestHandle): void;
@@ -108,6 +130,13 @@ const declared: Record<keyof Native, true> = {
   trainerRestore: true,
   trainerExport: true,
   disposeTrainer: true,
+  loadClipScorer: true,
+  clipScorerInfo: true,
+  clipImageFeatures: true,
+  clipTextFeatures: true,
+  disposeClipScorer: true,
+  cmmd: true,
+  resizePictures: true,
   testJob: true,
   testHandle: true,
   disposeTestHandle: true,

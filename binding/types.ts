@@ -74,6 +74,52 @@ export interface SampleSummary {
   secondsPerStep: number;
 }
 
+/** RGB, row by row. */
+export interface Bitmap {
+  pixels: Uint8Array;
+  width: number;
+  height: number;
+}
+
+/** See csrc/scorers/clip_scorer.h. */
+export interface ClipScorerSource {
+  config: string;
+  weights: string[];
+  preprocessorConfig?: string;
+}
+
+export interface ClipScorerInfo {
+  device: string;
+  dtype: string;
+  parameters: number;
+  weightBytes: number;
+  imageSize: number;
+  tokens: number; // of a caption
+  width: number; // of the features
+  logitScale: number; // the score of a pair is e^logitScale times its cosine
+}
+
+/** Unit vectors, row by row. */
+export interface Features {
+  values: Float32Array;
+  rows: number;
+  width: number;
+}
+
+/** Distance of two sets of pictures; see csrc/scorers/cmmd.h. */
+export interface Cmmd {
+  biased: number; // the authors' own
+  unbiased: number; // to compare small sets with
+}
+
+export interface ResizeRequest {
+  pictures: Bitmap[];
+  width: number;
+  height: number;
+  /** The centre square instead of the whole picture; whose rule for odd margins. */
+  square?: 'transformers' | 'torchvision';
+}
+
 /** What is trained; see csrc/train/*_objective.h. */
 export type ObjectiveSpec = VaeObjective | FlowObjective;
 

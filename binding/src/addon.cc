@@ -29,6 +29,13 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define<trainer_restore>(exports, "trainerRestore");
   define<trainer_export>(exports, "trainerExport");
   define<dispose_trainer>(exports, "disposeTrainer");
+  define<load_clip_scorer>(exports, "loadClipScorer");
+  define<clip_scorer_info>(exports, "clipScorerInfo");
+  define<clip_image_features>(exports, "clipImageFeatures");
+  define<clip_text_features>(exports, "clipTextFeatures");
+  define<dispose_clip_scorer>(exports, "disposeClipScorer");
+  define<cmmd_of_features>(exports, "cmmd");
+  define<resize_pictures>(exports, "resizePictures");
   define<test_job>(exports, "testJob");
   define<test_handle>(exports, "testHandle");
   define<dispose_test_handle>(exports, "disposeTestHandle");

@@ -77,6 +77,14 @@ Fields::Bytes Fields::bytes(const char* name) const {
   return {bytes.Data(), bytes.ElementLength()};
 }
 
+std::vector<float> Fields::floats(const char* name) const {
+  const auto value = get(name);
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+    wrong(name, "a Float32Array");
+  const auto numbers = value.As<Napi::Float32Array>();
+  return {numbers.Data(), numbers.Data() + numbers.ElementLength()};
+}
+
 std::vector<int64_t> Fields::integers(const char* name) const {
   const auto value = get(name);
   if (!value.IsArray()) wrong(name, "an array of whole numbers");

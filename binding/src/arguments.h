@@ -27,6 +27,7 @@ class Fields {
     size_t size;
   };
   Bytes bytes(const char* name) const;                    // Uint8Array, not copied: to be read on the JavaScript thread
+  std::vector<float> floats(const char* name) const;      // Float32Array, copied
   std::vector<int64_t> integers(const char* name) const;  // array of numbers
   std::vector<std::string> texts(const char* name) const;
   Fields object(const char* name) const;

@@ -29,6 +29,15 @@ Napi::Value trainer_restore(const Napi::CallbackInfo& info);
 Napi::Value trainer_export(const Napi::CallbackInfo& info);
 Napi::Value dispose_trainer(const Napi::CallbackInfo& info);
 
+// scorer.cc
+Napi::Value load_clip_scorer(const Napi::CallbackInfo& info);
+Napi::Value clip_scorer_info(const Napi::CallbackInfo& info);
+Napi::Value clip_image_features(const Napi::CallbackInfo& info);
+Napi::Value clip_text_features(const Napi::CallbackInfo& info);
+Napi::Value dispose_clip_scorer(const Napi::CallbackInfo& info);
+Napi::Value cmmd_of_features(const Napi::CallbackInfo& info);
+Napi::Value resize_pictures(const Napi::CallbackInfo& info);
+
 // test_job.cc
 Napi::Value test_job(const Napi::CallbackInfo& info);
 Napi::Value test_handle(const Napi::CallbackInfo& info);

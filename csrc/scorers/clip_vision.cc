@@ -71,9 +71,11 @@ ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, 
 
 Tensor clip_pixels(const Tensor& pictures_BHWC) {
   const auto options = pictures_BHWC.options().dtype(at::kFloat);
-  const auto channels = [&](double r, double g, double b) { return at::tensor({r, g, b}, options).view({1, 3, 1, 1}); };
+  const auto channels = [&](const std::array<double, 3>& rgb) {
+    return at::tensor(at::ArrayRef<double>(rgb), options).view({1, 3, 1, 1});
+  };
   const auto x = pictures_BHWC.permute({0, 3, 1, 2}).to(at::kFloat) / 255.0;
-  return (x - channels(0.48145466, 0.4578275, 0.40821073)) / channels(0.26862954, 0.26130258, 0.27577711);
+  return (x - channels(kClipMean)) / channels(kClipDeviation);
 }
 
 }  // namespace drm

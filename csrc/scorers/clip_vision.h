@@ -1,6 +1,8 @@
 // CLIP's image tower with projection (Radford et al. 2021; reference: transformers' CLIPVisionModelWithProjection).
 // Shapes: B batch, S picture edge, N patches, D width, P projection width.
 #pragma once
+#include <array>
+
 #include "text/clip_layer.h"
 
 namespace drm {
@@ -39,6 +41,8 @@ struct ClipVisionOutput {
 /// Observer names: "hidden_states.<i>" (0 = embeddings after the pre norm).
 ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer = nullptr);
 
+inline constexpr std::array<double, 3> kClipMean = {0.48145466, 0.4578275, 0.40821073};
+inline constexpr std::array<double, 3> kClipDeviation = {0.26862954, 0.26130258, 0.27577711};
 /// 8-bit pictures (B, H, W, 3) to what CLIP was trained on: (B, 3, H, W) fp32, (x / 255 - mean) / std.
 Tensor clip_pixels(const Tensor& pictures_BHWC);
 

@@ -1,0 +1,147 @@
+// ClipScorer: load, info, features, dispose; and what needs no model: CMMD and Pillow's resampling.
+#include "arguments.h"
+#include "exports.h"
+#include "handle.h"
+#include "job.h"
+#include "scorers/clip_scorer.h"
+#include "values.h"
+
+namespace drm::binding {
+
+template <>
+struct HandleType<ClipScorer> {
+  static constexpr const char* name = "CLIP scorer";
+  static constexpr napi_type_tag tag = {0x81d7f3b06ae24c59, 0x3be0947d52fa1c86};
+};
+
+namespace {
+
+std::vector<Bitmap> pictures_from_js(const Fields& request) {
+  std::vector<Bitmap> pictures;
+  for (const auto& fields : request.objects("pictures")) {
+    const auto bytes = fields.bytes("pixels");
+    pictures.push_back({{bytes.data, bytes.data + bytes.size}, fields.integer("height"), fields.integer("width"), 3});
+  }
+  return pictures;
+}
+
+Napi::Value pictures_to_js(Napi::Env env, std::vector<Bitmap>&& pictures) {
+  auto out = Napi::Array::New(env, pictures.size());
+  for (uint32_t i = 0; i < pictures.size(); ++i) {
+    auto picture = Napi::Object::New(env);
+    picture["width"] = static_cast<double>(pictures[i].width);
+    picture["height"] = static_cast<double>(pictures[i].height);
+    picture["pixels"] = adopt_bytes(env, std::move(pictures[i].pixels));
+    out[i] = picture;
+  }
+  return out;
+}
+
+Features features_from_js(const Fields& fields) {
+  return {fields.floats("values"), fields.integer("rows"), fields.integer("width")};
+}
+
+Napi::Value features_to_js(Napi::Env env, Features&& features) {
+  auto values = Napi::Float32Array::New(env, features.values.size());
+  std::copy(features.values.begin(), features.values.end(), values.Data());
+  auto out = Napi::Object::New(env);
+  out["values"] = values;
+  out["rows"] = static_cast<double>(features.rows);
+  out["width"] = static_cast<double>(features.width);
+  return out;
+}
+
+}  // namespace
+
+Napi::Value load_clip_scorer(const Napi::CallbackInfo& info) {
+  const Fields source(info[0], "scorer source"), options(info[1], "load options");
+  ClipScorerSource s{source.text("config"), source.texts("weights"),
+                     source.has("preprocessorConfig") ? source.text("preprocessorConfig") : ""};
+  LoadOptions o{options.text("device"), options.text("dtype")};
+  return Job<std::shared_ptr<ClipScorer>>::start(
+      info.Env(), "drm.loadClipScorer", listener(info[2]),
+      [s = std::move(s), o = std::move(o)](Control& control) { return ClipScorer::load(s, o, control); },
+      [](Napi::Env env, std::shared_ptr<ClipScorer>&& scorer) {
+        const int64_t bytes = scorer->info().weight_bytes;
+        return Handle<ClipScorer>::create(env, std::move(scorer), bytes);
+      });
+}
+
+Napi::Value clip_scorer_info(const Napi::CallbackInfo& info) {
+  const auto scorer = Handle<ClipScorer>::get(info[0], "clipScorerInfo");
+  const auto& facts = scorer->info();
+  auto out = Napi::Object::New(info.Env());
+  const auto set = [&](const char* name, int64_t value) { out[name] = static_cast<double>(value); };
+  out["device"] = facts.device;
+  out["dtype"] = facts.dtype;
+  set("parameters", facts.parameters);
+  set("weightBytes", facts.weight_bytes);
+  set("imageSize", facts.image_size);
+  set("tokens", facts.tokens);
+  set("width", facts.width);
+  out["logitScale"] = facts.logit_scale;
+  return out;
+}
+
+Napi::Value clip_image_features(const Napi::CallbackInfo& info) {
+  return Job<Features>::start(
+      info.Env(), "drm.clipImageFeatures", listener(info[2]),
+      [scorer = Handle<ClipScorer>::get(info[0], "clipImageFeatures"),
+       pictures = pictures_from_js(Fields(info[1], "pictures"))](Control& control) {
+        return scorer->images(pictures, control);
+      },
+      features_to_js);
+}
+
+Napi::Value clip_text_features(const Napi::CallbackInfo& info) {
+  std::vector<std::vector<int64_t>> ids;
+  for (const auto& row : Fields(info[1], "captions").objects("captions")) ids.push_back(row.token_ids("ids"));
+  return Job<Features>::start(
+      info.Env(), "drm.clipTextFeatures", listener(info[2]),
+      [scorer = Handle<ClipScorer>::get(info[0], "clipTextFeatures"), ids = std::move(ids)](Control& control) {
+        return scorer->texts(ids, control);
+      },
+      features_to_js);
+}
+
+Napi::Value dispose_clip_scorer(const Napi::CallbackInfo& info) {
+  Handle<ClipScorer>::dispose(info.Env(), info[0], "disposeClipScorer");
+  return info.Env().Undefined();
+}
+
+Napi::Value cmmd_of_features(const Napi::CallbackInfo& info) {
+  const Fields request(info[0], "cmmd");
+  return Job<Cmmd>::start(
+      info.Env(), "drm.cmmd", listener(info[1]),
+      [a = features_from_js(request.object("a")), b = features_from_js(request.object("b"))](Control&) {
+        return cmmd(a, b);
+      },
+      [](Napi::Env env, Cmmd&& result) -> Napi::Value {
+        auto out = Napi::Object::New(env);
+        out["biased"] = result.biased;
+        out["unbiased"] = result.unbiased;
+        return out;
+      });
+}
+
+Napi::Value resize_pictures(const Napi::CallbackInfo& info) {
+  const Fields request(info[0], "resize");
+  const auto rule = request.has("square") ? request.text("square") : "";
+  return Job<std::vector<Bitmap>>::start(
+      info.Env(), "drm.resizePictures", listener(info[1]),
+      [pictures = pictures_from_js(request), height = request.integer("height"), width = request.integer("width"),
+       rule](Control& control) {
+        std::vector<Bitmap> out;
+        for (const auto& picture : pictures) {
+          control.check();
+          out.push_back(rule.empty()
+                            ? pillow_bicubic(picture, height, width)
+                            : pillow_square(picture, height,
+                                            rule == "torchvision" ? CropRule::Torchvision : CropRule::Transformers));
+        }
+        return out;
+      },
+      pictures_to_js);
+}
+
+}  // namespace drm::binding
