@@ -16,7 +16,8 @@ export type Values = Record<string, number>;
 export interface TrainingTask<Batch> {
   /**
    * One optimizer step, `index` from 0. The values are shown and kept; `loss` is one of them. When the loss or `grad_norm`
-   * is not finite, parameters and optimizer must be left as they were: the loop decides whether the run goes on.
+   * is not finite, it says so by its value or by rejecting with NOT_FINITE, and leaves parameters and optimizer as they
+   * were: the loop decides whether the run goes on.
    */
   step(index: number, batch: Batch, learningRate: number): Promise<Values>;
   /** Figures on held-out data after `steps` steps. */
@@ -174,10 +175,14 @@ class Loop<Batch> {
       throw error;
     });
     const learning_rate = learningRate(index, steps, rate);
-    const values = await this.task.step(index, batch, learning_rate);
+    const values = await this.task.step(index, batch, learning_rate).catch((error: unknown): Values => {
+      if (!(error instanceof DrmError && error.code === 'NOT_FINITE')) throw error;
+      return { [error.details.name ?? 'loss']: Number(error.details.found) };
+    });
     this.#at += 1;
-    const finite = this.#checkFinite(values);
-    this.#meter.add(finite ? { ...values, learning_rate } : {}, samples, waitedSeconds);
+    const bad = ['loss', 'grad_norm'].find((name) => name in values && !Number.isFinite(values[name]));
+    if (bad) this.#skip(bad, values[bad]);
+    this.#meter.add(bad ? {} : { ...values, learning_rate }, samples, waitedSeconds);
     if (this.#at % logEvery !== 0 && this.#at !== steps) return;
     const { means, seconds, secondsPerStep } = this.#meter.take();
     if (this.#skipped > 0) means.skipped = this.#skipped;
@@ -191,24 +196,21 @@ class Loop<Batch> {
     });
   }
 
-  /** Whether the step counts; throws when no more may be skipped. */
-  #checkFinite(values: Values): boolean {
-    const bad = ['loss', 'grad_norm'].find((key) => key in values && !Number.isFinite(values[key]));
-    if (!bad) return true;
+  /** Throws when no more steps may be skipped. */
+  #skip(name: string, value: number | undefined): void {
     const { skipNotFinite, resumeCommand } = this.options;
-    const what = `step ${this.#at}: ${bad} is ${values[bad]}`;
+    const what = `step ${this.#at}: ${name} is ${value}`;
     if (this.#skipped >= skipNotFinite)
       throw new DrmError(
         'NOT_FINITE',
         `[train] ${what}${skipNotFinite > 0 ? `, after ${this.#skipped} skipped steps` : ''}; ${this.#lastGood()}. Lower the learning rate or clip gradients harder in a new run, or let such steps be skipped: ${resumeCommand} --set skip_not_finite=${skipNotFinite + 10}`,
-        { step: String(this.#at), value: bad, checkpoint: this.#saved?.path ?? '' },
+        { step: String(this.#at), name, found: String(value), checkpoint: this.#saved?.path ?? '' },
       );
     this.#skipped += 1;
     this.events.emit({
       event: 'warning',
       message: `${what}; the step is skipped (${this.#skipped} of ${skipNotFinite} that may be)`,
     });
-    return false;
   }
 
   #lastGood(): string {

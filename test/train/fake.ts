@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
 import type { TrainingData, TrainingTask, Values } from '../../cli/train/loop.js';
 
 const SIZE = 8;
@@ -17,6 +18,8 @@ export type Batch = { x: number[]; y: number }[];
 export interface Behaviour {
   /** Steps whose loss is NaN. */
   nanAt?: number[];
+  /** And is thrown, as the native trainer does it. */
+  nanThrows?: boolean;
   /** Bytes of ballast in a checkpoint, in pieces, so that a kill can fall between them. */
   ballast?: number;
   /** restore() takes the weights only. */
@@ -44,7 +47,10 @@ export class FakeTask implements TrainingTask<Batch> {
   async step(index: number, batch: Batch, learningRate: number): Promise<Values> {
     const { nanAt, stepMs } = this.behaviour;
     if (stepMs) await sleep(stepMs);
-    if (nanAt?.includes(index)) return { loss: Number.NaN, grad_norm: Number.NaN };
+    if (nanAt?.includes(index)) {
+      if (this.behaviour.nanThrows) throw new DrmError('NOT_FINITE', 'not finite', { step: String(index) });
+      return { loss: Number.NaN, grad_norm: Number.NaN };
+    }
     const gradient = new Float64Array(SIZE);
     let loss = 0;
     batch.forEach(({ x, y }, n) => {

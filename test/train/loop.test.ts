@@ -137,15 +137,18 @@ test('metrics of several steps are means, also over an interruption', async () =
   expect(learned(await logged(folder))).toEqual(mean);
 });
 
-test('a loss that is not finite stops the run and names the step and the last good checkpoint', async () => {
-  const { folder, error, events } = await go({ behaviour: { nanAt: [19] } });
-  expect(error).toBeInstanceOf(DrmError);
-  expect(error.code).toBe('NOT_FINITE');
-  expect(error.message).toContain('step 20: loss is NaN');
-  expect(error.message).toContain(`the last good checkpoint is ${join(folder, 'checkpoints/16')}`);
-  expect(steps(events, 'metric').at(-1)).toBe(19);
-  expect((await logged(folder)).at(-1)).toMatchObject({ event: 'error', code: 'NOT_FINITE', exit_code: 3 });
-});
+test.each([false, true])(
+  'a loss that is not finite (thrown: %s) stops the run and names step and last good checkpoint',
+  async (nanThrows) => {
+    const { folder, error, events } = await go({ behaviour: { nanAt: [19], nanThrows } });
+    expect(error).toBeInstanceOf(DrmError);
+    expect(error.code).toBe('NOT_FINITE');
+    expect(error.message).toContain('step 20: loss is NaN');
+    expect(error.message).toContain(`the last good checkpoint is ${join(folder, 'checkpoints/16')}`);
+    expect(steps(events, 'metric').at(-1)).toBe(19);
+    expect((await logged(folder)).at(-1)).toMatchObject({ event: 'error', code: 'NOT_FINITE', exit_code: 3 });
+  },
+);
 
 test('so many such steps may be skipped, counted over the whole run', async () => {
   const nanAt = [5, 19, 30];
