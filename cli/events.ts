@@ -4,8 +4,8 @@
 export const EVENT_VERSION = 1;
 
 export type Event =
-  /** First event: the command and what it works with, as label/value pairs worth showing. */
-  | { event: 'started'; version: number; command: string; facts: Record<string, string | number> }
+  /** First event: the command and what it works with, as label/value pairs worth showing. `steps`, where it trains. */
+  | { event: 'started'; version: number; command: string; facts: Record<string, string | number>; steps?: number }
   /** Latest wins. `unit` is what `step` counts: 'step', 'B', 'picture'. `id` tells parallel bars apart. */
   | {
       event: 'progress';

@@ -1,10 +1,13 @@
 import { Box, Static, Text } from 'ink';
 import { type Bar, barFigures, type Line, type State } from './state.js';
+import { TrainingView } from './TrainingView.js';
 
 export interface Style {
   color: boolean;
   /** Columns of the terminal. */
   width: number;
+  /** Its lines. */
+  height: number;
 }
 
 const COLOR: Record<Line['kind'], string | undefined> = {
@@ -52,6 +55,7 @@ export function View({ state, style }: { state: State; style: Style }) {
       {state.bars.slice(-8).map((bar) => (
         <BarView key={bar.id} bar={bar} style={style} />
       ))}
+      {state.training && <TrainingView training={state.training} style={style} />}
     </>
   );
 }

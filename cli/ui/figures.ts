@@ -44,7 +44,7 @@ export function shortNumber(value: number): string {
 export function quantity(name: string, value: number): string {
   if (name === 'memory_mb') return bytes(value * 1e6);
   if (name === 'data_wait' || name.startsWith('accuracy') || name.endsWith('_fraction'))
-    return `${shortNumber(value * 100)} %`;
+    return Number.isFinite(value) ? `${Number((value * 100).toFixed(1))} %` : shortNumber(value);
   return shortNumber(value);
 }
 
@@ -56,6 +56,12 @@ export function figure(name: string, value: number): string {
 }
 
 export const figures = (values: Values): string[] => Object.entries(values).map(([name, value]) => figure(name, value));
+
+/** "step 10/40  loss 0.431  lr 1.5e-3  12 s left": a moment of training on one line. */
+export function metricLine(step: number, total: number, values: Values, secondsLeft = Number.NaN): string {
+  const left = step < total && Number.isFinite(secondsLeft) ? [`${duration(secondsLeft)} left`] : [];
+  return [`step ${step}/${total}`, ...figures(values), ...left].join('  ');
+}
 
 /** Means of figures over several events. */
 export class Means {

@@ -1,5 +1,6 @@
 // The terminal view, drawn on stderr. Results are lines of it, too: on a terminal, printing them past ink would tear it,
 // and where stdout is no terminal the plain renderer is chosen.
+import { existsSync, readFileSync } from 'node:fs';
 import { render } from 'ink';
 import type { Event } from '../events.js';
 import { inlineImage } from './inline_image.js';
@@ -7,11 +8,15 @@ import type { Renderer } from './renderer.js';
 import { initialState, reduce, type State } from './state.js';
 import { View } from './View.js';
 
+const FRAME_MS = 80;
+
 export class InkRenderer implements Renderer {
   #state: State = initialState;
   #app: ReturnType<typeof render>;
   #color: boolean;
   #resized = () => this.#draw();
+  #drawn = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(color: boolean) {
     this.#color = color;
@@ -26,23 +31,37 @@ export class InkRenderer implements Renderer {
   }
 
   #view() {
-    return <View state={this.#state} style={{ color: this.#color, width: process.stderr.columns || 80 }} />;
+    const { columns, rows } = process.stderr;
+    return <View state={this.#state} style={{ color: this.#color, width: columns || 80, height: rows || 24 }} />;
   }
 
   #draw(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#drawn = performance.now();
     this.#app.rerender(this.#view());
   }
 
+  /** At most so often: a model of a thousand steps a second must not wait for React. */
+  #drawSoon(): void {
+    const pause = FRAME_MS - (performance.now() - this.#drawn);
+    if (pause <= 0) this.#draw();
+    else this.#timer ??= setTimeout(() => this.#draw(), pause);
+  }
+
+  #showPicture(png: Uint8Array): void {
+    const picture = inlineImage(png);
+    if (!picture) return;
+    this.#app.clear();
+    process.stderr.write(`${picture}\n`);
+  }
+
   emit(event: Event): void {
-    if (event.event === 'preview' && event.png) {
-      const picture = inlineImage(event.png);
-      if (picture) {
-        this.#app.clear();
-        process.stderr.write(`${picture}\n`);
-      }
-    }
+    if (event.event === 'preview' && event.png) this.#showPicture(event.png);
+    if (event.event === 'sample_sheet' && event.paths[0]?.endsWith('.png') && existsSync(event.paths[0]))
+      this.#showPicture(readFileSync(event.paths[0]));
     this.#state = reduce(this.#state, event);
-    this.#draw();
+    this.#drawSoon();
   }
 
   note(text: string): void {
@@ -51,7 +70,7 @@ export class InkRenderer implements Renderer {
 
   async close(): Promise<void> {
     process.stderr.off('resize', this.#resized);
-    this.#state = { ...this.#state, bars: [] };
+    this.#state = { lines: this.#state.lines, bars: [] };
     this.#draw();
     this.#app.unmount();
     await this.#app.waitUntilExit();

@@ -1,7 +1,7 @@
 // Lines for pipes and logs; progress by cli-progress's form for streams that are no terminal.
 import cliProgress from 'cli-progress';
 import type { Event } from '../events.js';
-import { duration, figures, Means } from './figures.js';
+import { Means, metricLine } from './figures.js';
 import type { Renderer } from './renderer.js';
 import { type Bar, barFigures, lineOf } from './state.js';
 
@@ -66,8 +66,7 @@ export class PlainRenderer implements Renderer {
   #flush(): void {
     if (!this.#last || this.#last.shown) return;
     const { step, total, seconds_left } = this.#last.metric;
-    const left = step < total ? [`${duration(seconds_left)} left`] : [];
-    process.stderr.write(`step ${step}/${total}  ${[...figures(this.#means.take()), ...left].join('  ')}\n`);
+    process.stderr.write(`${metricLine(step, total, this.#means.take(), seconds_left)}\n`);
     this.#last.shown = true;
     this.#metricShown = performance.now();
   }

@@ -1,6 +1,7 @@
 // What a view shows, as a reducer over events.
 import type { Event } from '../events.js';
-import { bytes, duration, figures } from './figures.js';
+import { bytes, duration, figures, metricLine } from './figures.js';
+import { beginTraining, curves, numbers, reduceTraining, type Training } from './training.js';
 
 export interface Bar {
   id: string;
@@ -21,6 +22,8 @@ export interface State {
   lines: Line[];
   /** Unfinished work, in order of first appearance. */
   bars: Bar[];
+  /** Of a command that trains: what is shown while it does. */
+  training?: Training;
 }
 
 export const initialState: State = { lines: [], bars: [] };
@@ -72,8 +75,27 @@ export function reduce(state: State, event: Event): State {
     return { ...state, bars: known ? state.bars.map((b) => (b.id === id ? bar : b)) : [...state.bars, bar] };
   }
   const line = lineOf(event);
-  const over = event.event === 'done' || event.event === 'error';
-  return { lines: line ? [...state.lines, line] : state.lines, bars: over ? [] : state.bars };
+  const lines = line ? [...state.lines, line] : state.lines;
+  if (event.event === 'started' && event.steps !== undefined) return { ...state, training: beginTraining(event) };
+  if (event.event === 'done' || event.event === 'error')
+    return { lines: [...state.lines, ...summaryOf(state.training), ...(line ? [line] : [])], bars: [] };
+  if (!state.training) return { ...state, lines };
+  const training = reduceTraining(state.training, event);
+  // What the view shows as it changes leaves no line each time; summaryOf has the last of each.
+  return { ...state, training, lines: LIVE.has(event.event) ? state.lines : lines };
+}
+
+const LIVE = new Set<Event['event']>(['metric', 'evaluation', 'checkpoint', 'sample_sheet']);
+
+/** The lines that the training view leaves behind when it goes. */
+function summaryOf(training: Training | undefined): Line[] {
+  if (!training) return [];
+  const { command, facts, step, total, evaluation, checkpoint, pictures } = training;
+  const started: Event = { event: 'started', version: 1, command, facts };
+  const last = Object.fromEntries([...curves(training), ...numbers(training)].map(({ name, value }) => [name, value]));
+  const events = [started, evaluation, pictures, checkpoint].flatMap((event) => (event ? [lineOf(event)] : []));
+  const metric: Line[] = step > 0 ? [{ kind: 'plain', text: metricLine(step, total, last) }] : [];
+  return [...events.slice(0, 1), ...metric, ...events.slice(1)].filter((line) => line !== undefined);
 }
 
 /** "12/50 · 0.31 s/step · 12 s left", as much of it as is known. */

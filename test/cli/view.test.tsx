@@ -7,7 +7,7 @@ import { inlineImage } from '../../cli/ui/inline_image.js';
 import { initialState, reduce } from '../../cli/ui/state.js';
 import { BarView, LineView, View } from '../../cli/ui/View.js';
 
-const style = { color: false, width: 80 };
+const style = { color: false, width: 80, height: 24 };
 const progress = (step: number, total = 50, id = 'denoise'): Event => ({
   event: 'progress',
   id,

@@ -30,6 +30,7 @@ const command: Command = {
         event: 'started',
         version: 1,
         command: 'fake',
+        steps,
         facts: { model: 'eight numbers', data: 'a line', device: 'cpu', config: 'test/fake', run: folder },
       });
       await train(

@@ -53,10 +53,12 @@ export class FakeTask implements TrainingTask<Batch> {
     }
     const gradient = new Float64Array(SIZE);
     let loss = 0;
+    let near = 0;
     batch.forEach(({ x, y }, n) => {
       const noise = 0.01 * draw(this.seed, 2, index, n);
       const error = x.reduce((sum, value, i) => sum + value * (this.weights[i] ?? 0), 0) + noise - y;
       loss += error ** 2 / batch.length;
+      if (Math.abs(error) < 0.1) near += 1 / batch.length;
       x.forEach((value, i) => {
         gradient[i] = (gradient[i] ?? 0) + (2 * error * value) / batch.length;
       });
@@ -65,7 +67,7 @@ export class FakeTask implements TrainingTask<Batch> {
       this.momentum[i] = 0.9 * (this.momentum[i] ?? 0) + (gradient[i] ?? 0);
       this.weights[i] = (this.weights[i] ?? 0) - learningRate * (this.momentum[i] ?? 0);
     }
-    return { loss, grad_norm: Math.hypot(...gradient) };
+    return { loss, accuracy: near, grad_norm: Math.hypot(...gradient) };
   }
 
   async evaluate(steps: number): Promise<Values> {

@@ -1,0 +1,210 @@
+// The training view at fixed widths, and the state behind it.
+import { render } from 'ink-testing-library';
+import { expect, test } from 'vitest';
+import type { Event } from '../../cli/events.js';
+import { figure, Means, metricLine, shortNumber } from '../../cli/ui/figures.js';
+import { resample, sparkline } from '../../cli/ui/sparkline.js';
+import { initialState, reduce, type State } from '../../cli/ui/state.js';
+import { Curve, Progress, Title, TrainingView } from '../../cli/ui/TrainingView.js';
+import { curves, numbers, type Training } from '../../cli/ui/training.js';
+import { View } from '../../cli/ui/View.js';
+
+const style = (width: number, height = 24) => ({ color: false, width, height });
+
+const started: Event = {
+  event: 'started',
+  version: 1,
+  command: 'grpo --step',
+  steps: 400,
+  facts: { model: 'tiny', data: 'emoji', device: 'cuda', config: 'grpo/tiny', candidates: 6, run: 'runs/a' },
+};
+const metric = (step: number, more: Record<string, number> = {}): Event => ({
+  event: 'metric',
+  step,
+  total: 400,
+  seconds: step * 2,
+  seconds_left: (400 - step) * 2,
+  values: {
+    loss: 1 / step,
+    grad_norm: step % 2,
+    reward: step / 100,
+    clip_fraction: 0.123,
+    learning_rate: 1.5e-4,
+    samples_per_second: 245.2,
+    data_wait: 0.021,
+    memory_mb: 1234,
+    ...more,
+  },
+});
+const after = (...events: Event[]): State => [started, ...events].reduce(reduce, initialState);
+const training = (state: State): Training => {
+  if (!state.training) throw new Error('no training in this state');
+  return state.training;
+};
+const steps = (n: number) => Array.from({ length: n }, (_, i) => metric(i + 1));
+const busy = after(
+  ...steps(100),
+  { event: 'evaluation', step: 100, values: { reward: 0.912, fid: 31.4 } },
+  { event: 'checkpoint', step: 80, path: 'runs/a/checkpoints/80' },
+  { event: 'sample_sheet', step: 100, paths: ['runs/a/samples/100/sheet.png'] },
+  { event: 'warning', message: 'clip fraction is high: 0.62 of the ratios lie outside the range' },
+);
+
+const frame = (state: State, width: number, height = 24) =>
+  render(<TrainingView training={training(state)} style={style(width, height)} />).lastFrame() ?? '';
+
+test('80 columns', () => {
+  expect(frame(busy, 80)).toMatchInlineSnapshot(`
+    "drm grpo --step · tiny · emoji · cuda · grpo/tiny · candidates 6
+    ████████░░░░░░░░░░░░░░░░░░░░░░░  25 %  step 100/400 · 2.0 s/step · 10 min left
+    loss            0.0105  █▃▂▂▂▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁  0.0100 – 1.00
+    reward           0.955  ▁▁▁▂▂▂▂▂▃▃▃▃▃▄▄▄▄▄▅▅▅▅▅▆▆▆▆▇▇▇▇▇███  0.0100 – 1.00
+    clip fraction   12.3 %  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    grad             0.500  ▅█▁█▁█▁▅█▁█▁█▁▅█▁█▁█▁▅█▁█▁█▁▅█▁█▁█▁  0 – 1.00
+    curves of the last 3 min
+    lr 1.5e-4 · 245 samples/s · waiting for data 2.1 % · memory 1.2 GB
+    evaluation 100: reward 0.912 · fid 31.4
+    checkpoint runs/a/checkpoints/80
+    pictures runs/a/samples/100/sheet.png
+    1 warning, the last: clip fraction is high: 0.62 of the ratios lie outside the …"
+  `);
+});
+
+test('60 columns: no range beside the curves', () => {
+  expect(frame(busy, 60)).toMatchInlineSnapshot(`
+    "drm grpo --step · tiny · emoji · cuda · grpo/tiny · candida…
+    ███░░░░░░░░  25 %  step 100/400 · 2.0 s/step · 10 min left
+    loss            0.0105  █▃▂▂▂▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    reward           0.955  ▁▁▁▂▂▂▂▂▃▃▃▃▃▄▄▄▄▄▅▅▅▅▅▆▆▆▆▇▇▇▇▇███
+    clip fraction   12.3 %  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    grad             0.500  ▅█▁█▁█▁▅█▁█▁█▁▅█▁█▁█▁▅█▁█▁█▁▅█▁█▁█▁
+    curves of the last 3 min
+    lr 1.5e-4 · 245 samples/s · waiting for data 2.1 %
+    memory 1.2 GB
+    evaluation 100: reward 0.912 · fid 31.4
+    checkpoint runs/a/checkpoints/80
+    pictures runs/a/samples/100/sheet.png
+    1 warning, the last: clip fraction is high: 0.62 of the rat…"
+  `);
+});
+
+test.each([
+  [80, 24],
+  [60, 24],
+  [30, 24],
+  [12, 24],
+  [80, 12],
+])('fits %i x %i, however much there is to show', (width, height) => {
+  const many = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`accuracy_at_timestep_${i * 33}`, 0.5]));
+  const full = [...steps(300), metric(301, many)].reduce(reduce, busy);
+  const lines = frame(full, width, height).split('\n');
+  expect(lines.length).toBeLessThan(height);
+  for (const line of lines) expect(line.length).toBeLessThanOrEqual(width);
+});
+
+test('before the first step there is something to see', () => {
+  expect(frame(after(), 80)).toBe(
+    'drm grpo --step · tiny · emoji · cuda · grpo/tiny · candidates 6\n' + `${'░'.repeat(40)}   0 %  step 0/400`,
+  );
+});
+
+test('title and progress by themselves', () => {
+  const state = training(after(metric(100)));
+  expect(render(<Title training={state} style={style(80)} />).lastFrame()).toContain('drm grpo --step · tiny · emoji');
+  expect(render(<Progress training={state} style={style(80)} />).lastFrame()).toBe(
+    '████████░░░░░░░░░░░░░░░░░░░░░░░  25 %  step 100/400 · 2.0 s/step · 10 min left',
+  );
+  expect(render(<Progress training={state} style={style(40)} />).lastFrame()).toBe(
+    ' 25 %  step 100/400 · 2.0 s/step · 10 min left',
+  );
+});
+
+test('a curve says its name, its value and its range', () => {
+  const values = Array.from({ length: 16 }, (_, i) => i);
+  const curve = (width: number) =>
+    render(<Curve series={{ name: 'reward', value: 15, values }} nameWidth={8} style={style(width)} />).lastFrame();
+  expect(curve(80)).toBe('reward       15.0  ▁▁▂▂▃▃▄▄▅▅▆▆▇▇██                          0 – 15.0');
+  expect(curve(40)).toBe('reward       15.0  ▁▁▂▂▃▃▄▄▅▅▆▆▇▇██');
+  expect(curve(24)).toBe('reward       15.0');
+});
+
+test('sparklines: level lines, gaps, more values than room', () => {
+  expect(sparkline([])).toBe('');
+  expect(sparkline([5, 5, 5])).toBe('▁▁▁');
+  expect(sparkline([0, Number.NaN, 7, Number.POSITIVE_INFINITY])).toBe('▁ █ ');
+  expect(resample([1, 3, 5, 7, Number.NaN, 9], 3)).toEqual([2, 6, 9]);
+  expect(resample([1, 2], 3)).toEqual([1, 2]);
+});
+
+test('steps of one second are one point, old ones go', () => {
+  const fast = Array.from({ length: 1000 }, (_, i): Event => ({ ...metric(i + 1), seconds: (i + 1) / 8 }) as Event);
+  const state = training(after(...fast));
+  expect(state.points.length).toBe(125);
+  expect(state.points[50]?.values.reward).toBeCloseTo(4.045, 9); // the mean of steps 401 to 408
+  expect(training(after(...steps(400))).points.length).toBe(300);
+});
+
+test('curves: the loss first, the gradient norm last; numbers have none', () => {
+  const state = training(busy);
+  expect(curves(state).map(({ name }) => name)).toEqual(['loss', 'reward', 'clip_fraction', 'grad_norm']);
+  expect(numbers(state).map(({ name }) => name)).toEqual([
+    'learning_rate',
+    'samples_per_second',
+    'data_wait',
+    'memory_mb',
+  ]);
+  expect(curves(state).find(({ name }) => name === 'reward')?.value).toBeCloseTo(0.955, 6); // of steps 91 to 100
+});
+
+test('the view goes when training ends, and leaves the last of everything', () => {
+  const { lines, training: gone } = reduce(busy, { event: 'done', seconds: 900, facts: { steps: 400 } });
+  expect(gone).toBeUndefined();
+  expect(lines.map(({ text }) => text)).toEqual([
+    'warning: clip fraction is high: 0.62 of the ratios lie outside the range',
+    'grpo --step: model tiny · data emoji · device cuda · config grpo/tiny · candidates 6 · run runs/a',
+    'step 100/400  loss 0.0105  reward 0.955  clip fraction 12.3 %  grad 0.500  lr 1.5e-4  245 samples/s  waiting for data 2.1 %  memory 1.2 GB',
+    'evaluation after step 100: reward 0.912 · fid 31.4',
+    'pictures after step 100: runs/a/samples/100/sheet.png',
+    'checkpoint: runs/a/checkpoints/80',
+    'done in 15 min: steps 400',
+  ]);
+  const view = render(<View state={busy} style={style(80)} />).lastFrame();
+  expect(view).toContain('warning: clip fraction is high');
+  expect(view).toContain('loss');
+});
+
+test('a metric without a started event is harmless', () => {
+  expect(reduce(initialState, metric(1))).toEqual(initialState);
+});
+
+test('numbers that people read', () => {
+  const texts = [0, 1, 0.5, 123.4, 9999, 12345, 1e7, 0.00123, 1.5e-4, -2, Number.NaN, Number.NEGATIVE_INFINITY].map(
+    shortNumber,
+  );
+  expect(texts).toEqual([
+    '0',
+    '1.00',
+    '0.500',
+    '123',
+    '9999',
+    '1.2e4',
+    '1.00e7',
+    '0.00123',
+    '1.5e-4',
+    '-2.00',
+    'NaN',
+    '-inf',
+  ]);
+  expect([figure('data_wait', 0.5), figure('memory_mb', 1500), figure('pairs_per_second', 3)]).toEqual([
+    'waiting for data 50 %',
+    'memory 1.5 GB',
+    '3.00 pairs/s',
+  ]);
+  expect(metricLine(10, 40, { loss: 0.25 }, 90)).toBe('step 10/40  loss 0.250  90 s left');
+  expect(metricLine(40, 40, { loss: 0.25 }, 0)).toBe('step 40/40  loss 0.250');
+  const means = new Means();
+  means.add({ loss: 1, accuracy: Number.NaN });
+  means.add({ loss: 2 });
+  expect(means.take()).toEqual({ loss: 1.5, accuracy: Number.NaN });
+  expect(means.take()).toEqual({});
+});
