@@ -151,6 +151,10 @@ class LoadedPipeline final : public Pipeline {
       throw Failure(Code::BadRequest, "[sample] CLIP token ids: expected 1 to " + std::to_string(longest) +
                                           " (max_position_embeddings), found " + std::to_string(clip_length) +
                                           "; model_max_length in tokenizer_config.json must fit the encoder");
+    if (r.guidance > 1 && static_cast<int64_t>(r.negatives.front().clip_l.size()) != clip_length)
+      throw Failure(Code::BadRequest, "[sample] negative prompts: expected " + std::to_string(clip_length) +
+                                          " CLIP token ids as the prompts have, found " +
+                                          std::to_string(r.negatives.front().clip_l.size()));
     if (r.skip_layers)
       for (const auto layer : r.skip_layers->layers)
         if (layer < 0 || layer >= info_.layers)
@@ -216,8 +220,8 @@ class LoadedPipeline final : public Pipeline {
   }
 
   TextEmbedding embed(const std::vector<PromptTokens>& prompts, const SampleRequest& r, const Control& control) const {
-    const auto e = encode_prompts(encoders_, prompts, {clip_tokens(r), r.t5_length},
-                                  transformer_.config.joint_attention_dim, device_, control);
+    const auto e =
+        encode_prompts(encoders_, prompts, r.t5_length, transformer_.config.joint_attention_dim, device_, control);
     return embed_text(transformer_, e.sequence, e.pooled);
   }
 

@@ -72,22 +72,23 @@ TextEncoders load_text_encoders(TextEncoderPlan p, at::ScalarType dtype, at::Dev
   return std::move(e);
 }
 
-PromptEmbeds encode_prompts(const TextEncoders& e, const std::vector<PromptTokens>& prompts, const TextLengths& length,
+PromptEmbeds encode_prompts(const TextEncoders& e, const std::vector<PromptTokens>& prompts, int64_t t5_length,
                             int64_t joint_width, at::Device device, const Control& control) {
   std::vector<Tensor> sequences, pooled;
+  const auto clip_length = prompts.empty() ? 0 : static_cast<int64_t>(prompts.front().clip_l.size());
   for (size_t begin = 0; begin < prompts.size(); begin += kPromptsAtOnce) {
     control.check();
     const auto end = std::min(prompts.size(), begin + kPromptsAtOnce);
     const auto l =
-        clip_forward(e.clip_l, ids_tensor(prompts, begin, end, &PromptTokens::clip_l, length.clip, "CLIP-L", device));
+        clip_forward(e.clip_l, ids_tensor(prompts, begin, end, &PromptTokens::clip_l, clip_length, "CLIP-L", device));
     const auto g =
-        clip_forward(e.clip_g, ids_tensor(prompts, begin, end, &PromptTokens::clip_g, length.clip, "CLIP-G", device));
+        clip_forward(e.clip_g, ids_tensor(prompts, begin, end, &PromptTokens::clip_g, clip_length, "CLIP-G", device));
     Tensor t5;
-    if (e.t5) t5 = t5_forward(*e.t5, ids_tensor(prompts, begin, end, &PromptTokens::t5, length.t5, "T5", device));
+    if (e.t5) t5 = t5_forward(*e.t5, ids_tensor(prompts, begin, end, &PromptTokens::t5, t5_length, "T5", device));
     require_finite(l.penultimate, "CLIP-L");
     require_finite(g.penultimate, "CLIP-G");
     if (t5.defined()) require_finite(t5, "T5");
-    const auto embeds = assemble_prompt(l, g, t5, length.t5, joint_width);
+    const auto embeds = assemble_prompt(l, g, t5, t5_length, joint_width);
     sequences.push_back(embeds.sequence);
     pooled.push_back(embeds.pooled);
   }

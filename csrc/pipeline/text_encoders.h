@@ -35,14 +35,10 @@ TextEncoderPlan plan_text_encoders(const PipelineSource& source);
 TextEncoders load_text_encoders(TextEncoderPlan plan, at::ScalarType dtype, at::Device device,
                                 const std::function<void(uint64_t, uint64_t)>& progress);
 
-/// Tokens that the encoders read of every prompt.
-struct TextLengths {
-  int64_t clip, t5;  // t5 gives the zeros' length when T5 is absent, and may then be 0
-};
-
-/// Runs all three on the prompts, a few at a time. Throws Failure(BadRequest) naming the prompt whose ids do not fit,
-/// Failure(NotFinite) naming the encoder that gave NaN or infinity.
-PromptEmbeds encode_prompts(const TextEncoders& encoders, const std::vector<PromptTokens>& prompts,
-                            const TextLengths& length, int64_t joint_width, at::Device device, const Control& control);
+/// Runs all three on the prompts, a few at a time. All prompts have as many CLIP ids as the first; `t5_length` also
+/// gives the zeros' length when T5 is absent, and may then be 0. Throws Failure(BadRequest) naming the prompt whose ids
+/// do not fit, Failure(NotFinite) naming the encoder that gave NaN or infinity.
+PromptEmbeds encode_prompts(const TextEncoders& encoders, const std::vector<PromptTokens>& prompts, int64_t t5_length,
+                            int64_t joint_width, at::Device device, const Control& control);
 
 }  // namespace drm

@@ -203,7 +203,7 @@ TEST(prompts_say_themselves_how_long_clip_reads) {
   loaded()->sample(r, seen.control);
   CHECK_EQ(seen.events.size(), size_t{1});
   r.negatives = {tokens(1, 20, 25)};
-  EXPECT_FAILURE(BadRequest, ({"24 CLIP-L", "25"}), loaded()->sample(r, seen.control));
+  EXPECT_FAILURE(BadRequest, ({"negative", "24 CLIP", "25"}), loaded()->sample(r, seen.control));
   r.prompts = {tokens(5, 20, 78), tokens(9, 20, 78)};
   EXPECT_FAILURE(BadRequest, ({"1 to 77", "78", "model_max_length"}), loaded()->sample(r, seen.control));
   for (auto& p : r.prompts) p.clip_l.clear();

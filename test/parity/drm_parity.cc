@@ -271,9 +271,8 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   const auto tokens = Json::read(tokens_file);
   const auto encode = [&](const char* rows) {
     const auto prompts = read_tokens(*tokens.find(rows));
-    const TextLengths length{static_cast<int64_t>(prompts.at(0).clip_l.size()),
-                             static_cast<int64_t>(prompts.at(0).t5.size())};
-    return encode_prompts(encoders, prompts, length, m.config.joint_attention_dim, at::kCPU, control);
+    return encode_prompts(encoders, prompts, static_cast<int64_t>(prompts.at(0).t5.size()),
+                          m.config.joint_attention_dim, at::kCPU, control);
   };
   Outputs out;
   const auto prompt = encode("prompts"), negative = encode("negatives");
