@@ -15,6 +15,11 @@ export const registry: Entry[] = [
     load: async () => (await import('./data.js')).command,
   },
   {
+    name: 'pretrain',
+    summary: 'train a base model from nothing, part by part, or go on from given weights',
+    load: async () => (await import('./pretrain.js')).command,
+  },
+  {
     name: 'pull',
     summary: 'fetch a model or data set from the Hugging Face hub into the shared cache',
     load: async () => (await import('./pull.js')).command,

@@ -3,7 +3,7 @@ import { readdirSync, realpathSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { packageRoot } from '../root.js';
-import { CONFIG_FOLDER, loadSchema, type Property } from './resolve.js';
+import { CONFIG_FOLDER, commandOf, loadSchema, type Property } from './resolve.js';
 
 const PRIMITIVE: Record<string, string> = { string: 'string', integer: 'number', number: 'number', boolean: 'boolean' };
 
@@ -17,18 +17,23 @@ function typeOf(property: { type: string; [rule: string]: unknown }): string {
   return primitive;
 }
 
-const interfaceName = (task: string) => `${task.charAt(0).toUpperCase()}${task.slice(1)}Settings`;
+const interfaceName = (task: string) =>
+  `${task
+    .split('_')
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .join('')}Settings`;
 
 /** The text of types.ts for the schemas as they are now. */
 export function generateTypes(): string {
   const tasks = readdirSync(join(CONFIG_FOLDER, 'schema'))
+    .filter((file) => file.endsWith('.json'))
     .map((file) => parse(file).name)
     .sort();
   const interfaces = tasks.map((task) => {
     const lines = Object.entries(loadSchema(task).properties).map(
       ([key, property]) => `  /** ${property.description} */\n  ${key}: ${typeOf(property)};`,
     );
-    return `/** Settings of \`drm ${task}\`, every one with a value. */\nexport interface ${interfaceName(task)} {\n${lines.join('\n')}\n}`;
+    return `/** Settings of \`drm ${commandOf(task)}\`, every one with a value. */\nexport interface ${interfaceName(task)} {\n${lines.join('\n')}\n}`;
   });
   return `// Generated from configs/schema by generate_types.ts: edit the schemas.
 

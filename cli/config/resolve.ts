@@ -29,6 +29,8 @@ export interface Resolved<T extends Task = Task> {
 }
 
 export interface Sources {
+  /** What these settings begin from instead of the schema's defaults: those of a run that is resumed. */
+  base?: { from: string; values: Record<string, unknown> };
   /** The file of settings that a model recommends, if it carries one: {"sample": {"steps": 28}}. */
   recommended?: (model: string) => string | undefined;
   file?: string;
@@ -38,9 +40,16 @@ export interface Sources {
   flags?: Record<string, unknown>;
 }
 
+/** A task's settings: its own, then those of the parts that its schema includes. */
 export function loadSchema(task: string): Schema {
-  return JSON.parse(readFileSync(join(CONFIG_FOLDER, 'schema', `${task}.json`), 'utf8')) as Schema;
+  const read = (name: string) =>
+    JSON.parse(readFileSync(join(CONFIG_FOLDER, 'schema', `${name}.json`), 'utf8')) as Schema & { include?: string[] };
+  const { properties, include = [] } = read(task);
+  return { properties: Object.assign({}, properties, ...include.map((part) => read(`parts/${part}`).properties)) };
 }
+
+/** What a task is called on the command line. */
+export const commandOf = (task: string) => task.replace('_', ' ');
 
 const bad = (where: string, what: string, details: Record<string, string> = {}) =>
   new DrmError('BAD_CONFIG', `[config] ${where}: ${what}`, { file: where, ...details });
@@ -153,7 +162,7 @@ export function resolveConfig<T extends Task>(task: T, sources: Sources): Resolv
         const guess = nearest(key, keys);
         throw fail(
           key,
-          `expected a setting of drm ${task}, found an unknown one${guess ? `; did you mean ${guess}?` : `; known: ${keys.join(', ')}`}`,
+          `expected a setting of drm ${commandOf(task)}, found an unknown one${guess ? `; did you mean ${guess}?` : `; known: ${keys.join(', ')}`}`,
         );
       }
       const { default: _, description: __, ...rules } = property;

@@ -1,5 +1,85 @@
 // Generated from configs/schema by generate_types.ts: edit the schemas.
 
+/** Settings of `drm pretrain vae`, every one with a value. */
+export interface PretrainVaeSettings {
+  /** Which command the file is for. */
+  task: 'pretrain_vae';
+  /** Folder with the config.json of a diffusers AutoencoderKL. */
+  architecture: string;
+  /** A .safetensors file to go on from; empty is from nothing. */
+  weights: string;
+  /** Edge of the training pictures in pixels. */
+  size: number;
+  /** Weight of the mean absolute error of pictures in [-1, 1]. */
+  l1: number;
+  /** Weight of the mean squared error. */
+  l2: number;
+  /** Weight of the error of differences between neighbouring pixels, horizontal and vertical. */
+  edges: number;
+  /** Weight of the posterior's divergence from N(0, 1), a mean over latent elements. */
+  kl: number;
+  /** Prepared set (drm data prepare). */
+  data: string;
+  /** Split to train on. */
+  split: string;
+  /** Split that held-out figures are from. */
+  evaluate_split: string;
+  /** Held-out samples an evaluation looks at, the first of the split. */
+  evaluate_samples: number;
+  /** Optimizer steps in all. */
+  steps: number;
+  /** Samples a step. */
+  batch: number;
+  /** Samples a pass; gradients of the passes of a step add up. 0 is the whole batch. */
+  micro_batch: number;
+  /** Peak of the schedule. */
+  learning_rate: number;
+  /** Shape after the warm-up. */
+  schedule: 'constant' | 'linear' | 'cosine';
+  /** Steps of linear warm-up. */
+  warm_up: number;
+  /** Where linear and cosine end, as a fraction of the peak. */
+  floor: number;
+  /** AdamW's decay of the gradient's mean. */
+  beta1: number;
+  /** AdamW's decay of the squared gradient's mean. */
+  beta2: number;
+  /** AdamW's guard against division by zero. */
+  eps: number;
+  /** Decoupled weight decay. */
+  weight_decay: number;
+  /** Gradients are scaled down to this norm; 0 only measures it. */
+  max_gradient_norm: number;
+  /** Decay of the weight average that is evaluated and exported, with warm-up; 0 keeps none. */
+  ema_decay: number;
+  /** Of first weights, data order, noise and all other draws. */
+  seed: number;
+  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16';
+  /** auto is the first GPU that libtorch can use, else the CPU. */
+  device: string;
+  /** Batches decoded ahead. */
+  prefetch: number;
+  /** Steps between figures. */
+  log_every: number;
+  /** Steps between held-out figures; 0 is never. */
+  evaluate_every: number;
+  /** Steps between sample sheets; 0 is never. */
+  preview_every: number;
+  /** Steps between checkpoints; 0 is by time alone. */
+  checkpoint_every: number;
+  /** A checkpoint is due after so many minutes in any case; 0 is never. */
+  checkpoint_minutes: number;
+  /** Newest checkpoints that are kept. */
+  keep_last: number;
+  /** Checkpoints at multiples of so many steps are kept, too; 0 is none. */
+  keep_every: number;
+  /** Steps that may be skipped because their loss or gradient is not finite. */
+  skip_not_finite: number;
+  /** Of the weights that the run is for. */
+  export_dtype: 'fp32' | 'bf16';
+}
+
 /** Settings of `drm sample`, every one with a value. */
 export interface SampleSettings {
   /** Which command the file is for. */
@@ -46,6 +126,7 @@ export interface SampleSettings {
 
 /** By task. */
 export interface Settings {
+  pretrain_vae: PretrainVaeSettings;
   sample: SampleSettings;
 }
 

@@ -1,0 +1,82 @@
+// `drm pretrain`: from settings to a run.
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import type { TrainerOptions } from '../../binding/types.js';
+import { CONFIG_FOLDER } from '../config/resolve.js';
+import type { PretrainVaeSettings } from '../config/types.js';
+import type { Events } from '../events.js';
+import type { TrainingOptions } from './loop.js';
+
+export interface TaskContext {
+  events: Events;
+  device: string;
+  dtype: 'fp32' | 'bf16';
+}
+
+/** Settings of configs/schema/parts/training.json, which every training task has. */
+export type TrainingSettings = Omit<
+  PretrainVaeSettings,
+  'task' | 'architecture' | 'weights' | 'size' | 'l1' | 'l2' | 'edges' | 'kl'
+>;
+
+/** The config.json of an architecture: a folder, a file, or a name below configs/. */
+export function architectureFile(name: string): string {
+  for (const path of [name, join(CONFIG_FOLDER, name)]) {
+    if (!existsSync(path)) continue;
+    const file = statSync(path).isDirectory() ? join(path, 'config.json') : path;
+    if (existsSync(file)) return file;
+  }
+  throw new DrmError(
+    'BAD_FILE',
+    `[pretrain] architecture ${name}: expected a folder with a config.json, or one of drm's own such as models/tiny/vae, found none`,
+    { file: name },
+  );
+}
+
+export function trainerOptions(s: TrainingSettings, device: string, dtype: 'fp32' | 'bf16'): TrainerOptions {
+  return {
+    device,
+    dtype,
+    seed: BigInt(s.seed),
+    beta1: s.beta1,
+    beta2: s.beta2,
+    eps: s.eps,
+    weightDecay: s.weight_decay,
+    maxGradientNorm: s.max_gradient_norm,
+    emaDecay: s.ema_decay,
+  };
+}
+
+export function loopOptions(s: TrainingSettings, resumeCommand: string): TrainingOptions {
+  return {
+    steps: s.steps,
+    rate: { peak: s.learning_rate, shape: s.schedule, warmUp: s.warm_up, floor: s.floor },
+    logEvery: s.log_every,
+    evaluateEvery: s.evaluate_every,
+    previewEvery: s.preview_every,
+    checkpointEvery: s.checkpoint_every,
+    checkpointMinutes: s.checkpoint_minutes,
+    keep: { last: s.keep_last, every: s.keep_every },
+    skipNotFinite: s.skip_not_finite,
+    resumeCommand,
+  };
+}
+
+/** Settings that a resumed run may change: they do not reach the numbers, or only from here on. */
+export const MAY_DIFFER = [
+  'data',
+  'steps',
+  'device',
+  'prefetch',
+  'log_every',
+  'evaluate_every',
+  'evaluate_samples',
+  'preview_every',
+  'checkpoint_every',
+  'checkpoint_minutes',
+  'keep_last',
+  'keep_every',
+  'skip_not_finite',
+  'export_dtype',
+];

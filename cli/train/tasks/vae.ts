@@ -1,0 +1,81 @@
+// `drm pretrain vae`: an AutoencoderKL from pictures; the run's model/vae is what diffusers loads.
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Trainer } from '../../../binding/index.js';
+import type { TrainBatch } from '../../../binding/types.js';
+import type { PretrainVaeSettings } from '../../config/types.js';
+import type { CaptionedSet } from '../../data/captioned_set.js';
+import type { Batch } from '../../data/loader.js';
+import type { Events } from '../../events.js';
+import { writeAtomically } from '../../files.js';
+import { architectureFile, type TaskContext, trainerOptions } from '../pretrain.js';
+import { NativeTask } from './native.js';
+import { batchesOf, meanValues, microBatches, openSet, PictureData, pixelsOf } from './pictures.js';
+
+class VaeTask extends NativeTask<Batch> {
+  constructor(
+    trainer: Trainer,
+    private readonly settings: PretrainVaeSettings,
+    private readonly sets: { train: CaptionedSet; heldOut: CaptionedSet },
+    private readonly events: Events,
+  ) {
+    super(trainer);
+  }
+
+  batches(batch: Batch): TrainBatch[] {
+    return microBatches(pixelsOf(batch), this.settings.micro_batch);
+  }
+
+  async evaluate(): Promise<Record<string, number>> {
+    const { psnr = Number.NaN } = await this.#measure(this.sets.heldOut, this.settings.evaluate_samples);
+    return { psnr };
+  }
+
+  async #measure(set: CaptionedSet, count: number): Promise<Record<string, number>> {
+    const { settings, events, trainer } = this;
+    const batches = async function* () {
+      for await (const batch of batchesOf(set, count, settings, events)) yield pixelsOf(batch);
+    };
+    return meanValues(batches(), (batch) => trainer.evaluate(batch));
+  }
+
+  async finish(runFolder: string): Promise<Record<string, string | number>> {
+    const { settings, trainer, sets } = this;
+    // The transformer works on latents of mean 0 and deviation 1: measured on the training pictures.
+    const {
+      latent_mean: mean = 0,
+      latent_square: square = 1,
+      psnr: train_psnr = Number.NaN,
+    } = await this.#measure(sets.train, sets.train.length);
+    const { psnr = Number.NaN } = await this.#measure(sets.heldOut, sets.heldOut.length);
+    const folder = join(runFolder, 'model', 'vae');
+    await mkdir(folder, { recursive: true });
+    const config = JSON.parse(await readFile(architectureFile(settings.architecture), 'utf8')) as object;
+    const factors = { scaling_factor: 1 / Math.sqrt(square - mean ** 2), shift_factor: mean };
+    await writeAtomically(join(folder, 'config.json'), `${JSON.stringify({ ...config, ...factors }, null, 2)}\n`);
+    await trainer.export(join(folder, 'diffusion_pytorch_model.safetensors'), settings.export_dtype);
+    return { model: folder, parameters: trainer.parameters, psnr, train_psnr, ...factors };
+  }
+}
+
+export async function prepareVae(settings: PretrainVaeSettings, { events, device, dtype }: TaskContext) {
+  const sets = {
+    train: await openSet(settings, settings.split),
+    heldOut: await openSet(settings, settings.evaluate_split),
+  };
+  const { Trainer } = await import('../../../binding/index.js');
+  const trainer = await Trainer.create(
+    {
+      kind: 'vae',
+      config: architectureFile(settings.architecture),
+      weights: settings.weights === '' ? [] : [settings.weights],
+      loss: { l1: settings.l1, l2: settings.l2, edges: settings.edges, kl: settings.kl },
+    },
+    trainerOptions(settings, device, dtype),
+  );
+  return {
+    task: new VaeTask(trainer, settings, sets, events),
+    data: new PictureData(sets.train, settings, events),
+    facts: { parameters: trainer.parameters, pictures: sets.train.length, size: settings.size },
+  };
+}
