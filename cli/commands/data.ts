@@ -1,5 +1,6 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
+import type { Drop } from '../data/source.js';
 
 const ACTIONS = ['prepare', 'inspect', 'tokenizer'];
 const SOURCES = ['emoji', 'jsonl', 'webdataset'];
@@ -27,8 +28,12 @@ export const command: Command = {
       default: '64 for emoji, else the original',
     },
     { flags: '--split <name>', description: 'only this split', default: 'all' },
+    { flags: '--hold-out <percent>', description: 'prepare: captions that make a split `test`', default: '0' },
     { flags: '--shard-size <mb>', description: 'prepare: a shard ends after so many megabytes', default: '256' },
     { flags: '--shard-samples <n>', description: 'prepare: and after so many samples', default: 'no limit' },
+    { flags: '--verify', description: "inspect: also compare each shard's sha256" },
+    { flags: '--samples <n>', description: 'inspect: pictures on the contact sheet', default: '64' },
+    { flags: '--seed <n>', description: 'inspect: chooses them', default: '0' },
     { flags: '--vocabulary <n>', description: 'tokenizer: most entries', default: '3000' },
     { flags: '--max-length <n>', description: 'tokenizer: tokens of a prompt', default: '24' },
     {
@@ -41,6 +46,7 @@ export const command: Command = {
   async run(context) {
     const [action] = context.args as string[];
     if (action === 'prepare') return prepareCommand(context);
+    if (action === 'inspect') return inspectCommand(context);
     if (action === 'tokenizer') return tokenizerCommand(context);
     throw new DrmError('USAGE', `data ${action}: expected ${ACTIONS.join(', ')}`);
   },
@@ -70,6 +76,17 @@ async function prepareCommand(context: Context): Promise<void> {
     command: 'data prepare',
     facts: { source: String(kind), out, ...(source.total !== undefined && { pictures: source.total }) },
   });
+  // A few of each kind are shown; all are counted. What the emoji set leaves out is its definition.
+  const shown = new Map<string, number>();
+  const onDrop = ({ reason, detail }: Drop) => {
+    const times = (shown.get(reason) ?? 0) + 1;
+    shown.set(reason, times);
+    if (kind !== 'emoji' && times <= 3)
+      events.emit({
+        event: 'warning',
+        message: `${reason}: ${detail}${times === 3 ? ' (further ones are only counted)' : ''}`,
+      });
+  };
   const result = await prepare(source, out, {
     limits: {
       bytes: (wholeNumber(context, 'shardSize', '--shard-size', 8192) ?? 256) * 1_000_000,
@@ -86,7 +103,10 @@ async function prepareCommand(context: Context): Promise<void> {
         unit: 'picture',
         seconds: (performance.now() - started) / 1000,
       }),
-    onDrop: () => {},
+    onDrop,
+  }).catch((error: unknown) => {
+    if (!(error instanceof DrmError && error.code === 'CANCELLED')) throw error;
+    throw new DrmError('CANCELLED', `${error.message}; to go on: ${repeat(context)}`);
   });
   const { manifest, resumed, present } = result;
   if (present) events.emit({ event: 'info', message: `${out} is complete already` });
@@ -99,6 +119,24 @@ async function prepareCommand(context: Context): Promise<void> {
   });
 }
 
+/** The command line that was given, for a shell. */
+function repeat({ args, options, global }: Context): string {
+  const quoted = (text: string) => (/^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+  const flags = Object.entries(PREPARE_FLAGS).flatMap(([name, flag]) =>
+    options[name] === undefined ? [] : [flag, String(options[name])],
+  );
+  return ['drm', 'data', ...(args as string[]), ...flags, '--out', String(global.out)].map(quoted).join(' ');
+}
+
+const PREPARE_FLAGS = {
+  from: '--from',
+  size: '--size',
+  split: '--split',
+  holdOut: '--hold-out',
+  shardSize: '--shard-size',
+  shardSamples: '--shard-samples',
+};
+
 async function openSource(context: Context) {
   const { args, options } = context;
   const kind = String(args[1]);
@@ -110,6 +148,16 @@ async function openSource(context: Context) {
     const only = known.find((name) => name === split);
     if (!only) throw new DrmError('USAGE', `--split ${split}: expected ${known.join(', ')}`);
     return emojiSource(size ?? 64, only);
+  }
+  if (kind === 'jsonl' || kind === 'webdataset') {
+    if (options.from === undefined)
+      throw new DrmError('USAGE', `data prepare ${kind}: expected what to read; give --from FILE or --from FOLDER`);
+    if (split !== 'all')
+      throw new DrmError('USAGE', `--split ${split}: only emoji have splits of their own; see --hold-out`);
+    const user = { size, holdOut: wholeNumber(context, 'holdOut', '--hold-out', 99, 0) ?? 0 };
+    const from = String(options.from);
+    if (kind === 'jsonl') return (await import('../data/user_pictures.js')).userSource(from, user);
+    return (await import('../data/webdataset.js')).webdatasetSource(from, user);
   }
   throw new DrmError('USAGE', `data prepare ${kind}: expected a source (${SOURCES.join(', ')})`);
 }
@@ -149,4 +197,46 @@ async function tokenizerCommand(context: Context): Promise<void> {
   const facts = { captions: captions.length, tokens_per_caption: tokens / captions.length, longest };
   events.emit({ event: 'result', text: global.out, data: { folder: global.out, ...facts } });
   events.emit({ event: 'done', seconds: (performance.now() - started) / 1000, facts });
+}
+
+async function inspectCommand(context: Context): Promise<void> {
+  const { args, options, global, events, signal } = context;
+  const started = performance.now();
+  const folder = String(args[1]);
+  const seed = wholeNumber(context, 'seed', '--seed', Number.MAX_SAFE_INTEGER, 0) ?? 0;
+  const count = wholeNumber(context, 'samples', '--samples', 1000) ?? 64;
+  const { CaptionedSet } = await import('../data/captioned_set.js');
+  const { inspectSet, inspectionText, writeContactSheet } = await import('../data/inspect.js');
+  const { prepareFolder } = await import('../files.js');
+  const split = options.split === undefined || options.split === 'all' ? {} : { split: String(options.split) };
+  const set = await CaptionedSet.open(folder, { ...split, verify: options.verify === true });
+  try {
+    const out = global.out ?? folder;
+    await prepareFolder(out);
+    const found = await inspectSet(set, seed, signal, (step, total) =>
+      events.emit({
+        event: 'progress',
+        id: 'inspect',
+        label: 'opening pictures',
+        step,
+        total,
+        unit: 'picture',
+        seconds: (performance.now() - started) / 1000,
+      }),
+    );
+    for (const bad of found.pictures.bad.slice(0, 5)) events.emit({ event: 'warning', message: bad });
+    const sheet = await writeContactSheet(set, found, out, { count, seed });
+    events.emit({ event: 'result', text: inspectionText(found), data: { ...found, contact_sheet: sheet } });
+    events.emit({ event: 'image', path: sheet.png, width: sheet.width, height: sheet.height });
+    events.emit({
+      event: 'done',
+      seconds: (performance.now() - started) / 1000,
+      facts: { samples: found.samples, bad: found.pictures.bad.length, page: sheet.html },
+    });
+  } catch (error) {
+    if (signal.aborted) throw new DrmError('CANCELLED', 'stopped; nothing was written');
+    throw error;
+  } finally {
+    await set.close();
+  }
 }

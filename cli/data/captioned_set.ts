@@ -57,7 +57,7 @@ export class CaptionedSet {
   readonly #jsonSize: number[] = [];
   readonly #pictureAt: number[] = [];
   readonly #pictureSize: number[] = [];
-  readonly #files = new Map<number, Promise<FileHandle>>();
+  readonly #files = new Map<number, { handle: Promise<FileHandle>; readers: number }>();
 
   private constructor(
     readonly folder: string,
@@ -175,9 +175,11 @@ export class CaptionedSet {
   }
 
   async #read(i: number, at: number, size: number): Promise<Buffer> {
-    const file = join(this.folder, this.shardOf(i).name);
+    const index = this.#shard[i] as number;
+    const file = this.#file(index);
+    file.readers += 1;
     try {
-      const handle = await this.#file(this.#shard[i] as number);
+      const handle = await file.handle;
       const buffer = Buffer.allocUnsafeSlow(size);
       for (let have = 0; have < size; ) {
         const { bytesRead } = await handle.read(buffer, have, size - have, at + have);
@@ -186,32 +188,40 @@ export class CaptionedSet {
       }
       return buffer;
     } catch (error) {
-      throw new DrmError('BAD_FILE', `[data] ${file}: ${this.key(i)} cannot be read: ${(error as Error).message}`, {
-        file,
+      const path = join(this.folder, this.shardOf(i).name);
+      throw new DrmError('BAD_FILE', `[data] ${path}: ${this.key(i)} cannot be read: ${(error as Error).message}`, {
+        file: path,
       });
+    } finally {
+      file.readers -= 1;
     }
   }
 
-  #file(index: number): Promise<FileHandle> {
-    let file = this.#files.get(index);
-    if (file) this.#files.delete(index);
-    else {
-      file = open(join(this.folder, (this.shards[index] as Shard).name), 'r');
-      file.catch(() => this.#files.delete(index)); // the next sample tries again
+  /** Opens a shard, or finds it open; one that nobody reads is closed for it when there are many. */
+  #file(index: number): { handle: Promise<FileHandle>; readers: number } {
+    const known = this.#files.get(index);
+    if (known) {
+      this.#files.delete(index); // last used, last in the map
+      this.#files.set(index, known);
+      return known;
     }
-    this.#files.set(index, file); // last used, last in the map
-    if (this.#files.size > OPEN_FILES) {
-      const [oldest, handle] = this.#files.entries().next().value as [number, Promise<FileHandle>];
-      this.#files.delete(oldest);
-      handle.then((h) => h.close()).catch(() => {});
+    const file = { handle: open(join(this.folder, (this.shards[index] as Shard).name), 'r'), readers: 0 };
+    file.handle.catch(() => this.#files.delete(index)); // the next sample tries again
+    if (this.#files.size >= OPEN_FILES) {
+      const idle = [...this.#files].find(([, { readers }]) => readers === 0);
+      if (idle) {
+        this.#files.delete(idle[0]);
+        idle[1].handle.then((handle) => handle.close()).catch(() => {});
+      }
     }
+    this.#files.set(index, file);
     return file;
   }
 
   async close(): Promise<void> {
     const files = [...this.#files.values()];
     this.#files.clear();
-    await Promise.allSettled(files.map(async (file) => (await file).close()));
+    await Promise.allSettled(files.map(async ({ handle }) => (await handle).close()));
   }
 }
 

@@ -1,4 +1,5 @@
 // Batches of decoded pictures, prepared ahead of the training that uses them.
+import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { CaptionedSet } from './captioned_set.js';
 import { decodePicture, squarePicture } from './picture.js';
@@ -31,11 +32,40 @@ export interface LoaderOptions {
   onWarning?: (message: string) => void;
 }
 
+/** Decoded originals are large: so many pictures are at work at once, whatever the batch. Also keeps libuv's threads busy. */
+const AT_ONCE = 8;
+
+/** Lets in so many at a time, first come, first served. */
+class Gate {
+  #free = AT_ONCE;
+  readonly #waiting: (() => void)[] = [];
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((enter) => this.#waiting.push(enter));
+    try {
+      return await work();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#free += 1;
+    }
+  }
+}
+
+/** What is wrong with a picture; `about` is what it is said of, once. */
+interface Fault {
+  about: string;
+  message: string;
+}
+
 export class BatchLoader {
+  readonly #gate = new Gate();
+  readonly #warned = new Set<string>();
   readonly #set: CaptionedSet;
   readonly #options: Required<Omit<LoaderOptions, 'onWarning'>> & Pick<LoaderOptions, 'onWarning'>;
   readonly #queue: Promise<Batch | DrmError>[] = [];
-  readonly #bad = new Map<number, string>();
+  readonly #bad = new Map<number, Fault>();
   /** All decoded pictures of a small set; undefined for a large one. */
   #kept: Uint8Array | undefined;
   #isKept: Uint8Array = new Uint8Array(0);
@@ -109,7 +139,7 @@ export class BatchLoader {
     if (indices.length === 0)
       throw new DrmError(
         'BAD_FILE',
-        `[data] step ${step}: none of its ${asked.length} pictures can be used (${this.#bad.get(asked[0] as number)}); ${this.#bad.size} of ${this.#set.length} pictures of ${this.#set.folder} are bad so far: check the folder with \`drm data inspect --verify\``,
+        `[data] step ${step}: none of its ${asked.length} pictures can be used (${this.#bad.get(asked[0] as number)?.message}); ${this.#bad.size} of ${this.#set.length} pictures of ${this.#set.folder} are bad so far: check the folder with \`drm data inspect --verify\``,
         { file: this.#set.folder },
       );
     let row = 0;
@@ -128,13 +158,13 @@ export class BatchLoader {
       to.set(this.#kept.subarray(at, at + this.#pictureBytes));
       return true;
     }
-    if (this.#bad.has(index) || this.#closed) return false;
-    const pixels = await this.#decode(index);
-    if (typeof pixels === 'string') {
-      if (!this.#bad.has(index)) {
-        this.#bad.set(index, pixels);
-        this.#options.onWarning?.(`left out from now on: ${pixels}`);
-      }
+    if (this.#bad.has(index)) return false;
+    const pixels = await this.#gate.run(async () => (this.#closed ? undefined : this.#decode(index)));
+    if (pixels === undefined) return false;
+    if (!(pixels instanceof Uint8Array)) {
+      this.#bad.set(index, pixels);
+      if (!this.#warned.has(pixels.about)) this.#options.onWarning?.(`${pixels.message}; left out from now on`);
+      this.#warned.add(pixels.about);
       return false;
     }
     to.set(pixels);
@@ -145,20 +175,21 @@ export class BatchLoader {
     return true;
   }
 
-  /** The pixels, or a sentence that says what is wrong with the picture. */
-  async #decode(index: number): Promise<Uint8Array | string> {
+  async #decode(index: number): Promise<Uint8Array | Fault> {
     const { size } = this.#options;
+    const file = join(this.#set.folder, this.#set.shardOf(index).name);
     let bytes: Buffer;
     try {
       bytes = await this.#set.bytes(index);
     } catch (error) {
-      return (error as Error).message;
+      return { about: file, message: (error as Error).message }; // a lost shard is named once, not by each picture
     }
-    const name = `[data] ${this.#set.folder}/${this.#set.shardOf(index).name}: ${this.#set.key(index)}`;
+    const about = `[data] ${file}: ${this.#set.key(index)}`;
     const picture = await decodePicture(bytes);
-    if (picture instanceof Drop) return `${name}: ${picture.detail}`;
+    if (picture instanceof Drop) return { about, message: `${about}: ${picture.detail}` };
     const square = await squarePicture(picture, size);
-    return square ? square.pixels : `${name}: ${picture.width}×${picture.height} is smaller than ${size}×${size}`;
+    if (square) return square.pixels;
+    return { about, message: `${about}: ${picture.width}×${picture.height} is smaller than ${size}×${size}` };
   }
 
   /** Ends the reading ahead and gives the memory back. */

@@ -1,24 +1,31 @@
 // Pixels as the models see them: plain RGB as Pillow's RGB conversion gives it. Alpha is dropped without blending, EXIF
 // orientation and colour profiles are not applied, inks are multiplied out. All decoding and resizing of data is here.
-import sharp, { type Metadata, type Sharp } from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import type { Picture } from '../image/write.js';
 import { Drop } from './source.js';
 
 /** A small file may claim any size; 3 bytes a pixel are allocated for it. */
 export const LARGEST_PIXELS = 1 << 26;
 
+sharp.cache(false); // each picture is decoded once; remembering operations only holds memory
+
 const input = (bytes: Uint8Array): Sharp =>
   sharp(bytes, { limitInputPixels: LARGEST_PIXELS, failOn: 'warning', ignoreIcc: true, sequentialRead: true });
 
-/** Extensions under which other tools know the formats; undefined for what is no picture to us (SVG, PDF). */
-const EXTENSIONS: Record<string, string> = {
-  jpeg: 'jpg',
-  png: 'png',
-  webp: 'webp',
-  gif: 'gif',
-  tiff: 'tif',
-  avif: 'avif',
-};
+/** Containers by their first bytes, as the extensions that other tools know. Vector formats are no pictures to us. */
+const CONTAINERS: [extension: string, signature: RegExp][] = [
+  ['jpg', /^\xff\xd8\xff/],
+  ['png', /^\x89PNG\r\n\x1a\n/],
+  ['webp', /^RIFF....WEBP/s],
+  ['gif', /^GIF8[79]a/],
+  ['tif', /^(II\*\0|MM\0\*)/],
+  ['avif', /^....ftyp(avif|avis|mif1)/s],
+];
+
+function extensionOf(bytes: Uint8Array): string | undefined {
+  const start = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(16, bytes.length)).toString('latin1');
+  return CONTAINERS.find(([, signature]) => signature.test(start))?.[0];
+}
 
 export interface Decoded extends Picture {
   /** File extension of the container found in the bytes, whatever the file was called. */
@@ -27,19 +34,12 @@ export interface Decoded extends Picture {
 
 /** Decodes all of a picture. A Drop says why it cannot be used. */
 export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> {
-  let header: Metadata;
+  const extension = extensionOf(bytes);
+  if (extension === undefined)
+    return new Drop('undecodable_image', 'expected a JPEG, PNG, WebP, GIF, TIFF or AVIF, found other bytes');
   try {
-    header = await input(bytes).metadata();
-  } catch (error) {
-    return undecodable(error);
-  }
-  const extension = EXTENSIONS[header.compression === 'av1' ? 'avif' : header.format];
-  if (extension === undefined) return new Drop('undecodable_image', `expected a picture, found ${header.format}`);
-  const height = header.pageHeight ?? header.height;
-  if (header.width * height > LARGEST_PIXELS)
-    return new Drop('too_many_pixels', `${header.width}×${height}; at most ${LARGEST_PIXELS} pixels are decoded`);
-  try {
-    const inks = header.space === 'cmyk';
+    // Only these two hold inks.
+    const inks = (extension === 'jpg' || extension === 'tif') && (await input(bytes).metadata()).space === 'cmyk';
     const { data, info } = await (inks
       ? input(bytes).pipelineColourspace('cmyk').toColourspace('cmyk').raw()
       : input(bytes).removeAlpha().toColourspace('srgb').raw()

@@ -2,14 +2,15 @@
 // where an earlier run stopped. What is in the folder at the end does not depend on how often it was interrupted.
 import { createHash } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { prepareFolder, writeAtomically } from '../files.js';
+import { prepareFolder, syncFolder, writeAtomically } from '../files.js';
+import { RunLock } from '../runs/lock.js';
 import { VERSION } from '../version.js';
 import { FORMAT_VERSION, MANIFEST, type Manifest, readManifest } from './manifest.js';
-import { JOURNAL, type ShardLimits, ShardWriter, syncFolder } from './shard_writer.js';
+import { JOURNAL, type ShardLimits, ShardWriter } from './shard_writer.js';
 import { Drop, type Planned, type Sample, type Source } from './source.js';
 
 export interface PrepareOptions {
@@ -42,22 +43,41 @@ export async function prepare(source: Source, folder: string, options: PrepareOp
     ...(Number.isFinite(options.limits.samples) && { shard_samples: options.limits.samples }),
   };
   await prepareFolder(folder);
-  const complete = completeSet(folder, settings);
-  if (complete) return { manifest: complete, resumed: complete.kept, present: true };
+  const lock = await RunLock.take(folder);
+  try {
+    const complete = completeSet(folder, settings);
+    if (complete) return { manifest: complete, resumed: complete.kept, present: true };
+    await removeLeftovers(folder, source);
+    return await write(source, settings, folder, options);
+  } catch (error) {
+    if (error instanceof DrmError && error.code === 'DISK')
+      throw new DrmError(
+        'DISK',
+        `${error.message}; finished shards are kept, and the same command goes on after them`,
+        error.details,
+      );
+    throw error;
+  } finally {
+    await lock.release();
+  }
+}
+
+async function write(
+  source: Source,
+  settings: Record<string, unknown>,
+  folder: string,
+  options: PrepareOptions,
+): Promise<Prepared> {
   const fingerprint = fingerprintOf([FORMAT_VERSION, VERSION, settings]);
   const writer = await ShardWriter.open(folder, fingerprint, options.limits);
   try {
     const { records, cheap, resumed } = await writeRecords(source, writer, options);
     await writer.finish();
     const manifest = summary(source, settings, writer, records, cheap);
-    for (const { name, text } of source.extras) {
-      await mkdir(dirname(join(folder, name)), { recursive: true });
-      await writeAtomically(join(folder, name), Buffer.from(text));
-    }
     if (manifest.kept === 0)
       throw new DrmError(
         'BAD_FILE',
-        `[data] expected at least one usable record, found none of ${records}${
+        `[data] expected at least one usable record, found none in ${records}${
           records > 0
             ? ` (${Object.entries(manifest.dropped)
                 .map(([why, n]) => `${n} ${why}`)
@@ -66,13 +86,28 @@ export async function prepare(source: Source, folder: string, options: PrepareOp
         }; nothing was prepared`,
         { records: String(records) },
       );
-    await writeAtomically(join(folder, MANIFEST), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
+    for (const { name, text } of source.extras) {
+      await mkdir(dirname(join(folder, name)), { recursive: true });
+      await writeAtomically(join(folder, name), text);
+    }
+    await writeAtomically(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
     await syncFolder(folder);
     await rm(join(folder, JOURNAL));
     return { manifest, resumed, present: false };
   } catch (error) {
     await writer.abandon();
     throw error;
+  }
+}
+
+/** What a process killed in the middle of an atomic write left behind. */
+async function removeLeftovers(folder: string, source: Source): Promise<void> {
+  for (const name of [MANIFEST, ...source.extras.map((extra) => extra.name), 'run.lock', 'drm']) {
+    const within = dirname(join(folder, name));
+    if (!existsSync(within)) continue;
+    const isLeftover = (found: string) =>
+      found.startsWith(`.${basename(name)}`) && /^[.-][0-9a-f]{8,16}$/.test(found.slice(basename(name).length + 1));
+    for (const found of await readdir(within)) if (isLeftover(found)) await rm(join(within, found), { force: true });
   }
 }
 

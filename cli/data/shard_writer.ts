@@ -5,6 +5,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { diskError, syncFolder } from '../files.js';
 import type { Shard } from './manifest.js';
 import type { Sample } from './source.js';
 import { END, padded, tarHeader } from './tar.js';
@@ -12,6 +13,8 @@ import { END, padded, tarHeader } from './tar.js';
 export const JOURNAL = '.progress.jsonl';
 const PARTIAL = /^\..+\.tar\.partial$/;
 const BUFFER = 1 << 20;
+/** Each has an open file; more are a mistake in the input. */
+const MOST_SPLITS = 64;
 
 /** What is done of one split, as of the last record of its last finished shard. */
 export interface SplitProgress {
@@ -33,28 +36,9 @@ export interface ShardLimits {
   samples: number;
 }
 
-export function diskError(path: string, error: unknown): unknown {
-  const code = (error as NodeJS.ErrnoException).code ?? '';
-  if (!['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'EFBIG', 'EIO', 'ENOTDIR', 'EISDIR', 'ENOENT'].includes(code))
-    return error;
-  const advice = code === 'ENOSPC' || code === 'EDQUOT' ? 'free some space' : 'check its permissions';
-  return new DrmError(
-    'DISK',
-    `[data] ${path}: cannot be written (${(error as Error).message}); ${advice}, or name another folder with --out; finished shards are kept and the same command goes on`,
-    { file: path, reason: code },
-  );
-}
-
-/** Everything renamed in the folder so far survives a power cut. */
-export async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return; // a folder cannot be opened there
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
+/** A failed system call as DrmError DISK; anything else is a bug and stays what it is. */
+const writeError = (path: string, error: unknown): unknown =>
+  (error as NodeJS.ErrnoException).syscall === undefined ? error : diskError(path, error);
 
 class OpenShard {
   bytes = 0;
@@ -131,7 +115,7 @@ export class ShardWriter {
     const path = join(folder, JOURNAL);
     const lines = existsSync(path) ? readJournal(path) : [];
     const head = lines.shift() as { fingerprint?: string } | undefined;
-    if (head && head.fingerprint !== fingerprint)
+    if (head && lines.length > 0 && head.fingerprint !== fingerprint)
       throw new DrmError(
         'BAD_REQUEST',
         `[data] ${folder}: expected the unfinished preparation of these settings and this input, found that of others; give the same as before, name another --out, or remove the folder`,
@@ -159,13 +143,18 @@ export class ShardWriter {
       for (const name of await readdir(folder)) if (PARTIAL.test(name)) await rm(join(folder, name));
       return writer;
     } catch (error) {
-      throw diskError(folder, error);
+      throw writeError(folder, error);
     }
   }
 
   progress(split: string): SplitProgress {
     let progress = this.#progress.get(split);
     if (!progress) {
+      if (this.#progress.size === MOST_SPLITS)
+        throw new DrmError(
+          'BAD_FILE',
+          `[data] expected at most ${MOST_SPLITS} splits, found another: ${split}; name few splits, such as train and test`,
+        );
       progress = { through: -1, dropped: {}, kept: [] };
       this.#progress.set(split, progress);
     }
@@ -193,7 +182,7 @@ export class ShardWriter {
       progress.kept[note] = (progress.kept[note] ?? 0) + 1;
       if (shard.bytes >= this.limits.bytes || shard.count >= this.limits.samples) await this.#finish(split, shard);
     } catch (error) {
-      throw diskError(this.folder, error);
+      throw writeError(this.folder, error);
     }
   }
 
@@ -218,7 +207,7 @@ export class ShardWriter {
       }
       await this.journal.close();
     } catch (error) {
-      throw diskError(this.folder, error);
+      throw writeError(this.folder, error);
     }
   }
 

@@ -1,0 +1,265 @@
+// A user's own pictures with captions: JSONL, or a folder with a text file beside each picture.
+import { createHash } from 'node:crypto';
+import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { basename, dirname, join, parse, relative, resolve } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import { decodePicture, encodeLossless, squarePicture } from './picture.js';
+import { Drop, type Planned, type Sample, type Source } from './source.js';
+
+/** A picture file, a line of JSONL or a caption of more than this is dropped, not read. */
+export const LARGEST_FILE = 128 << 20;
+const LARGEST_LINE = 16 << 20;
+
+export interface UserOptions {
+  /** Edge of a square lossless copy; the picture's own bytes when left out. */
+  size: number | undefined;
+  /** Percent of the captions that make a split `test`, chosen by hash; records may name their split themselves. */
+  holdOut: number;
+}
+
+const fields = (record: Record<string, unknown>, names: string[]): unknown =>
+  names.map((name) => record[name]).find((value) => value !== undefined && value !== null);
+
+/** By caption, so that pictures of one caption stay together. */
+export function splitOfCaption(caption: string, holdOut: number): string {
+  return createHash('sha256').update(caption).digest().readUInt32BE(0) % 100 < holdOut ? 'test' : 'train';
+}
+
+/** The part that all sources of user pictures share: what a sidecar-like object says, without its picture. */
+export function describe(
+  record: Record<string, unknown>,
+  where: string,
+  options: UserOptions,
+): { caption: string; split: string; json: Sample['json'] } | Drop {
+  if (record.chosen !== undefined || record.rejected !== undefined)
+    throw new DrmError(
+      'BAD_FILE',
+      `[data] ${where}: expected a picture with a caption, found a preference pair (chosen, rejected), which this version of drm does not prepare yet; give lines with "image" and "caption"`,
+    );
+  const caption = fields(record, ['caption', 'text', 'prompt']);
+  if (typeof caption !== 'string' || caption.trim() === '') return new Drop('no_caption', where);
+  const split = record.split ?? splitOfCaption(caption, options.holdOut);
+  if (typeof split !== 'string' || !/^[a-z0-9][a-z0-9_-]{0,31}$/i.test(split))
+    return new Drop('bad_split', `${where}: ${JSON.stringify(split)}`);
+  const { caption: _, text: __, prompt: ___, image: ____, file_name: _____, ...rest } = record;
+  return { caption, split, json: { ...rest, caption, split } };
+}
+
+/** Checks, reduces if asked, and names the picture. The container is found from the bytes. */
+export async function makeSample(
+  key: string,
+  bytes: Uint8Array,
+  where: string,
+  json: Sample['json'],
+  { size }: UserOptions,
+): Promise<Sample | Drop> {
+  const picture = await decodePicture(bytes);
+  if (picture instanceof Drop) return new Drop(picture.reason, `${where}: ${picture.detail}`);
+  if (size === undefined) return { key, files: [{ extension: picture.extension, bytes }], json };
+  const square = await squarePicture(picture, size);
+  if (!square)
+    return new Drop('too_small', `${where}: ${picture.width}×${picture.height}, smaller than ${size}×${size}`);
+  return { key, files: [{ extension: 'webp', bytes: await encodeLossless(square) }], json };
+}
+
+export const keyOf = (ordinal: number): string => String(ordinal).padStart(9, '0');
+
+export const settingsOf = ({ size, holdOut }: UserOptions) => ({
+  ...(size !== undefined && { size }),
+  ...(holdOut > 0 && { hold_out: holdOut }),
+});
+
+async function readPicture(file: string, where: string): Promise<Buffer | Drop> {
+  try {
+    const found = await stat(file);
+    if (!found.isFile()) return new Drop('missing_image', `${where}: not a file`);
+    if (found.size > LARGEST_FILE) return new Drop('too_large', `${where}: ${found.size} bytes`);
+    return await readFile(file);
+  } catch (error) {
+    return new Drop('missing_image', `${where}: ${(error as Error).message}`);
+  }
+}
+
+/** What --from names: throws DrmError BAD_FILE when there is nothing to read. */
+export function userSource(from: string, options: UserOptions): Promise<Source> {
+  if (!existsSync(from))
+    throw new DrmError('BAD_FILE', `[data] ${from}: expected a JSONL file or a folder, found nothing; check --from`, {
+      file: from,
+    });
+  if (!statSync(from).isDirectory()) return jsonlSource(from, options);
+  const names = readdirSync(from);
+  if (names.some((name) => /\.(tar|tar\.gz|tgz)$/i.test(name)))
+    throw new DrmError(
+      'USAGE',
+      `[data] ${from}: expected JSONL or pictures, found tar archives; \`drm data prepare webdataset --from ${from}\` reads those`,
+      { file: from },
+    );
+  const lists = names.filter((name) => name.endsWith('.jsonl'));
+  const list = lists.includes('metadata.jsonl') ? 'metadata.jsonl' : lists[0];
+  if (lists.length > 1 && list !== 'metadata.jsonl')
+    throw new DrmError('USAGE', `[data] ${from}: expected one list, found ${lists.join(', ')}; name one with --from`, {
+      file: from,
+    });
+  return list === undefined ? folderSource(from, options) : jsonlSource(join(from, list), options);
+}
+
+/** Lines by line feed alone (JSON may hold U+2028); undefined for one that is too long to be a record. */
+async function* linesOf(file: string): AsyncGenerator<Buffer | undefined> {
+  let parts: Buffer[] = [];
+  let length = 0;
+  const take = () => {
+    const line = length > LARGEST_LINE ? undefined : Buffer.concat(parts);
+    parts = [];
+    length = 0;
+    return line;
+  };
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>) {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      length += end - start;
+      parts.push(chunk.subarray(start, end));
+      start = end + 1;
+      yield take();
+    }
+    length += chunk.length - start;
+    if (length <= LARGEST_LINE) parts.push(chunk.subarray(start));
+    else parts = [];
+  }
+  if (length > 0) yield take();
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true }); // drops a byte order mark, too
+
+function parseRecord(line: Buffer | undefined, where: string): Record<string, unknown> | Drop | undefined {
+  if (line === undefined) return new Drop('bad_record', `${where}: longer than ${LARGEST_LINE} bytes`);
+  let record: unknown;
+  try {
+    const text = utf8.decode(line);
+    if (text.trim() === '') return undefined;
+    record = JSON.parse(text);
+  } catch (error) {
+    return new Drop('bad_record', `${where}: ${(error as Error).message}`);
+  }
+  if (typeof record !== 'object' || record === null || Array.isArray(record))
+    return new Drop('bad_record', `${where}: expected an object`);
+  return record as Record<string, unknown>;
+}
+
+async function fileDigest(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  } catch (error) {
+    throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
+  }
+  return hash.digest('hex');
+}
+
+async function jsonlSource(file: string, options: UserOptions): Promise<Source> {
+  const folder = dirname(file);
+  async function* records(): AsyncGenerator<Planned | Drop> {
+    let number = 0;
+    let ordinal = 0;
+    for await (const line of linesOf(file)) {
+      number += 1;
+      const where = `${basename(file)}, line ${number}`;
+      const record = parseRecord(line, where);
+      if (record === undefined) continue; // a blank line is no record
+      const key = keyOf(ordinal++);
+      if (record instanceof Drop) {
+        yield record;
+        continue;
+      }
+      const described = describe(record, where, options);
+      const image = fields(record, ['image', 'file_name']);
+      if (described instanceof Drop) yield described;
+      else if (typeof image !== 'string' || image === '') yield new Drop('missing_image', `${where}: no "image"`);
+      else
+        yield {
+          split: described.split,
+          note: 0,
+          make: async () => {
+            const at = `${where}, ${image}`;
+            const bytes = await readPicture(resolve(folder, image), at);
+            return bytes instanceof Drop ? bytes : makeSample(key, bytes, at, { ...described.json, image }, options);
+          },
+        };
+    }
+  }
+  return {
+    notes: [{ name: basename(file) }],
+    settings: { source: 'jsonl', input: basename(file), input_sha256: await fileDigest(file), ...settingsOf(options) },
+    records,
+    extras: [],
+  };
+}
+
+const PICTURES = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i;
+
+async function folderSource(folder: string, options: UserOptions): Promise<Source> {
+  const found = (await readdir(folder, { recursive: true, withFileTypes: true }))
+    .filter((entry) => (entry.isFile() || entry.isSymbolicLink()) && !entry.name.startsWith('.'))
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+  const files = found.filter((name) => PICTURES.test(name)).sort();
+  if (files.length === 0)
+    throw new DrmError(
+      'BAD_FILE',
+      `[data] ${folder}: expected pictures with a .txt caption beside each, or a .jsonl, found neither in ${found.length} files`,
+      { file: folder },
+    );
+  const hash = createHash('sha256');
+  for (const name of [...found].sort()) hash.update(`${name}\0${statSize(join(folder, name))}\n`);
+  const captions = new Set(found.filter((name) => name.endsWith('.txt')));
+  async function* records(): AsyncGenerator<Planned | Drop> {
+    for (const [ordinal, name] of files.entries()) {
+      const { dir, name: stem } = parse(name);
+      const text = join(dir, `${stem}.txt`);
+      if (!captions.has(text)) {
+        yield new Drop('no_caption', `${name}: no ${text}`);
+        continue;
+      }
+      const caption = await readCaption(join(folder, text));
+      if (caption instanceof Drop) {
+        yield caption;
+        continue;
+      }
+      const described = describe({ caption }, text, options);
+      if (described instanceof Drop) yield described;
+      else
+        yield {
+          split: described.split,
+          note: 0,
+          make: async () => {
+            const bytes = await readPicture(join(folder, name), name);
+            return bytes instanceof Drop
+              ? bytes
+              : makeSample(keyOf(ordinal), bytes, name, { ...described.json, image: name }, options);
+          },
+        };
+    }
+  }
+  return {
+    notes: [{ name: basename(resolve(folder)) }],
+    settings: {
+      source: 'jsonl',
+      input: basename(resolve(folder)),
+      input_sha256: hash.digest('hex'),
+      ...settingsOf(options),
+    },
+    total: files.length,
+    records,
+    extras: [],
+  };
+}
+
+const statSize = (file: string): number => (existsSync(file) ? statSync(file).size : -1); // a dangling link
+
+async function readCaption(file: string): Promise<string | Drop> {
+  if (statSize(file) > LARGEST_LINE) return new Drop('bad_caption', `${file}: longer than ${LARGEST_LINE} bytes`);
+  try {
+    return utf8.decode(await readFile(file)).replace(/(\r?\n)+$/, ''); // editors end files with a line feed
+  } catch (error) {
+    return new Drop('bad_caption', `${file}: ${(error as Error).message}`);
+  }
+}

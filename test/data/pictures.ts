@@ -1,0 +1,60 @@
+// Small pictures and archives for the data tests, and what a folder holds.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import sharp from 'sharp';
+import { tarHeader } from '../../cli/data/tar.js';
+
+/** A picture whose pixels tell which one it is: first the number, then a gradient. */
+export function pixelsOf(number: number, width = 40, height = 32): Buffer {
+  const pixels = Buffer.alloc(width * height * 3);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = (i * 7 + number * 31) % 256;
+  return pixels;
+}
+
+export const pngOf = (number: number, width = 40, height = 32): Promise<Buffer> =>
+  sharp(pixelsOf(number, width, height), { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
+
+export function write(folder: string, files: Record<string, string | Uint8Array>): string {
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), content);
+  }
+  return folder;
+}
+
+/** `count` pictures with a captions.jsonl. */
+export async function writePictures(folder: string, count: number): Promise<string> {
+  const files: Record<string, string | Uint8Array> = {};
+  for (let i = 0; i < count; i++) files[`pictures/${i}.png`] = await pngOf(i);
+  const lines = Array.from({ length: count }, (_, i) =>
+    JSON.stringify({ image: `pictures/${i}.png`, caption: `picture ${i}` }),
+  );
+  return write(folder, { ...files, 'captions.jsonl': `${lines.join('\n')}\n` });
+}
+
+/** Every file below the folder with its content's hash. */
+export function contentOf(folder: string): Record<string, string> {
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
+  return Object.fromEntries(
+    names
+      .filter((name) => statSync(join(folder, name)).isFile())
+      .map((name) => [
+        name,
+        createHash('sha256')
+          .update(readFileSync(join(folder, name)))
+          .digest('hex'),
+      ]),
+  );
+}
+
+/** A tar of these members; `claims` is what the header says of the size. */
+export function tarOf(members: { name: string; bytes: Uint8Array | string; claims?: number }[], end = true): Buffer {
+  const blocks = members.flatMap(({ name, bytes, claims }) => {
+    const content = Buffer.from(bytes);
+    return [tarHeader(name, claims ?? content.length), content, Buffer.alloc((512 - (content.length % 512)) % 512)];
+  });
+  return Buffer.concat([...blocks, ...(end ? [Buffer.alloc(1024)] : [])]);
+}

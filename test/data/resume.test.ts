@@ -1,0 +1,283 @@
+// Interrupted preparations: killed at any moment, stopped by Ctrl-C, out of disk. What is there at the end is the same.
+import { spawn, spawnSync } from 'node:child_process';
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import { CaptionedSet } from '../../cli/data/captioned_set.js';
+import { readManifest } from '../../cli/data/manifest.js';
+import { drm, runDrm, temporaryFolder } from '../run_drm.js';
+import { contentOf, write, writePictures } from './pictures.js';
+
+const COUNT = 240;
+let from: string;
+let whole: Record<string, string>;
+
+const flags = (out: string) => [
+  'data',
+  'prepare',
+  'jsonl',
+  '--from',
+  from,
+  '--out',
+  out,
+  '--size',
+  '24',
+  '--shard-samples',
+  '20',
+  '--hold-out',
+  '20',
+];
+const newFolder = () => join(temporaryFolder(), 'set');
+
+beforeAll(async () => {
+  from = await writePictures(temporaryFolder(), COUNT);
+  // Some drops among them, so that their counts have to survive, too.
+  const lines = readFileSync(join(from, 'captions.jsonl'), 'utf8').trim().split('\n');
+  for (let i = 5; i < COUNT; i += 40) lines[i] = `{"image": "gone-${i}.png", "caption": "gone ${i}"}`;
+  for (let i = 7; i < COUNT; i += 40) lines[i] = '{"image": "pictures/1.png"}';
+  lines.push('{"image": "the last is a drop.png", "caption": "picture 0"}');
+  write(from, { 'captions.jsonl': lines.join('\n') });
+  const out = newFolder();
+  expect((await runDrm(flags(out))).code).toBe(0);
+  whole = contentOf(out);
+  expect(readManifest(out).dropped).toEqual({ missing_image: 7, no_caption: 6 });
+  expect(Object.keys(whole).filter((name) => name.endsWith('.tar')).length).toBeGreaterThan(10);
+});
+
+/** Starts the preparation and kills it `delay` ms after `shards` shards are there; true when it had ended before. */
+function killed(out: string, shards: number, delay: number): Promise<boolean> {
+  return new Promise((done) => {
+    const child = spawn(process.execPath, [drm, ...flags(out)], { stdio: 'ignore' });
+    let ended = false;
+    const poll = setInterval(() => {
+      const there = existsSync(out) ? readdirSync(out).filter((name) => name.endsWith('.tar')).length : 0;
+      if (there < shards) return;
+      clearInterval(poll);
+      setTimeout(() => child.kill('SIGKILL'), delay);
+    }, 2);
+    child.on('close', (code) => {
+      clearInterval(poll);
+      ended = code === 0;
+      done(ended);
+    });
+  });
+}
+
+test('killed at random points, then resumed: byte for byte the uninterrupted result', async () => {
+  const random = (() => {
+    let state = 20260;
+    return () => {
+      state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+      return state / 2 ** 32;
+    };
+  })();
+  let kills = 0;
+  let resumed = 0;
+  for (let round = 0; round < 4; round++) {
+    const out = newFolder();
+    for (let shards = round === 0 ? 0 : 1; shards < 12; shards += 1 + Math.floor(3 * random())) {
+      if (await killed(out, shards, Math.floor(25 * random()))) break;
+      kills += 1;
+    }
+    const { code, stderr } = await runDrm(flags(out));
+    expect(code).toBe(0);
+    if (stderr.includes('prepared by an earlier run')) resumed += 1;
+    expect(contentOf(out)).toEqual(whole);
+  }
+  expect(kills).toBeGreaterThan(8);
+  expect(resumed).toBeGreaterThan(1);
+});
+
+test('Ctrl-C: exit 130, and the printed command goes on', async () => {
+  const out = newFolder();
+  const { code, stderr } = await runDrm(flags(out), {
+    onOutput: { when: 'data prepare:', act: (kill) => void waitFor(out, 2).then(() => kill('SIGINT')) },
+  });
+  expect(code).toBe(130);
+  expect(existsSync(join(out, 'manifest.json'))).toBe(false);
+  expect(readdirSync(out).filter((name) => name.endsWith('.partial') || name === 'run.lock')).toEqual([]);
+  const command = /to go on: drm (.*)/.exec(stderr)?.[1];
+  const { status, stderr: again } = spawnSync('sh', ['-c', `"${process.execPath}" "${drm}" ${command}`], {
+    encoding: 'utf8',
+  });
+  expect(again).toMatch(/\d+ records were prepared by an earlier run/);
+  expect(status).toBe(0);
+  expect(contentOf(out)).toEqual(whole);
+});
+
+async function waitFor(out: string, shards: number): Promise<void> {
+  while (!existsSync(out) || readdirSync(out).filter((name) => /^[^.].*\.tar$/.test(name)).length < shards)
+    await new Promise((done) => setTimeout(done, 2));
+}
+
+test('a finished set is left alone; other settings or another input are refused, not mixed in', async () => {
+  const out = newFolder();
+  await runDrm(flags(out));
+  const again = await runDrm(flags(out));
+  expect(again.stderr).toContain('is complete already');
+  expect(again.code).toBe(0);
+  const other = await runDrm([...flags(out), '--size', '16']);
+  expect(other.stderr).toContain('holds a set prepared with other settings');
+  expect(other.code).toBe(3);
+  expect(contentOf(out)).toEqual(whole);
+
+  const unfinished = newFolder();
+  await killed(unfinished, 3, 0);
+  const mixed = await runDrm([...flags(unfinished), '--size', '16']);
+  expect(mixed.stderr).toContain('expected the unfinished preparation of these settings');
+  expect(mixed.code).toBe(3);
+});
+
+test('a torn journal and a lost shard cost only what follows them', async () => {
+  const out = newFolder();
+  await killed(out, 5, 0);
+  const journal = join(out, '.progress.jsonl');
+  appendFileSync(journal, '{"shard": {"name": "train-0');
+  const { code, stderr } = await runDrm(flags(out));
+  expect(stderr).toContain('prepared by an earlier run');
+  expect(code).toBe(0);
+  expect(contentOf(out)).toEqual(whole);
+
+  const cut = newFolder();
+  await killed(cut, 5, 0);
+  const shards = readdirSync(cut).filter((name) => /^train-.*\.tar$/.test(name));
+  truncateSync(join(cut, shards[1] as string), 1000);
+  expect((await runDrm(flags(cut))).code).toBe(0);
+  expect(contentOf(cut)).toEqual(whole);
+});
+
+test('two at once: the second is told of the first', async () => {
+  const out = newFolder();
+  const first = runDrm(flags(out));
+  await waitFor(out, 1);
+  const second = await runDrm(flags(out));
+  expect(second.stderr).toMatch(/expected to be alone in it, found process \d+|is complete already/);
+  expect((await first).code).toBe(0);
+  expect(contentOf(out)).toEqual(whole);
+});
+
+test('a full disk in the middle of a shard: named, exit 4, nothing lost', async () => {
+  const out = newFolder();
+  // A limit on file size stands for the full disk: shards of all samples do not fit, the small ones did.
+  const limited = (args: string[], blocks: number) =>
+    spawnSync(
+      'bash',
+      ['-c', `trap '' XFSZ; ulimit -f ${blocks}; exec "$@"`, 'limited', process.execPath, drm, ...args],
+      {
+        encoding: 'utf8',
+      },
+    );
+  const size = Math.max(...readManifestShards());
+  const { status, stderr } = limited(flags(out), Math.floor(size / 1024) - 1);
+  expect(stderr).toMatch(/cannot be written: EFBIG/);
+  expect(stderr).toContain('finished shards are kept, and the same command goes on after them');
+  expect(status).toBe(4);
+  expect(readdirSync(out).filter((name) => name.endsWith('.partial'))).toEqual([]);
+  expect((await runDrm(flags(out))).code).toBe(0);
+  expect(contentOf(out)).toEqual(whole);
+});
+
+function readManifestShards(): number[] {
+  const out = newFolder();
+  spawnSync(process.execPath, [drm, ...flags(out)]);
+  return readManifest(out).shards.map((shard) => shard.bytes);
+}
+
+test('a set that lost a shard says so when prepared again', async () => {
+  const out = newFolder();
+  await runDrm(flags(out));
+  rmSync(join(out, 'train-00002.tar'));
+  const { code, stderr } = await runDrm(flags(out));
+  expect(stderr).toMatch(/train-00002.tar: expected \d+ bytes, as manifest.json says, found no file/);
+  expect(code).toBe(3);
+});
+
+test('the emoji set: concepts on one side, licences with every picture, the same bytes again', async () => {
+  const out = newFolder();
+  const emoji = ['data', 'prepare', 'emoji', '--split', 'test', '--size', '16', '--out'];
+  const { code, stdout } = await runDrm([...emoji, out, '--json']);
+  expect(code).toBe(0);
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { event: string; data?: { kept: number } });
+  expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(['started', 'progress', 'result', 'done']));
+  const manifest = readManifest(out);
+  expect(manifest.records).toBe(manifest.kept + Object.values(manifest.dropped).reduce((sum, n) => sum + n, 0));
+  expect(manifest.sources.map((source) => source.licence)).toEqual(['Apache-2.0', 'CC-BY-4.0', 'MIT']);
+  expect(manifest.dropped.skin_tone).toBeGreaterThan(5000);
+  const set = await CaptionedSet.open(out);
+  const metas = await Promise.all(Array.from({ length: set.length }, (_, i) => set.meta(i)));
+  await set.close();
+  for (const { caption, concept, style, licence, category } of metas) {
+    expect(caption).toBe(`${concept}, ${style} style`);
+    expect(licence).toMatch(/^(Apache-2.0|CC-BY-4.0|MIT)$/);
+    expect(category).not.toBe('Flags');
+  }
+  expect(metas.some(({ caption }) => /skin tone|, .*, /.test(String(caption)))).toBe(false);
+  const attribution = readFileSync(join(out, 'ATTRIBUTION.md'), 'utf8');
+  for (const source of manifest.sources)
+    expect(attribution).toContain(`${source.name} ${source.version}: by ${source.author}`);
+  const prompts = readFileSync(join(out, 'prompts/test.txt'), 'utf8').trim().split('\n');
+  expect(prompts.length).toBe(256);
+  expect(prompts.every((prompt) => metas.some(({ caption }) => caption === prompt))).toBe(true);
+
+  const again = newFolder();
+  await runDrm([...emoji, again]);
+  expect(contentOf(again)).toEqual(contentOf(out));
+});
+
+test('inspect: figures as JSON, a sheet as PNG and as a page that needs nothing else', async () => {
+  const captions = [
+    '<script>alert(1)</script> & "co"',
+    '日本語のとても長いキャプション'.repeat(20),
+    'x'.repeat(100_000),
+    '\u0007 bell',
+    'a',
+  ];
+  const source = await writePictures(temporaryFolder(), 5);
+  write(source, {
+    'captions.jsonl': captions
+      .map((caption, i) => JSON.stringify({ image: `pictures/${i}.png`, caption, style: i % 2 ? 'odd' : 'even' }))
+      .join('\n'),
+  });
+  const set = newFolder();
+  await runDrm(['data', 'prepare', 'jsonl', '--from', source, '--out', set]);
+  const { code, stdout } = await runDrm([
+    'data',
+    'inspect',
+    set,
+    '--json',
+    '--verify',
+    '--seed',
+    '3',
+    '--samples',
+    '4',
+  ]);
+  expect(code).toBe(0);
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const result = events.find(({ event }) => event === 'result')?.data as Record<string, unknown>;
+  expect(result).toMatchObject({
+    samples: 5,
+    kinds: { style: { even: 3, odd: 2 } },
+    captions: { distinct: 5, characters: { least: 1, most: 100_000 } },
+    pictures: { opened: 5, formats: { png: 5 }, width: { least: 40, most: 40 }, bad: [] },
+  });
+  const page = readFileSync(join(set, 'contact-sheet.html'), 'utf8');
+  expect(page.match(/<figure/g)?.length).toBe(4);
+  expect(page).not.toMatch(/<script|\u0007|(src|href)="(?!data:)/);
+  const png = readFileSync(join(set, 'contact-sheet.png'));
+  await runDrm(['data', 'inspect', set, '--seed', '3', '--samples', '4']);
+  expect(readFileSync(join(set, 'contact-sheet.png')).equals(png)).toBe(true);
+
+  writeFileSync(join(set, 'train-00000.tar'), readFileSync(join(set, 'train-00000.tar')).fill(7, 2000, 2100));
+  const spoilt = await runDrm(['data', 'inspect', set, '--verify']);
+  expect(spoilt.stderr).toContain('its content has changed');
+  expect(spoilt.code).toBe(3);
+  const nothing = await runDrm(['data', 'inspect', temporaryFolder()]);
+  expect(nothing.stderr).toContain('expected a prepared set with manifest.json, found none');
+  expect(nothing.code).toBe(3);
+});
