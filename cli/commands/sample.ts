@@ -1,190 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { SampleRequest } from '../../binding/types.js';
 import type { Command, Context } from '../command.js';
-import type { Resolved } from '../config/resolve.js';
+import type { SampleSettings } from '../config/types.js';
 import type { ModelOptions } from '../hub/resolve.js';
-import type { Picture } from '../image/write.js';
-import type { Prompt } from '../text/prompts.js';
-import { VERSION } from '../version.js';
-
-interface Settings {
-  model: string;
-  negative_prompt: string;
-  steps: number;
-  guidance: number;
-  height: number;
-  width: number;
-  seed: number;
-  n: number;
-  batch: number;
-  t5_length: number;
-  dtype: 'auto' | 'fp32' | 'bf16';
-  device: string;
-  free_encoders: boolean;
-  tile: number;
-  preview: number;
-  skip_layers: number[];
-  skip_layer_scale: number;
-  skip_layer_start: number;
-  skip_layer_stop: number;
-}
-
-/** One picture to make. */
-interface Job {
-  prompt: string;
-  negative: string;
-  seed: bigint;
-}
-
-/** The settings inside a PNG of ours; `drm sample --from` reads them back. */
-interface Metadata {
-  drm: string;
-  settings: Partial<Settings>;
-  prompt: string;
-  negative_prompt: string;
-  seed: string;
-}
-
-/** Settings that change the pixels, and so belong into a picture. */
-const PICTURE_KEYS = [
-  'model',
-  'steps',
-  'guidance',
-  'height',
-  'width',
-  't5_length',
-  'dtype',
-  'tile',
-  'skip_layers',
-  'skip_layer_scale',
-  'skip_layer_start',
-  'skip_layer_stop',
-] as const;
-
-function number(options: Record<string, unknown>, name: string, flag: string): number | undefined {
-  const text = options[name];
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (text === '' || Number.isNaN(value))
-    throw new DrmError('USAGE', `${flag}: expected a number, found ${JSON.stringify(text)}`);
-  return value;
-}
-
-function layers(text: unknown): number[] | undefined {
-  if (text === undefined) return undefined;
-  return String(text)
-    .split(',')
-    .map((part) => {
-      const layer = Number(part);
-      if (part.trim() === '' || !Number.isInteger(layer))
-        throw new DrmError(
-          'USAGE',
-          `--skip-layers: expected block numbers such as 7,8,9, found ${JSON.stringify(text)}`,
-        );
-      return layer;
-    });
-}
-
-async function readMetadata(file: string): Promise<Metadata> {
-  const { readText } = await import('../image/png_text.js');
-  if (!existsSync(file))
-    throw new DrmError('BAD_FILE', `[sample] --from ${file}: expected a PNG made by drm, found no such file`, { file });
-  let text: string | undefined;
-  try {
-    text = readText(readFileSync(file)).drm;
-  } catch (error) {
-    throw new DrmError('BAD_FILE', `[sample] --from ${file}: ${(error as Error).message}`, { file });
-  }
-  try {
-    const metadata = JSON.parse(text ?? '') as Metadata;
-    if (typeof metadata.prompt !== 'string' || typeof metadata.settings !== 'object') throw new Error('no settings');
-    return metadata;
-  } catch {
-    throw new DrmError(
-      'BAD_FILE',
-      `[sample] --from ${file}: expected a PNG made by drm, found one without its settings (were they stripped by another program?)`,
-      { file },
-    );
-  }
-}
-
-async function settle(context: Context, from: Metadata | undefined): Promise<Resolved & { settings: Settings }> {
-  const { options, global } = context;
-  const { resolveConfig } = await import('../config/resolve.js');
-  const { recommendedSettingsFile } = await import('../hub/resolve.js');
-  const size = number(options, 'size', '--size');
-  const given = {
-    model: options.model,
-    negative_prompt: options.negativePrompt,
-    steps: number(options, 'steps', '--steps'),
-    guidance: number(options, 'guidance', '--guidance'),
-    height: number(options, 'height', '--height') ?? size,
-    width: number(options, 'width', '--width') ?? size,
-    seed: number(options, 'seed', '--seed'),
-    n: number(options, 'n', '--n'),
-    batch: number(options, 'batch', '--batch'),
-    t5_length: number(options, 't5Length', '--t5-length'),
-    dtype: global.dtype,
-    device: global.device === 'auto' ? undefined : global.device,
-    free_encoders: options.freeEncoders,
-    tile: number(options, 'tile', '--tile'),
-    preview: options.preview === true ? 5 : number(options, 'preview', '--preview'),
-    skip_layers: layers(options.skipLayers),
-    skip_layer_scale: number(options, 'skipLayerScale', '--skip-layer-scale'),
-    skip_layer_start: number(options, 'skipLayerStart', '--skip-layer-start'),
-    skip_layer_stop: number(options, 'skipLayerStop', '--skip-layer-stop'),
-  };
-  const kept = from ? { ...from.settings, negative_prompt: from.negative_prompt, seed: Number(from.seed) } : {};
-  const flags = { ...kept, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) };
-  const resolved = resolveConfig('sample', {
-    ...(global.config !== undefined && { file: global.config }),
-    set: global.set,
-    flags,
-    recommended: (model) =>
-      recommendedSettingsFile(model, options.revision === undefined ? undefined : String(options.revision)),
-  });
-  return { ...resolved, settings: resolved.values as unknown as Settings };
-}
-
-async function readPromptList(context: Context, from: Metadata | undefined): Promise<Prompt[]> {
-  const { options, events } = context;
-  const direct = (options.prompt as string[] | undefined) ?? [];
-  const file = options.prompts as string | undefined;
-  const prompts: Prompt[] = direct.map((prompt) => ({ prompt }));
-  if (file !== undefined) {
-    const { readPrompts } = await import('../text/prompts.js');
-    const { prompts: read, blank } = readPrompts(file);
-    if (blank > 0)
-      events.emit({ event: 'info', message: `${file}: ${read.length} prompts, ${blank} empty lines passed over` });
-    prompts.push(...read);
-  }
-  if (prompts.length === 0 && from) prompts.push({ prompt: from.prompt });
-  if (prompts.length === 0)
-    throw new DrmError(
-      'USAGE',
-      'sample: expected a prompt; give --prompt "a red fox", --prompts FILE, or --from PICTURE.png',
-    );
-  return prompts;
-}
-
-async function chooseDevice(settings: Settings): Promise<{ device: string; dtype: 'fp32' | 'bf16' }> {
-  const { runtimeInfo } = await import('../../binding/index.js');
-  let device = settings.device;
-  if (device === 'auto') {
-    const info = runtimeInfo();
-    device = info.cudaBuilt && info.gpus.length > 0 && !info.cudaError ? 'cuda' : 'cpu';
-  }
-  return { device, dtype: settings.dtype === 'auto' ? (device === 'cpu' ? 'fp32' : 'bf16') : settings.dtype };
-}
-
-/** Splits FILE[:TENSOR]; a colon inside an existing file's name is part of the name. */
-function splitInit(text: string): { file: string; tensor: string } {
-  const at = text.lastIndexOf(':');
-  if (existsSync(text) || at < 1) return { file: text, tensor: 'latents' };
-  return { file: text.slice(0, at), tensor: text.slice(at + 1) };
-}
 
 export const command: Command = {
   name: 'sample',
@@ -244,32 +63,71 @@ export const command: Command = {
   run: sample,
 };
 
+/** Splits FILE[:TENSOR]; a colon inside an existing file's name is part of the name. */
+function splitInit(text: string): { file: string; tensor: string } {
+  const at = text.lastIndexOf(':');
+  if (existsSync(text) || at < 1) return { file: text, tensor: 'latents' };
+  return { file: text.slice(0, at), tensor: text.slice(at + 1) };
+}
+
+function modelOptions(options: Record<string, unknown>): ModelOptions {
+  const given = ['components', 'vae', 'clipL', 'clipG', 'revision'].filter((key) => options[key] !== undefined);
+  return {
+    ...Object.fromEntries(given.map((key) => [key, String(options[key])])),
+    ...(typeof options.t5 === 'string' && { t5: options.t5 }),
+    noT5: options.t5 === false,
+  };
+}
+
+/** The part of a request that the settings say. */
+function requestOf(settings: SampleSettings, options: Record<string, unknown>) {
+  return {
+    steps: settings.steps,
+    guidance: settings.guidance,
+    height: settings.height,
+    width: settings.width,
+    t5Length: settings.t5_length,
+    batch: settings.batch,
+    ...(settings.skip_layers.length > 0 && {
+      skipLayers: {
+        layers: settings.skip_layers,
+        scale: settings.skip_layer_scale,
+        start: settings.skip_layer_start,
+        stop: settings.skip_layer_stop,
+      },
+    }),
+    ...(options.initLatents !== undefined && { initLatents: splitInit(String(options.initLatents)) }),
+    ...(options.saveLatents !== undefined && { saveLatents: String(options.saveLatents) }),
+    freeEncoders: settings.free_encoders,
+    decode: true,
+    previewEvery: settings.preview,
+    tile: settings.tile,
+  } satisfies Partial<SampleRequest>;
+}
+
 async function sample(context: Context): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
-  const from = options.from === undefined ? undefined : await readMetadata(String(options.from));
-  const { settings } = await settle(context, from);
-  const prompts = await readPromptList(context, from);
-  const { prepareFolder, writeAtomically } = await import('../files.js');
-  const { encodePng, writePicture, contactSheet, slug } = await import('../image/write.js');
+  // Loaded here and not above: `drm sample --help` needs none of it.
+  const { readRecipe } = await import('../image/metadata.js');
+  const { sampleSettings } = await import('../sample/settings.js');
+  const { askedPrompts, plan, tokenize } = await import('../sample/jobs.js');
+  const { PictureWriter } = await import('../sample/pictures.js');
+  const { prepareFolder } = await import('../files.js');
+  const { resolveModel } = await import('../hub/resolve.js');
+  const { loadTokenizers } = await import('../text/tokenizer.js');
+  const { chooseDevice } = await import('../device.js');
+  const { Pipeline, setThreads } = await import('../../binding/index.js');
+
+  const from = options.from === undefined ? undefined : readRecipe(String(options.from));
+  const settings = sampleSettings(context, from);
+  const prompts = askedPrompts(context, from);
   const out = global.out ?? 'out';
   await prepareFolder(out);
-
-  const { resolveModel } = await import('../hub/resolve.js');
-  const model = await resolveModel(settings.model, {
-    ...Object.fromEntries(
-      ['components', 'vae', 'clipL', 'clipG', 'revision'].flatMap((key) =>
-        options[key] === undefined ? [] : [[key, String(options[key])]],
-      ),
-    ),
-    ...(typeof options.t5 === 'string' && { t5: options.t5 }),
-    noT5: options.t5 === false,
-  } as ModelOptions);
-
-  const { loadTokenizers } = await import('../text/tokenizer.js');
-  const { Pipeline, setThreads } = await import('../../binding/index.js');
+  const model = await resolveModel(settings.model, modelOptions(options));
   if (global.threads !== undefined) setThreads(global.threads);
   const { device, dtype } = await chooseDevice(settings);
+  const jobs = plan(prompts, settings);
   events.emit({
     event: 'started',
     version: 1,
@@ -279,177 +137,62 @@ async function sample(context: Context): Promise<void> {
       device,
       dtype,
       prompts: prompts.length,
-      pictures: prompts.length * settings.n,
+      pictures: jobs.length,
       steps: settings.steps,
       guidance: settings.guidance,
     },
   });
   for (const note of model.notes) events.emit({ event: 'info', message: note });
-
-  // Each distinct text is tokenized and encoded once.
-  const tokenizer = loadTokenizers(model.tokenizers);
-  const rows: SampleRequest['prompts'] = [];
-  const index = new Map<string, number>();
-  const intern = async (text: string): Promise<number> => {
-    const known = index.get(text);
-    if (known !== undefined) return known;
-    const { tokens, truncated } = await tokenizer.encode(text, settings.t5_length);
-    for (const cut of truncated) {
-      const end = cut.dropped.length > 60 ? `${cut.dropped.slice(0, 60)} …` : cut.dropped;
-      events.emit({
-        event: 'warning',
-        message: `${cut.encoder} reads ${cut.kept} of ${cut.total} tokens of "${text.slice(0, 30)}…"; not seen: "${end.trim()}"`,
-      });
-    }
-    rows.push(tokens);
-    index.set(text, rows.length - 1);
-    return rows.length - 1;
-  };
-  const jobs: Job[] = prompts.flatMap((p) =>
-    Array.from({ length: settings.n }, (_, i) => ({
-      prompt: p.prompt,
-      negative: p.negativePrompt ?? settings.negative_prompt,
-      seed: (p.seed ?? BigInt(settings.seed)) + BigInt(i),
-    })),
+  const texts = await tokenize(jobs, loadTokenizers(model.tokenizers), settings.t5_length, (message) =>
+    events.emit({ event: 'warning', message }),
   );
-  const pictures: SampleRequest['pictures'] = [];
-  for (const job of jobs)
-    pictures.push({ prompt: await intern(job.prompt), negative: await intern(job.negative), seed: job.seed });
 
   const progress = (id: string, label: string, unit: string) => (p: { step: number; total: number; seconds: number }) =>
     events.emit({ event: 'progress', id, label, unit, ...p });
-  const loading = progress('load', 'loading', 'B');
-  const pipeline = await Pipeline.load(model.source, { device, dtype }, { signal, onProgress: loading });
+  const bars: Record<string, ReturnType<typeof progress>> = {
+    encode: progress('encode', 'encoding prompts', 'pass'),
+    denoise: progress('denoise', 'denoising', 'step'),
+    decode: progress('decode', 'decoding', 'picture'),
+  };
+  const pipeline = await Pipeline.load(
+    model.source,
+    { device, dtype },
+    { signal, onProgress: progress('load', 'loading', 'B') },
+  );
+  const pictures = new PictureWriter(out, jobs, { ...settings, dtype }, events, options.grid === true);
   try {
-    const bars: Record<string, ReturnType<typeof progress>> = {
-      encode: progress('encode', 'encoding prompts', 'pass'),
-      denoise: progress('denoise', 'denoising', 'step'),
-      decode: progress('decode', 'decoding', 'picture'),
-    };
-    const kept: Picture[] = [];
-    const writes: Promise<void>[] = [];
-    const failures: unknown[] = [];
-    let written = 0;
-    const stop = new AbortController(); // a picture that cannot be written ends the run: the rest could not be either
-    const write = async (at: number, picture: Picture) => {
-      const job = jobs[at];
-      if (!job) throw new DrmError('INTERNAL', `[sample] picture ${at} was not asked for`);
-      const metadata: Metadata = {
-        drm: VERSION,
-        settings: {
-          ...Object.fromEntries(PICTURE_KEYS.map((key) => [key, settings[key]])),
-          height: picture.height,
-          width: picture.width,
-          dtype,
+    const summary = await pipeline.sample(
+      { ...texts, ...requestOf(settings, options) },
+      {
+        signal: AbortSignal.any([signal, pictures.stop.signal]),
+        onProgress: (p) => bars[p.phase]?.(p),
+        onEvent: (event) => {
+          if (event.kind === 'warning') events.emit({ event: 'warning', message: String(event.message) });
+          else pictures.take(event);
         },
-        prompt: job.prompt,
-        negative_prompt: job.negative,
-        seed: String(job.seed),
-      };
-      const readable = `${job.prompt}\nNegative prompt: ${job.negative}\nSteps: ${settings.steps}, CFG scale: ${settings.guidance}, Seed: ${job.seed}, Size: ${picture.width}x${picture.height}, Model: ${model.name}, Version: drm ${VERSION}`;
-      const path = await writePicture(
-        out,
-        `${job.seed}-${slug(job.prompt)}`,
-        await encodePng(picture, { parameters: readable, drm: JSON.stringify(metadata) }),
-      );
-      written += 1;
-      events.emit({
-        event: 'image',
-        path,
-        width: picture.width,
-        height: picture.height,
-        prompt: job.prompt,
-        seed: String(job.seed),
-      });
-    };
-    const preview = async (step: number, picture: Picture) => {
-      const png = await encodePng(picture);
-      const path = join(out, 'preview.png');
-      await writeAtomically(path, png);
-      events.emit({ event: 'preview', path, step, png });
-    };
-    // Pictures are written one after the other, in order, while the next ones are being made.
-    let queue = Promise.resolve();
-    const enqueue = (work: () => Promise<void>) => {
-      queue = queue.then(work).catch((error: unknown) => {
-        failures.push(error);
-        stop.abort();
-      });
-      writes.push(queue);
-    };
-    let summary: Awaited<ReturnType<typeof pipeline.sample>>;
-    try {
-      summary = await pipeline.sample(
-        {
-          prompts: rows,
-          negatives: rows,
-          pictures,
-          steps: settings.steps,
-          guidance: settings.guidance,
-          height: settings.height,
-          width: settings.width,
-          t5Length: settings.t5_length,
-          batch: settings.batch,
-          ...(settings.skip_layers.length > 0 && {
-            skipLayers: {
-              layers: settings.skip_layers,
-              scale: settings.skip_layer_scale,
-              start: settings.skip_layer_start,
-              stop: settings.skip_layer_stop,
-            },
-          }),
-          ...(options.initLatents !== undefined && { initLatents: splitInit(String(options.initLatents)) }),
-          ...(options.saveLatents !== undefined && { saveLatents: String(options.saveLatents) }),
-          freeEncoders: settings.free_encoders,
-          decode: true,
-          previewEvery: settings.preview,
-          tile: settings.tile,
-        },
-        {
-          signal: AbortSignal.any([signal, stop.signal]),
-          onProgress: (p) => bars[p.phase]?.(p),
-          onEvent: (event) => {
-            const picture = {
-              pixels: event.bytes ?? new Uint8Array(),
-              width: Number(event.width),
-              height: Number(event.height),
-            };
-            if (event.kind === 'warning') events.emit({ event: 'warning', message: String(event.message) });
-            if (event.kind === 'preview') enqueue(() => preview(Number(event.step), picture));
-            if (event.kind !== 'image') return;
-            if (options.grid) kept.push(picture);
-            enqueue(() => write(Number(event.index), picture));
-          },
-        },
-      );
-    } catch (error) {
-      await queue;
-      if (failures.length > 0) throw failures[0];
-      if (error instanceof DrmError && error.code === 'CANCELLED')
-        throw new DrmError(
-          'CANCELLED',
-          `stopped: ${written} of ${jobs.length} pictures are in ${out}; the same command makes them all again, identically`,
-        );
-      throw error;
-    }
-    await Promise.all(writes);
-    if (failures.length > 0) throw failures[0];
-    if (options.grid) {
-      const path = await writePicture(out, 'grid', await contactSheet(kept, settings.n));
-      events.emit({ event: 'image', path, width: 0, height: 0 });
-    }
-    const seconds = (performance.now() - started) / 1000;
+      },
+    );
+    await pictures.finish();
+    if (options.grid) await pictures.grid();
     events.emit({
       event: 'done',
-      seconds,
+      seconds: (performance.now() - started) / 1000,
       facts: {
-        pictures: written,
+        pictures: pictures.written,
         seconds_per_step: summary.secondsPerStep,
         encode_seconds: summary.encodeSeconds,
         denoise_seconds: summary.denoiseSeconds,
         decode_seconds: summary.decodeSeconds,
       },
     });
+  } catch (error) {
+    await pictures.finish(); // pictures made before are kept, and a full disk is the better explanation
+    if (error instanceof DrmError && error.code === 'CANCELLED')
+      throw new DrmError(
+        'CANCELLED',
+        `stopped: ${pictures.written} of ${jobs.length} pictures are in ${out}; the same command makes them all again, identically`,
+      );
+    throw error;
   } finally {
     pipeline.dispose();
   }

@@ -1,0 +1,14 @@
+// Values out of command line text.
+import { DrmError } from '../binding/error.js';
+
+const flagOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+/** The number that an option of this camelCase name holds, if it was given. Throws DrmError USAGE. */
+export function numberOption(options: Record<string, unknown>, name: string): number | undefined {
+  const text = options[name];
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (String(text).trim() === '' || Number.isNaN(value))
+    throw new DrmError('USAGE', `${flagOf(name)}: expected a number, found ${JSON.stringify(text)}`);
+  return value;
+}

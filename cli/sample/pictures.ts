@@ -1,0 +1,76 @@
+// Pictures on their way to disk: one after the other, in order, while the next ones are being made.
+import { join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import type { NativeEvent } from '../../binding/types.js';
+import type { SampleSettings } from '../config/types.js';
+import type { Events } from '../events.js';
+import { writeAtomically } from '../files.js';
+import { recipeTexts } from '../image/metadata.js';
+import { contactSheet, encodePng, type Picture, slug, writePicture } from '../image/write.js';
+import type { Job } from './jobs.js';
+
+export class PictureWriter {
+  /** Aborted by the first picture that cannot be written: the rest could not be either. */
+  readonly stop = new AbortController();
+  written = 0;
+  #queue: Promise<void> = Promise.resolve();
+  #failure: { error: unknown } | undefined;
+  #kept: Picture[] = [];
+
+  constructor(
+    private readonly folder: string,
+    private readonly jobs: Job[],
+    private readonly settings: SampleSettings,
+    private readonly events: Events,
+    private readonly keep: boolean,
+  ) {}
+
+  /** Takes the pipeline's "image" and "preview" events. */
+  take(event: NativeEvent): void {
+    const picture = {
+      pixels: event.bytes ?? new Uint8Array(),
+      width: Number(event.width),
+      height: Number(event.height),
+    };
+    if (event.kind === 'preview') this.#enqueue(() => this.#preview(Number(event.step), picture));
+    if (event.kind !== 'image') return;
+    if (this.keep) this.#kept.push(picture);
+    this.#enqueue(() => this.#write(Number(event.index), picture));
+  }
+
+  /** All that was taken is on disk. Throws the DrmError DISK of the first that is not. */
+  async finish(): Promise<void> {
+    await this.#queue;
+    if (this.#failure) throw this.#failure.error;
+  }
+
+  /** One sheet of all pictures, a row a prompt. */
+  async grid(): Promise<void> {
+    const path = await writePicture(this.folder, 'grid', await contactSheet(this.#kept, this.settings.n));
+    this.events.emit({ event: 'image', path, width: 0, height: 0 });
+  }
+
+  #enqueue(work: () => Promise<void>): void {
+    this.#queue = this.#queue.then(work).catch((error: unknown) => {
+      this.#failure ??= { error };
+      this.stop.abort();
+    });
+  }
+
+  async #write(at: number, picture: Picture): Promise<void> {
+    const job = this.jobs[at];
+    if (!job) throw new DrmError('INTERNAL', `[sample] picture ${at} was not asked for`);
+    const { width, height } = picture;
+    const png = await encodePng(picture, recipeTexts({ ...this.settings, width, height }, job));
+    const path = await writePicture(this.folder, `${job.seed}-${slug(job.prompt)}`, png);
+    this.written += 1;
+    this.events.emit({ event: 'image', path, width, height, prompt: job.prompt, seed: String(job.seed) });
+  }
+
+  async #preview(step: number, picture: Picture): Promise<void> {
+    const png = await encodePng(picture);
+    const path = join(this.folder, 'preview.png');
+    await writeAtomically(path, png);
+    this.events.emit({ event: 'preview', path, step, png });
+  }
+}

@@ -1,0 +1,57 @@
+// From the flags of `drm sample` to its settings.
+import { DrmError } from '../../binding/error.js';
+import type { Context } from '../command.js';
+import { resolveConfig } from '../config/resolve.js';
+import type { SampleSettings } from '../config/types.js';
+import { recommendedSettingsFile } from '../hub/resolve.js';
+import type { Recipe } from '../image/metadata.js';
+import { numberOption } from '../options.js';
+
+function layers(text: unknown): number[] | undefined {
+  if (text === undefined) return undefined;
+  return String(text)
+    .split(',')
+    .map((part) => {
+      const layer = Number(part);
+      if (part.trim() === '' || !Number.isInteger(layer))
+        throw new DrmError(
+          'USAGE',
+          `--skip-layers: expected block numbers such as 7,8,9, found ${JSON.stringify(text)}`,
+        );
+      return layer;
+    });
+}
+
+/** Flags over the recipe of a picture (--from) over --set, files, the model's own settings and the defaults. */
+export function sampleSettings({ options, global }: Context, from: Recipe | undefined): SampleSettings {
+  const size = numberOption(options, 'size');
+  const given = {
+    model: options.model,
+    negative_prompt: options.negativePrompt,
+    steps: numberOption(options, 'steps'),
+    guidance: numberOption(options, 'guidance'),
+    height: numberOption(options, 'height') ?? size,
+    width: numberOption(options, 'width') ?? size,
+    seed: numberOption(options, 'seed'),
+    n: numberOption(options, 'n'),
+    batch: numberOption(options, 'batch'),
+    t5_length: numberOption(options, 't5Length'),
+    dtype: global.dtype,
+    device: global.device === 'auto' ? undefined : global.device,
+    free_encoders: options.freeEncoders,
+    tile: numberOption(options, 'tile'),
+    preview: options.preview === true ? 5 : numberOption(options, 'preview'),
+    skip_layers: layers(options.skipLayers),
+    skip_layer_scale: numberOption(options, 'skipLayerScale'),
+    skip_layer_start: numberOption(options, 'skipLayerStart'),
+    skip_layer_stop: numberOption(options, 'skipLayerStop'),
+  };
+  const repeated = from && { ...from.settings, negative_prompt: from.negative_prompt, seed: Number(from.seed) };
+  return resolveConfig('sample', {
+    ...(global.config !== undefined && { file: global.config }),
+    set: global.set,
+    flags: { ...repeated, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) },
+    recommended: (model) =>
+      recommendedSettingsFile(model, options.revision === undefined ? undefined : String(options.revision)),
+  }).values;
+}
