@@ -5,15 +5,12 @@ import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promis
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../binding/error.js';
 
-/** What a failed write means to the user. A DrmError stays what it is. */
-export function diskError(path: string, error: unknown): DrmError {
+/** What a failed write means to the user. A DrmError stays what it is. `elsewhere`: what to do but make room. */
+export function diskError(path: string, error: unknown, elsewhere = ', or name another folder with --out'): DrmError {
   if (error instanceof DrmError) return error;
   const code = (error as NodeJS.ErrnoException).code ?? '';
-  const advice =
-    code === 'ENOSPC'
-      ? 'free some space, or name another folder with --out'
-      : 'check its permissions, or name another folder with --out';
-  return new DrmError('DISK', `[out] ${path}: cannot be written: ${(error as Error).message}; ${advice}`, {
+  const advice = code === 'ENOSPC' || code === 'EDQUOT' ? 'free some space' : 'check its permissions';
+  return new DrmError('DISK', `[out] ${path}: cannot be written: ${(error as Error).message}; ${advice}${elsewhere}`, {
     file: path,
     reason: code,
   });

@@ -159,7 +159,7 @@ export class Checkpoints {
       await syncFolder(this.root);
     } catch (error) {
       await rm(temporary, { recursive: true, force: true }).catch(() => {});
-      throw error instanceof DrmError || !(error as NodeJS.ErrnoException).code ? error : diskError(folder, error);
+      throw error instanceof DrmError || !(error as NodeJS.ErrnoException).code ? error : diskError(folder, error, '');
     }
     return folder;
   }
@@ -179,7 +179,7 @@ export class Checkpoints {
       await rename(this.folder(step), going);
       await rm(going, { recursive: true, force: true });
     } catch (error) {
-      throw diskError(this.folder(step), error);
+      throw diskError(this.folder(step), error, '');
     }
   }
 

@@ -35,7 +35,7 @@ export function shortNumber(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? 'NaN' : value > 0 ? 'inf' : '-inf';
   const size = Math.abs(value);
   if (size === 0) return '0';
-  if (size >= 9999.5 || size < 0.000995) return value.toExponential(size >= 1e6 ? 2 : 1).replace('e+', 'e');
+  if (size >= 99_999.5 || size < 0.000995) return value.toExponential(size >= 1e6 ? 2 : 1).replace('e+', 'e');
   if (size >= 99.95) return value.toFixed(0);
   return value.toPrecision(3);
 }
