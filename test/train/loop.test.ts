@@ -31,6 +31,8 @@ interface Arm {
   behaviour?: Behaviour;
   /** Abort once this many steps are done. */
   abortAt?: number;
+  /** Or after so many milliseconds. */
+  abortAfterMs?: number;
   failAt?: number;
 }
 
@@ -40,6 +42,7 @@ async function go({ folder = join(temporaryFolder(), 'run'), resume = false, ...
   const data = new FakeData(SETTINGS.seed, arm.failAt);
   const events: Event[] = [];
   const abort = new AbortController();
+  if (arm.abortAfterMs !== undefined) setTimeout(() => abort.abort(), arm.abortAfterMs);
   const emit = (event: Event) => {
     events.push(event);
     if (event.event === 'metric' && event.step === arm.abortAt) abort.abort();
@@ -108,6 +111,11 @@ test('uninterrupted = resumed, and both differ from a restart with the weights a
   const weightsOnly = await go({ folder: copy.folder, resume: true, behaviour: { weightsOnly: true } });
   expect(weightsOnly.task.restored).toBeDefined();
   expect(weightsOnly.task.weights).not.toEqual(whole.task.weights);
+});
+
+test('a signal is heard also when no step waits for anything', async () => {
+  const options = { steps: 20_000, evaluateEvery: 0, previewEvery: 0, checkpointEvery: 0, logEvery: 1000 };
+  expect((await go({ options, abortAfterMs: 50 })).error).toMatchObject({ code: 'CANCELLED' });
 });
 
 test('what an interruption left undone is done first on resuming, and said once', async () => {
