@@ -74,7 +74,7 @@ async function prepareCommand(context: Context): Promise<void> {
     event: 'started',
     version: 1,
     command: 'data prepare',
-    facts: { source: String(kind), out, ...(source.total !== undefined && { pictures: source.total }) },
+    facts: { source: String(kind), out, ...(source.total !== undefined && { records: source.total }) },
   });
   // A few of each kind are shown; all are counted. What the emoji set leaves out is its definition.
   const shown = new Map<string, number>();

@@ -49,7 +49,7 @@ interface IconSet {
   height: number;
 }
 
-interface Emoji {
+export interface Emoji {
   set: number;
   /** The package's own name. */
   name: string;
@@ -116,7 +116,7 @@ function readSet(set: number): { emoji: Emoji[]; dropped: Drop[]; note: SourceNo
   return { emoji: [...emoji.values()], dropped, note };
 }
 
-interface Concept {
+export interface Concept {
   name: string;
   category: string;
   family: string;
@@ -141,12 +141,22 @@ function conceptsOf(all: Emoji[]): Concept[] {
   return concepts.map(([, concept]) => concept);
 }
 
-function splitOf(concept: Concept, which: number): Split {
+export function splitOf(concept: Concept, which: number): Split {
   if (hash(`concept:${concept.family}`) % 10 === 0) return 'test';
   const styles = concept.emoji.length;
   if (styles > 1 && hash(`style:${concept.name}`) % 5 === 0 && hash(`which:${concept.name}`) % styles === which)
     return 'test-style';
   return 'train';
+}
+
+/** All that is in the packages, without drawing anything. */
+export function listEmoji(): { notes: SourceNote[]; concepts: Concept[]; dropped: Drop[] } {
+  const sets = SETS.map((_, i) => readSet(i));
+  return {
+    notes: sets.map((set) => set.note),
+    concepts: conceptsOf(sets.flatMap((set) => set.emoji)),
+    dropped: sets.flatMap((set) => set.dropped),
+  };
 }
 
 const svgAt = (svg: string, size: number): Buffer =>
@@ -173,12 +183,9 @@ function attribution(notes: SourceNote[], size: number): string {
 }
 
 export function emojiSource(size: number, only: Split | 'all'): Source {
-  const sets = SETS.map((_, i) => readSet(i));
-  const notes = sets.map((set) => set.note);
-  const concepts = conceptsOf(sets.flatMap((set) => set.emoji));
-  const early = sets.flatMap((set) => set.dropped);
+  const { notes, concepts, dropped } = listEmoji();
   const captions: Record<Split, string[]> = { train: [], test: [], 'test-style': [] };
-  const records: (Planned | Drop)[] = [...early];
+  const records: (Planned | Drop)[] = [...dropped];
   for (const concept of concepts)
     for (const [which, emoji] of concept.emoji.entries()) {
       const { style } = SETS[emoji.set] as (typeof SETS)[number];
@@ -223,7 +230,7 @@ export function emojiSource(size: number, only: Split | 'all'): Source {
       split_rule: SPLIT_RULE,
       packages: notes.map((note) => `${note.name} ${note.version}`),
     },
-    total: records.filter((record) => !(record instanceof Drop)).length,
+    total: records.length,
     records: () => records,
     extras: [
       { name: 'ATTRIBUTION.md', text: attribution(notes, size) },

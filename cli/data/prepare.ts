@@ -142,6 +142,7 @@ async function writeRecords(source: Source, writer: ShardWriter, options: Prepar
   let records = 0;
   let resumed = 0;
   let settled = 0;
+  let left = 0;
   const settle = async () => {
     const next = waiting.shift();
     if (!next) return;
@@ -152,7 +153,8 @@ async function writeRecords(source: Source, writer: ShardWriter, options: Prepar
       options.onDrop(made);
     } else await writer.add(next.planned.split, next.ordinal, next.planned.note, made);
     settled += 1;
-    options.onProgress(settled + resumed, source.total ?? 0);
+    // What was left out without being made costs no time and would spoil the estimate.
+    options.onProgress(settled + resumed, Math.max(0, (source.total ?? 0) - left));
   };
   try {
     for await (const record of source.records()) {
@@ -160,6 +162,7 @@ async function writeRecords(source: Source, writer: ShardWriter, options: Prepar
       const ordinal = records++;
       if (record instanceof Drop) {
         cheap.set(record.reason, (cheap.get(record.reason) ?? 0) + 1);
+        left += 1;
         options.onDrop(record);
       } else if (ordinal <= writer.progress(record.split).through) resumed += 1;
       else {

@@ -32,7 +32,7 @@ export interface Source {
   notes: SourceNote[];
   /** What decides the result beside the tool: options, versions, a fingerprint of the input. */
   settings: Record<string, unknown>;
-  /** Records that will be made, when their number is known before reading. */
+  /** Number of records, when it is known before reading. */
   total?: number;
   /** In a fixed order. A Drop here is found without touching pictures. */
   records(): AsyncIterable<Planned | Drop> | Iterable<Planned | Drop>;

@@ -18,8 +18,11 @@ export interface UserOptions {
   holdOut: number;
 }
 
-const fields = (record: Record<string, unknown>, names: string[]): unknown =>
-  names.map((name) => record[name]).find((value) => value !== undefined && value !== null);
+/** Names under which data sets keep the same thing, the first one that is there counts. */
+const CAPTION = ['caption', 'text', 'prompt'];
+const IMAGE = ['image', 'file_name'];
+const fieldOf = (record: Record<string, unknown>, names: string[]): string | undefined =>
+  names.find((name) => record[name] !== undefined && record[name] !== null);
 
 /** By caption, so that pictures of one caption stay together. */
 export function splitOfCaption(caption: string, holdOut: number): string {
@@ -37,12 +40,11 @@ export function describe(
       'BAD_FILE',
       `[data] ${where}: expected a picture with a caption, found a preference pair (chosen, rejected), which this version of drm does not prepare yet; give lines with "image" and "caption"`,
     );
-  const caption = fields(record, ['caption', 'text', 'prompt']);
+  const { [fieldOf(record, CAPTION) ?? 'caption']: caption, ...rest } = record;
   if (typeof caption !== 'string' || caption.trim() === '') return new Drop('no_caption', where);
   const split = record.split ?? splitOfCaption(caption, options.holdOut);
   if (typeof split !== 'string' || !/^[a-z0-9][a-z0-9_-]{0,31}$/i.test(split))
     return new Drop('bad_split', `${where}: ${JSON.stringify(split)}`);
-  const { caption: _, text: __, prompt: ___, image: ____, file_name: _____, ...rest } = record;
   return { caption, split, json: { ...rest, caption, split } };
 }
 
@@ -146,18 +148,24 @@ function parseRecord(line: Buffer | undefined, where: string): Record<string, un
   return record as Record<string, unknown>;
 }
 
-async function fileDigest(file: string): Promise<string> {
+/** One pass over the list: its hash and how many lines there are. */
+async function survey(file: string): Promise<{ sha256: string; lines: number }> {
   const hash = createHash('sha256');
+  let lines = 0;
   try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines += 1;
+    }
   } catch (error) {
     throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
   }
-  return hash.digest('hex');
+  return { sha256: hash.digest('hex'), lines };
 }
 
 async function jsonlSource(file: string, options: UserOptions): Promise<Source> {
   const folder = dirname(file);
+  const { sha256, lines } = await survey(file);
   async function* records(): AsyncGenerator<Planned | Drop> {
     let number = 0;
     let ordinal = 0;
@@ -172,7 +180,7 @@ async function jsonlSource(file: string, options: UserOptions): Promise<Source> 
         continue;
       }
       const described = describe(record, where, options);
-      const image = fields(record, ['image', 'file_name']);
+      const image = record[fieldOf(record, IMAGE) ?? 'image'];
       if (described instanceof Drop) yield described;
       else if (typeof image !== 'string' || image === '') yield new Drop('missing_image', `${where}: no "image"`);
       else
@@ -189,7 +197,8 @@ async function jsonlSource(file: string, options: UserOptions): Promise<Source> 
   }
   return {
     notes: [{ name: basename(file) }],
-    settings: { source: 'jsonl', input: basename(file), input_sha256: await fileDigest(file), ...settingsOf(options) },
+    settings: { source: 'jsonl', input: basename(file), input_sha256: sha256, ...settingsOf(options) },
+    total: lines, // but for blank ones and a last one without a line feed
     records,
     extras: [],
   };

@@ -1,9 +1,8 @@
 // Interrupted preparations: killed at any moment, stopped by Ctrl-C, out of disk. What is there at the end is the same.
 import { spawn, spawnSync } from 'node:child_process';
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { CaptionedSet } from '../../cli/data/captioned_set.js';
 import { readManifest } from '../../cli/data/manifest.js';
 import { drm, runDrm, temporaryFolder } from '../run_drm.js';
 import { contentOf, write, writePictures } from './pictures.js';
@@ -190,94 +189,4 @@ test('a set that lost a shard says so when prepared again', async () => {
   const { code, stderr } = await runDrm(flags(out));
   expect(stderr).toMatch(/train-00002.tar: expected \d+ bytes, as manifest.json says, found no file/);
   expect(code).toBe(3);
-});
-
-test('the emoji set: concepts on one side, licences with every picture, the same bytes again', async () => {
-  const out = newFolder();
-  const emoji = ['data', 'prepare', 'emoji', '--split', 'test', '--size', '16', '--out'];
-  const { code, stdout } = await runDrm([...emoji, out, '--json']);
-  expect(code).toBe(0);
-  const events = stdout
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as { event: string; data?: { kept: number } });
-  expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(['started', 'progress', 'result', 'done']));
-  const manifest = readManifest(out);
-  expect(manifest.records).toBe(manifest.kept + Object.values(manifest.dropped).reduce((sum, n) => sum + n, 0));
-  expect(manifest.sources.map((source) => source.licence)).toEqual(['Apache-2.0', 'CC-BY-4.0', 'MIT']);
-  expect(manifest.dropped.skin_tone).toBeGreaterThan(5000);
-  const set = await CaptionedSet.open(out);
-  const metas = await Promise.all(Array.from({ length: set.length }, (_, i) => set.meta(i)));
-  await set.close();
-  for (const { caption, concept, style, licence, category } of metas) {
-    expect(caption).toBe(`${concept}, ${style} style`);
-    expect(licence).toMatch(/^(Apache-2.0|CC-BY-4.0|MIT)$/);
-    expect(category).not.toBe('Flags');
-  }
-  expect(metas.some(({ caption }) => /skin tone|, .*, /.test(String(caption)))).toBe(false);
-  const attribution = readFileSync(join(out, 'ATTRIBUTION.md'), 'utf8');
-  for (const source of manifest.sources)
-    expect(attribution).toContain(`${source.name} ${source.version}: by ${source.author}`);
-  const prompts = readFileSync(join(out, 'prompts/test.txt'), 'utf8').trim().split('\n');
-  expect(prompts.length).toBe(256);
-  expect(prompts.every((prompt) => metas.some(({ caption }) => caption === prompt))).toBe(true);
-
-  const again = newFolder();
-  await runDrm([...emoji, again]);
-  expect(contentOf(again)).toEqual(contentOf(out));
-});
-
-test('inspect: figures as JSON, a sheet as PNG and as a page that needs nothing else', async () => {
-  const captions = [
-    '<script>alert(1)</script> & "co"',
-    '日本語のとても長いキャプション'.repeat(20),
-    'x'.repeat(100_000),
-    '\u0007 bell',
-    'a',
-  ];
-  const source = await writePictures(temporaryFolder(), 5);
-  write(source, {
-    'captions.jsonl': captions
-      .map((caption, i) => JSON.stringify({ image: `pictures/${i}.png`, caption, style: i % 2 ? 'odd' : 'even' }))
-      .join('\n'),
-  });
-  const set = newFolder();
-  await runDrm(['data', 'prepare', 'jsonl', '--from', source, '--out', set]);
-  const { code, stdout } = await runDrm([
-    'data',
-    'inspect',
-    set,
-    '--json',
-    '--verify',
-    '--seed',
-    '3',
-    '--samples',
-    '4',
-  ]);
-  expect(code).toBe(0);
-  const events = stdout
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
-  const result = events.find(({ event }) => event === 'result')?.data as Record<string, unknown>;
-  expect(result).toMatchObject({
-    samples: 5,
-    kinds: { style: { even: 3, odd: 2 } },
-    captions: { distinct: 5, characters: { least: 1, most: 100_000 } },
-    pictures: { opened: 5, formats: { png: 5 }, width: { least: 40, most: 40 }, bad: [] },
-  });
-  const page = readFileSync(join(set, 'contact-sheet.html'), 'utf8');
-  expect(page.match(/<figure/g)?.length).toBe(4);
-  expect(page).not.toMatch(/<script|\u0007|(src|href)="(?!data:)/);
-  const png = readFileSync(join(set, 'contact-sheet.png'));
-  await runDrm(['data', 'inspect', set, '--seed', '3', '--samples', '4']);
-  expect(readFileSync(join(set, 'contact-sheet.png')).equals(png)).toBe(true);
-
-  writeFileSync(join(set, 'train-00000.tar'), readFileSync(join(set, 'train-00000.tar')).fill(7, 2000, 2100));
-  const spoilt = await runDrm(['data', 'inspect', set, '--verify']);
-  expect(spoilt.stderr).toContain('its content has changed');
-  expect(spoilt.code).toBe(3);
-  const nothing = await runDrm(['data', 'inspect', temporaryFolder()]);
-  expect(nothing.stderr).toContain('expected a prepared set with manifest.json, found none');
-  expect(nothing.code).toBe(3);
 });

@@ -1,0 +1,94 @@
+// The embedded set: what is the same in three packages, how it is split, and what is prepared from it.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
+import { CaptionedSet } from '../../cli/data/captioned_set.js';
+import { type Concept, listEmoji, splitOf } from '../../cli/data/emoji.js';
+import { readManifest } from '../../cli/data/manifest.js';
+import { runDrm, temporaryFolder } from '../run_drm.js';
+import { contentOf } from './pictures.js';
+
+const newFolder = () => join(temporaryFolder(), 'set');
+
+let concepts: Concept[];
+beforeAll(() => {
+  concepts = listEmoji().concepts;
+});
+
+test('concepts are found across the sets by code, whatever each calls them', () => {
+  const named = (name: string) => concepts.filter((concept) => concept.name === name);
+  expect(new Set(concepts.map(({ name }) => name)).size).toBe(concepts.length);
+  expect(named('pinata')[0]?.emoji.map(({ name }) => name)).toEqual(['pinata', 'pinata', 'piata']);
+  expect(named('smiling-face-with-open-hands')[0]?.emoji.map(({ name }) => name)).toContain('hugging-face');
+  expect(named('hugging-face')).toEqual([]);
+  const pictures = concepts.reduce((sum, { emoji }) => sum + emoji.length, 0);
+  expect(pictures).toBeGreaterThan(4900);
+  expect(concepts.filter(({ emoji }) => emoji.length === 3).length).toBeGreaterThan(1500);
+  for (const { emoji } of concepts) expect(new Set(emoji.map(({ set }) => set)).size).toBe(emoji.length);
+});
+
+test('no skin tones and no flags', () => {
+  for (const { name, category, emoji } of concepts) {
+    expect(name).not.toMatch(/skin-tone/);
+    expect(category).not.toBe('Flags');
+    for (const { code } of emoji) expect(code).not.toMatch(/1f3f[b-f]|^1f1[ef][0-9a-f]-/);
+  }
+});
+
+test('all styles of a concept, and all its variants, are on one side', () => {
+  const sides = new Map<string, Set<boolean>>();
+  const count = { train: 0, test: 0, 'test-style': 0 };
+  for (const concept of concepts) {
+    const splits = concept.emoji.map((_, which) => splitOf(concept, which));
+    for (const split of splits) {
+      count[split] += 1;
+      sides.set(concept.family, (sides.get(concept.family) ?? new Set()).add(split === 'test'));
+    }
+    // An unseen style is that of a concept which training sees in another.
+    if (splits.includes('test-style'))
+      expect(splits.filter((split) => split === 'train').length).toBe(splits.length - 1);
+    if (splits.includes('test-style')) expect(splits.length).toBeGreaterThan(1);
+  }
+  for (const [family, tested] of sides) expect([family, tested.size]).toEqual([family, 1]);
+  const familyOf = (name: string) => concepts.find((concept) => concept.name === name)?.family;
+  expect(familyOf('woman-artist')).toBe(familyOf('artist'));
+  expect(familyOf('man-running-facing-right')).toBe(familyOf('woman-running'));
+  expect(familyOf('female-sign')).not.toBe(familyOf('male-sign'));
+  // Frozen: what was trained on one side must never be tested on the other.
+  expect(count).toEqual({ train: 4204, test: 458, 'test-style': 277 });
+});
+
+test('prepared: licences with every picture, prompt lists, the same bytes again', async () => {
+  const out = newFolder();
+  const emoji = ['data', 'prepare', 'emoji', '--split', 'test', '--size', '16', '--out'];
+  const { code, stdout } = await runDrm([...emoji, out, '--json']);
+  expect(code).toBe(0);
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { event: string; data?: { kept: number } });
+  expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(['started', 'progress', 'result', 'done']));
+  const manifest = readManifest(out);
+  expect(manifest.records).toBe(manifest.kept + Object.values(manifest.dropped).reduce((sum, n) => sum + n, 0));
+  expect(manifest.sources.map((source) => source.licence)).toEqual(['Apache-2.0', 'CC-BY-4.0', 'MIT']);
+  expect(manifest.dropped.skin_tone).toBeGreaterThan(5000);
+  const set = await CaptionedSet.open(out);
+  const metas = await Promise.all(Array.from({ length: set.length }, (_, i) => set.meta(i)));
+  await set.close();
+  for (const { caption, concept, style, licence, category } of metas) {
+    expect(caption).toBe(`${concept}, ${style} style`);
+    expect(licence).toMatch(/^(Apache-2.0|CC-BY-4.0|MIT)$/);
+    expect(category).not.toBe('Flags');
+  }
+  expect(metas.some(({ caption }) => /skin tone|, .*, /.test(String(caption)))).toBe(false);
+  const attribution = readFileSync(join(out, 'ATTRIBUTION.md'), 'utf8');
+  for (const source of manifest.sources)
+    expect(attribution).toContain(`${source.name} ${source.version}: by ${source.author}`);
+  const prompts = readFileSync(join(out, 'prompts/test.txt'), 'utf8').trim().split('\n');
+  expect(prompts.length).toBe(256);
+  expect(prompts.every((prompt) => metas.some(({ caption }) => caption === prompt))).toBe(true);
+
+  const again = newFolder();
+  await runDrm([...emoji, again]);
+  expect(contentOf(again)).toEqual(contentOf(out));
+});

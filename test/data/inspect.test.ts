@@ -1,0 +1,77 @@
+// `drm data inspect`: figures and the contact sheet.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { captionLines, escapeXml } from '../../cli/data/inspect.js';
+import { runDrm, temporaryFolder } from '../run_drm.js';
+import { write, writePictures } from './pictures.js';
+
+const newFolder = () => join(temporaryFolder(), 'set');
+
+test('captions are wrapped by words, cut with an ellipsis, and wide letters count twice', () => {
+  expect(captionLines('mosquito, twemoji style')).toEqual(['mosquito, twemoji', 'style']);
+  expect(captionLines('face savoring food, noto style')).toEqual(['face savoring food,', 'noto style']);
+  expect(captionLines('')).toEqual(['']);
+  expect(captionLines('x'.repeat(100))).toEqual(['x'.repeat(22), 'x'.repeat(22), `${'x'.repeat(21)}…`]);
+  expect(captionLines('日'.repeat(12))).toEqual(['日'.repeat(11), '日']);
+  expect(captionLines('one two three four five six seven eight nine ten eleven twelve thirteen').length).toBe(3);
+});
+
+test('no caption breaks out of a page', () => {
+  expect(escapeXml(`<b a="1">'&\u0000\ud800`)).toBe('&#60;b a=&#34;1&#34;&#62;&#39;&#38;\ufffd\ufffd');
+});
+
+test('inspect: figures as JSON, a sheet as PNG and as a page that needs nothing else', async () => {
+  const captions = [
+    '<script>alert(1)</script> & "co"',
+    '日本語のとても長いキャプション'.repeat(20),
+    'x'.repeat(100_000),
+    '\u0007 bell',
+    'a',
+  ];
+  const source = await writePictures(temporaryFolder(), 5);
+  write(source, {
+    'captions.jsonl': captions
+      .map((caption, i) => JSON.stringify({ image: `pictures/${i}.png`, caption, style: i % 2 ? 'odd' : 'even' }))
+      .join('\n'),
+  });
+  const set = newFolder();
+  await runDrm(['data', 'prepare', 'jsonl', '--from', source, '--out', set]);
+  const { code, stdout } = await runDrm([
+    'data',
+    'inspect',
+    set,
+    '--json',
+    '--verify',
+    '--seed',
+    '3',
+    '--samples',
+    '4',
+  ]);
+  expect(code).toBe(0);
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const result = events.find(({ event }) => event === 'result')?.data as Record<string, unknown>;
+  expect(result).toMatchObject({
+    samples: 5,
+    kinds: { style: { even: 3, odd: 2 } },
+    captions: { distinct: 5, characters: { least: 1, most: 100_000 } },
+    pictures: { opened: 5, formats: { png: 5 }, width: { least: 40, most: 40 }, bad: [] },
+  });
+  const page = readFileSync(join(set, 'contact-sheet.html'), 'utf8');
+  expect(page.match(/<figure/g)?.length).toBe(4);
+  expect(page).not.toMatch(/<script|\u0007|(src|href)="(?!data:)/);
+  const png = readFileSync(join(set, 'contact-sheet.png'));
+  await runDrm(['data', 'inspect', set, '--seed', '3', '--samples', '4']);
+  expect(readFileSync(join(set, 'contact-sheet.png')).equals(png)).toBe(true);
+
+  writeFileSync(join(set, 'train-00000.tar'), readFileSync(join(set, 'train-00000.tar')).fill(7, 2000, 2100));
+  const spoilt = await runDrm(['data', 'inspect', set, '--verify']);
+  expect(spoilt.stderr).toContain('its content has changed');
+  expect(spoilt.code).toBe(3);
+  const nothing = await runDrm(['data', 'inspect', temporaryFolder()]);
+  expect(nothing.stderr).toContain('expected a prepared set with manifest.json, found none');
+  expect(nothing.code).toBe(3);
+});
