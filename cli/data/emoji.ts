@@ -185,7 +185,8 @@ function attribution(notes: SourceNote[], size: number): string {
 export function emojiSource(size: number, only: Split | 'all'): Source {
   const { notes, concepts, dropped } = listEmoji();
   const captions: Record<Split, string[]> = { train: [], test: [], 'test-style': [] };
-  const records: (Planned | Drop)[] = [...dropped];
+  const left = [...dropped];
+  const records: Planned[] = [];
   for (const concept of concepts)
     for (const [which, emoji] of concept.emoji.entries()) {
       const { style } = SETS[emoji.set] as (typeof SETS)[number];
@@ -194,7 +195,7 @@ export function emojiSource(size: number, only: Split | 'all'): Source {
       const caption = `${words(concept.name)}, ${style} style`;
       const key = `${concept.name}_${style}`;
       if (only !== 'all' && split !== only) {
-        records.push(new Drop('other_split', key));
+        left.push(new Drop('other_split', key));
         continue;
       }
       captions[split].push(caption);
@@ -230,8 +231,8 @@ export function emojiSource(size: number, only: Split | 'all'): Source {
       split_rule: SPLIT_RULE,
       packages: notes.map((note) => `${note.name} ${note.version}`),
     },
-    total: records.length,
-    records: () => records,
+    total: left.length + records.length,
+    records: () => [...left, ...records],
     extras: [
       { name: 'ATTRIBUTION.md', text: attribution(notes, size) },
       ...EMOJI_SPLITS.filter((split) => captions[split].length > 0).map((split) => ({

@@ -121,6 +121,13 @@ export class ShardWriter {
         `[data] ${folder}: expected the unfinished preparation of these settings and this input, found that of others; give the same as before, name another --out, or remove the folder`,
         { file: folder },
       );
+    const foreign = head ? undefined : (await readdir(folder)).find((name) => name.endsWith('.tar'));
+    if (foreign !== undefined)
+      throw new DrmError(
+        'BAD_REQUEST',
+        `[data] ${folder}: expected a folder without archives, found ${foreign}, which might be overwritten; name another --out`,
+        { file: join(folder, foreign) },
+      );
     try {
       // Written anew: the last line may be cut off, and appending to it would spoil the next one.
       const journal = await open(`${path}.new`, 'w');

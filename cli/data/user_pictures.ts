@@ -218,8 +218,8 @@ async function folderSource(folder: string, options: UserOptions): Promise<Sourc
       { file: folder },
     );
   const hash = createHash('sha256');
-  for (const name of [...found].sort()) hash.update(`${name}\0${statSize(join(folder, name))}\n`);
   const captions = new Set(found.filter((name) => name.endsWith('.txt')));
+  for (const name of [...files, ...captions].sort()) hash.update(`${name}\0${statSize(join(folder, name))}\n`);
   async function* records(): AsyncGenerator<Planned | Drop> {
     for (const [ordinal, name] of files.entries()) {
       const { dir, name: stem } = parse(name);

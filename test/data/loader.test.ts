@@ -185,6 +185,25 @@ test('reads ahead as far as it may and no farther; what is kept is not decoded a
   await kept.close();
 });
 
+test('few pictures are at work at once, however large the batch', async () => {
+  const set = await openCaptionedSet(folder);
+  const bytes = set.bytes.bind(set);
+  let now = 0;
+  let most = 0;
+  set.bytes = async (i) => {
+    now += 1;
+    most = Math.max(most, now);
+    await new Promise((done) => setTimeout(done, 2));
+    const found = await bytes(i);
+    now -= 1;
+    return found;
+  };
+  const { batches } = await batchesOf(set, { order: sampleOrder(1, set.length, 40), steps: 2, ahead: 2, keepBytes: 0 });
+  expect(batches.map(({ indices }) => indices.length)).toEqual([40, 40]);
+  expect(most).toBeLessThanOrEqual(8);
+  expect(most).toBeGreaterThan(3);
+});
+
 test('originals of any size come as squares', async () => {
   const set = await openCaptionedSet(await makeSet(12, { 3: await pngOf(3, 90, 50), 4: await pngOf(4, 8, 90) }, 40));
   const warnings: string[] = [];

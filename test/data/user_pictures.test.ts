@@ -290,6 +290,7 @@ test('what cannot be used is said, with what to do, and exit codes', async () =>
       { name: 'a.json', bytes: '{"caption": "a"}' },
     ]),
   });
+  const own = write(temporaryFolder(), { 'train-00000.tar': tarOf([{ name: 'a.png', bytes: png }]) });
   const out = join(temporaryFolder(), 'out');
   const cases: [string[], number, string][] = [
     [
@@ -308,6 +309,7 @@ test('what cannot be used is said, with what to do, and exit codes', async () =>
     [['jsonl', '--from', tars, '--out', out], 2, 'drm data prepare webdataset --from'],
     [['webdataset', '--from', tars, '--out', out], 3, 'preference pair'],
     [['webdataset', '--from', empty, '--out', out], 3, 'expected .tar'],
+    [['webdataset', '--from', own, '--out', own], 3, 'found train-00000.tar, which might be overwritten'],
     [['jsonl', '--out', out], 2, 'give --from FILE'],
     [['jsonl', '--from', empty], 2, 'give --out DIR'],
     [['jsnl', '--from', empty, '--out', out], 2, 'expected a source (emoji, jsonl, webdataset)'],
@@ -320,6 +322,9 @@ test('what cannot be used is said, with what to do, and exit codes', async () =>
     expect(outcome.stderr).toContain(message);
     expect(outcome.code).toBe(code);
   }
+  expect(contentOf(own)).toEqual(
+    contentOf(write(temporaryFolder(), { 'train-00000.tar': tarOf([{ name: 'a.png', bytes: png }]) })),
+  );
   mkdirSync(out, { recursive: true });
   expect(Object.keys(contentOf(out)).filter((name) => name.endsWith('.tar') || name === 'manifest.json')).toEqual([]);
-});
+}, 120_000);
