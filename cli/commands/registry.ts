@@ -25,6 +25,11 @@ export const registry: Entry[] = [
     load: async () => (await import('./pull.js')).command,
   },
   {
+    name: 'eval',
+    summary: 'measure a model by scorers, or a scorer by real pictures',
+    load: async () => (await import('./eval.js')).command,
+  },
+  {
     name: 'config',
     summary: 'show resolved settings and where each comes from, or check a file',
     load: async () => (await import('./config.js')).command,

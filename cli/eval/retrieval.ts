@@ -1,0 +1,190 @@
+// Whether a scorer finds a picture's own caption among others: real pictures of a prepared set against their captions.
+import { DrmError } from '../../binding/error.js';
+import type { Features, JobOptions } from '../../binding/types.js';
+import type { CaptionedSet } from '../data/captioned_set.js';
+import { epochOrder } from '../data/order.js';
+import { decodePicture } from '../data/picture.js';
+import { Drop } from '../data/source.js';
+import type { Picture } from '../image/write.js';
+import { cosine, joined, ranks, rowsOf } from '../scorers/features.js';
+import type { Space } from '../scorers/scorer.js';
+import { type Estimate, estimate } from './bootstrap.js';
+
+/** Pictures decoded at a time. */
+const CHUNK = 64;
+
+export interface Watch extends JobOptions {
+  onPictures?: (done: number, total: number) => void;
+  onWarning?: (message: string) => void;
+}
+
+/** Features of pictures that are read when their turn comes; `kept` lists those that could be read. */
+export async function embedPictures(
+  space: Space,
+  count: number,
+  read: (i: number) => Promise<Picture | string>,
+  { onPictures, onWarning, ...job }: Watch,
+): Promise<{ features: Features; kept: number[] }> {
+  const parts: Features[] = [];
+  const kept: number[] = [];
+  for (let begin = 0; begin < count; begin += CHUNK) {
+    const wanted = Array.from({ length: Math.min(CHUNK, count - begin) }, (_, i) => begin + i);
+    const pictures: Picture[] = [];
+    for (const [i, picture] of (await Promise.all(wanted.map(read))).entries()) {
+      if (typeof picture === 'string') {
+        onWarning?.(picture);
+        continue;
+      }
+      pictures.push(picture);
+      kept.push(begin + i);
+    }
+    if (pictures.length > 0) parts.push(await space.pictures(pictures, job));
+    onPictures?.(begin + wanted.length, count);
+  }
+  return { features: joined(parts, parts[0]?.width ?? 0), kept };
+}
+
+export async function readSample(set: CaptionedSet, i: number): Promise<Picture | string> {
+  const picture = await decodePicture(await set.bytes(i));
+  return picture instanceof Drop ? `${set.key(i)}: ${picture.reason}, left out: ${picture.detail}` : picture;
+}
+
+/** Captions, each once, and where each picture's is among them. */
+export async function embedCaptions(
+  space: Space,
+  captions: readonly string[],
+  job: JobOptions,
+): Promise<{ features: Features; of: number[] }> {
+  const index = new Map<string, number>();
+  const of = captions.map((caption) => {
+    const known = index.get(caption);
+    if (known !== undefined) return known;
+    index.set(caption, index.size);
+    return index.size - 1;
+  });
+  return { features: await space.captions([...index.keys()], job), of };
+}
+
+export interface Retrieval {
+  /** Captions to choose from. */
+  among: number;
+  /** Shares of pictures whose own caption is the nearest, or among the five nearest. */
+  top1: Estimate;
+  top5: Estimate;
+  /** Mean cosine of a picture and its caption. */
+  cosine: Estimate;
+}
+
+/** `group` tells which pictures are of one prompt: see estimate(). By default each is for itself. */
+export function retrieve(
+  pictures: Features,
+  captions: Features,
+  of: readonly number[],
+  group: (picture: number) => number = (picture) => picture,
+): Retrieval {
+  const found = ranks(pictures, captions, (picture) => of[picture] as number);
+  return {
+    among: captions.rows,
+    ...summary(
+      found,
+      found.map((_, i) => cosine(pictures, i, captions, of[i] as number)),
+      group,
+    ),
+  };
+}
+
+function summary(found: number[], cosines: number[], group: (picture: number) => number) {
+  return {
+    top1: estimate(
+      grouped(
+        found.map((rank) => Number(rank === 1)),
+        group,
+      ),
+    ),
+    top5: estimate(
+      grouped(
+        found.map((rank) => Number(rank <= 5)),
+        group,
+      ),
+    ),
+    cosine: estimate(grouped(cosines, group)),
+  };
+}
+
+export function grouped(values: readonly number[], group: (i: number) => number): number[][] {
+  const groups = new Map<number, number[]>();
+  for (const [i, value] of values.entries()) {
+    const key = group(i);
+    const known = groups.get(key);
+    if (known) known.push(value);
+    else groups.set(key, [value]);
+  }
+  return [...groups.values()];
+}
+
+export interface SetRetrieval extends Retrieval {
+  pictures: number;
+  /** Of the split, left over because they fill no group of `among`. */
+  unused: number;
+  /** The other way: the share of captions whose picture is the nearest. */
+  picture_of_caption: Estimate;
+}
+
+/**
+ * Real pictures against their captions: the split is dealt, by seed, into groups of `among`, and each picture looks for
+ * its caption in its own group. A split with fewer is one group.
+ */
+export async function retrieveSet(
+  space: Space,
+  set: CaptionedSet,
+  { among, seed }: { among: number; seed: number },
+  watch: Watch,
+): Promise<SetRetrieval> {
+  const order = Array.from(epochOrder(seed, 0, set.length));
+  const size = Math.min(among, set.length);
+  const used = order.slice(0, Math.floor(set.length / size) * size);
+  const { features, kept } = await embedPictures(space, used.length, (i) => readSample(set, used[i] as number), watch);
+  if (kept.length < 2)
+    throw new DrmError(
+      'BAD_FILE',
+      `[eval] ${set.folder}: expected at least two readable pictures, found ${kept.length}`,
+      {
+        file: set.folder,
+      },
+    );
+  const said = await embedCaptions(
+    space,
+    kept.map((i) => set.caption(used[i] as number)),
+    watch,
+  );
+  const found: number[] = [];
+  const back: number[] = [];
+  const cosines: number[] = [];
+  for (let begin = 0; begin < used.length; begin += size) {
+    const members = kept.flatMap((place, row) => (place >= begin && place < begin + size ? [row] : []));
+    const texts = [...new Set(members.map((row) => said.of[row] as number))];
+    const pictures = rowsOf(features, members);
+    const captions = rowsOf(said.features, texts);
+    const right = members.map((row) => texts.indexOf(said.of[row] as number));
+    found.push(...ranks(pictures, captions, (i) => right[i] as number));
+    for (const text of texts.keys()) {
+      // Of several pictures with one caption any will do.
+      let own = Number.NEGATIVE_INFINITY;
+      let other = Number.NEGATIVE_INFINITY;
+      for (const [i, theirs] of right.entries()) {
+        const nearness = cosine(captions, text, pictures, i);
+        if (theirs === text) own = Math.max(own, nearness);
+        else other = Math.max(other, nearness);
+      }
+      back.push(Number(own > other));
+    }
+    cosines.push(...members.map((_, i) => cosine(pictures, i, captions, right[i] as number)));
+  }
+  return {
+    among: size,
+    pictures: kept.length,
+    unused: set.length - used.length,
+    ...summary(found, cosines, (i) => i),
+    picture_of_caption: estimate(back.map((hit) => [hit])),
+  };
+}
