@@ -12,3 +12,11 @@ export function numberOption(options: Record<string, unknown>, name: string): nu
     throw new DrmError('USAGE', `${flagOf(name)}: expected a number, found ${JSON.stringify(text)}`);
   return value;
 }
+
+/** Likewise a whole number that is at least `least`. */
+export function wholeOption(options: Record<string, unknown>, name: string, least: number): number | undefined {
+  const value = numberOption(options, name);
+  if (value !== undefined && !(Number.isSafeInteger(value) && value >= least))
+    throw new DrmError('USAGE', `${flagOf(name)} ${options[name]}: expected a whole number from ${least}`);
+  return value;
+}

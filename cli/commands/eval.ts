@@ -1,6 +1,5 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command, Context } from '../command.js';
-import type { Scorer } from '../scorers/scorer.js';
+import type { Command } from '../command.js';
 
 const WHAT = ['images', 'retrieval'];
 
@@ -9,127 +8,51 @@ export const command: Command = {
   summary: 'measure a model by scorers, or a scorer by real pictures',
   examples: [
     {
-      command: 'drm eval retrieval --data data/emoji --split test-style --scorer clip:runs/judge/model',
-      does: 'how often a CLIP finds the right caption among 256',
+      command:
+        'drm eval images --model tiny --prompts data/emoji/prompts/train.txt --scorer clip:judge --reference data/emoji',
+      does: "pictures of 256 captions: how often they are told apart, how far they are from the set's",
+    },
+    {
+      command: 'drm eval images --model tiny --prompts prompts.txt --scorer clip:judge --sweep guidance=1,2,3,4,5',
+      does: 'a row for each guidance scale; pictures that are there already are not made again',
+    },
+    {
+      command: 'drm eval retrieval --data data/emoji --split test-style --scorer clip:judge',
+      does: 'how often a CLIP finds the right caption of real pictures among 256',
     },
   ],
   arguments: [{ name: '<what>', description: 'what to measure', choices: WHAT }],
   options: [
+    { flags: '--scorer <scorer>', description: 'clip:FOLDER; may be repeated', repeatable: true },
+    { flags: '--model <model>', description: 'images: as in `drm sample`', default: 'tiny' },
+    { flags: '--prompts <file>', description: 'images: one prompt a line, or JSONL' },
+    { flags: '-p, --prompt <text>', description: 'images: one more prompt; may be repeated', repeatable: true },
+    { flags: '--negative-prompt <text>', description: 'images: what to steer away from' },
+    { flags: '--steps <n>', description: 'images: denoising steps', default: '28' },
+    { flags: '--guidance <scale>', description: 'images: classifier-free guidance', default: '4.5' },
+    { flags: '--size <pixels>', description: 'images: height and width' },
+    { flags: '--n <n>', description: 'images: pictures a prompt', default: '1' },
+    { flags: '--batch <n>', description: 'images: pictures a network call; 0 chooses', default: '0' },
     {
-      flags: '--scorer <scorer>',
-      description: 'clip:FOLDER; may be repeated',
+      flags: '--sweep <key=a,b,c>',
+      description: 'images: a row for each value of guidance or steps; may be repeated',
       repeatable: true,
     },
+    { flags: '--reference <dir>', description: 'images: prepared set whose real pictures are compared with' },
+    { flags: '--grid', description: 'images: also a sheet of the first 64 of each row' },
     { flags: '--data <dir>', description: 'retrieval: a set prepared by `drm data prepare`' },
     { flags: '--split <name>', description: 'retrieval: one split; may be repeated', default: 'all', repeatable: true },
     { flags: '--among <n>', description: 'retrieval: captions to choose from', default: '256' },
-    { flags: '--seed <n>', description: 'retrieval: deals pictures into groups', default: '0' },
+    {
+      flags: '--seed <n>',
+      description: 'images: picture i of a prompt has seed + i; retrieval: deals pictures into groups',
+      default: '0',
+    },
   ],
   async run(context) {
     const [what] = context.args as string[];
-    if (what === 'retrieval') return retrieval(context);
+    if (what === 'images') return (await import('../eval/images_command.js')).evaluateImages(context);
+    if (what === 'retrieval') return (await import('../eval/retrieval_command.js')).evaluateRetrieval(context);
     throw new DrmError('USAGE', `eval ${what}: expected ${WHAT.join(' or ')}`);
   },
 };
-
-function wholeNumber(context: Context, name: string, otherwise: number, least: number): number {
-  const given = context.options[name];
-  if (given === undefined) return otherwise;
-  const value = Number(given);
-  if (given === '' || !Number.isSafeInteger(value) || value < least)
-    throw new DrmError('USAGE', `--${name} ${given}: expected a whole number from ${least}`);
-  return value;
-}
-
-async function loadScorers(context: Context): Promise<Scorer[]> {
-  const { options, global, events, signal } = context;
-  const names = (options.scorer as string[] | undefined) ?? [];
-  if (names.length === 0) throw new DrmError('USAGE', 'eval: expected a scorer; give --scorer clip:FOLDER');
-  const { chooseDevice } = await import('../device.js');
-  const { setThreads } = await import('../../binding/index.js');
-  const { loadScorer } = await import('../scorers/registry.js');
-  if (global.threads !== undefined) setThreads(global.threads);
-  const where = await chooseDevice({ device: global.device, dtype: global.dtype ?? 'auto' });
-  const onWarning = (message: string) => events.emit({ event: 'warning', message });
-  const scorers: Scorer[] = [];
-  try {
-    for (const name of names) scorers.push(await loadScorer(name, { ...where, signal, onWarning }));
-  } catch (error) {
-    for (const scorer of scorers) scorer.dispose();
-    throw error;
-  }
-  return scorers;
-}
-
-async function retrieval(context: Context): Promise<void> {
-  const { options, events, signal } = context;
-  const started = performance.now();
-  const folder = options.data as string | undefined;
-  if (folder === undefined)
-    throw new DrmError('USAGE', 'eval retrieval: expected a prepared set; give --data DIR (see `drm data prepare`)');
-  const among = wholeNumber(context, 'among', 256, 2);
-  const seed = wholeNumber(context, 'seed', 0, 0);
-  const { readManifest } = await import('../data/manifest.js');
-  const { CaptionedSet } = await import('../data/captioned_set.js');
-  const { retrieveSet } = await import('../eval/retrieval.js');
-  const { percent, interval, table } = await import('../eval/table.js');
-  const splits = (options.split as string[] | undefined) ?? Object.keys(readManifest(folder).splits);
-  const scorers = await loadScorers(context);
-  events.emit({
-    event: 'started',
-    version: 1,
-    command: 'eval retrieval',
-    facts: { data: folder, splits: splits.join(', '), scorers: scorers.map(({ name }) => name).join(', ') },
-  });
-  const rows: string[][] = [];
-  const data: unknown[] = [];
-  try {
-    for (const split of splits) {
-      const set = await CaptionedSet.open(folder, { split });
-      try {
-        for (const scorer of scorers) {
-          if (!scorer.space)
-            throw new DrmError('BAD_REQUEST', `[eval] ${scorer.name} scores pairs only; retrieval needs a CLIP`);
-          const begun = performance.now();
-          const result = await retrieveSet(
-            scorer.space,
-            set,
-            { among, seed },
-            {
-              signal,
-              onWarning: (message) => events.emit({ event: 'warning', message }),
-              onPictures: (step, total) =>
-                events.emit({
-                  event: 'progress',
-                  id: `${scorer.name} ${split}`,
-                  label: `${split} by ${scorer.name}`,
-                  step,
-                  total,
-                  unit: 'picture',
-                  seconds: (performance.now() - begun) / 1000,
-                }),
-            },
-          );
-          data.push({ split, scorer: scorer.name, ...result });
-          rows.push([
-            split,
-            scorer.name,
-            String(result.pictures),
-            String(result.among),
-            percent(result.top1),
-            percent(result.top5),
-            percent(result.picture_of_caption),
-            interval(result.cosine, 3),
-          ]);
-        }
-      } finally {
-        await set.close();
-      }
-    }
-  } finally {
-    for (const scorer of scorers) scorer.dispose();
-  }
-  const head = ['split', 'scorer', 'pictures', 'captions', 'top-1', 'top-5', 'picture of caption', 'cosine'];
-  events.emit({ event: 'result', text: table(head, rows), data });
-  events.emit({ event: 'done', seconds: (performance.now() - started) / 1000, facts: { rows: rows.length } });
-}

@@ -1,8 +1,6 @@
 import { existsSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
-import type { SampleRequest } from '../../binding/types.js';
 import type { Command, Context } from '../command.js';
-import type { SampleSettings } from '../config/types.js';
 import type { ModelOptions } from '../hub/resolve.js';
 
 export const command: Command = {
@@ -79,38 +77,12 @@ function modelOptions(options: Record<string, unknown>): ModelOptions {
   };
 }
 
-/** The part of a request that the settings say. */
-function requestOf(settings: SampleSettings, options: Record<string, unknown>) {
-  return {
-    steps: settings.steps,
-    guidance: settings.guidance,
-    height: settings.height,
-    width: settings.width,
-    t5Length: settings.t5_length,
-    batch: settings.batch,
-    ...(settings.skip_layers.length > 0 && {
-      skipLayers: {
-        layers: settings.skip_layers,
-        scale: settings.skip_layer_scale,
-        start: settings.skip_layer_start,
-        stop: settings.skip_layer_stop,
-      },
-    }),
-    ...(options.initLatents !== undefined && { initLatents: splitInit(String(options.initLatents)) }),
-    ...(options.saveLatents !== undefined && { saveLatents: String(options.saveLatents) }),
-    freeEncoders: settings.free_encoders,
-    decode: true,
-    previewEvery: settings.preview,
-    tile: settings.tile,
-  } satisfies Partial<SampleRequest>;
-}
-
 async function sample(context: Context): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   // Loaded here and not above: `drm sample --help` needs none of it.
   const { readRecipe } = await import('../image/metadata.js');
-  const { sampleSettings } = await import('../sample/settings.js');
+  const { requestOf, sampleSettings } = await import('../sample/settings.js');
   const { askedPrompts, plan, tokenize } = await import('../sample/jobs.js');
   const { PictureWriter } = await import('../sample/pictures.js');
   const { prepareFolder } = await import('../files.js');
@@ -162,7 +134,12 @@ async function sample(context: Context): Promise<void> {
   const pictures = new PictureWriter(out, jobs, { ...settings, dtype }, events, options.grid === true);
   try {
     const summary = await pipeline.sample(
-      { ...texts, ...requestOf(settings, options) },
+      {
+        ...texts,
+        ...requestOf(settings),
+        ...(options.initLatents !== undefined && { initLatents: splitInit(String(options.initLatents)) }),
+        ...(options.saveLatents !== undefined && { saveLatents: String(options.saveLatents) }),
+      },
       {
         signal: AbortSignal.any([signal, pictures.stop.signal]),
         onProgress: (p) => bars[p.phase]?.(p),

@@ -1,5 +1,6 @@
 // From the flags of `drm sample` to its settings.
 import { DrmError } from '../../binding/error.js';
+import type { SampleRequest } from '../../binding/types.js';
 import type { Context } from '../command.js';
 import { resolveConfig } from '../config/resolve.js';
 import type { SampleSettings } from '../config/types.js';
@@ -54,4 +55,28 @@ export function sampleSettings({ options, global }: Context, from: Recipe | unde
     recommended: (model) =>
       recommendedSettingsFile(model, options.revision === undefined ? undefined : String(options.revision)),
   }).values;
+}
+
+/** The part of a request that the settings say. */
+export function requestOf(settings: SampleSettings) {
+  return {
+    steps: settings.steps,
+    guidance: settings.guidance,
+    height: settings.height,
+    width: settings.width,
+    t5Length: settings.t5_length,
+    batch: settings.batch,
+    ...(settings.skip_layers.length > 0 && {
+      skipLayers: {
+        layers: settings.skip_layers,
+        scale: settings.skip_layer_scale,
+        start: settings.skip_layer_start,
+        stop: settings.skip_layer_stop,
+      },
+    }),
+    freeEncoders: settings.free_encoders,
+    decode: true,
+    previewEvery: settings.preview,
+    tile: settings.tile,
+  } satisfies Partial<SampleRequest>;
 }

@@ -1,0 +1,122 @@
+// What one scorer says of a set of generated pictures, and of the real pictures beside them.
+import { readFileSync } from 'node:fs';
+import { cmmd as distance } from '../../binding/index.js';
+import type { Cmmd, Features } from '../../binding/types.js';
+import type { CaptionedSet } from '../data/captioned_set.js';
+import { decodePicture } from '../data/picture.js';
+import { Drop } from '../data/source.js';
+import type { Picture } from '../image/write.js';
+import type { Scorer, Space } from '../scorers/scorer.js';
+import { type Estimate, estimate } from './bootstrap.js';
+import { embedPictures, grouped, type Retrieval, readSample, retrieve, type Watch } from './retrieval.js';
+
+/** Pictures judged at a time by a scorer without a space. */
+const CHUNK = 32;
+
+export interface Verdict {
+  scorer: string;
+  unit: string;
+  pictures: number;
+  score: Estimate;
+  /** Only of scorers that can be searched. */
+  retrieval?: Retrieval;
+  /** Distance to the reference pictures. */
+  cmmd?: Cmmd;
+}
+
+/** The prompts of a run: each caption once, and which pictures belong to it. */
+export interface Captions {
+  texts: string[];
+  /** Caption of picture i. */
+  of: number[];
+}
+
+async function readPng(file: string): Promise<Picture> {
+  const picture = await decodePicture(readFileSync(file));
+  if (picture instanceof Drop) throw new Error(`${file}: ${picture.detail}`); // we wrote it a moment ago
+  return picture;
+}
+
+/** A scorer with what it needs to know once: its view of the captions, and of the real pictures. */
+export class Judge {
+  #captions: Features | undefined;
+  #real: { features: Features; of: (number | undefined)[] } | undefined;
+
+  constructor(
+    readonly scorer: Scorer,
+    private readonly captions: Captions,
+  ) {}
+
+  async verdict(files: string[], watch: Watch): Promise<Verdict> {
+    const { name, unit, space } = this.scorer;
+    const { of } = this.captions;
+    const group = (i: number) => of[i] as number;
+    if (!space) {
+      const scores: number[] = [];
+      for (let begin = 0; begin < files.length; begin += CHUNK) {
+        const some = files.slice(begin, begin + CHUNK);
+        const pictures = await Promise.all(some.map(readPng));
+        const texts = some.map((_, i) => this.captions.texts[group(begin + i)] as string);
+        scores.push(...(await this.scorer.score(pictures, texts, watch)));
+        watch.onPictures?.(begin + some.length, files.length);
+      }
+      return { scorer: name, unit, pictures: files.length, score: estimate(grouped(scores, group)) };
+    }
+    const { features } = await embedPictures(space, files.length, (i) => readPng(files[i] as string), watch);
+    const retrieval = retrieve(features, await this.#embedCaptions(space, watch), of, group);
+    return {
+      scorer: name,
+      unit,
+      pictures: files.length,
+      score: retrieval.cosine,
+      retrieval,
+      ...(this.#real && { cmmd: await distance(features, this.#real.features, watch) }),
+    };
+  }
+
+  /**
+   * The real pictures of these captions, or, where the set knows none of them, all its pictures: the reference of CMMD.
+   * Gives what the scorer says of them, which is what generated pictures can be held against.
+   */
+  async refer(set: CaptionedSet, samples: number[], watch: Watch): Promise<Verdict | undefined> {
+    const { name, unit, space } = this.scorer;
+    if (!space) return undefined;
+    const index = new Map(this.captions.texts.map((text, i) => [text, i]));
+    const { features, kept } = await embedPictures(
+      space,
+      samples.length,
+      (i) => readSample(set, samples[i] as number),
+      watch,
+    );
+    const of = kept.map((place) => index.get(set.caption(samples[place] as number)));
+    this.#real = { features, of };
+    if (!of.every((caption): caption is number => caption !== undefined)) return undefined;
+    const retrieval = retrieve(features, await this.#embedCaptions(space, watch), of, (i) => of[i] as number);
+    return { scorer: name, unit, pictures: kept.length, score: retrieval.cosine, retrieval };
+  }
+
+  async #embedCaptions(space: Space, watch: Watch): Promise<Features> {
+    this.#captions ??= await space.captions(this.captions.texts, watch);
+    return this.#captions;
+  }
+}
+
+export function captionsOf(prompts: readonly string[]): Captions {
+  const index = new Map<string, number>();
+  const of = prompts.map((prompt) => {
+    if (!index.has(prompt)) index.set(prompt, index.size);
+    return index.get(prompt) as number;
+  });
+  return { texts: [...index.keys()], of };
+}
+
+/** Samples whose captions are among these, or all samples when there are fewer than two. */
+export function referenceSamples(set: CaptionedSet, texts: readonly string[]): { samples: number[]; matched: number } {
+  const wanted = new Set(texts);
+  const samples: number[] = [];
+  for (let i = 0; i < set.length; i++) if (wanted.has(set.caption(i))) samples.push(i);
+  const matched = new Set(samples.map((i) => set.caption(i))).size;
+  return samples.length >= 2
+    ? { samples, matched }
+    : { samples: Array.from({ length: set.length }, (_, i) => i), matched: 0 };
+}
