@@ -121,13 +121,20 @@ export interface ResizeRequest {
 }
 
 /** What is trained; see csrc/train/*_objective.h. */
-export type ObjectiveSpec = VaeObjective | FlowObjective;
+export type ObjectiveSpec = VaeObjective | ClipObjective | FlowObjective;
 
 export interface VaeObjective {
   kind: 'vae';
   config: string; // vae/config.json
   weights: string[]; // empty: from nothing
   loss: { l1: number; l2: number; edges: number; kl: number };
+}
+
+export interface ClipObjective {
+  kind: 'clip';
+  config: string; // config.json of a transformers CLIPModel
+  weights: string[]; // empty: from nothing
+  augment: number;
 }
 
 export interface FlowObjective {

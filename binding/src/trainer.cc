@@ -36,6 +36,10 @@ VaeSpec vae_from_js(const Fields& fields) {
           loss.number("l2"),     loss.number("edges"),    loss.number("kl")};
 }
 
+ClipSpec clip_from_js(const Fields& fields) {
+  return {fields.text("config"), fields.texts("weights"), fields.number("augment")};
+}
+
 FlowSpec flow_from_js(const Fields& fields) {
   FlowSpec s;
   s.source = pipeline_source_from_js(fields.object("source"));
@@ -57,8 +61,9 @@ FlowSpec flow_from_js(const Fields& fields) {
 ObjectiveSpec objective_from_js(const Fields& fields) {
   const auto kind = fields.text("kind");
   if (kind == "vae") return vae_from_js(fields);
+  if (kind == "clip") return clip_from_js(fields);
   if (kind == "flow") return flow_from_js(fields);
-  throw Failure(Code::Internal, "[binding] objective.kind: expected vae or flow, found " + kind);
+  throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip or flow, found " + kind);
 }
 
 TrainBatch batch_from_js(const Fields& fields) {

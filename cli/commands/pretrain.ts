@@ -1,10 +1,10 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
-import type { Task } from '../config/types.js';
-import type { TrainingTask } from '../train/loop.js';
+import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
+import type { Prepared, TaskContext, TrainingSettings } from '../train/pretrain.js';
 
-const MODELS = ['vae'] as const;
-type Model = (typeof MODELS)[number];
+const PARTS = ['vae', 'clip', 'flow'] as const;
+type Part = (typeof PARTS)[number];
 
 export const command: Command = {
   name: 'pretrain',
@@ -14,10 +14,19 @@ export const command: Command = {
       command: 'drm pretrain vae --config pretrain/tiny-vae --data data/emoji --out runs/vae',
       does: 'the VAE of the embedded model',
     },
+    {
+      command: 'drm pretrain flow --model sd3.5-medium --data data/mine --set lora_rank=32 --out runs/lora',
+      does: 'fine-tunes a base on your own pictures',
+    },
     { command: 'drm pretrain vae --out runs/vae --resume', does: 'goes on where that run stopped' },
   ],
-  arguments: [{ name: '<part>', description: 'what to train', choices: [...MODELS] }],
+  arguments: [{ name: '<part>', description: 'what to train', choices: [...PARTS] }],
   options: [
+    { flags: '--model <model>', description: 'flow: the base to go on from; without it, from nothing' },
+    { flags: '--tokenizer <dir>', description: 'clip: folder of the tokenizer (drm data tokenizer)' },
+    { flags: '--vae <dir>', description: 'flow from nothing: folder of the VAE' },
+    { flags: '--clip-l <dir>', description: 'flow from nothing: folder of the first CLIP' },
+    { flags: '--clip-g <dir>', description: 'flow from nothing: folder of the second CLIP' },
     { flags: '--data <dir>', description: 'prepared set (drm data prepare)' },
     { flags: '--steps <n>', description: 'optimizer steps in all' },
     { flags: '--batch <n>', description: 'samples a step' },
@@ -37,15 +46,16 @@ function number(options: Record<string, unknown>, name: string, flag: string): n
   return value;
 }
 
-async function resolve<T extends Task>(task: T, { options, global }: Context, folder: string) {
+async function resolve(part: Part, { options, global }: Context, folder: string): Promise<TrainingSettings> {
   const { resolveConfig } = await import('../config/resolve.js');
   const { readRunConfig } = await import('../runs/folder.js');
   const resumed = options.resume ? (await readRunConfig(folder)).settings : undefined;
-  return resolveConfig(task, {
+  return resolveConfig(`pretrain_${part}`, {
     ...(resumed && { base: { from: folder, values: { ...resumed } } }),
     ...(global.config !== undefined && { file: global.config }),
     set: global.set,
     flags: {
+      ...partFlags(part, options),
       data: options.data,
       steps: number(options, 'steps', '--steps'),
       batch: number(options, 'batch', '--batch'),
@@ -59,12 +69,12 @@ async function resolve<T extends Task>(task: T, { options, global }: Context, fo
 
 async function pretrain(context: Context): Promise<void> {
   const { args, options, global, events, signal } = context;
-  const model = String(args[0]) as Model;
+  const part = String(args[0]) as Part;
   const folder = global.out;
   if (folder === undefined)
     throw new DrmError(
       'USAGE',
-      `pretrain ${model}: expected a folder for the run; give --out DIR, such as runs/${model}`,
+      `pretrain ${part}: expected a folder for the run; give --out DIR, such as runs/${part}`,
     );
   const { loopOptions, MAY_DIFFER } = await import('../train/pretrain.js');
   const { resumeCommand, train } = await import('../train/loop.js');
@@ -73,22 +83,22 @@ async function pretrain(context: Context): Promise<void> {
   const { setThreads } = await import('../../binding/index.js');
   if (global.threads !== undefined) setThreads(global.threads);
 
-  const settings = await resolve(`pretrain_${model}`, context, folder);
+  const settings = await resolve(part, context, folder);
   const { device, dtype } = await chooseDevice(settings);
   const run = await Run.open({
     folder,
-    task: `pretrain ${model}`,
+    task: `pretrain ${part}`,
     settings: { ...settings },
     resume: options.resume === true,
     mayDiffer: MAY_DIFFER,
   });
   try {
-    const { task, data, facts } = await prepare(settings, { events, device, dtype });
+    const { task, data, facts } = await prepare(part, settings, { events, device, dtype, signal });
     try {
       run.recording(events).emit({
         event: 'started',
         version: 1,
-        command: `pretrain ${model}`,
+        command: `pretrain ${part}`,
         facts: {
           run: folder,
           data: settings.data,
@@ -100,7 +110,7 @@ async function pretrain(context: Context): Promise<void> {
         },
       });
       const command = resumeCommand(process.argv.slice(2), folder);
-      await train(task as TrainingTask<unknown>, data, run, loopOptions(settings, command), { events, signal });
+      await train(task, data, run, loopOptions(settings, command), { events, signal });
     } finally {
       task.dispose();
     }
@@ -109,10 +119,31 @@ async function pretrain(context: Context): Promise<void> {
   }
 }
 
-async function prepare(
-  settings: Awaited<ReturnType<typeof resolve<'pretrain_vae'>>>,
-  context: import('../train/pretrain.js').TaskContext,
-) {
-  const { prepareVae } = await import('../train/tasks/vae.js');
-  return prepareVae(settings, context);
+/** What only some parts have, as flags. */
+const PART_FLAGS: Record<Part, Record<string, string>> = {
+  vae: {},
+  clip: { tokenizer: 'tokenizer' },
+  flow: { model: 'model', vae: 'vae', clip_l: 'clipL', clip_g: 'clipG' },
+};
+
+function partFlags(part: Part, options: Record<string, unknown>): Record<string, unknown> {
+  const own = PART_FLAGS[part];
+  for (const name of new Set(Object.values(PART_FLAGS).flatMap(Object.values)))
+    if (options[name] !== undefined && !Object.values(own).includes(name))
+      throw new DrmError(
+        'USAGE',
+        `pretrain ${part}: --${name.replace(/[A-Z]/g, (c: string) => `-${c.toLowerCase()}`)} is for another part`,
+      );
+  return Object.fromEntries(Object.entries(own).map(([key, name]) => [key, options[name]]));
+}
+
+async function prepare(part: Part, settings: TrainingSettings, context: TaskContext): Promise<Prepared> {
+  switch (part) {
+    case 'vae':
+      return (await import('../train/tasks/vae.js')).prepareVae(settings as PretrainVaeSettings, context);
+    case 'clip':
+      return (await import('../train/tasks/clip.js')).prepareClip(settings as PretrainClipSettings, context);
+    case 'flow':
+      return (await import('../train/tasks/flow.js')).prepareFlow(settings as PretrainFlowSettings, context);
+  }
 }

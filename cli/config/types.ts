@@ -1,5 +1,195 @@
 // Generated from configs/schema by generate_types.ts: edit the schemas.
 
+/** Settings of `drm pretrain clip`, every one with a value. */
+export interface PretrainClipSettings {
+  /** Which command the file is for. */
+  task: 'pretrain_clip';
+  /** Folder with the config.json of a transformers CLIPModel. */
+  architecture: string;
+  /** Folder of the tokenizer (drm data tokenizer); copied into the model. */
+  tokenizer: string;
+  /** A .safetensors file to go on from; empty is from nothing. */
+  weights: string;
+  /** Edge of the training pictures in pixels: the architecture's image_size. */
+  size: number;
+  /** Training pictures are moved and scaled by at most this fraction of their edge, and their contrast and brightness changed by as much. */
+  augment: number;
+  /** Share of samples trained with their caption cut before its last comma, so that plain words are understood without a style. */
+  short_caption: number;
+  /** Prepared set (drm data prepare). */
+  data: string;
+  /** Split to train on, or several with commas between. */
+  split: string;
+  /** Split that held-out figures are from, or several with commas between. */
+  evaluate_split: string;
+  /** Held-out samples an evaluation looks at, the first of the split. */
+  evaluate_samples: number;
+  /** Optimizer steps in all. */
+  steps: number;
+  /** Samples a step. */
+  batch: number;
+  /** Samples a pass; gradients of the passes of a step add up. 0 is the whole batch. */
+  micro_batch: number;
+  /** Peak of the schedule. */
+  learning_rate: number;
+  /** Shape after the warm-up. */
+  schedule: 'constant' | 'linear' | 'cosine';
+  /** Steps of linear warm-up. */
+  warm_up: number;
+  /** Where linear and cosine end, as a fraction of the peak. */
+  floor: number;
+  /** AdamW's decay of the gradient's mean. */
+  beta1: number;
+  /** AdamW's decay of the squared gradient's mean. */
+  beta2: number;
+  /** AdamW's guard against division by zero. */
+  eps: number;
+  /** Decoupled weight decay. */
+  weight_decay: number;
+  /** Gradients are scaled down to this norm; 0 only measures it. */
+  max_gradient_norm: number;
+  /** Decay of the weight average that is evaluated and exported, with warm-up; 0 keeps none. */
+  ema_decay: number;
+  /** Of first weights, data order, noise and all other draws. */
+  seed: number;
+  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16';
+  /** auto is the first GPU that libtorch can use, else the CPU. */
+  device: string;
+  /** Batches decoded ahead. */
+  prefetch: number;
+  /** Steps between figures. */
+  log_every: number;
+  /** Steps between held-out figures; 0 is never. */
+  evaluate_every: number;
+  /** Steps between sample sheets; 0 is never. */
+  preview_every: number;
+  /** Steps between checkpoints; 0 is by time alone. */
+  checkpoint_every: number;
+  /** A checkpoint is due after so many minutes in any case; 0 is never. */
+  checkpoint_minutes: number;
+  /** Newest checkpoints that are kept. */
+  keep_last: number;
+  /** Checkpoints at multiples of so many steps are kept, too; 0 is none. */
+  keep_every: number;
+  /** Steps that may be skipped because their loss or gradient is not finite. */
+  skip_not_finite: number;
+  /** Of the weights that the run is for. */
+  export_dtype: 'fp32' | 'bf16';
+}
+
+/** Settings of `drm pretrain flow`, every one with a value. */
+export interface PretrainFlowSettings {
+  /** Which command the file is for. */
+  task: 'pretrain_flow';
+  /** Base to go on from: name, diffusers folder or hub id; empty trains a transformer from nothing beside the parts below. */
+  model: string;
+  /** From nothing: folder with the config.json of an SD3Transformer2DModel. */
+  architecture: string;
+  /** From nothing: folder with the scheduler_config.json. */
+  scheduler: string;
+  /** From nothing: folder of the VAE (a run of drm pretrain vae: RUN/model/vae). */
+  vae: string;
+  /** From nothing: folder of the first CLIP with its tokenizer (a run of drm pretrain clip: RUN/model). */
+  clip_l: string;
+  /** From nothing: folder of the second CLIP with its tokenizer. */
+  clip_g: string;
+  /** Edge of the training pictures in pixels. */
+  size: number;
+  /** Tokens of T5, zeros where the base has none; written into the model as its recommendation. */
+  t5_length: number;
+  /** How noise levels are drawn (Esser et al. 2024). */
+  timestep_sampling: 'logit_normal' | 'uniform';
+  /** Of logit_normal. */
+  logit_mean: number;
+  /** Of logit_normal. */
+  logit_deviation: number;
+  /** The scheduler's shift acts on the levels that are drawn, too. */
+  shifted: boolean;
+  /** Share of samples trained with the empty prompt, for guidance. */
+  prompt_dropout: number;
+  /** Share of samples trained with their caption cut before its last comma. */
+  short_caption: number;
+  /** Latents are drawn from the VAE's posterior, else its mode. */
+  posterior_sample: boolean;
+  /** Encode every picture once and keep its latents in memory; off for sets that do not fit. */
+  cache_latents: boolean;
+  /** Recompute block by block in the backward pass: less memory, a third more time. */
+  gradient_checkpointing: boolean;
+  /** Train adapters of this rank instead of all weights; 0 trains all. */
+  lora_rank: number;
+  /** Strength of the adapters is alpha / rank. */
+  lora_alpha: number;
+  /** Layers that get an adapter, by the end of their name (flow_grpo's). */
+  lora_targets: string[];
+  /** Prompts of the sample sheets; empty takes captions of the held-out split. */
+  preview_prompts: string[];
+  /** Denoising steps of previews; written into the model as its recommendation. */
+  preview_steps: number;
+  /** Guidance of previews; written into the model as its recommendation. */
+  preview_guidance: number;
+  /** Prepared set (drm data prepare). */
+  data: string;
+  /** Split to train on, or several with commas between. */
+  split: string;
+  /** Split that held-out figures are from, or several with commas between. */
+  evaluate_split: string;
+  /** Held-out samples an evaluation looks at, the first of the split. */
+  evaluate_samples: number;
+  /** Optimizer steps in all. */
+  steps: number;
+  /** Samples a step. */
+  batch: number;
+  /** Samples a pass; gradients of the passes of a step add up. 0 is the whole batch. */
+  micro_batch: number;
+  /** Peak of the schedule. */
+  learning_rate: number;
+  /** Shape after the warm-up. */
+  schedule: 'constant' | 'linear' | 'cosine';
+  /** Steps of linear warm-up. */
+  warm_up: number;
+  /** Where linear and cosine end, as a fraction of the peak. */
+  floor: number;
+  /** AdamW's decay of the gradient's mean. */
+  beta1: number;
+  /** AdamW's decay of the squared gradient's mean. */
+  beta2: number;
+  /** AdamW's guard against division by zero. */
+  eps: number;
+  /** Decoupled weight decay. */
+  weight_decay: number;
+  /** Gradients are scaled down to this norm; 0 only measures it. */
+  max_gradient_norm: number;
+  /** Decay of the weight average that is evaluated and exported, with warm-up; 0 keeps none. */
+  ema_decay: number;
+  /** Of first weights, data order, noise and all other draws. */
+  seed: number;
+  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16';
+  /** auto is the first GPU that libtorch can use, else the CPU. */
+  device: string;
+  /** Batches decoded ahead. */
+  prefetch: number;
+  /** Steps between figures. */
+  log_every: number;
+  /** Steps between held-out figures; 0 is never. */
+  evaluate_every: number;
+  /** Steps between sample sheets; 0 is never. */
+  preview_every: number;
+  /** Steps between checkpoints; 0 is by time alone. */
+  checkpoint_every: number;
+  /** A checkpoint is due after so many minutes in any case; 0 is never. */
+  checkpoint_minutes: number;
+  /** Newest checkpoints that are kept. */
+  keep_last: number;
+  /** Checkpoints at multiples of so many steps are kept, too; 0 is none. */
+  keep_every: number;
+  /** Steps that may be skipped because their loss or gradient is not finite. */
+  skip_not_finite: number;
+  /** Of the weights that the run is for. */
+  export_dtype: 'fp32' | 'bf16';
+}
+
 /** Settings of `drm pretrain vae`, every one with a value. */
 export interface PretrainVaeSettings {
   /** Which command the file is for. */
@@ -20,9 +210,9 @@ export interface PretrainVaeSettings {
   kl: number;
   /** Prepared set (drm data prepare). */
   data: string;
-  /** Split to train on. */
+  /** Split to train on, or several with commas between. */
   split: string;
-  /** Split that held-out figures are from. */
+  /** Split that held-out figures are from, or several with commas between. */
   evaluate_split: string;
   /** Held-out samples an evaluation looks at, the first of the split. */
   evaluate_samples: number;
@@ -126,6 +316,8 @@ export interface SampleSettings {
 
 /** By task. */
 export interface Settings {
+  pretrain_clip: PretrainClipSettings;
+  pretrain_flow: PretrainFlowSettings;
   pretrain_vae: PretrainVaeSettings;
   sample: SampleSettings;
 }

@@ -11,9 +11,18 @@ import { clipTokenizerJson } from './clip_files.js';
 const require = createRequire(import.meta.url);
 
 /** CLIP's own length, used where a tokenizer's config names none. */
-const CLIP_LENGTH = 77;
+export const CLIP_LENGTH = 77;
 /** Configs without a limit hold transformers' "very large integer", 1e30. */
 const LONGEST = 65_536;
+
+/** What a tokenizer's folder may hold. */
+export const TOKENIZER_FILES = [
+  'tokenizer.json',
+  'vocab.json',
+  'merges.txt',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+];
 
 /** One tokenizer: text to ids, closed and opened as its model expects. */
 export class Tokenizer {

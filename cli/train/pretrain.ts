@@ -6,12 +6,21 @@ import type { TrainerOptions } from '../../binding/types.js';
 import { CONFIG_FOLDER } from '../config/resolve.js';
 import type { PretrainVaeSettings } from '../config/types.js';
 import type { Events } from '../events.js';
-import type { TrainingOptions } from './loop.js';
+import type { TrainingData, TrainingOptions, TrainingTask } from './loop.js';
 
 export interface TaskContext {
   events: Events;
+  signal: AbortSignal;
   device: string;
   dtype: 'fp32' | 'bf16';
+}
+
+/** A task with its data, ready for the loop. Only the two of them know what a batch is. */
+export interface Prepared {
+  task: TrainingTask<unknown> & { dispose(): void };
+  data: TrainingData<unknown>;
+  /** Worth saying at the start. */
+  facts: Record<string, string | number>;
 }
 
 /** Settings of configs/schema/parts/training.json, which every training task has. */

@@ -1,6 +1,10 @@
 #include "nn/attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+
+#include <cmath>
+#include <limits>
 
 #include "nn/fused.h"
 
@@ -14,7 +18,31 @@ Tensor split_heads(const Tensor& x_BLD, int64_t heads) {
 
 Tensor merge_heads(const Tensor& x_BHLK) { return x_BHLK.transpose(1, 2).flatten(2); }
 
+namespace {
+
+/// libtorch's fused CPU kernel hands every (sample, head) to a bf16 matrix product of its own, whose set-up costs more
+/// than the product itself when sequences are short: measured on one core with AMX, forward and backward of 192 x 4
+/// heads take 117 ms at 65 tokens where batched products take 23 ms.
+constexpr int64_t kShort = 256;
+
+bool better_in_batched_products(const Tensor& q, const Tensor& k, const Tensor& bias) {
+  const auto low = q.scalar_type() == at::kBFloat16 || at::autocast::is_autocast_enabled(at::kCPU);
+  return q.is_cpu() && low && !bias.defined() && q.size(2) <= kShort && k.size(2) <= kShort;
+}
+
+Tensor attend_in_batched_products(const Tensor& q, const Tensor& k, const Tensor& v, bool causal, double scale) {
+  auto scores = at::matmul(q * (scale == 0 ? 1 / std::sqrt(static_cast<double>(q.size(3))) : scale), k.transpose(2, 3));
+  if (causal) {
+    const auto later = at::ones({q.size(2), k.size(2)}, q.options().dtype(at::kBool)).triu_(1);
+    scores = scores.masked_fill(later, -std::numeric_limits<double>::infinity());
+  }
+  return at::matmul(at::softmax(scores, -1), v);
+}
+
+}  // namespace
+
 Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, bool causal, const Tensor& bias, double scale) {
+  if (better_in_batched_products(q, k, bias)) return attend_in_batched_products(q, k, v, causal, scale);
   return at::scaled_dot_product_attention(q, k, v, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, 0.0,
                                           causal, scale == 0 ? std::nullopt : std::optional<double>(scale));
 }

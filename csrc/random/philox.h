@@ -23,6 +23,8 @@ enum class Purpose : uint32_t {
   Branch = 5,      // candidates of a step (Eq. 6)
   Continue = 6,    // which candidate goes on
   Evaluation = 7,  // fixed draws of held-out losses
+  Augment = 8,     // changes of a training picture
+  Caption = 9,     // which form of a caption a sample is trained with
 };
 
 struct Draw {

@@ -47,6 +47,7 @@ void initialize_leaf(Norm& n, at::Generator) {
   n.weight = at::ones(n.weight.sizes(), at::kFloat);
   if (n.bias.defined()) n.bias = at::zeros(n.bias.sizes(), at::kFloat);
 }
+void initialize_leaf(Parameter& p, at::Generator generator) { p.value = normal(p.value.sizes(), 0.02, generator); }
 void initialize_leaf(Table& t, at::Generator generator) { t.weight = normal(t.weight.sizes(), 0.02, generator); }
 
 void initialize_mmdit(MMDiT& m, at::Generator generator) {
@@ -64,6 +65,29 @@ void initialize_mmdit(MMDiT& m, at::Generator generator) {
       initialize_leaf(leaf, generator);
     }
   });
+}
+
+void initialize_clip(ClipModel& m, at::Generator generator) {
+  const auto weight = [&](Linear& l, double deviation) {
+    l.weight = normal(l.weight.sizes(), deviation, generator);
+    if (l.bias.defined()) l.bias = at::zeros(l.bias.sizes(), at::kFloat);
+  };
+  each(m, [&](const std::string&, auto& leaf) { initialize_leaf(leaf, generator); });
+  const auto tower = [&](std::vector<ClipLayer>& layers, int64_t width, Linear& projection) {
+    const double d = 1 / std::sqrt(static_cast<double>(width));
+    const double deep = d / std::sqrt(2.0 * static_cast<double>(layers.size()));
+    for (auto& l : layers) {
+      for (auto* p : {&l.q, &l.k, &l.v}) weight(*p, deep);
+      weight(l.out, d);
+      weight(l.fc1, d / std::sqrt(2.0));
+      weight(l.fc2, deep);
+    }
+    weight(projection, d);
+  };
+  tower(m.text.layers, m.text.config.hidden_size, m.text.projection);
+  tower(m.vision.layers, m.vision.config.hidden_size, m.vision.projection);
+  m.vision.patch.weight = normal(m.vision.patch.weight.sizes(), 0.02, generator);
+  m.logit_scale.value = at::full({}, std::log(1 / 0.07), at::kFloat);
 }
 
 }  // namespace drm

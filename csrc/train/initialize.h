@@ -7,6 +7,7 @@
 
 #include "mmdit/mmdit.h"
 #include "nn/layers.h"
+#include "scorers/clip_model.h"
 
 namespace drm {
 
@@ -21,11 +22,16 @@ void initialize(Model& m, at::Generator generator);
 /// modulations and the output layer zero, so that every block starts as the identity. Fills the position table.
 void initialize_mmdit(MMDiT& m, at::Generator generator);
 
+/// CLIP's scheme (Radford et al. 2021, as transformers has it): normal, with deviations that depend on width and depth;
+/// the temperature begins at 1 / 0.07.
+void initialize_clip(ClipModel& m, at::Generator generator);
+
 /// Fills one leaf; see initialize().
 void initialize_leaf(Linear& l, at::Generator generator);
 void initialize_leaf(Conv2d& c, at::Generator generator);
 void initialize_leaf(Norm& n, at::Generator generator);
 void initialize_leaf(Table& t, at::Generator generator);
+void initialize_leaf(Parameter& p, at::Generator generator);
 inline void initialize_leaf(Buffer&, at::Generator) {}
 
 template <class Model>

@@ -46,6 +46,8 @@ class Objective {
   virtual std::vector<std::pair<std::string, at::Tensor>> evaluate(const TrainBatch& batch, const StepKey& key) {
     return loss(batch, key).metrics;
   }
+  /// Called after each optimizer step.
+  virtual void after_step() {}
   /// Writes the weights as the ecosystem reads them, in `dtype`. Throws Failure(Disk).
   virtual void export_weights(const std::string& path, at::ScalarType dtype) = 0;
 };

@@ -31,6 +31,15 @@ struct VaeSpec {
   double kl = 1e-3;    // pull of the posterior to N(0, 1)
 };
 
+/// A CLIP model: both towers, contrastively (clip_objective.h).
+struct ClipSpec {
+  std::string config;                // config.json of a transformers CLIPModel
+  std::vector<std::string> weights;  // empty: from nothing
+  /// Training pictures are moved and scaled by at most this fraction of their edge, and their contrast and brightness
+  /// changed by as much; 0 leaves them alone.
+  double augment = 0;
+};
+
 /// The velocity network by flow matching (flow_objective.h).
 struct FlowSpec {
   PipelineSource source;           // transformer.weights may be empty: from nothing, by its config
@@ -44,7 +53,7 @@ struct FlowSpec {
   std::optional<LoraConfig> lora;  // only adapters are trained
 };
 
-using ObjectiveSpec = std::variant<VaeSpec, FlowSpec>;
+using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec>;
 
 /// A micro-batch of B samples. Which fields are needed is the objective's affair.
 struct TrainBatch {

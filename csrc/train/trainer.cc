@@ -100,6 +100,7 @@ Metrics Trainer::step(const std::vector<TrainBatch>& batches, int64_t index, dou
                         "--dtype fp32",
                     {{"step", std::to_string(index)}});
   optimizer_.step(learning_rate);
+  objective_->after_step();
   if (averages_) averages_->update();
   return metrics;
 }

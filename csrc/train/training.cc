@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "pipeline/device.h"
+#include "train/clip_objective.h"
 #include "train/flow_objective.h"
 #include "train/trainer.h"
 #include "train/vae_objective.h"
@@ -15,6 +16,7 @@ struct MakeObjective {
   at::Device device;
   Control& control;
   std::unique_ptr<Objective> operator()(const VaeSpec& spec) { return vae_objective(spec, seed, device); }
+  std::unique_ptr<Objective> operator()(const ClipSpec& spec) { return clip_objective(spec, seed, device); }
   std::unique_ptr<Objective> operator()(const FlowSpec& spec) {
     return FlowObjective::create(spec, seed, device, control);
   }

@@ -26,7 +26,7 @@ export async function openSet(settings: PictureSettings, split: string): Promise
       'USAGE',
       'pretrain: expected a prepared set; give --data DIR (`drm data prepare emoji --out data/emoji` makes one)',
     );
-  return CaptionedSet.open(settings.data, { split });
+  return CaptionedSet.open(settings.data, { split: split.split(',') });
 }
 
 /** The training pictures in the order that the seed gives, decoded ahead, from any step on. */

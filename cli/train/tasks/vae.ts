@@ -8,7 +8,7 @@ import type { CaptionedSet } from '../../data/captioned_set.js';
 import type { Batch } from '../../data/loader.js';
 import type { Events } from '../../events.js';
 import { writeAtomically } from '../../files.js';
-import { architectureFile, type TaskContext, trainerOptions } from '../pretrain.js';
+import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
 import { NativeTask } from './native.js';
 import { batchesOf, meanValues, microBatches, openSet, PictureData, pixelsOf } from './pictures.js';
 
@@ -58,7 +58,10 @@ class VaeTask extends NativeTask<Batch> {
   }
 }
 
-export async function prepareVae(settings: PretrainVaeSettings, { events, device, dtype }: TaskContext) {
+export async function prepareVae(
+  settings: PretrainVaeSettings,
+  { events, device, dtype }: TaskContext,
+): Promise<Prepared> {
   const sets = {
     train: await openSet(settings, settings.split),
     heldOut: await openSet(settings, settings.evaluate_split),

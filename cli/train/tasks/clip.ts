@@ -1,0 +1,120 @@
+// `drm pretrain clip`: two towers from pictures and captions. The run's model/ is a transformers CLIPModel with its
+// tokenizer; its text tower also serves as a text encoder of the base.
+import { copyFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Trainer } from '../../../binding/index.js';
+import type { TrainBatch } from '../../../binding/types.js';
+import type { PretrainClipSettings } from '../../config/types.js';
+import type { CaptionedSet } from '../../data/captioned_set.js';
+import type { Batch } from '../../data/loader.js';
+import type { Events } from '../../events.js';
+import { CLIP_LENGTH, TOKENIZER_FILES, Tokenizer } from '../../text/tokenizer.js';
+import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
+import { isShort, shortCaption } from './captions.js';
+import { NativeTask } from './native.js';
+import { batchesOf, meanValues, microBatches, openSet, PictureData, pixelsOf } from './pictures.js';
+
+/** Token ids of all captions of a set, row by row, whole and short. */
+class CaptionIds {
+  private constructor(
+    private readonly length: number,
+    private readonly whole: BigInt64Array,
+    private readonly short: BigInt64Array,
+  ) {}
+
+  static async of(set: CaptionedSet, tokenizer: Tokenizer, length: number): Promise<CaptionIds> {
+    const whole = new BigInt64Array(set.length * length);
+    const short = new BigInt64Array(set.length * length);
+    for (let i = 0; i < set.length; i++) {
+      whole.set((await tokenizer.padded(set.caption(i), length)).ids, i * length);
+      short.set((await tokenizer.padded(shortCaption(set.caption(i)), length)).ids, i * length);
+    }
+    return new CaptionIds(length, whole, short);
+  }
+
+  rows(samples: number[], isShortened: (sample: number) => boolean): BigInt64Array {
+    const { length } = this;
+    const ids = new BigInt64Array(samples.length * length);
+    for (const [row, sample] of samples.entries()) {
+      const from = isShortened(sample) ? this.short : this.whole;
+      ids.set(from.subarray(sample * length, (sample + 1) * length), row * length);
+    }
+    return ids;
+  }
+}
+
+class ClipTask extends NativeTask<Batch> {
+  constructor(
+    trainer: Trainer,
+    private readonly settings: PretrainClipSettings,
+    private readonly ids: { train: CaptionIds; heldOut: CaptionIds },
+    private readonly heldOut: CaptionedSet,
+    private readonly events: Events,
+  ) {
+    super(trainer);
+  }
+
+  batches(batch: Batch): TrainBatch[] {
+    const { seed, short_caption } = this.settings;
+    const ids = this.ids.train.rows(batch.indices, (sample) => isShort(seed, batch.step, sample, short_caption));
+    return microBatches({ ...pixelsOf(batch), ids }, this.settings.micro_batch);
+  }
+
+  /** Retrieval among the held-out pictures, all in one batch. */
+  async evaluate(): Promise<Record<string, number>> {
+    const { heldOut, settings, events, ids, trainer } = this;
+    const { size, evaluate_samples: count } = settings;
+    const batches = async function* () {
+      for await (const batch of batchesOf(heldOut, count, { size, batch: count }, events))
+        yield { ...pixelsOf(batch), ids: ids.heldOut.rows(batch.indices, () => false) };
+    };
+    const {
+      image_to_text = Number.NaN,
+      text_to_image = Number.NaN,
+      loss = Number.NaN,
+    } = await meanValues(batches(), (batch) => trainer.evaluate(batch));
+    return { image_to_text, text_to_image, loss };
+  }
+
+  async finish(runFolder: string): Promise<Record<string, string | number>> {
+    const { settings, trainer } = this;
+    const folder = join(runFolder, 'model');
+    await mkdir(folder, { recursive: true });
+    await copyFile(architectureFile(settings.architecture), join(folder, 'config.json'));
+    for (const file of TOKENIZER_FILES)
+      await copyFile(join(settings.tokenizer, file), join(folder, file)).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ENOENT') throw error; // a tokenizer has some of these files
+      });
+    await trainer.export(join(folder, 'model.safetensors'), settings.export_dtype);
+    return { model: folder, parameters: trainer.parameters, ...(await this.evaluate()) };
+  }
+}
+
+export async function prepareClip(
+  settings: PretrainClipSettings,
+  { events, device, dtype }: TaskContext,
+): Promise<Prepared> {
+  const train = await openSet(settings, settings.split);
+  const heldOut = await openSet(settings, settings.evaluate_split);
+  const tokenizer = Tokenizer.fromFolder(settings.tokenizer);
+  const length = tokenizer.maxLength ?? CLIP_LENGTH;
+  const ids = {
+    train: await CaptionIds.of(train, tokenizer, length),
+    heldOut: await CaptionIds.of(heldOut, tokenizer, length),
+  };
+  const { Trainer } = await import('../../../binding/index.js');
+  const trainer = await Trainer.create(
+    {
+      kind: 'clip',
+      config: architectureFile(settings.architecture),
+      weights: settings.weights === '' ? [] : [settings.weights],
+      augment: settings.augment,
+    },
+    trainerOptions(settings, device, dtype),
+  );
+  return {
+    task: new ClipTask(trainer, settings, ids, heldOut, events),
+    data: new PictureData(train, settings, events),
+    facts: { parameters: trainer.parameters, pictures: train.length, size: settings.size },
+  };
+}

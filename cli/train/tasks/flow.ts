@@ -1,0 +1,312 @@
+// `drm pretrain flow`: the velocity network by flow matching, from nothing beside given parts, or on from a base, all of
+// it or LoRA alone. The run's model/ is a diffusers folder (or pytorch_lora_weights.safetensors).
+import { copyFile, cp, mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { DrmError } from '../../../binding/error.js';
+import type { Trainer } from '../../../binding/index.js';
+import type { PipelineSource, TrainBatch } from '../../../binding/types.js';
+import type { PretrainFlowSettings } from '../../config/types.js';
+import type { CaptionedSet } from '../../data/captioned_set.js';
+import type { Batch } from '../../data/loader.js';
+import { sampleOrder } from '../../data/order.js';
+import type { Events } from '../../events.js';
+import { writeAtomically } from '../../files.js';
+import { resolveModel } from '../../hub/resolve.js';
+import { contactSheet } from '../../image/write.js';
+import { loadTokenizers, TOKENIZER_FILES } from '../../text/tokenizer.js';
+import type { TrainingData } from '../loop.js';
+import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
+import { writeTextTower } from '../text_tower.js';
+import { isShort, shortCaption } from './captions.js';
+import { NativeTask } from './native.js';
+import { batchesOf, meanValues, microBatches, openSet, PictureData, pixelsOf } from './pictures.js';
+
+const FEW = 12;
+
+/** Every distinct text once; row 0 is the empty prompt. */
+class Texts {
+  readonly all: string[] = [''];
+  #rows = new Map<string, number>([['', 0]]);
+
+  row(text: string): number {
+    let row = this.#rows.get(text);
+    if (row === undefined) {
+      row = this.all.push(text) - 1;
+      this.#rows.set(text, row);
+    }
+    return row;
+  }
+}
+
+/** Rows of a set's captions, whole and short, by sample. */
+function captionRows(set: CaptionedSet, texts: Texts): { whole: number[]; short: number[] } {
+  const captions = Array.from({ length: set.length }, (_, i) => set.caption(i));
+  return {
+    whole: captions.map((caption) => texts.row(caption)),
+    short: captions.map((caption) => texts.row(shortCaption(caption))),
+  };
+}
+
+/** A step of samples whose latents are in the trainer's memory. */
+interface Step {
+  step: number;
+  indices: number[];
+}
+
+class CachedData implements TrainingData<Step> {
+  readonly #order: (step: number) => number[];
+
+  /** `samples`: those whose pictures could be read. */
+  constructor(
+    private readonly samples: number[],
+    { seed, batch }: PretrainFlowSettings,
+  ) {
+    this.#order = sampleOrder(seed, samples.length, batch);
+  }
+
+  async next(index: number) {
+    const indices = this.#order(index).map((at) => this.samples[at] as number);
+    return { batch: { step: index, indices }, samples: indices.length, waitedSeconds: 0 };
+  }
+
+  close(): void {}
+}
+
+interface Parts {
+  source: PipelineSource;
+  tokenizers: { clipL: string; clipG: string; t5?: string };
+  /** Folder of a diffusers model whose other parts the result shares; undefined when it is put together from parts. */
+  base: string | undefined;
+}
+
+async function findParts(s: PretrainFlowSettings): Promise<Parts> {
+  if (s.model !== '') {
+    const { source, tokenizers } = await resolveModel(s.model);
+    const config = source.transformer.config;
+    if (config === undefined)
+      throw new DrmError(
+        'BAD_REQUEST',
+        `[pretrain] ${s.model}: expected a diffusers folder to train, found a single file; give the folder (\`drm pull\` fetches it)`,
+      );
+    return { source, tokenizers, base: dirname(dirname(config)) };
+  }
+  for (const [flag, value] of [
+    ['--vae', s.vae],
+    ['--clip-l', s.clip_l],
+    ['--clip-g', s.clip_g],
+  ] as const)
+    if (value === '')
+      throw new DrmError(
+        'USAGE',
+        `pretrain flow: expected ${flag} DIR, a part that the transformer is trained beside, or --model to go on from a whole base`,
+      );
+  const part = (folder: string, file: string) => ({
+    config: join(folder, 'config.json'),
+    weights: [join(folder, file)],
+  });
+  return {
+    source: {
+      transformer: { config: architectureFile(s.architecture), weights: [] },
+      vae: part(s.vae, 'diffusion_pytorch_model.safetensors'),
+      textEncoder: part(s.clip_l, 'model.safetensors'),
+      textEncoder2: part(s.clip_g, 'model.safetensors'),
+      schedulerConfig: join(
+        dirname(architectureFile(join(s.scheduler, 'scheduler_config.json'))),
+        'scheduler_config.json',
+      ),
+    },
+    tokenizers: { clipL: s.clip_l, clipG: s.clip_g },
+    base: undefined,
+  };
+}
+
+interface Sets {
+  train: CaptionedSet;
+  heldOut: CaptionedSet;
+  rows: { train: ReturnType<typeof captionRows>; heldOut: ReturnType<typeof captionRows> };
+  previews: { row: number; text: string }[];
+}
+
+class FlowTask extends NativeTask<Batch | Step> {
+  constructor(
+    trainer: Trainer,
+    private readonly settings: PretrainFlowSettings,
+    private readonly parts: Parts,
+    private readonly sets: Sets,
+    private readonly events: Events,
+  ) {
+    super(trainer);
+  }
+
+  batches(batch: Batch | Step): TrainBatch[] {
+    const { seed, short_caption, micro_batch } = this.settings;
+    const { whole, short } = this.sets.rows.train;
+    const texts = batch.indices.map(
+      (sample) => (isShort(seed, batch.step, sample, short_caption) ? short[sample] : whole[sample]) as number,
+    );
+    const given: TrainBatch = 'pixels' in batch ? pixelsOf(batch) : { samples: batch.indices };
+    return microBatches({ ...given, texts }, micro_batch);
+  }
+
+  async evaluate(): Promise<Record<string, number>> {
+    const { settings, sets, events, trainer } = this;
+    const batches = async function* () {
+      for await (const batch of batchesOf(sets.heldOut, settings.evaluate_samples, settings, events))
+        yield { ...pixelsOf(batch), texts: batch.indices.map((sample) => sets.rows.heldOut.whole[sample] as number) };
+    };
+    return meanValues(batches(), (batch) => trainer.evaluate(batch));
+  }
+
+  async preview(_steps: number, folder: string): Promise<string[]> {
+    const { sets, settings, trainer } = this;
+    const pictures = await trainer.preview({
+      texts: sets.previews.map(({ row }) => row),
+      seeds: sets.previews.map((_, i) => i),
+      steps: settings.preview_steps,
+      guidance: settings.preview_guidance,
+      height: settings.size,
+      width: settings.size,
+    });
+    const sheet = join(folder, 'sheet.png');
+    await writeAtomically(sheet, await contactSheet(pictures, Math.ceil(Math.sqrt(pictures.length))));
+    await writeAtomically(join(folder, 'prompts.txt'), `${sets.previews.map(({ text }) => text).join('\n')}\n`);
+    return [sheet];
+  }
+
+  async finish(runFolder: string): Promise<Record<string, string | number>> {
+    const { settings, trainer, parts } = this;
+    const model = join(runFolder, 'model');
+    await mkdir(model, { recursive: true });
+    if (settings.lora_rank > 0) {
+      const file = join(model, 'pytorch_lora_weights.safetensors');
+      await trainer.export(file, 'fp32');
+      return { lora: file, parameters: trainer.parameters };
+    }
+    if (parts.base === undefined) await this.#writeParts(model);
+    else await copyBase(parts.base, model);
+    const transformer = join(model, 'transformer');
+    await mkdir(transformer, { recursive: true });
+    await copyFile(String(parts.source.transformer.config), join(transformer, 'config.json'));
+    await trainer.export(join(transformer, 'diffusion_pytorch_model.safetensors'), settings.export_dtype);
+    return { model, parameters: trainer.parameters };
+  }
+
+  /** All of a diffusers folder but the transformer. */
+  async #writeParts(model: string): Promise<void> {
+    const { settings: s, parts } = this;
+    const folder = async (name: string) => {
+      const path = join(model, name);
+      await mkdir(path, { recursive: true });
+      return path;
+    };
+    await cp(s.vae, await folder('vae'), { recursive: true });
+    await copyFile(String(parts.source.schedulerConfig), join(await folder('scheduler'), 'scheduler_config.json'));
+    for (const [clip, encoder, tokenizer] of [
+      [s.clip_l, 'text_encoder', 'tokenizer'],
+      [s.clip_g, 'text_encoder_2', 'tokenizer_2'],
+    ] as const) {
+      await writeTextTower(clip, await folder(encoder));
+      const to = await folder(tokenizer);
+      for (const file of TOKENIZER_FILES)
+        await copyFile(join(clip, file), join(to, file)).catch((error: NodeJS.ErrnoException) => {
+          if (error.code !== 'ENOENT') throw error; // a tokenizer has some of these files
+        });
+    }
+    const index = {
+      _class_name: 'StableDiffusion3Pipeline',
+      scheduler: ['diffusers', 'FlowMatchEulerDiscreteScheduler'],
+      text_encoder: ['transformers', 'CLIPTextModelWithProjection'],
+      text_encoder_2: ['transformers', 'CLIPTextModelWithProjection'],
+      text_encoder_3: [null, null],
+      tokenizer: ['transformers', 'CLIPTokenizer'],
+      tokenizer_2: ['transformers', 'CLIPTokenizer'],
+      tokenizer_3: [null, null],
+      transformer: ['diffusers', 'SD3Transformer2DModel'],
+      vae: ['diffusers', 'AutoencoderKL'],
+    };
+    await writeAtomically(join(model, 'model_index.json'), `${JSON.stringify(index, null, 2)}\n`);
+    const recommended = { steps: s.preview_steps, guidance: s.preview_guidance, t5_length: s.t5_length };
+    await writeAtomically(join(model, 'drm.json'), `${JSON.stringify({ sample: recommended }, null, 2)}\n`);
+  }
+}
+
+/** A base's folder without its transformer's weights. */
+async function copyBase(base: string, model: string): Promise<void> {
+  await cp(base, model, {
+    recursive: true,
+    dereference: true, // a hub cache holds links
+    filter: (path) => !(dirname(path) === join(base, 'transformer') && path.endsWith('.safetensors')),
+  });
+}
+
+/** Encodes all pictures of the set; returns the samples that could be read. */
+async function cacheLatents(
+  trainer: Trainer,
+  set: CaptionedSet,
+  settings: PretrainFlowSettings,
+  { events, signal }: TaskContext,
+): Promise<number[]> {
+  const started = performance.now();
+  const good: number[] = [];
+  for await (const batch of batchesOf(set, set.length, settings, events)) {
+    await trainer.cacheLatents(pixelsOf(batch), { signal });
+    good.push(...batch.indices);
+    events.emit({
+      event: 'progress',
+      id: 'latents',
+      label: 'encoding pictures',
+      step: (batch.indices.at(-1) as number) + 1,
+      total: set.length,
+      unit: 'picture',
+      seconds: (performance.now() - started) / 1000,
+    });
+  }
+  return good;
+}
+
+export async function prepareFlow(settings: PretrainFlowSettings, context: TaskContext): Promise<Prepared> {
+  const { events, device, dtype, signal } = context;
+  const parts = await findParts(settings);
+  const train = await openSet(settings, settings.split);
+  const heldOut = await openSet(settings, settings.evaluate_split);
+  const texts = new Texts();
+  const rows = { train: captionRows(train, texts), heldOut: captionRows(heldOut, texts) };
+  const wanted =
+    settings.preview_prompts.length > 0
+      ? settings.preview_prompts
+      : Array.from({ length: Math.min(FEW, heldOut.length) }, (_, i) => heldOut.caption(i));
+  const previews = wanted.map((text) => ({ text, row: texts.row(text) }));
+
+  const { Trainer } = await import('../../../binding/index.js');
+  const trainer = await Trainer.create(
+    {
+      kind: 'flow',
+      source: parts.source,
+      logitNormal: settings.timestep_sampling === 'logit_normal',
+      logitMean: settings.logit_mean,
+      logitDeviation: settings.logit_deviation,
+      shifted: settings.shifted,
+      promptDropout: settings.prompt_dropout,
+      posteriorSample: settings.posterior_sample,
+      recompute: settings.gradient_checkpointing,
+      t5Length: settings.t5_length,
+      ...(settings.lora_rank > 0 && {
+        lora: { rank: settings.lora_rank, alpha: settings.lora_alpha, targets: settings.lora_targets },
+      }),
+    },
+    trainerOptions(settings, device, dtype),
+    { signal },
+  );
+  const tokenizer = loadTokenizers(parts.tokenizers);
+  const tokens = [];
+  for (const text of texts.all) tokens.push((await tokenizer.encode(text, settings.t5_length)).tokens);
+  await trainer.cachePrompts(tokens, { signal });
+  const data = settings.cache_latents
+    ? new CachedData(await cacheLatents(trainer, train, settings, context), settings)
+    : new PictureData(train, settings, events);
+  return {
+    task: new FlowTask(trainer, settings, parts, { train, heldOut, rows, previews }, events),
+    data,
+    facts: { parameters: trainer.parameters, pictures: train.length, prompts: texts.all.length, size: settings.size },
+  };
+}

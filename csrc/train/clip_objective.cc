@@ -1,0 +1,81 @@
+#include "train/clip_objective.h"
+
+#include <ATen/ATen.h>
+
+#include "random/draws.h"
+#include "scorers/clip_model.h"
+#include "tensor_io/safetensors.h"
+#include "train/initialize.h"
+
+namespace drm {
+namespace {
+
+class ClipObjective final : public Objective {
+ public:
+  ClipObjective(const ClipSpec& spec, uint64_t seed, at::Device device)
+      : model_(make_clip_model(read_clip_model_config(spec.config))), spec_(spec), device_(device) {
+    if (spec.weights.empty())
+      initialize_clip(model_, seeded_generator(seed));
+    else
+      load_clip_model(model_, Weights::open(spec.weights, Component::Clip), at::kFloat, device);
+    parameters_ = trainable(model_, device);
+  }
+
+  NamedTensors parameters() override { return parameters_; }
+
+  Loss loss(const TrainBatch& batch, const StepKey& key) override {
+    auto pixels = clip_pixels(batch_pixels(batch).to(device_));
+    if (spec_.augment > 0 && !key.evaluation) pixels = augmented(pixels, batch, key);
+    const auto l = clip_loss(model_, pixels, batch_ids(batch).to(device_));
+    return {l.loss,
+            {{"image_to_text", l.image_to_text},
+             {"text_to_image", l.text_to_image},
+             {"logit_scale", model_.logit_scale.value.detach()}}};
+  }
+
+  std::vector<std::pair<std::string, Tensor>> evaluate(const TrainBatch& batch, const StepKey& key) override {
+    auto l = loss(batch, key);
+    l.metrics.emplace_back("loss", l.total);
+    return std::move(l.metrics);
+  }
+
+  void after_step() override { clamp_logit_scale(model_); }
+
+  void export_weights(const std::string& path, at::ScalarType dtype) override {
+    NamedTensors all;
+    for (const auto& [name, p] : parameters_) all.emplace_back(name, p.detach().to(dtype));
+    save_safetensors(path, all, {{"format", "pt"}});
+  }
+
+ private:
+  /// Moved, scaled, brighter or darker, of more or less contrast: five draws a sample. Border pixels fill the edges.
+  Tensor augmented(const Tensor& pixels, const TrainBatch& batch, const StepKey& key) const {
+    const Draw draw{key.seed, Purpose::Augment, static_cast<uint32_t>(key.step), 0, 0};
+    const auto by = [&](uint32_t which) {  // (B), uniform in +-augment
+      auto d = draw;
+      d.candidate = which;
+      return spec_.augment * (2 * draw_uniform(d, batch.samples, device_) - 1);
+    };
+    const auto scale = 1 + by(0);
+    const auto zero = at::zeros_like(scale);
+    // A picture spans 2 in the grid's coordinates.
+    const auto theta = at::stack({at::stack({scale, zero, 2 * by(1)}, 1), at::stack({zero, scale, 2 * by(2)}, 1)}, 1);
+    const auto grid = at::affine_grid_generator(theta, pixels.sizes(), /*align_corners=*/false);
+    const auto moved = at::grid_sampler(pixels, grid, /*bilinear*/ 0, /*border*/ 1, /*align_corners=*/false);
+    const auto each = [](const Tensor& t) { return t.view({-1, 1, 1, 1}); };
+    return moved * each(1 + by(3)) + each(by(4));
+  }
+
+  ClipModel model_;
+  ClipSpec spec_;
+  at::Device device_;
+  NamedTensors parameters_;
+};
+
+}  // namespace
+
+std::unique_ptr<Objective> clip_objective(const ClipSpec& spec, uint64_t seed, at::Device device) {
+  return std::make_unique<ClipObjective>(spec, seed, device);
+}
+
+}  // namespace drm
