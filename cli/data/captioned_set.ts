@@ -230,5 +230,3 @@ async function sha256(file: string): Promise<string> {
   for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
   return hash.digest('hex');
 }
-
-export const openCaptionedSet = CaptionedSet.open;
