@@ -10,7 +10,7 @@ import { diskError, prepareFolder, syncFolder, writeAtomically } from '../files.
 import { VERSION } from '../version.js';
 import { type Checkpoint, Checkpoints } from './checkpoints.js';
 import { LOCK_FILE, RunLock } from './lock.js';
-import { cutMetrics, METRICS_FILE, MetricsWriter } from './metrics.js';
+import { cutMetrics, METRICS_FILE, MetricsWriter, readMetrics } from './metrics.js';
 
 const CONFIG_FILE = 'config.json';
 
@@ -99,6 +99,19 @@ function compare(folder: string, before: RunConfig, request: RunRequest) {
   return { changed, warnings };
 }
 
+/** Whether all there is comes from a run that ended before its first step: a wrong path, no memory. Nothing is lost with it. */
+async function tookNoStep(folder: string, present: readonly string[]): Promise<boolean> {
+  if (!present.every((name) => [CONFIG_FILE, METRICS_FILE, 'checkpoints', 'samples'].includes(name))) return false;
+  for (const name of ['checkpoints', 'samples'])
+    if (present.includes(name) && (await readdir(join(folder, name))).length > 0) return false;
+  if (present.includes(METRICS_FILE))
+    for await (const event of readMetrics(join(folder, METRICS_FILE))) if (event.event === 'metric') return false;
+  return readRunConfig(folder).then(
+    () => true,
+    () => false, // another program's config.json
+  );
+}
+
 async function write(folder: string, config: RunConfig): Promise<void> {
   await writeAtomically(join(folder, CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
   await syncFolder(folder);
@@ -133,7 +146,7 @@ export class Run {
 
   static async #create({ folder, task, settings }: RunRequest, lock: RunLock): Promise<Run> {
     const present = (await readdir(folder)).filter((name) => name !== LOCK_FILE && !name.startsWith('.'));
-    if (present.length > 0) {
+    if (present.length > 0 && !(await tookNoStep(folder, present))) {
       const run = await readRunConfig(folder).catch(() => undefined);
       throw new DrmError(
         'BAD_REQUEST',
@@ -150,6 +163,7 @@ export class Run {
       settings_hash: hash,
       resumed: [],
     };
+    if (present.includes(METRICS_FILE)) await cutMetrics(join(folder, METRICS_FILE), -1);
     await write(folder, config);
     return Run.#finishOpening(folder, config, hash, undefined, [], lock);
   }

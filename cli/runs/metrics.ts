@@ -112,7 +112,7 @@ export async function* readMetrics(path: string, onBadLine?: (line: number) => v
 /**
  * Cuts the stream back to what had been said when the checkpoint of `step` was written: all after that checkpoint's own
  * line goes or, where it was killed before it could say so, the first event of a later step and all after it. So does an
- * unfinished last line. Returns the number of lines cut.
+ * unfinished last line. Before step 0 there is nothing: -1 cuts all. Returns the number of lines cut.
  */
 export async function cutMetrics(path: string, step: number): Promise<number> {
   let cut: number | undefined;

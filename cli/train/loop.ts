@@ -20,15 +20,18 @@ export interface TrainingTask<Batch> {
    * were: the loop decides whether the run goes on.
    */
   step(index: number, batch: Batch, learningRate: number): Promise<Values>;
-  /** Figures on held-out data after `steps` steps. */
-  evaluate?(steps: number): Promise<Values>;
-  /** Makes pictures in a folder that is there; returns their paths, the one to show first. */
-  preview?(steps: number, folder: string): Promise<string[]>;
+  /** Figures on held-out data after `steps` steps. A signal may end it with CANCELLED: the resumed run does it again. */
+  evaluate?(steps: number, signal: AbortSignal): Promise<Values>;
+  /** Makes pictures in a folder that is there; returns their paths, the one to show first. A signal may end it likewise. */
+  preview?(steps: number, folder: string, signal: AbortSignal): Promise<string[]>;
   /** Writes all that restore() needs into an empty folder. The loop makes it durable and checks it on the way back. */
   save(folder: string): Promise<void>;
   restore(folder: string): Promise<void>;
-  /** Writes what the run was for (exported weights) into the run's folder; returns facts for the last line. */
-  finish?(runFolder: string): Promise<Record<string, string | number>>;
+  /**
+   * Writes what the run was for (exported weights) into the run's folder; returns facts for the last line. A signal may end
+   * it with CANCELLED: resuming a run whose steps are done does it again.
+   */
+  finish?(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>>;
 }
 
 export interface TrainingData<Batch> {
@@ -72,6 +75,8 @@ interface LoopState {
   /** An interruption came before these could be done. */
   owed: { evaluation: boolean; preview: boolean };
 }
+
+const STOPPED = Symbol('stopped by the signal');
 
 /** Trains from where `run` stands to the end. Closes the data, not the run. Throws what ended it, CANCELLED for a signal. */
 export async function train<Batch>(
@@ -129,7 +134,7 @@ class Loop<Batch> {
     }
     if (this.#at < steps) await this.#interrupted();
     if (this.#saved?.step !== this.#at) await this.#checkpoint();
-    const facts = (await this.task.finish?.(this.folder.folder)) ?? {};
+    const facts = await this.#finish();
     const summary = {
       steps,
       samples: this.#meter.samples,
@@ -232,18 +237,37 @@ class Loop<Batch> {
 
   /** Evaluation and pictures. After a signal they wait for the resumed run. */
   async #payOwed(): Promise<void> {
-    if (this.#owed.evaluation && this.task.evaluate && !this.signal.aborted) {
-      const values = await this.task.evaluate(this.#at);
+    const { task, signal } = this;
+    if (this.#owed.evaluation && task.evaluate && !signal.aborted) {
+      const values = await this.#unlessStopped(task.evaluate(this.#at, signal));
+      if (values === STOPPED) return;
       this.events.emit({ event: 'evaluation', step: this.#at, values });
       this.#owed.evaluation = false;
       await setImmediate();
     }
-    if (this.#owed.preview && this.task.preview && !this.signal.aborted) {
-      const paths = await this.task.preview(this.#at, await this.folder.samples(this.#at));
+    if (this.#owed.preview && task.preview && !signal.aborted) {
+      const paths = await this.#unlessStopped(task.preview(this.#at, await this.folder.samples(this.#at), signal));
+      if (paths === STOPPED) return;
       this.events.emit({ event: 'sample_sheet', step: this.#at, paths });
       this.#owed.preview = false;
       await setImmediate();
     }
+  }
+
+  async #unlessStopped<T>(work: Promise<T>): Promise<T | typeof STOPPED> {
+    try {
+      return await work;
+    } catch (error) {
+      if (this.signal.aborted && error instanceof DrmError && error.code === 'CANCELLED') return STOPPED;
+      throw error;
+    }
+  }
+
+  async #finish(): Promise<Record<string, string | number>> {
+    if (!this.task.finish) return {};
+    this.events.emit({ event: 'info', message: `all ${this.#at} steps are done; finishing` });
+    const facts = await this.#unlessStopped(this.task.finish(this.folder.folder, this.signal));
+    return facts === STOPPED ? this.#interrupted() : facts;
   }
 
   async #checkpoint(): Promise<void> {
@@ -270,7 +294,7 @@ class Loop<Batch> {
     const { steps, resumeCommand } = this.options;
     throw new DrmError(
       'CANCELLED',
-      `stopped after step ${this.#at} of ${steps}; ${this.#saved ? `the checkpoint is ${this.#saved.path}` : 'nothing was learned yet'}\ngo on with: ${resumeCommand}`,
+      `stopped after step ${this.#at} of ${steps}${this.#at === steps ? ', before the end was written' : ''}; ${this.#saved ? `the checkpoint is ${this.#saved.path}` : 'nothing was learned yet'}\ngo on with: ${resumeCommand}`,
       { step: String(this.#at), checkpoint: this.#saved?.path ?? '', resume: resumeCommand },
     );
   }

@@ -20,6 +20,15 @@ function request(more: Partial<RunRequest> = {}): RunRequest {
   };
 }
 
+const metric = {
+  event: 'metric',
+  step: 1,
+  total: 9,
+  seconds: 1,
+  seconds_left: 8,
+  values: { loss: 1 },
+} as const;
+
 const fill = (word: string) => async (folder: string) => {
   mkdirSync(join(folder, 'unet'));
   writeFileSync(join(folder, 'unet/weights.bin'), word.repeat(1000));
@@ -43,7 +52,9 @@ async function reopened(asked: RunRequest) {
 
 test('a new run writes its settings, and asks for an empty folder', async () => {
   const asked = request();
-  const run = await reopened(asked);
+  const run = await Run.open(asked);
+  run.record(metric);
+  await run.close();
   expect(await readRunConfig(asked.folder)).toEqual(run.config);
   expect(run.config).toMatchObject({ task: 'pretrain flow', drm: VERSION, settings, resumed: [] });
   expect(readdirSync(asked.folder).sort()).toEqual(['checkpoints', 'config.json', 'metrics.jsonl', 'samples']);
@@ -56,6 +67,21 @@ test('a new run writes its settings, and asks for an empty folder', async () => 
   writeFileSync(join(other, 'thesis.tex'), '');
   await expect(Run.open(request({ folder: other }))).rejects.toThrow(/found thesis.tex; name another with --out/);
   expect(readdirSync(other)).toEqual(['thesis.tex']); // nothing left behind, no lock either
+});
+
+test('a run that ended before its first step may be started over', async () => {
+  const asked = request();
+  const failed = await Run.open(asked);
+  failed.record({ event: 'started', version: 1, command: 'pretrain flow', facts: { data: 'a/wrong/path' } });
+  failed.record({ event: 'error', code: 'BAD_FILE', message: 'no such set', details: {}, exit_code: 3 });
+  await failed.close();
+  const run = await reopened({ ...asked, settings: { ...settings, seed: 7 } });
+  expect(run.config.settings.seed).toBe(7);
+  expect(readFileSync(join(asked.folder, 'metrics.jsonl'), 'utf8')).toBe('');
+
+  const other = temporaryFolder();
+  writeFileSync(join(other, 'config.json'), '{"compilerOptions": {}}'); // not ours
+  await expect(Run.open(request({ folder: other }))).rejects.toThrow('found config.json; name another');
 });
 
 test('resuming asks for a run of the same command', async () => {

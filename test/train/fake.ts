@@ -25,6 +25,10 @@ export interface Behaviour {
   /** restore() takes the weights only. */
   weightsOnly?: boolean;
   stepMs?: number;
+  /** What waits until it is cancelled. */
+  endless?: 'evaluate' | 'preview' | 'finish';
+  /** Called when that begins. */
+  onEndless?: () => void;
   /** Called while a checkpoint is being filled, before the optimizer's file. */
   onSave?: (folder: string) => void;
 }
@@ -70,15 +74,24 @@ export class FakeTask implements TrainingTask<Batch> {
     return { loss, accuracy: near, grad_norm: Math.hypot(...gradient) };
   }
 
-  async evaluate(steps: number): Promise<Values> {
+  async evaluate(steps: number, signal: AbortSignal): Promise<Values> {
+    await this.#maybeEndless('evaluate', signal);
     this.evaluations.push(steps);
     return { distance: Math.hypot(...this.weights.map((w, i) => w - (i + 1) / SIZE)) };
   }
 
-  async preview(steps: number, folder: string): Promise<string[]> {
+  async preview(steps: number, folder: string, signal: AbortSignal): Promise<string[]> {
+    await this.#maybeEndless('preview', signal);
     const path = join(folder, 'sheet.png');
     writeFileSync(path, `a picture of step ${steps}`);
     return [path];
+  }
+
+  async #maybeEndless(what: Behaviour['endless'], signal: AbortSignal): Promise<void> {
+    if (this.behaviour.endless !== what) return;
+    this.behaviour.onEndless?.();
+    if (!signal.aborted) await new Promise((done) => signal.addEventListener('abort', done, { once: true }));
+    throw new DrmError('CANCELLED', 'cancelled by the caller');
   }
 
   async save(folder: string): Promise<void> {
@@ -98,7 +111,8 @@ export class FakeTask implements TrainingTask<Batch> {
     if (!this.behaviour.weightsOnly) this.momentum = read('optimizer.bin');
   }
 
-  async finish(runFolder: string): Promise<Record<string, string | number>> {
+  async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
+    await this.#maybeEndless('finish', signal);
     writeFileSync(join(runFolder, 'model.json'), JSON.stringify([...this.weights]));
     return { weights: SIZE };
   }

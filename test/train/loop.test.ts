@@ -38,10 +38,11 @@ interface Arm {
 
 async function go({ folder = join(temporaryFolder(), 'run'), resume = false, ...arm }: Arm = {}) {
   const options = { ...OPTIONS, ...arm.options };
-  const task = new FakeTask(SETTINGS.seed, arm.behaviour);
   const data = new FakeData(SETTINGS.seed, arm.failAt);
   const events: Event[] = [];
   const abort = new AbortController();
+  const onEndless = () => void setTimeout(() => abort.abort(), 5);
+  const task = new FakeTask(SETTINGS.seed, { ...arm.behaviour, onEndless });
   if (arm.abortAfterMs !== undefined) setTimeout(() => abort.abort(), arm.abortAfterMs);
   const emit = (event: Event) => {
     events.push(event);
@@ -117,6 +118,23 @@ test('a signal is heard also when no step waits for anything', async () => {
   const options = { steps: 20_000, evaluateEvery: 0, previewEvery: 0, checkpointEvery: 0, logEvery: 1000 };
   expect((await go({ options, abortAfterMs: 50 })).error).toMatchObject({ code: 'CANCELLED' });
 });
+
+test.each(['evaluate', 'preview', 'finish'] as const)(
+  '%s ends when a signal comes, and is done on resuming',
+  async (endless) => {
+    const { folder, error } = await go({ behaviour: { endless } });
+    expect(error).toMatchObject({ code: 'CANCELLED', details: { resume: OPTIONS.resumeCommand } });
+    expect(error.message).toContain(
+      { evaluate: 'step 10', preview: 'step 20', finish: 'before the end was written' }[endless],
+    );
+    const again = await go({ folder, resume: true });
+    expect(again.error).toBeUndefined();
+    const events = await logged(folder);
+    expect(steps(events, 'evaluation')).toEqual([10, 20, 30, 40]);
+    expect(steps(events, 'sample_sheet')).toEqual([20, 40]);
+    expect(existsSync(join(folder, 'model.json'))).toBe(true);
+  },
+);
 
 test('what an interruption left undone is done first on resuming, and said once', async () => {
   const { folder, task, error } = await go({ abortAt: 20 }); // an evaluation and pictures were due
