@@ -1,6 +1,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command } from '../command.js';
-import { loadSchema, resolveConfig, taskOf } from '../config/resolve.js';
+import { loadSchema, resolveConfig, taskNames, taskOf } from '../config/resolve.js';
+import type { Task } from '../config/types.js';
 import { recommendedSettingsFile } from '../hub/resolve.js';
 
 export const command: Command = {
@@ -23,10 +24,13 @@ export const command: Command = {
     if (named === undefined && action === 'check')
       throw new DrmError('USAGE', 'config check: expected a file, found none; such as drm config check my.json');
     const file = named ?? 'sample';
-    const isTask = file === 'sample' && action === 'show';
-    const task = isTask ? file : taskOf(file);
-    if (task !== 'sample')
-      throw new DrmError('BAD_CONFIG', `[config] task in ${file}: expected sample, found ${task}`, { file });
+    const tasks = taskNames();
+    const isTask = tasks.includes(file) && action === 'show';
+    const task = (isTask ? file : taskOf(file)) as Task;
+    if (!tasks.includes(task))
+      throw new DrmError('BAD_CONFIG', `[config] task in ${file}: expected ${tasks.join(', ')}, found ${task}`, {
+        file,
+      });
     const flags = {
       model: options.model,
       dtype: global.dtype,
@@ -43,10 +47,11 @@ export const command: Command = {
       return;
     }
     const { properties } = loadSchema(task);
-    const width = Math.max(...Object.keys(values).map((key) => key.length));
-    const lines = Object.entries(values).map(
+    const rows = Object.entries(values).map(([key, value]) => [key, JSON.stringify(value)] as const);
+    const width = (column: 0 | 1) => Math.min(30, Math.max(...rows.map((row) => row[column].length)));
+    const lines = rows.map(
       ([key, value]) =>
-        `${key.padEnd(width)}  ${JSON.stringify(value).padEnd(14)}  ${origin[key] === 'default' ? `default: ${properties[key]?.description}` : `from ${origin[key]}`}`,
+        `${key.padEnd(width(0))}  ${value.padEnd(width(1))}  ${origin[key] === 'default' ? `default: ${properties[key]?.description}` : `from ${origin[key]}`}`,
     );
     events.emit({ event: 'result', text: lines.join('\n'), data: { task, values, origin } });
   },

@@ -1,6 +1,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
 import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
+import { numberOption } from '../options.js';
 import type { Prepared, TaskContext, TrainingSettings } from '../train/pretrain.js';
 
 const PARTS = ['vae', 'clip', 'flow'] as const;
@@ -37,15 +38,6 @@ export const command: Command = {
   run: pretrain,
 };
 
-function number(options: Record<string, unknown>, name: string, flag: string): number | undefined {
-  const text = options[name];
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (text === '' || Number.isNaN(value))
-    throw new DrmError('USAGE', `${flag}: expected a number, found ${JSON.stringify(text)}`);
-  return value;
-}
-
 async function resolve(part: Part, { options, global }: Context, folder: string): Promise<TrainingSettings> {
   const { resolveConfig } = await import('../config/resolve.js');
   const { readRunConfig } = await import('../runs/folder.js');
@@ -57,10 +49,10 @@ async function resolve(part: Part, { options, global }: Context, folder: string)
     flags: {
       ...partFlags(part, options),
       data: options.data,
-      steps: number(options, 'steps', '--steps'),
-      batch: number(options, 'batch', '--batch'),
-      learning_rate: number(options, 'learningRate', '--learning-rate'),
-      seed: number(options, 'seed', '--seed'),
+      steps: numberOption(options, 'steps'),
+      batch: numberOption(options, 'batch'),
+      learning_rate: numberOption(options, 'learningRate'),
+      seed: numberOption(options, 'seed'),
       dtype: global.dtype,
       device: global.device === 'auto' ? undefined : global.device,
     },

@@ -1,9 +1,9 @@
 // Writes types.ts from the schemas: `node dist/cli/config/generate_types.js` after a change to configs/schema.
-import { readdirSync, realpathSync, writeFileSync } from 'node:fs';
-import { join, parse } from 'node:path';
+import { realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { packageRoot } from '../root.js';
-import { CONFIG_FOLDER, commandOf, loadSchema, type Property } from './resolve.js';
+import { commandOf, loadSchema, type Property, taskNames } from './resolve.js';
 
 const PRIMITIVE: Record<string, string> = { string: 'string', integer: 'number', number: 'number', boolean: 'boolean' };
 
@@ -25,10 +25,7 @@ const interfaceName = (task: string) =>
 
 /** The text of types.ts for the schemas as they are now. */
 export function generateTypes(): string {
-  const tasks = readdirSync(join(CONFIG_FOLDER, 'schema'))
-    .filter((file) => file.endsWith('.json'))
-    .map((file) => parse(file).name)
-    .sort();
+  const tasks = taskNames();
   const interfaces = tasks.map((task) => {
     const lines = Object.entries(loadSchema(task).properties).map(
       ([key, property]) => `  /** ${property.description} */\n  ${key}: ${typeOf(property)};`,

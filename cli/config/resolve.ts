@@ -40,6 +40,12 @@ export interface Sources {
   flags?: Record<string, unknown>;
 }
 
+/** The tasks that there is a schema for. */
+export function taskNames(): string[] {
+  const files = readdirSync(join(CONFIG_FOLDER, 'schema')).filter((file) => file.endsWith('.json'));
+  return files.map((file) => parse(file).name).sort();
+}
+
 /** A task's settings: its own, then those of the parts that its schema includes. */
 export function loadSchema(task: string): Schema {
   const read = (name: string) =>
@@ -127,7 +133,7 @@ function parseSet(text: string, properties: Schema['properties']): [string, unkn
 /** What a model's drm.json says for one task. It may not choose another model, nor another task. */
 function recommendedSettings(path: string, task: Task): Record<string, unknown> {
   const byTask = readObject(path);
-  const tasks = readdirSync(join(CONFIG_FOLDER, 'schema')).map((file) => parse(file).name);
+  const tasks = taskNames();
   for (const [key, value] of Object.entries(byTask)) {
     if (!tasks.includes(key)) throw bad(path, `expected settings by task (${tasks.join(', ')}), found ${key}`, { key });
     if (typeof value !== 'object' || value === null || Array.isArray(value))

@@ -1,9 +1,10 @@
 // Settings: what wins over what, and what is refused.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { generateTypes } from '../../cli/config/generate_types.js';
-import { loadSchema, resolveConfig, type Sources } from '../../cli/config/resolve.js';
+import { CONFIG_FOLDER, loadSchema, resolveConfig, type Sources, taskNames, taskOf } from '../../cli/config/resolve.js';
+import type { Task } from '../../cli/config/types.js';
 import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 
 function configFile(name: string, text: string, folder = temporaryFolder()): string {
@@ -127,6 +128,16 @@ test.each([
 test.each(['constructor', 'toString', '__proto__', 'hasOwnProperty'])('a file with the key %s is refused', (key) => {
   const file = configFile('my.json', `{"task": "sample", "${key}": {"steps": 3}}`);
   expect(() => resolveConfig('sample', { file })).toThrow(`${key} in ${file}`);
+});
+
+const ownConfigs = readdirSync(CONFIG_FOLDER, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && !['schema', 'models'].includes(entry.name))
+  .flatMap(({ name }) => readdirSync(join(CONFIG_FOLDER, name)).map((file) => `${name}/${file}`));
+
+test.each(ownConfigs)("drm's own %s is right", (file) => {
+  const task = taskOf(file) as Task;
+  expect(taskNames()).toContain(task);
+  expect(resolveConfig(task, { file }).values).toMatchObject({ task });
 });
 
 test("drm's own configs hold what their names say", () => {
