@@ -3,6 +3,7 @@
 //   npm run bench -- sample [--model small|medium|full] [--repeats N] [--threads N] [--steps N] [--device cpu|cuda] [--dtype fp32|bf16]
 // The Python half needs diffusers in the Python that DRM_BENCH_PYTHON names (default python3); without it, it says so.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -60,11 +61,11 @@ const SIZES = {
   // About 150 M parameters, 64 x 64 latents; a narrow VAE, so that decoding does not hide the steps.
   medium: {
     transformer: {
-      num_layers: 12,
+      num_layers: 7,
       num_attention_heads: 12,
       attention_head_dim: 64,
       caption_projection_dim: 768,
-      dual_attention_layers: [0, 1, 2, 3, 4, 5],
+      dual_attention_layers: [0, 1, 2],
       pos_embed_max_size: 96,
       sample_size: 64,
     },
@@ -94,7 +95,11 @@ const SIZES = {
 function prepareModel(name: keyof typeof SIZES, dtype: string): string {
   const { transformer, vae } = SIZES[name];
   if (!transformer) return fixture;
-  const folder = join(repository, 'build/bench', `${name}-${dtype}`);
+  const sizes = createHash('sha256')
+    .update(JSON.stringify([transformer, vae]))
+    .digest('hex')
+    .slice(0, 8);
+  const folder = join(repository, 'build/bench', `${name}-${dtype}-${sizes}`);
   if (existsSync(join(folder, 'vae/diffusion_pytorch_model.safetensors'))) return folder;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
