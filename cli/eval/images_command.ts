@@ -20,7 +20,7 @@ import { type Maker, makePictures, weightsFingerprint } from './images.js';
 import { captionsOf, Judge, referenceSamples, type Verdict } from './judge.js';
 import type { Watch } from './retrieval.js';
 import { loadScorers } from './scorers.js';
-import { interval, percent, table } from './table.js';
+import { percent, plusMinus, table } from './table.js';
 
 /** Options that a sweep may vary. */
 const SWEPT = ['guidance', 'steps'] as const;
@@ -91,23 +91,35 @@ async function writeSheet(files: string[], path: string): Promise<void> {
   await writeAtomically(path, await contactSheet(pictures, SHEET.columns));
 }
 
-/** One line of the table. */
-function cells(setting: string, verdict: Verdict, seconds?: number): string[] {
-  const { retrieval, cmmd } = verdict;
+const HEAD = ['setting', 'score', 'top-1 %', 'top-5 %', 'CMMD', 'unbiased', 's/pic'];
+
+function cells(setting: string, { score, retrieval, cmmd }: Verdict, seconds?: number): string[] {
   return [
     setting,
-    verdict.scorer,
-    String(verdict.pictures),
-    interval(verdict.score),
+    plusMinus(score, 4),
     retrieval ? percent(retrieval.top1) : '-',
     retrieval ? percent(retrieval.top5) : '-',
     cmmd ? cmmd.biased.toFixed(3) : '-',
     cmmd ? cmmd.unbiased.toFixed(3) : '-',
-    seconds === undefined ? '-' : seconds.toFixed(3),
+    seconds === undefined ? '-' : seconds.toFixed(2),
   ];
 }
 
-const HEAD = ['setting', 'scorer', 'pictures', 'score', 'top-1', 'top-5', 'CMMD', 'unbiased', 's/picture'];
+/** A table for each scorer: their numbers cannot be compared, those of settings can. */
+function report(model: string, { rows, reference }: Results): string {
+  const scorers = rows[0]?.verdicts ?? [];
+  return scorers
+    .map(({ scorer, unit, pictures, retrieval }, at) => {
+      const lines = rows.map((row) =>
+        cells(row.setting || model, row.verdicts[at] as Verdict, row.seconds_per_picture),
+      );
+      const real = reference?.verdicts.find((verdict) => verdict.scorer === scorer);
+      if (real) lines.push(cells('real pictures', real));
+      const among = retrieval ? `, captions found among ${retrieval.among}` : '';
+      return `${scorer}: ${unit} of ${pictures} pictures${among}\n${table(HEAD, lines)}`;
+    })
+    .join('\n\n');
+}
 
 export async function evaluateImages(context: Context): Promise<void> {
   const { options, global, events, signal } = context;
@@ -220,13 +232,7 @@ export async function evaluateImages(context: Context): Promise<void> {
       }
       await writeAtomically(resultsFile, `${JSON.stringify(results, null, 2)}\n`);
     }
-    const lines = [
-      ...results.rows.flatMap((row) =>
-        row.verdicts.map((verdict) => cells(row.setting || model.name, verdict, row.seconds_per_picture)),
-      ),
-      ...(results.reference?.verdicts ?? []).map((verdict) => cells('real pictures', verdict)),
-    ];
-    events.emit({ event: 'result', text: table(HEAD, lines), data: results });
+    events.emit({ event: 'result', text: report(model.name, results), data: results });
     events.emit({
       event: 'done',
       seconds: (performance.now() - started) / 1000,

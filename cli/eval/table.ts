@@ -12,10 +12,10 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [head, ...rows].map(line).join('\n');
 }
 
-/** "82.4 % (78.1-86.3)" */
-export const percent = ({ mean, low, high }: Estimate): string =>
-  `${(100 * mean).toFixed(1)} % (${(100 * low).toFixed(1)}-${(100 * high).toFixed(1)})`;
+/** "0.2134 ±0.0034": half the 95 % interval. */
+export const plusMinus = ({ mean, low, high }: Estimate, digits: number): string =>
+  `${mean.toFixed(digits)} ±${((high - low) / 2).toFixed(digits)}`;
 
-/** "0.2134 (0.2101-0.2169)" */
-export const interval = ({ mean, low, high }: Estimate, digits = 4): string =>
-  `${mean.toFixed(digits)} (${low.toFixed(digits)}-${high.toFixed(digits)})`;
+/** "82.4 ±4.1", of a share. */
+export const percent = ({ mean, low, high }: Estimate): string =>
+  plusMinus({ mean: 100 * mean, low: 100 * low, high: 100 * high, n: 0 }, 1);

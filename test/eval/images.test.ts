@@ -169,7 +169,9 @@ describe('drm eval images', () => {
     expect(data.rows[0].verdicts.map(({ scorer }: Verdict) => scorer)).toEqual([w.judge, second]);
     expect(data.rows[0].verdicts[0].score.mean).not.toBe(data.rows[0].verdicts[1].score.mean);
     expect(data.rows[0].verdicts[0].score.mean).not.toBe(data.rows[1].verdicts[0].score.mean);
-    expect(text.split('\n')).toHaveLength(5);
+    // For each judge a title, a head, two settings; a blank line between.
+    expect(text.split('\n')).toHaveLength(9);
+    for (const line of text.split('\n').filter((l) => !l.includes(':'))) expect(line.length).toBeLessThanOrEqual(80);
     for (const name of ['guidance-1', 'guidance-3']) {
       expect(pngs(join(w.out, name))).toHaveLength(4);
       expect(existsSync(join(w.out, name, 'grid.png'))).toBe(true);

@@ -87,7 +87,8 @@ test('drm eval retrieval prints what its features say', async () => {
     ['train', 8],
     ['test', 4],
   ]);
-  expect(text.split('\n')).toHaveLength(3);
+  expect(text.split('\n')).toHaveLength(4);
+  for (const line of text.split('\n').slice(1)) expect(line.length).toBeLessThanOrEqual(80);
 
   const clip = await ClipScorer.load(
     { config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },

@@ -86,9 +86,5 @@ test('a table lines its columns up', () => {
       ['longer', '-'],
     ],
   );
-  expect(text.split('\n')).toEqual([
-    'name                  top-1',
-    'a       50.0 % (25.0-100.0)',
-    'longer                    -',
-  ]);
+  expect(text.split('\n')).toEqual(['name         top-1', 'a       50.0 ±37.5', 'longer           -']);
 });
