@@ -61,7 +61,7 @@ class ClipTask extends NativeTask<Batch> {
   }
 
   /** Retrieval among the held-out pictures, all in one batch. */
-  async evaluate(): Promise<Record<string, number>> {
+  async evaluate(_steps: number, signal: AbortSignal): Promise<Record<string, number>> {
     const { heldOut, settings, events, ids, trainer } = this;
     const { size, evaluate_samples: count } = settings;
     const batches = async function* () {
@@ -72,11 +72,11 @@ class ClipTask extends NativeTask<Batch> {
       image_to_text = Number.NaN,
       text_to_image = Number.NaN,
       loss = Number.NaN,
-    } = await meanValues(batches(), (batch) => trainer.evaluate(batch));
+    } = await meanValues(batches(), (batch) => trainer.evaluate(batch, { signal }));
     return { image_to_text, text_to_image, loss };
   }
 
-  async finish(runFolder: string): Promise<Record<string, string | number>> {
+  async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
     const { settings, trainer } = this;
     const folder = join(runFolder, 'model');
     await mkdir(folder, { recursive: true });
@@ -85,8 +85,8 @@ class ClipTask extends NativeTask<Batch> {
       await copyFile(join(settings.tokenizer, file), join(folder, file)).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'ENOENT') throw error; // a tokenizer has some of these files
       });
-    await trainer.export(join(folder, 'model.safetensors'), settings.export_dtype);
-    return { model: folder, parameters: trainer.parameters, ...(await this.evaluate()) };
+    await trainer.export(join(folder, 'model.safetensors'), settings.export_dtype, { signal });
+    return { model: folder, parameters: trainer.parameters, ...(await this.evaluate(settings.steps, signal)) };
   }
 }
 

@@ -148,38 +148,39 @@ class FlowTask extends NativeTask<Batch | Step> {
     return microBatches({ ...given, texts }, micro_batch);
   }
 
-  async evaluate(): Promise<Record<string, number>> {
+  async evaluate(_steps: number, signal: AbortSignal): Promise<Record<string, number>> {
     const { settings, sets, events, trainer } = this;
     const batches = async function* () {
       for await (const batch of batchesOf(sets.heldOut, settings.evaluate_samples, settings, events))
         yield { ...pixelsOf(batch), texts: batch.indices.map((sample) => sets.rows.heldOut.whole[sample] as number) };
     };
-    return meanValues(batches(), (batch) => trainer.evaluate(batch));
+    return meanValues(batches(), (batch) => trainer.evaluate(batch, { signal }));
   }
 
-  async preview(_steps: number, folder: string): Promise<string[]> {
+  async preview(_steps: number, folder: string, signal: AbortSignal): Promise<string[]> {
     const { sets, settings, trainer } = this;
-    const pictures = await trainer.preview({
+    const request = {
       texts: sets.previews.map(({ row }) => row),
       seeds: sets.previews.map((_, i) => i),
       steps: settings.preview_steps,
       guidance: settings.preview_guidance,
       height: settings.size,
       width: settings.size,
-    });
+    };
+    const pictures = await trainer.preview(request, { signal });
     const sheet = join(folder, 'sheet.png');
     await writeAtomically(sheet, await contactSheet(pictures, Math.ceil(Math.sqrt(pictures.length))));
     await writeAtomically(join(folder, 'prompts.txt'), `${sets.previews.map(({ text }) => text).join('\n')}\n`);
     return [sheet];
   }
 
-  async finish(runFolder: string): Promise<Record<string, string | number>> {
+  async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
     const { settings, trainer, parts } = this;
     const model = join(runFolder, 'model');
     await mkdir(model, { recursive: true });
     if (settings.lora_rank > 0) {
       const file = join(model, 'pytorch_lora_weights.safetensors');
-      await trainer.export(file, 'fp32');
+      await trainer.export(file, 'fp32', { signal });
       return { lora: file, parameters: trainer.parameters };
     }
     if (parts.base === undefined) await this.#writeParts(model);
@@ -187,7 +188,7 @@ class FlowTask extends NativeTask<Batch | Step> {
     const transformer = join(model, 'transformer');
     await mkdir(transformer, { recursive: true });
     await copyFile(String(parts.source.transformer.config), join(transformer, 'config.json'));
-    await trainer.export(join(transformer, 'diffusion_pytorch_model.safetensors'), settings.export_dtype);
+    await trainer.export(join(transformer, 'diffusion_pytorch_model.safetensors'), settings.export_dtype, { signal });
     return { model, parameters: trainer.parameters };
   }
 

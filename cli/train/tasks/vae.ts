@@ -26,34 +26,34 @@ class VaeTask extends NativeTask<Batch> {
     return microBatches(pixelsOf(batch), this.settings.micro_batch);
   }
 
-  async evaluate(): Promise<Record<string, number>> {
-    const { psnr = Number.NaN } = await this.#measure(this.sets.heldOut, this.settings.evaluate_samples);
+  async evaluate(_steps: number, signal: AbortSignal): Promise<Record<string, number>> {
+    const { psnr = Number.NaN } = await this.#measure(this.sets.heldOut, this.settings.evaluate_samples, signal);
     return { psnr };
   }
 
-  async #measure(set: CaptionedSet, count: number): Promise<Record<string, number>> {
+  async #measure(set: CaptionedSet, count: number, signal: AbortSignal): Promise<Record<string, number>> {
     const { settings, events, trainer } = this;
     const batches = async function* () {
       for await (const batch of batchesOf(set, count, settings, events)) yield pixelsOf(batch);
     };
-    return meanValues(batches(), (batch) => trainer.evaluate(batch));
+    return meanValues(batches(), (batch) => trainer.evaluate(batch, { signal }));
   }
 
-  async finish(runFolder: string): Promise<Record<string, string | number>> {
+  async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
     const { settings, trainer, sets } = this;
     // The transformer works on latents of mean 0 and deviation 1: measured on the training pictures.
     const {
       latent_mean: mean = 0,
       latent_square: square = 1,
       psnr: train_psnr = Number.NaN,
-    } = await this.#measure(sets.train, sets.train.length);
-    const { psnr = Number.NaN } = await this.#measure(sets.heldOut, sets.heldOut.length);
+    } = await this.#measure(sets.train, sets.train.length, signal);
+    const { psnr = Number.NaN } = await this.#measure(sets.heldOut, sets.heldOut.length, signal);
     const folder = join(runFolder, 'model', 'vae');
     await mkdir(folder, { recursive: true });
     const config = JSON.parse(await readFile(architectureFile(settings.architecture), 'utf8')) as object;
     const factors = { scaling_factor: 1 / Math.sqrt(square - mean ** 2), shift_factor: mean };
     await writeAtomically(join(folder, 'config.json'), `${JSON.stringify({ ...config, ...factors }, null, 2)}\n`);
-    await trainer.export(join(folder, 'diffusion_pytorch_model.safetensors'), settings.export_dtype);
+    await trainer.export(join(folder, 'diffusion_pytorch_model.safetensors'), settings.export_dtype, { signal });
     return { model: folder, parameters: trainer.parameters, psnr, train_psnr, ...factors };
   }
 }
