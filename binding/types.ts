@@ -191,7 +191,7 @@ export interface PreviewRequest {
   width: number;
 }
 
-/** Latest wins: some are skipped when the listener is slow. */
+/** Latest of each phase wins: some are skipped when the listener is slow. */
 export interface Progress {
   phase: string;
   step: number;

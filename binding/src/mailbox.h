@@ -12,14 +12,15 @@ namespace drm::binding {
 
 using Message = std::variant<Progress, Event>;
 
-/// Events are kept in order. Of progress only the newest waits, in the place where it was reported, so a slow listener
-/// neither holds up the job nor sees progress run backwards.
+/// Events are kept in order. Of a phase's progress only the newest waits, in the place where it was reported, so a slow
+/// listener neither holds up the job nor sees progress run backwards, and still hears of every phase that it ended.
 class Mailbox {
  public:
   /// True when the JavaScript thread must be notified: nothing is under way to it yet.
   bool put(Progress progress) {
     std::lock_guard lock(mutex_);
-    if (waiting_progress_) messages_.erase(*waiting_progress_);
+    if (waiting_progress_ && std::get<Progress>(**waiting_progress_).phase == progress.phase)
+      messages_.erase(*waiting_progress_);
     messages_.emplace_back(std::move(progress));
     waiting_progress_ = std::prev(messages_.end());
     return needs_notification();

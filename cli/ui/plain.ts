@@ -30,6 +30,7 @@ export class PlainRenderer implements Renderer {
       if (!this.quiet) this.#metric(event);
     } else {
       if (event.event !== 'warning') this.#flush();
+      if (event.event === 'done' || event.event === 'error') this.#endBars();
       const line = lineOf(event);
       if (line && (!this.quiet || line.kind === 'warning' || line.kind === 'error'))
         process.stderr.write(`${line.text}\n`);
@@ -76,6 +77,12 @@ export class PlainRenderer implements Renderer {
   }
 
   async close(): Promise<void> {
+    this.#endBars();
+  }
+
+  /** The last word is what the run came to, not how far a bar had got. */
+  #endBars(): void {
     for (const bar of this.#bars.values()) bar.stop();
+    this.#bars.clear();
   }
 }

@@ -121,6 +121,20 @@ describe('Pipeline', () => {
     pipeline.dispose();
   });
 
+  test('tells even a slow listener that each phase has ended', async () => {
+    const pipeline = await Pipeline.load(source, options);
+    const last: Record<string, number> = {};
+    await pipeline.sample(request({ steps: 20 }), {
+      onProgress: ({ phase, step, total }) => {
+        const until = performance.now() + 20;
+        while (performance.now() < until);
+        last[phase] = step / total;
+      },
+    });
+    expect(last).toEqual({ encode: 1, denoise: 1, decode: 1 });
+    pipeline.dispose();
+  });
+
   test('reports what is wrong with files and requests', async () => {
     const nowhere = { ...source, transformer: { ...source.transformer, config: '/nowhere/config.json' } };
     await expect(Pipeline.load(nowhere, options)).rejects.toMatchObject({
