@@ -7,7 +7,7 @@ import { diskError } from '../files.js';
 
 export const METRICS_FILE = 'metrics.jsonl';
 
-/** `time` is in seconds since 1970. */
+/** `time` is in seconds since 1970. JSON has no NaN: a figure that was not finite is null. */
 export type LoggedEvent = Event & { time: number };
 
 /** Not kept: what only a terminal wants. */

@@ -87,7 +87,7 @@ export async function train<Batch>(
   { events, signal }: { events: Events; signal: AbortSignal },
 ): Promise<TrainingSummary> {
   try {
-    return await new Loop(task, data, run, options, run.recording(events), signal).run();
+    return await new Loop(task, data, run, options, run.recording(events), signal).toTheEnd();
   } catch (error) {
     try {
       run.record(errorEvent(error, false)); // the report says how a run ended; the user hears it from the caller
@@ -110,13 +110,13 @@ class Loop<Batch> {
   constructor(
     private readonly task: TrainingTask<Batch>,
     private readonly data: TrainingData<Batch>,
-    private readonly folder: Run,
+    private readonly run: Run,
     private readonly options: TrainingOptions,
     private readonly events: Events,
     private readonly signal: AbortSignal,
   ) {}
 
-  async run(): Promise<TrainingSummary> {
+  async toTheEnd(): Promise<TrainingSummary> {
     const { steps } = this.options;
     await this.#begin();
     this.#meter.start();
@@ -145,19 +145,19 @@ class Loop<Batch> {
     this.events.emit({
       event: 'done',
       seconds: summary.seconds,
-      facts: { steps, samples: summary.samples, run: this.folder.folder, ...facts },
+      facts: { steps, samples: summary.samples, run: this.run.folder, ...facts },
     });
     return summary;
   }
 
   async #begin(): Promise<void> {
-    for (const message of this.folder.warnings) this.events.emit({ event: 'warning', message });
-    const { from } = this.folder;
+    for (const message of this.run.warnings) this.events.emit({ event: 'warning', message });
+    const { from } = this.run;
     if (!from) return;
     if (from.step > this.options.steps)
       throw new DrmError(
         'BAD_CONFIG',
-        `[resume] ${this.folder.folder}: expected fewer steps done than the ${this.options.steps} asked for, found ${from.step}; ask for more steps`,
+        `[resume] ${this.run.folder}: expected fewer steps done than the ${this.options.steps} asked for, found ${from.step}; ask for more steps`,
         { expected: String(this.options.steps), found: String(from.step) },
       );
     await this.task.restore(from.folder);
@@ -246,7 +246,7 @@ class Loop<Batch> {
       await setImmediate();
     }
     if (this.#owed.preview && task.preview && !signal.aborted) {
-      const paths = await this.#unlessStopped(task.preview(this.#at, await this.folder.samples(this.#at), signal));
+      const paths = await this.#unlessStopped(task.preview(this.#at, await this.run.samples(this.#at), signal));
       if (paths === STOPPED) return;
       this.events.emit({ event: 'sample_sheet', step: this.#at, paths });
       this.#owed.preview = false;
@@ -266,7 +266,7 @@ class Loop<Batch> {
   async #finish(): Promise<Record<string, string | number>> {
     if (!this.task.finish) return {};
     this.events.emit({ event: 'info', message: `all ${this.#at} steps are done; finishing` });
-    const facts = await this.#unlessStopped(this.task.finish(this.folder.folder, this.signal));
+    const facts = await this.#unlessStopped(this.task.finish(this.run.folder, this.signal));
     return facts === STOPPED ? this.#interrupted() : facts;
   }
 
@@ -274,7 +274,7 @@ class Loop<Batch> {
     const step = this.#at;
     const state: LoopState = { skipped: this.#skipped, meter: this.#meter.state(), owed: this.#owed };
     try {
-      const path = await this.folder.checkpoint(step, { ...state }, (folder) => this.task.save(folder));
+      const path = await this.run.checkpoint(step, { ...state }, (folder) => this.task.save(folder));
       this.#saved = { step, path, time: performance.now() };
     } catch (error) {
       if (!(error instanceof DrmError)) throw error;
@@ -286,7 +286,7 @@ class Loop<Batch> {
       );
     }
     this.events.emit({ event: 'checkpoint', step, path: this.#saved.path });
-    await this.folder.checkpoints.prune(this.options.keep, step);
+    await this.run.checkpoints.prune(this.options.keep, step);
   }
 
   async #interrupted(): Promise<never> {
