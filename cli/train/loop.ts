@@ -126,13 +126,13 @@ class Loop<Batch> {
       // Promises alone never let signals in or the terminal be drawn.
       await setImmediate();
       this.#owed = {
-        evaluation: this.#due(this.options.evaluateEvery),
-        preview: this.#due(this.options.previewEvery),
+        evaluation: this.task.evaluate !== undefined && this.#due(this.options.evaluateEvery),
+        preview: this.task.preview !== undefined && this.#due(this.options.previewEvery),
       };
       await this.#payOwed();
       if (this.#checkpointDue()) await this.#checkpoint();
     }
-    if (this.#at < steps) await this.#interrupted();
+    if (this.#at < steps || this.#owed.evaluation || this.#owed.preview) await this.#interrupted();
     if (this.#saved?.step !== this.#at) await this.#checkpoint();
     const facts = await this.#finish();
     const summary = {

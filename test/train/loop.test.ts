@@ -150,6 +150,16 @@ test('what an interruption left undone is done first on resuming, and said once'
   expect(steps(events, 'metric')).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
 });
 
+test('a signal in the last step leaves its evaluation and the export to the resumed run', async () => {
+  const { folder, error } = await go({ abortAt: 40 });
+  expect(error.message).toContain('stopped after step 40 of 40, before the end was written');
+  expect(existsSync(join(folder, 'model.json'))).toBe(false);
+  const again = await go({ folder, resume: true });
+  expect(again.data.asked).toEqual([]);
+  expect(again.task.evaluations).toEqual([40]);
+  expect(existsSync(join(folder, 'model.json'))).toBe(true);
+});
+
 test('metrics of several steps are means, also over an interruption', async () => {
   const each = learned((await go()).events).filter((e) => 'loss' in e);
   const whole = await go({ options: { logEvery: 5, evaluateEvery: 0 } });
