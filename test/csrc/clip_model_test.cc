@@ -97,6 +97,12 @@ TEST(clip_h_equals_transformers) { check_towers("clip_h", "hf"); }
 TEST(clip_l_under_openai_names) { check_towers("clip_l", "openai"); }
 TEST(clip_h_under_open_clip_names) { check_towers("clip_h", "openclip"); }
 
+TEST(pixels_are_normalised_as_transformers_does) {
+  const Io io{.name = "pre"};
+  const auto got = clip_pixels(io["square_hf_64_97x61_u8"].unsqueeze(0))[0];
+  CHECK((got - io["square_hf_64_97x61_float"]).abs().max().item<double>() < 2e-6);
+}
+
 TEST(the_other_activation_is_told_apart) {
   const at::NoGradGuard no_grad;
   for (const std::string name : {"clip_l", "clip_h"}) {

@@ -37,7 +37,7 @@ void expect_pixels(const Bitmap& got, std::vector<uint8_t> want) { CHECK(got.pix
 
 }  // namespace
 
-// The numbers are Pillow 13's, Image.resize(..., BICUBIC); whole photographs are compared in test/eval/scorer.test.ts.
+// The numbers are Pillow 13's, Image.resize(..., BICUBIC); whole photographs are compared in test/parity/scorers.ts.
 TEST(reduction_equals_pillow) {
   expect_pixels(pillow_bicubic({pattern(), 5, 7, 1}, 2, 3), {110, 159, 195, 114, 90, 174});
 }

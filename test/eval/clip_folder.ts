@@ -2,9 +2,9 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { philox } from '../../cli/data/order.js';
-import { repository } from '../run_drm.js';
+import { packageRoot } from '../../cli/root.js';
 
-const golden = join(repository, 'test/golden');
+const golden = join(packageRoot, 'test/golden');
 
 export interface ClipSizes {
   image: number;

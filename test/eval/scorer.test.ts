@@ -1,18 +1,14 @@
-// CLIP as a judge, from picture files to features, against transformers and Pillow (golden scorers); and its handles.
-import { readFileSync, writeFileSync } from 'node:fs';
+// CLIP as a judge: names, folders, handles. Its numbers are checked by the golden cases (test/parity/scorers.ts).
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { ClipScorer, cmmd, resizePictures } from '../../binding/index.js';
+import { ClipScorer, cmmd } from '../../binding/index.js';
 import type { Bitmap, Features } from '../../binding/types.js';
 import { loadScorer } from '../../cli/scorers/registry.js';
-import { readTensors, type Tensor } from '../parity/safetensors.js';
 import { repository, temporaryFolder } from '../run_drm.js';
-import { type ClipSizes, clipConfig, writeClip } from './clip_folder.js';
+import { writeClip } from './clip_folder.js';
 
 const golden = join(repository, 'test/golden/scorers');
-const io = readTensors(join(golden, 'io.safetensors'));
-const { cases } = JSON.parse(readFileSync(join(golden, 'config.json'), 'utf8'));
 const options = { device: 'cpu', dtype: 'fp32' } as const;
 
 async function photo(name: string): Promise<Bitmap> {
@@ -23,57 +19,6 @@ async function photo(name: string): Promise<Bitmap> {
     .toBuffer({ resolveWithObject: true });
   return { pixels: data, width: info.width, height: info.height };
 }
-
-const stored = (name: string): Tensor => {
-  const tensor = io.get(name);
-  if (!tensor) throw new Error(`no ${name}`);
-  return tensor;
-};
-
-function unit(rows: ArrayLike<number>, width: number): number[] {
-  const values = Array.from(rows);
-  return values.map((value, i) => {
-    const row = values.slice(Math.floor(i / width) * width, (Math.floor(i / width) + 1) * width);
-    return value / Math.hypot(...row);
-  });
-}
-
-describe('pictures are resampled as Pillow does, bit for bit', () => {
-  const square: { image: string; kind: string; size: number }[] = cases.pre.config.square;
-  test.each(square)('$image to $size, $kind', async ({ image, kind, size }) => {
-    const rule = kind === 'square_tv' ? 'torchvision' : 'transformers';
-    const [got] = await resizePictures({ pictures: [await photo(image)], width: size, height: size, square: rule });
-    const want = stored(`pre/${kind}_${size}_${image}_u8`);
-    expect([got?.height, got?.width, 3]).toEqual(want.shape);
-    expect(Buffer.compare(got?.pixels as Uint8Array, want.data as Uint8Array)).toBe(0);
-  });
-});
-
-describe.each(['clip_l', 'clip_h'])('%s', (name) => {
-  const sizes = cases[name].config as ClipSizes & { images: string[] };
-  const load = () => {
-    const config = join(temporaryFolder(), 'config.json');
-    writeFileSync(config, JSON.stringify(clipConfig(sizes)));
-    return ClipScorer.load({ config, weights: [join(golden, `${name}.hf.safetensors`)] }, options);
-  };
-
-  test('gives the features of transformers from files and token ids', async () => {
-    using clip = await load();
-    expect(clip.info).toMatchObject({ imageSize: 56, tokens: 16, width: sizes.proj });
-    expect(clip.info.logitScale).toBeCloseTo(Math.log(100), 5);
-    const images = await clip.imageFeatures(await Promise.all(sizes.images.map(photo)));
-    expect([images.rows, images.width]).toEqual([3, sizes.proj]);
-    const ids = stored(`${name}/input_ids`).data as BigInt64Array;
-    const texts = await clip.textFeatures([0, 1, 2].map((i) => ids.slice(16 * i, 16 * i + 16)));
-    const compare = (got: Features, want: Tensor) => {
-      const expected = unit(want.data as Float32Array, sizes.proj);
-      const worst = Math.max(...expected.map((value, i) => Math.abs(value - (got.values[i] as number))));
-      expect(worst).toBeLessThan(5e-6);
-    };
-    compare(images, stored(`${name}/image_features`));
-    compare(texts, stored(`${name}/text_features`));
-  });
-});
 
 describe('a scorer', () => {
   test('reads a folder with its tokenizer and scores pairs by their cosine', async () => {

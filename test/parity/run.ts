@@ -13,6 +13,7 @@ import { checkNative } from './native.js';
 import { checkPipelineThroughCommand } from './pipeline_command.js';
 import type { Comparison } from './report.js';
 import { report } from './report.js';
+import { checkScorers } from './scorers.js';
 import { checkTokenizers } from './tokenizers.js';
 
 const repository = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
@@ -31,6 +32,7 @@ const checks: Record<string, Check> = {
   optim: checkNative,
   tokenizers: checkTokenizers,
   tokenizers_real: checkTokenizers,
+  scorers: checkScorers,
   pipeline: async (folder, root) => [
     ...(await checkNative(folder, root)),
     ...(await checkPipelineThroughCommand(folder)),
@@ -48,7 +50,6 @@ const notBuiltYet = new Set([
   'grpo_loss',
   'step_grpo',
   'ema',
-  'scorers',
 ]);
 
 /** What a case folder says it is; its name where it does not say. Throws when what it says cannot be read. */
