@@ -158,7 +158,8 @@ export function resolveConfig<T extends Task>(task: T, sources: Sources): Resolv
   const origin: Record<string, string> = {};
   const put = (from: string, given: Record<string, unknown>, usage: boolean) => {
     const fail = (key: string, what: string) => {
-      const text = usage ? `${from} ${key}` : `${key} in ${from}`;
+      const option = from === 'flag' ? `--${key.replaceAll('_', '-')}` : `${from} ${key}`;
+      const text = usage ? option : `${key} in ${from}`;
       return usage ? new DrmError('USAGE', `${text}: ${what}`, { key }) : bad(text, what, { file: from, key });
     };
     for (const [key, value] of Object.entries(given)) {

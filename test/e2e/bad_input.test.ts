@@ -140,7 +140,7 @@ test('NaN in the weights is reported at its step', async () => {
 });
 test('a size that does not fit', () =>
   fails(['--model', fixture, '--height', '40'], 3, ['height', 'multiple of 16', '40']));
-test('negative steps', () => fails(['--model', fixture, '--steps', '-3'], 2, ['steps', 'at least 1', '-3']));
+test('negative steps', () => fails(['--model', fixture, '--steps', '-3'], 2, ['--steps: expected at least 1', '-3']));
 test('steps that are no number', () =>
   fails(['--model', fixture, '--steps', 'many'], 2, ['--steps', 'expected a number', 'many']));
 test('a misspelt setting', () => fails(['--model', fixture, '--set', 'stepz=3'], 2, ['stepz', 'did you mean steps?']));
