@@ -54,7 +54,8 @@ function resultOf(stdout: string) {
 const pngs = (folder: string) => readdirSync(folder).filter((name) => name.endsWith('.png'));
 const times = (folder: string) => pngs(folder).map((name) => statSync(join(folder, name)).mtimeMs);
 
-describe('drm eval images', () => {
+// Up to four runs a test; on a machine that is busy otherwise each may take a quarter of a minute.
+describe('drm eval images', { timeout: 180_000 }, () => {
   test('says what the features of the pictures on disk say', async () => {
     const w = world();
     const set = await writeSet(join(w.folder, 'set'));
