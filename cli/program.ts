@@ -94,7 +94,10 @@ async function fail(error: unknown, verbose: boolean, renderer: Renderer): Promi
 export async function main(argv: string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0); // the reader has enough (head, less)
-    throw error;
+    process.stderr.write(
+      `drm: [out] stdout: cannot be written: ${error.message}; free some space, or send it elsewhere\n`,
+    );
+    process.exit(4);
   });
   const program = new Program('drm')
     .description(

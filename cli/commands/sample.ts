@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
 import type { ModelOptions } from '../hub/resolve.js';
@@ -66,6 +66,17 @@ function splitInit(text: string): { file: string; tensor: string } {
   const at = text.lastIndexOf(':');
   if (existsSync(text) || at < 1) return { file: text, tensor: 'latents' };
   return { file: text.slice(0, at), tensor: text.slice(at + 1) };
+}
+
+/** A file of that name is replaced; a folder or a device (/dev/full) must not be. */
+function latentsFile(path: string): string {
+  if (existsSync(path) && !statSync(path).isFile())
+    throw new DrmError(
+      'DISK',
+      `[sample] --save-latents ${path}: expected the name of a file, found ${statSync(path).isDirectory() ? 'a folder' : 'a device'}; name a .safetensors file`,
+      { file: path },
+    );
+  return path;
 }
 
 function modelOptions(options: Record<string, unknown>): ModelOptions {
@@ -138,7 +149,7 @@ async function sample(context: Context): Promise<void> {
         ...texts,
         ...requestOf(settings),
         ...(options.initLatents !== undefined && { initLatents: splitInit(String(options.initLatents)) }),
-        ...(options.saveLatents !== undefined && { saveLatents: String(options.saveLatents) }),
+        ...(options.saveLatents !== undefined && { saveLatents: latentsFile(String(options.saveLatents)) }),
       },
       {
         signal: AbortSignal.any([signal, pictures.stop.signal]),

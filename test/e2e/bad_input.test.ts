@@ -2,7 +2,7 @@
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { fixture, quick, type RunOptions, runDrm, temporaryFolder } from '../run_drm.js';
+import { drm, fixture, quick, type RunOptions, runDrm, temporaryFolder } from '../run_drm.js';
 
 /** A copy of the fixture that may be broken. */
 function model(): string {
@@ -166,6 +166,24 @@ test('latents that cannot be saved are known before the work', () =>
     '/no/such/folder/x.safetensors',
     'cannot be written',
   ]));
+test('latents are not saved over a device', () =>
+  fails(['--model', fixture, '--save-latents', '/dev/null'], 4, [
+    '/dev/null',
+    'expected the name of a file',
+    'device',
+  ]));
+test('a standard output that is full', async () => {
+  const { openSync, closeSync } = await import('node:fs');
+  const { spawnSync } = await import('node:child_process');
+  const full = openSync('/dev/full', 'w');
+  const { status, stderr } = spawnSync(process.execPath, [drm, 'config', 'show', '--json'], {
+    stdio: ['ignore', full, 'pipe'],
+    encoding: 'utf8',
+  });
+  closeSync(full);
+  expect(stderr).toMatch(/^drm: \[out\] stdout: cannot be written: .*free some space/);
+  expect(status).toBe(4);
+});
 test('a full disk', async () => {
   // /dev/shm of the test's own: root may mount; where it may not, the check is said to be missing.
   const { spawnSync } = await import('node:child_process');
