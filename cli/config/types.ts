@@ -12,7 +12,7 @@ export interface PretrainClipSettings {
   weights: string;
   /** Edge of the training pictures in pixels: the architecture's image_size. */
   size: number;
-  /** Training pictures are moved and scaled by at most this fraction of their edge, and their contrast and brightness changed by as much. */
+  /** How far training pictures are moved and scaled (fraction of their edge) and their colours turned (fraction of half a turn), faded or lit. */
   augment: number;
   /** Share of samples trained with their caption cut before its last comma, so that plain words are understood without a style. */
   short_caption: number;

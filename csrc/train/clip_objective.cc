@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+#include <numbers>
+
 #include "random/draws.h"
 #include "scorers/clip_model.h"
 #include "tensor_io/safetensors.h"
@@ -48,7 +51,8 @@ class ClipObjective final : public Objective {
   }
 
  private:
-  /// Moved, scaled, brighter or darker, of more or less contrast: five draws a sample. Border pixels fill the edges.
+  /// Moved, scaled and recoloured, so that a thing is known by its shape in whatever style: seven draws a sample.
+  /// Border pixels fill the edges.
   Tensor augmented(const Tensor& pixels, const TrainBatch& batch, const StepKey& key) const {
     const Draw draw{key.seed, Purpose::Augment, static_cast<uint32_t>(key.step), 0, 0};
     const auto by = [&](uint32_t which) {  // (B), uniform in +-augment
@@ -56,14 +60,20 @@ class ClipObjective final : public Objective {
       d.candidate = which;
       return spec_.augment * (2 * draw_uniform(d, batch.samples, device_) - 1);
     };
-    const auto scale = 1 + by(0);
-    const auto zero = at::zeros_like(scale);
+    const auto across = 1 + by(0), down = 1 + by(1);
+    const auto zero = at::zeros_like(across);
     // A picture spans 2 in the grid's coordinates.
-    const auto theta = at::stack({at::stack({scale, zero, 2 * by(1)}, 1), at::stack({zero, scale, 2 * by(2)}, 1)}, 1);
+    const auto theta = at::stack({at::stack({across, zero, by(2)}, 1), at::stack({zero, down, by(3)}, 1)}, 1);
     const auto grid = at::affine_grid_generator(theta, pixels.sizes(), /*align_corners=*/false);
     const auto moved = at::grid_sampler(pixels, grid, /*bilinear*/ 0, /*border*/ 1, /*align_corners=*/false);
     const auto each = [](const Tensor& t) { return t.view({-1, 1, 1, 1}); };
-    return moved * each(1 + by(3)) + each(by(4));
+    // Colours turn about the grey axis, by at most half a turn, and fade or deepen; light changes.
+    const auto grey = moved.mean(1, true);
+    const auto turn = std::numbers::pi * by(4), depth = 1 + 2 * by(5);
+    const auto chroma = moved - grey;
+    const auto side = (at::roll(chroma, 1, 1) - at::roll(chroma, -1, 1)) / std::sqrt(3.0);
+    const auto turned = each(depth * at::cos(turn)) * chroma + each(depth * at::sin(turn)) * side;
+    return grey + turned + each(by(6));
   }
 
   ClipModel model_;

@@ -35,8 +35,8 @@ struct VaeSpec {
 struct ClipSpec {
   std::string config;                // config.json of a transformers CLIPModel
   std::vector<std::string> weights;  // empty: from nothing
-  /// Training pictures are moved and scaled by at most this fraction of their edge, and their contrast and brightness
-  /// changed by as much; 0 leaves them alone.
+  /// How far training pictures are moved and scaled (fraction of their edge) and their colours turned (fraction of half
+  /// a turn), faded or lit; 0 leaves them alone.
   double augment = 0;
 };
 
