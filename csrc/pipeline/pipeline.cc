@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <mutex>
 
@@ -33,6 +34,13 @@ auto guarded(Work work) {
 }
 
 void require_writable(const std::string& path) {
+  // A file is renamed into place, which would replace a device or fail on a folder.
+  std::error_code ignored;
+  if (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
+    throw Failure(Code::Disk,
+                  "[sample] " + path + ": expected the name of a file, found a folder or a device; name a .safetensors "
+                  "file",
+                  {{"file", path}});
   // Before minutes of work, not after: is there a folder to put the file in?
   std::ofstream probe(path + ".probe");
   if (!probe)

@@ -215,6 +215,8 @@ class FlowTask extends NativeTask<Batch | Step> {
     }
     const index = {
       _class_name: 'StableDiffusion3Pipeline',
+      feature_extractor: [null, null],
+      image_encoder: [null, null],
       scheduler: ['diffusers', 'FlowMatchEulerDiscreteScheduler'],
       text_encoder: ['transformers', 'CLIPTextModelWithProjection'],
       text_encoder_2: ['transformers', 'CLIPTextModelWithProjection'],
