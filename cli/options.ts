@@ -1,7 +1,8 @@
 // Values out of command line text.
 import { DrmError } from '../binding/error.js';
 
-const flagOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+/** What the user types for an option of this camelCase name. */
+export const flagOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 /** The number that an option of this camelCase name holds, if it was given. Throws DrmError USAGE. */
 export function numberOption(options: Record<string, unknown>, name: string): number | undefined {

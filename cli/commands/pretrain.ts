@@ -1,7 +1,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
 import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
-import { numberOption } from '../options.js';
+import { flagOf, numberOption } from '../options.js';
 import type { Prepared, TaskContext, TrainingSettings } from '../train/pretrain.js';
 
 const PARTS = ['vae', 'clip', 'flow'] as const;
@@ -85,7 +85,7 @@ async function pretrain(context: Context): Promise<void> {
     mayDiffer: MAY_DIFFER,
   });
   try {
-    const { task, data, facts } = await prepare(part, settings, { events, device, dtype, signal });
+    const { task, data, facts, close } = await prepare(part, settings, { events, device, dtype, signal });
     try {
       run.recording(events).emit({
         event: 'started',
@@ -105,7 +105,7 @@ async function pretrain(context: Context): Promise<void> {
       const command = resumeCommand(process.argv.slice(2), folder);
       await train(task, data, run, loopOptions(settings, command), { events, signal });
     } finally {
-      task.dispose();
+      await close();
     }
   } finally {
     await run.close();
@@ -125,8 +125,15 @@ function partFlags(part: Part, options: Record<string, unknown>): Record<string,
     if (options[name] !== undefined && !Object.values(own).includes(name))
       throw new DrmError(
         'USAGE',
-        `pretrain ${part}: --${name.replace(/[A-Z]/g, (c: string) => `-${c.toLowerCase()}`)} is for another part`,
+        `pretrain ${part}: ${flagOf(name)} is for ${PARTS.filter((other) => Object.values(PART_FLAGS[other]).includes(name)).join(' and ')} alone; leave it out`,
       );
+  if (options.model !== undefined)
+    for (const name of ['vae', 'clipL', 'clipG'])
+      if (options[name] !== undefined)
+        throw new DrmError(
+          'USAGE',
+          `pretrain ${part}: ${flagOf(name)} is for training from nothing; a base (--model) brings its own parts, leave one of the two out`,
+        );
   return Object.fromEntries(Object.entries(own).map(([key, name]) => [key, options[name]]));
 }
 

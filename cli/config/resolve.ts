@@ -106,6 +106,8 @@ function sentence(error: ErrorObject, value: unknown): string {
       return `expected ${params.type}, found ${found}`;
     case 'enum':
       return `expected one of ${(params.allowedValues as unknown[]).join(', ')}, found ${found}`;
+    case 'const':
+      return `expected ${JSON.stringify(params.allowedValue)}, found ${found}`;
     case 'minimum':
       return `expected at least ${params.limit}, found ${found}`;
     case 'maximum':

@@ -58,7 +58,7 @@ export async function readRunConfig(folder: string): Promise<RunConfig> {
   try {
     config = JSON.parse(await readFile(file, 'utf8')) as RunConfig;
   } catch (error) {
-    if (!existsSync(file)) throw bad('found no such file');
+    if (!existsSync(file)) throw bad('found no such file; check the folder, or start a run in it without --resume');
     throw bad(`found ${(error as Error).message}`);
   }
   if (typeof config.task !== 'string' || typeof config.settings !== 'object' || !Array.isArray(config.resumed))

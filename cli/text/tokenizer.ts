@@ -1,6 +1,7 @@
 // Token ids of prompts, as SD3's three tokenizers give them. The work is done by Hugging Face's own tokenizers library;
 // what is ours is which files are read, and padding as SD3's pipeline asks for it.
 import { existsSync, readFileSync } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { Tokenizer as Library } from '@anush008/tokenizers';
@@ -16,13 +17,19 @@ export const CLIP_LENGTH = 77;
 const LONGEST = 65_536;
 
 /** What a tokenizer's folder may hold. */
-export const TOKENIZER_FILES = [
+const TOKENIZER_FILES = [
   'tokenizer.json',
   'vocab.json',
   'merges.txt',
   'tokenizer_config.json',
   'special_tokens_map.json',
 ];
+
+/** Copies a tokenizer's files into a folder that is there. */
+export async function copyTokenizer(from: string, to: string): Promise<void> {
+  for (const file of TOKENIZER_FILES)
+    if (existsSync(join(from, file))) await copyFile(join(from, file), join(to, file));
+}
 
 /** One tokenizer: text to ids, closed and opened as its model expects. */
 export class Tokenizer {
@@ -56,6 +63,11 @@ export class Tokenizer {
     library.disableTruncation?.();
     library.disablePadding?.();
     return new Tokenizer(library, padId(folder, library), maxLength(folder));
+  }
+
+  /** Entries, added tokens included. */
+  get size(): number {
+    return this.library.getVocabSize(true);
   }
 
   /** All ids of the text, with opening and closing tokens. Any string is accepted; half surrogates become U+FFFD. */

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { DrmError } from '../../binding/error.js';
 import { errorEvent } from '../errors.js';
 import type { Events } from '../events.js';
+import { diskError } from '../files.js';
 import type { KeepRule } from '../runs/checkpoints.js';
 import type { Run } from '../runs/folder.js';
 import { Meter, type MeterState } from './meter.js';
@@ -37,6 +38,8 @@ export interface TrainingTask<Batch> {
 export interface TrainingData<Batch> {
   /** The batch of step `index`, whatever was asked for before. `waitedSeconds`: how long it was not there yet. */
   next(index: number): Promise<{ batch: Batch; samples: number; waitedSeconds: number }>;
+  /** Worth saying on the last line, such as how many samples could not be used. */
+  facts?(): Record<string, string | number>;
   close(): Promise<void> | void;
 }
 
@@ -134,7 +137,7 @@ class Loop<Batch> {
     }
     if (this.#at < steps || this.#owed.evaluation || this.#owed.preview) await this.#interrupted();
     if (this.#saved?.step !== this.#at) await this.#checkpoint();
-    const facts = await this.#finish();
+    const facts = { ...(await this.#finish()), ...this.data.facts?.() };
     const summary = {
       steps,
       samples: this.#meter.samples,
@@ -266,7 +269,11 @@ class Loop<Batch> {
   async #finish(): Promise<Record<string, string | number>> {
     if (!this.task.finish) return {};
     this.events.emit({ event: 'info', message: `all ${this.#at} steps are done; finishing` });
-    const facts = await this.#unlessStopped(this.task.finish(this.run.folder, this.signal));
+    const facts = await this.#unlessStopped(this.task.finish(this.run.folder, this.signal)).catch((error: unknown) => {
+      // Node's own word, of a file that could not be copied.
+      if (!(error as NodeJS.ErrnoException).syscall) throw error;
+      throw diskError(this.run.folder, error, `, then have the result written with: ${this.options.resumeCommand}`);
+    });
     return facts === STOPPED ? this.#interrupted() : facts;
   }
 

@@ -17,10 +17,12 @@ export interface TaskContext {
 
 /** A task with its data, ready for the loop. Only the two of them know what a batch is. */
 export interface Prepared {
-  task: TrainingTask<unknown> & { dispose(): void };
+  task: TrainingTask<unknown>;
   data: TrainingData<unknown>;
   /** Worth saying at the start. */
   facts: Record<string, string | number>;
+  /** Gives the model's memory and the set's files back. */
+  close(): Promise<void>;
 }
 
 /** Settings of configs/schema/parts/training.json, which every training task has. */
@@ -29,19 +31,23 @@ export type TrainingSettings = Omit<
   'task' | 'architecture' | 'weights' | 'size' | 'l1' | 'l2' | 'edges' | 'kl'
 >;
 
-/** The config.json of an architecture: a folder, a file, or a name below configs/. */
-export function architectureFile(name: string): string {
+/** The config file that a setting names: by itself, by its folder, or by a name below configs/. */
+function configFile(setting: string, name: string, within: string, example: string): string {
   for (const path of [name, join(CONFIG_FOLDER, name)]) {
     if (!existsSync(path)) continue;
-    const file = statSync(path).isDirectory() ? join(path, 'config.json') : path;
+    const file = statSync(path).isDirectory() ? join(path, within) : path;
     if (existsSync(file)) return file;
   }
   throw new DrmError(
     'BAD_FILE',
-    `[pretrain] architecture ${name}: expected a folder with a config.json, or one of drm's own such as models/tiny/vae, found none`,
-    { file: name },
+    `[pretrain] ${setting}: expected a folder with ${within}, or one of drm's own such as ${example}, found ${existsSync(name) ? `a folder without it (${name})` : `no such folder (${name})`}; choose with --set ${setting}=DIR`,
+    { key: setting, file: name },
   );
 }
+
+export const architectureFile = (name: string) => configFile('architecture', name, 'config.json', 'models/tiny/vae');
+export const schedulerFile = (name: string) =>
+  configFile('scheduler', name, 'scheduler_config.json', 'models/tiny/scheduler');
 
 export function trainerOptions(s: TrainingSettings, device: string, dtype: 'fp32' | 'bf16'): TrainerOptions {
   return {

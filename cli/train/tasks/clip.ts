@@ -1,18 +1,20 @@
 // `drm pretrain clip`: two towers from pictures and captions. The run's model/ is a transformers CLIPModel with its
 // tokenizer; its text tower also serves as a text encoder of the base.
+import { existsSync } from 'node:fs';
 import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
 import type { TrainBatch } from '../../../binding/types.js';
 import type { PretrainClipSettings } from '../../config/types.js';
 import type { CaptionedSet } from '../../data/captioned_set.js';
 import type { Batch } from '../../data/loader.js';
-import type { Events } from '../../events.js';
-import { CLIP_LENGTH, TOKENIZER_FILES, Tokenizer } from '../../text/tokenizer.js';
+import { CLIP_LENGTH, copyTokenizer, Tokenizer } from '../../text/tokenizer.js';
+import { clipFits, warnOfCuts } from '../fit.js';
 import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
 import { isShort, shortCaption } from './captions.js';
 import { NativeTask } from './native.js';
-import { batchesOf, meanValues, microBatches, openSet, PictureData, pixelsOf } from './pictures.js';
+import { batchesOf, meanValues, microBatches, openSet, PictureData, pictureWarnings, pixelsOf } from './pictures.js';
 
 /** Token ids of all captions of a set, row by row, whole and short. */
 class CaptionIds {
@@ -20,16 +22,22 @@ class CaptionIds {
     private readonly length: number,
     private readonly whole: BigInt64Array,
     private readonly short: BigInt64Array,
+    /** Captions that are longer than a row. */
+    readonly cut: string[],
   ) {}
 
-  static async of(set: CaptionedSet, tokenizer: Tokenizer, length: number): Promise<CaptionIds> {
+  static async of(set: CaptionedSet, tokenizer: Tokenizer): Promise<CaptionIds> {
+    const length = tokenizer.maxLength ?? CLIP_LENGTH;
     const whole = new BigInt64Array(set.length * length);
     const short = new BigInt64Array(set.length * length);
+    const cut: string[] = [];
     for (let i = 0; i < set.length; i++) {
-      whole.set((await tokenizer.padded(set.caption(i), length)).ids, i * length);
+      const { ids, total } = await tokenizer.padded(set.caption(i), length);
+      if (total > length) cut.push(set.caption(i));
+      whole.set(ids, i * length);
       short.set((await tokenizer.padded(shortCaption(set.caption(i)), length)).ids, i * length);
     }
-    return new CaptionIds(length, whole, short);
+    return new CaptionIds(length, whole, short, cut);
   }
 
   rows(samples: number[], isShortened: (sample: number) => boolean): BigInt64Array {
@@ -49,7 +57,7 @@ class ClipTask extends NativeTask<Batch> {
     private readonly settings: PretrainClipSettings,
     private readonly ids: { train: CaptionIds; heldOut: CaptionIds },
     private readonly heldOut: CaptionedSet,
-    private readonly events: Events,
+    private readonly warn: (message: string) => void,
   ) {
     super(trainer);
   }
@@ -62,10 +70,10 @@ class ClipTask extends NativeTask<Batch> {
 
   /** Retrieval among the held-out pictures, all in one batch. */
   async evaluate(_steps: number, signal: AbortSignal): Promise<Record<string, number>> {
-    const { heldOut, settings, events, ids, trainer } = this;
+    const { heldOut, settings, warn, ids, trainer } = this;
     const { size, evaluate_samples: count } = settings;
     const batches = async function* () {
-      for await (const batch of batchesOf(heldOut, count, { size, batch: count }, events))
+      for await (const batch of batchesOf(heldOut, count, { size, batch: count }, warn))
         yield { ...pixelsOf(batch), ids: ids.heldOut.rows(batch.indices, () => false) };
     };
     const {
@@ -81,40 +89,61 @@ class ClipTask extends NativeTask<Batch> {
     const folder = join(runFolder, 'model');
     await mkdir(folder, { recursive: true });
     await copyFile(architectureFile(settings.architecture), join(folder, 'config.json'));
-    for (const file of TOKENIZER_FILES)
-      await copyFile(join(settings.tokenizer, file), join(folder, file)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error; // a tokenizer has some of these files
-      });
+    await copyTokenizer(settings.tokenizer, folder);
     await trainer.export(join(folder, 'model.safetensors'), settings.export_dtype, { signal });
     return { model: folder, parameters: trainer.parameters, ...(await this.evaluate(settings.steps, signal)) };
   }
+}
+
+/** The tokenizer, if the architecture can read what it gives. */
+async function tokenizerThatFits(settings: PretrainClipSettings, config: string): Promise<Tokenizer> {
+  const { tokenizer: folder, data } = settings;
+  const make = `\`drm data tokenizer ${data || 'DATA'} --out DIR\` makes one`;
+  if (folder === '') throw new DrmError('USAGE', `pretrain clip: expected a tokenizer; give --tokenizer DIR (${make})`);
+  if (!existsSync(join(folder, 'tokenizer.json')) && !existsSync(join(folder, 'vocab.json')))
+    throw new DrmError(
+      'BAD_FILE',
+      `[pretrain] --tokenizer ${folder}: expected a folder with tokenizer.json, or vocab.json and merges.txt, found ${existsSync(folder) ? 'neither in it' : 'no such folder'}; ${make}`,
+      { file: folder },
+    );
+  const tokenizer = Tokenizer.fromFolder(folder);
+  clipFits(settings, config, {
+    length: tokenizer.maxLength ?? CLIP_LENGTH,
+    closing: (await tokenizer.ids('')).at(-1) ?? 0,
+    size: tokenizer.size,
+  });
+  return tokenizer;
 }
 
 export async function prepareClip(
   settings: PretrainClipSettings,
   { events, device, dtype }: TaskContext,
 ): Promise<Prepared> {
-  const train = await openSet(settings, settings.split);
-  const heldOut = await openSet(settings, settings.evaluate_split);
-  const tokenizer = Tokenizer.fromFolder(settings.tokenizer);
-  const length = tokenizer.maxLength ?? CLIP_LENGTH;
-  const ids = {
-    train: await CaptionIds.of(train, tokenizer, length),
-    heldOut: await CaptionIds.of(heldOut, tokenizer, length),
-  };
+  const config = architectureFile(settings.architecture);
+  const tokenizer = await tokenizerThatFits(settings, config);
+  const train = await openSet(settings, 'split');
+  const heldOut = await openSet(settings, 'evaluate_split');
+  const warn = pictureWarnings(events);
+  const ids = { train: await CaptionIds.of(train, tokenizer), heldOut: await CaptionIds.of(heldOut, tokenizer) };
+  warnOfCuts(ids.train.cut, train.length, events);
   const { Trainer } = await import('../../../binding/index.js');
   const trainer = await Trainer.create(
     {
       kind: 'clip',
-      config: architectureFile(settings.architecture),
+      config,
       weights: settings.weights === '' ? [] : [settings.weights],
       augment: settings.augment,
     },
     trainerOptions(settings, device, dtype),
   );
   return {
-    task: new ClipTask(trainer, settings, ids, heldOut, events),
-    data: new PictureData(train, settings, events),
+    task: new ClipTask(trainer, settings, ids, heldOut, warn),
+    data: new PictureData(train, settings, warn),
     facts: { parameters: trainer.parameters, pictures: train.length, size: settings.size },
+    async close() {
+      trainer.dispose();
+      await train.close();
+      await heldOut.close();
+    },
   };
 }

@@ -1,25 +1,35 @@
 // `drm pretrain flow`: the velocity network by flow matching, from nothing beside given parts, or on from a base, all of
 // it or LoRA alone. The run's model/ is a diffusers folder (or pytorch_lora_weights.safetensors).
+import { existsSync } from 'node:fs';
 import { copyFile, cp, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
-import type { PipelineSource, TrainBatch } from '../../../binding/types.js';
+import type { ComponentFiles, PipelineSource, PromptTokens, TrainBatch } from '../../../binding/types.js';
 import type { PretrainFlowSettings } from '../../config/types.js';
 import type { CaptionedSet } from '../../data/captioned_set.js';
 import type { Batch } from '../../data/loader.js';
 import { sampleOrder } from '../../data/order.js';
-import type { Events } from '../../events.js';
 import { writeAtomically } from '../../files.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { contactSheet } from '../../image/write.js';
-import { loadTokenizers, TOKENIZER_FILES } from '../../text/tokenizer.js';
+import { copyTokenizer, loadTokenizers } from '../../text/tokenizer.js';
+import { partsFit, targetsFit, warnOfCuts } from '../fit.js';
 import type { TrainingData } from '../loop.js';
-import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
+import { architectureFile, type Prepared, schedulerFile, type TaskContext, trainerOptions } from '../pretrain.js';
 import { writeTextTower } from '../text_tower.js';
 import { isShort, shortCaption } from './captions.js';
 import { NativeTask } from './native.js';
-import { batchesOf, meanValues, microBatches, openSet, PictureData, pixelsOf } from './pictures.js';
+import {
+  batchesOf,
+  leftOut,
+  meanValues,
+  microBatches,
+  openSet,
+  PictureData,
+  pictureWarnings,
+  pixelsOf,
+} from './pictures.js';
 
 const FEW = 12;
 
@@ -56,9 +66,10 @@ interface Step {
 class CachedData implements TrainingData<Step> {
   readonly #order: (step: number) => number[];
 
-  /** `samples`: those whose pictures could be read. */
+  /** `samples`: those of all `length` whose pictures could be read. */
   constructor(
     private readonly samples: number[],
+    private readonly length: number,
     { seed, batch }: PretrainFlowSettings,
   ) {
     this.#order = sampleOrder(seed, samples.length, batch);
@@ -67,6 +78,10 @@ class CachedData implements TrainingData<Step> {
   async next(index: number) {
     const indices = this.#order(index).map((at) => this.samples[at] as number);
     return { batch: { step: index, indices }, samples: indices.length, waitedSeconds: 0 };
+  }
+
+  facts(): Record<string, number> {
+    return leftOut(this.length - this.samples.length);
   }
 
   close(): void {}
@@ -79,7 +94,29 @@ interface Parts {
   base: string | undefined;
 }
 
+/** A part that the transformer is trained beside. */
+function givenPart(flag: string, folder: string, weights: string): ComponentFiles & { config: string } {
+  if (folder === '')
+    throw new DrmError(
+      'USAGE',
+      `pretrain flow: expected ${flag} DIR, a part that the transformer is trained beside, or --model to go on from a whole base`,
+    );
+  for (const name of ['config.json', weights])
+    if (!existsSync(join(folder, name)))
+      throw new DrmError(
+        'BAD_FILE',
+        `[pretrain] ${flag} ${folder}: expected a folder with config.json and ${weights}, found ${existsSync(folder) ? `no ${name} in it` : 'no such folder'}; a run of \`drm pretrain ${flag === '--vae' ? 'vae` has it in RUN/model/vae' : 'clip` has them in RUN/model'}`,
+        { file: folder },
+      );
+  return { config: join(folder, 'config.json'), weights: [join(folder, weights)] };
+}
+
 async function findParts(s: PretrainFlowSettings): Promise<Parts> {
+  if (s.model === '' && s.lora_rank > 0)
+    throw new DrmError(
+      'USAGE',
+      `pretrain flow: lora_rank ${s.lora_rank} adapts trained weights: expected --model, the base to adapt; or train all weights with --set lora_rank=0`,
+    );
   if (s.model !== '') {
     const { source, tokenizers } = await resolveModel(s.model);
     const config = source.transformer.config;
@@ -88,32 +125,21 @@ async function findParts(s: PretrainFlowSettings): Promise<Parts> {
         'BAD_REQUEST',
         `[pretrain] ${s.model}: expected a diffusers folder to train, found a single file; give the folder (\`drm pull\` fetches it)`,
       );
+    if (tokenizers.t5 !== undefined && s.t5_length === 0)
+      throw new DrmError(
+        'BAD_CONFIG',
+        `[pretrain] t5_length: expected at least 1, since ${s.model} reads prompts with T5, too, found 0; give --set t5_length=256`,
+        { key: 't5_length' },
+      );
     return { source, tokenizers, base: dirname(dirname(config)) };
   }
-  for (const [flag, value] of [
-    ['--vae', s.vae],
-    ['--clip-l', s.clip_l],
-    ['--clip-g', s.clip_g],
-  ] as const)
-    if (value === '')
-      throw new DrmError(
-        'USAGE',
-        `pretrain flow: expected ${flag} DIR, a part that the transformer is trained beside, or --model to go on from a whole base`,
-      );
-  const part = (folder: string, file: string) => ({
-    config: join(folder, 'config.json'),
-    weights: [join(folder, file)],
-  });
   return {
     source: {
       transformer: { config: architectureFile(s.architecture), weights: [] },
-      vae: part(s.vae, 'diffusion_pytorch_model.safetensors'),
-      textEncoder: part(s.clip_l, 'model.safetensors'),
-      textEncoder2: part(s.clip_g, 'model.safetensors'),
-      schedulerConfig: join(
-        dirname(architectureFile(join(s.scheduler, 'scheduler_config.json'))),
-        'scheduler_config.json',
-      ),
+      vae: givenPart('--vae', s.vae, 'diffusion_pytorch_model.safetensors'),
+      textEncoder: givenPart('--clip-l', s.clip_l, 'model.safetensors'),
+      textEncoder2: givenPart('--clip-g', s.clip_g, 'model.safetensors'),
+      schedulerConfig: schedulerFile(s.scheduler),
     },
     tokenizers: { clipL: s.clip_l, clipG: s.clip_g },
     base: undefined,
@@ -133,7 +159,7 @@ class FlowTask extends NativeTask<Batch | Step> {
     private readonly settings: PretrainFlowSettings,
     private readonly parts: Parts,
     private readonly sets: Sets,
-    private readonly events: Events,
+    private readonly warn: (message: string) => void,
   ) {
     super(trainer);
   }
@@ -149,9 +175,9 @@ class FlowTask extends NativeTask<Batch | Step> {
   }
 
   async evaluate(_steps: number, signal: AbortSignal): Promise<Record<string, number>> {
-    const { settings, sets, events, trainer } = this;
+    const { settings, sets, warn, trainer } = this;
     const batches = async function* () {
-      for await (const batch of batchesOf(sets.heldOut, settings.evaluate_samples, settings, events))
+      for await (const batch of batchesOf(sets.heldOut, settings.evaluate_samples, settings, warn))
         yield { ...pixelsOf(batch), texts: batch.indices.map((sample) => sets.rows.heldOut.whole[sample] as number) };
     };
     return meanValues(batches(), (batch) => trainer.evaluate(batch, { signal }));
@@ -207,11 +233,7 @@ class FlowTask extends NativeTask<Batch | Step> {
       [s.clip_g, 'text_encoder_2', 'tokenizer_2'],
     ] as const) {
       await writeTextTower(clip, await folder(encoder));
-      const to = await folder(tokenizer);
-      for (const file of TOKENIZER_FILES)
-        await copyFile(join(clip, file), join(to, file)).catch((error: NodeJS.ErrnoException) => {
-          if (error.code !== 'ENOENT') throw error; // a tokenizer has some of these files
-        });
+      await copyTokenizer(clip, await folder(tokenizer));
     }
     const index = {
       _class_name: 'StableDiffusion3Pipeline',
@@ -233,12 +255,13 @@ class FlowTask extends NativeTask<Batch | Step> {
   }
 }
 
-/** A base's folder without its transformer's weights. */
+/** A base's folder without its transformer's weights, and without the whole model in one file that may lie beside. */
 async function copyBase(base: string, model: string): Promise<void> {
+  const left = [base, join(base, 'transformer')];
   await cp(base, model, {
     recursive: true,
     dereference: true, // a hub cache holds links
-    filter: (path) => !(dirname(path) === join(base, 'transformer') && path.endsWith('.safetensors')),
+    filter: (path) => !(left.includes(dirname(path)) && /\.safetensors(\.index\.json)?$/.test(path)),
   });
 }
 
@@ -247,11 +270,12 @@ async function cacheLatents(
   trainer: Trainer,
   set: CaptionedSet,
   settings: PretrainFlowSettings,
+  warn: (message: string) => void,
   { events, signal }: TaskContext,
 ): Promise<number[]> {
   const started = performance.now();
   const good: number[] = [];
-  for await (const batch of batchesOf(set, set.length, settings, events)) {
+  for await (const batch of batchesOf(set, set.length, settings, warn)) {
     await trainer.cacheLatents(pixelsOf(batch), { signal });
     good.push(...batch.indices);
     events.emit({
@@ -270,8 +294,11 @@ async function cacheLatents(
 export async function prepareFlow(settings: PretrainFlowSettings, context: TaskContext): Promise<Prepared> {
   const { events, device, dtype, signal } = context;
   const parts = await findParts(settings);
-  const train = await openSet(settings, settings.split);
-  const heldOut = await openSet(settings, settings.evaluate_split);
+  partsFit(settings.size, parts.source);
+  if (settings.lora_rank > 0) await targetsFit(settings.lora_targets, parts.source.transformer.weights);
+  const train = await openSet(settings, 'split');
+  const heldOut = await openSet(settings, 'evaluate_split');
+  const warn = pictureWarnings(events);
   const texts = new Texts();
   const rows = { train: captionRows(train, texts), heldOut: captionRows(heldOut, texts) };
   const wanted =
@@ -301,15 +328,26 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
     { signal },
   );
   const tokenizer = loadTokenizers(parts.tokenizers);
-  const tokens = [];
-  for (const text of texts.all) tokens.push((await tokenizer.encode(text, settings.t5_length)).tokens);
+  const tokens: PromptTokens[] = [];
+  const cut: string[] = [];
+  for (const text of texts.all) {
+    const prompt = await tokenizer.encode(text, settings.t5_length);
+    if (prompt.truncated.length > 0) cut.push(text);
+    tokens.push(prompt.tokens);
+  }
+  warnOfCuts(cut, texts.all.length, events);
   await trainer.cachePrompts(tokens, { signal });
   const data = settings.cache_latents
-    ? new CachedData(await cacheLatents(trainer, train, settings, context), settings)
-    : new PictureData(train, settings, events);
+    ? new CachedData(await cacheLatents(trainer, train, settings, warn, context), train.length, settings)
+    : new PictureData(train, settings, warn);
   return {
-    task: new FlowTask(trainer, settings, parts, { train, heldOut, rows, previews }, events),
+    task: new FlowTask(trainer, settings, parts, { train, heldOut, rows, previews }, warn),
     data,
     facts: { parameters: trainer.parameters, pictures: train.length, prompts: texts.all.length, size: settings.size },
+    async close() {
+      trainer.dispose();
+      await train.close();
+      await heldOut.close();
+    },
   };
 }

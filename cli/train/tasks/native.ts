@@ -30,8 +30,4 @@ export abstract class NativeTask<Batch> implements TrainingTask<Batch> {
   restore(folder: string): Promise<void> {
     return this.trainer.restore(join(folder, STATE));
   }
-
-  dispose(): void {
-    this.trainer.dispose();
-  }
 }

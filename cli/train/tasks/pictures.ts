@@ -3,6 +3,7 @@ import { DrmError } from '../../../binding/error.js';
 import type { TrainBatch } from '../../../binding/types.js';
 import { CaptionedSet } from '../../data/captioned_set.js';
 import { type Batch, BatchLoader } from '../../data/loader.js';
+import { readManifest } from '../../data/manifest.js';
 import { sampleOrder } from '../../data/order.js';
 import type { Events } from '../../events.js';
 import type { TrainingData, Values } from '../loop.js';
@@ -20,13 +21,48 @@ export interface PictureSettings {
   size: number;
 }
 
-export async function openSet(settings: PictureSettings, split: string): Promise<CaptionedSet> {
-  if (settings.data === '')
+/** The samples to train on, or those to measure with. Throws DrmError naming the setting at fault. */
+export async function openSet(settings: PictureSettings, which: 'split' | 'evaluate_split'): Promise<CaptionedSet> {
+  const { data, batch } = settings;
+  if (data === '')
     throw new DrmError(
       'USAGE',
       'pretrain: expected a prepared set; give --data DIR (`drm data prepare emoji --out data/emoji` makes one)',
     );
-  return CaptionedSet.open(settings.data, { split: split.split(',') });
+  const wanted = settings[which].split(',').map((name) => name.trim());
+  const { splits } = readManifest(data);
+  const missing = wanted.filter((name) => !Object.hasOwn(splits, name));
+  if (missing.length > 0)
+    throw new DrmError(
+      'BAD_CONFIG',
+      `[pretrain] ${which}: expected splits of ${data} (${Object.keys(splits).join(', ')}), found ${missing.join(', ')}; choose one with --set ${which}=NAME${which === 'evaluate_split' ? ', or prepare the set with --hold-out PERCENT' : ''}`,
+      { key: which, found: missing.join(', '), file: data },
+    );
+  const set = await CaptionedSet.open(data, { split: wanted });
+  // Draws are keyed by step and sample: one that comes twice in a step would teach nothing the second time.
+  if (which === 'split' && batch > set.length)
+    throw new DrmError(
+      'BAD_CONFIG',
+      `[pretrain] batch: expected at most ${set.length}, all samples of ${wanted.join(', ')} in ${data}, found ${batch}; give --batch ${set.length} or less`,
+      { key: 'batch', expected: String(set.length), found: String(batch) },
+    );
+  return set;
+}
+
+/** So many bad pictures are named: a set that is full of them should not hide all else. */
+const NAMED = 20;
+
+/** Tells of each bad picture once, whichever loaders meet it. */
+export function pictureWarnings(events: Events): (message: string) => void {
+  const told = new Set<string>();
+  return (message) => {
+    if (told.has(message) || told.size > NAMED) return;
+    told.add(message);
+    events.emit({
+      event: 'warning',
+      message: told.size <= NAMED ? message : `more than ${NAMED} pictures are bad; the others are left out unnamed`,
+    });
+  };
 }
 
 /** The training pictures in the order that the seed gives, decoded ahead, from any step on. */
@@ -38,7 +74,7 @@ export class PictureData implements TrainingData<Batch> {
   constructor(
     private readonly set: CaptionedSet,
     private readonly settings: PictureSettings,
-    private readonly events: Events,
+    private readonly warn: (message: string) => void,
   ) {}
 
   async next(index: number): Promise<{ batch: Batch; samples: number; waitedSeconds: number }> {
@@ -51,7 +87,7 @@ export class PictureData implements TrainingData<Batch> {
         order: sampleOrder(seed, this.set.length, length),
         firstStep: index,
         ahead: prefetch,
-        onWarning: (message) => this.events.emit({ event: 'warning', message }),
+        onWarning: this.warn,
       });
     }
     const batch = await this.#loader.next();
@@ -62,25 +98,32 @@ export class PictureData implements TrainingData<Batch> {
     return { batch, samples: batch.indices.length, waitedSeconds };
   }
 
+  facts(): Record<string, number> {
+    return leftOut(this.#loader?.badPictures ?? 0);
+  }
+
   async close(): Promise<void> {
     await this.#loader?.close();
-    await this.set.close();
   }
 }
+
+/** Bad pictures, as a fact of the run's last line. */
+export const leftOut = (pictures: number): Record<string, number> =>
+  pictures > 0 ? { pictures_left_out: pictures } : {};
 
 /** Batches of a set from its beginning, each sample once. */
 export async function* batchesOf(
   set: CaptionedSet,
   count: number,
   { size, batch }: Pick<PictureSettings, 'size' | 'batch'>,
-  events: Events,
+  warn: (message: string) => void,
 ): AsyncGenerator<Batch> {
   const total = Math.min(count, set.length);
   const loader = new BatchLoader(set, {
     size,
     order: (step) => Array.from({ length: Math.min(batch, total - step * batch) }, (_, i) => step * batch + i),
     steps: Math.ceil(total / batch),
-    onWarning: (message) => events.emit({ event: 'warning', message }),
+    onWarning: warn,
   });
   try {
     for (let b = await loader.next(); b; b = await loader.next()) yield b;

@@ -6,18 +6,18 @@ import type { TrainBatch } from '../../../binding/types.js';
 import type { PretrainVaeSettings } from '../../config/types.js';
 import type { CaptionedSet } from '../../data/captioned_set.js';
 import type { Batch } from '../../data/loader.js';
-import type { Events } from '../../events.js';
 import { writeAtomically } from '../../files.js';
+import { sizeFits } from '../fit.js';
 import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
 import { NativeTask } from './native.js';
-import { batchesOf, meanValues, microBatches, openSet, PictureData, pixelsOf } from './pictures.js';
+import { batchesOf, meanValues, microBatches, openSet, PictureData, pictureWarnings, pixelsOf } from './pictures.js';
 
 class VaeTask extends NativeTask<Batch> {
   constructor(
     trainer: Trainer,
     private readonly settings: PretrainVaeSettings,
     private readonly sets: { train: CaptionedSet; heldOut: CaptionedSet },
-    private readonly events: Events,
+    private readonly warn: (message: string) => void,
   ) {
     super(trainer);
   }
@@ -32,9 +32,9 @@ class VaeTask extends NativeTask<Batch> {
   }
 
   async #measure(set: CaptionedSet, count: number, signal: AbortSignal): Promise<Record<string, number>> {
-    const { settings, events, trainer } = this;
+    const { settings, warn, trainer } = this;
     const batches = async function* () {
-      for await (const batch of batchesOf(set, count, settings, events)) yield pixelsOf(batch);
+      for await (const batch of batchesOf(set, count, settings, warn)) yield pixelsOf(batch);
     };
     return meanValues(batches(), (batch) => trainer.evaluate(batch, { signal }));
   }
@@ -62,23 +62,28 @@ export async function prepareVae(
   settings: PretrainVaeSettings,
   { events, device, dtype }: TaskContext,
 ): Promise<Prepared> {
-  const sets = {
-    train: await openSet(settings, settings.split),
-    heldOut: await openSet(settings, settings.evaluate_split),
-  };
+  const config = architectureFile(settings.architecture);
+  sizeFits(settings.size, config);
+  const sets = { train: await openSet(settings, 'split'), heldOut: await openSet(settings, 'evaluate_split') };
+  const warn = pictureWarnings(events);
   const { Trainer } = await import('../../../binding/index.js');
   const trainer = await Trainer.create(
     {
       kind: 'vae',
-      config: architectureFile(settings.architecture),
+      config,
       weights: settings.weights === '' ? [] : [settings.weights],
       loss: { l1: settings.l1, l2: settings.l2, edges: settings.edges, kl: settings.kl },
     },
     trainerOptions(settings, device, dtype),
   );
   return {
-    task: new VaeTask(trainer, settings, sets, events),
-    data: new PictureData(sets.train, settings, events),
+    task: new VaeTask(trainer, settings, sets, warn),
+    data: new PictureData(sets.train, settings, warn),
     facts: { parameters: trainer.parameters, pictures: sets.train.length, size: settings.size },
+    async close() {
+      trainer.dispose();
+      await sets.train.close();
+      await sets.heldOut.close();
+    },
   };
 }

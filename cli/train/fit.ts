@@ -1,0 +1,200 @@
+// Whether settings, tokenizer and parts fit each other. Asked before anything large is loaded, so that a mistake is told
+// in the words of flags and settings; the core checks shapes again in its own.
+import { readFileSync } from 'node:fs';
+import { DrmError } from '../../binding/error.js';
+import type { PipelineSource } from '../../binding/types.js';
+import type { Events } from '../events.js';
+import { readKeys } from '../hub/safetensors_keys.js';
+
+type Config = Record<string, unknown>;
+
+function readConfig(file: string): Config {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new DrmError('BAD_FILE', `[pretrain] ${file}: expected a model's config (${(error as Error).message})`, {
+      file,
+    });
+  }
+  return typeof value === 'object' && value !== null ? (value as Config) : {};
+}
+
+const part = (config: Config, key: string): Config => (config[key] ?? {}) as Config;
+
+/** A number of a config; undefined where the config leaves it to the core's default. */
+function number(config: Config, key: string): number | undefined {
+  const value = config[key];
+  return typeof value === 'number' ? value : undefined;
+}
+
+const misfit = (what: string, details: Record<string, string> = {}) =>
+  new DrmError('BAD_CONFIG', `[pretrain] ${what}`, details);
+
+/** Pixels of a latent's side. */
+function vaeFactor(config: Config): number {
+  const channels = config.block_out_channels;
+  return 2 ** ((Array.isArray(channels) ? channels.length : 4) - 1);
+}
+
+/** Throws DrmError BAD_CONFIG when pictures of this size do not reduce to whole latents of this VAE, or whole patches. */
+export function sizeFits(size: number, vaeConfig: string, transformerConfig?: string): void {
+  const factor = vaeFactor(readConfig(vaeConfig));
+  const transformer = transformerConfig === undefined ? {} : readConfig(transformerConfig);
+  const patch = transformerConfig === undefined ? 1 : (number(transformer, 'patch_size') ?? 2);
+  const unit = factor * patch;
+  const most = (number(transformer, 'pos_embed_max_size') ?? Number.POSITIVE_INFINITY) * unit;
+  const why = `${factor} pixels a latent${patch > 1 ? ` × ${patch} latents a patch` : ''}`;
+  if (size % unit !== 0) {
+    const below = Math.floor(size / unit) * unit;
+    const near = [below, below + unit].filter((near) => near > 0 && near <= most);
+    throw misfit(
+      `size: expected a multiple of ${unit} (${why}), found ${size}; choose ${near.join(' or ')} with --set size=${near[0]}`,
+      { key: 'size', expected: String(unit), found: String(size) },
+    );
+  }
+  if (size > most)
+    throw misfit(
+      `size: expected at most ${most} (pos_embed_max_size ${most / unit} in ${transformerConfig}, ${why}), found ${size}; choose a smaller one with --set size=${most}`,
+      { key: 'size', expected: String(most), found: String(size) },
+    );
+}
+
+export interface TokenizerFacts {
+  /** Tokens of a caption, as it is cut and padded. */
+  length: number;
+  /** Id of the token that closes a text. */
+  closing: number;
+  /** Entries. */
+  size: number;
+}
+
+/** Throws DrmError BAD_CONFIG when the CLIP of this config.json cannot read such captions or pictures. */
+export function clipFits(
+  {
+    size,
+    tokenizer: folder,
+    batch,
+    micro_batch,
+  }: { size: number; tokenizer: string; batch: number; micro_batch: number },
+  file: string,
+  tokenizer: TokenizerFacts,
+): void {
+  const config = readConfig(file);
+  const text = part(config, 'text_config');
+  const edge = number(part(config, 'vision_config'), 'image_size');
+  if (edge !== undefined && edge !== size)
+    throw misfit(
+      `size: expected ${edge}, the image_size of ${file}, found ${size}; give --set size=${edge}, or another architecture`,
+      { key: 'size', expected: String(edge), found: String(size) },
+    );
+  const must = (key: string, fits: (value: number) => boolean, expected: string, remedy: string) => {
+    const found = number(text, key);
+    if (found !== undefined && !fits(found))
+      throw misfit(`text_config.${key} in ${file}: expected ${expected}, found ${found}; ${remedy}`, {
+        file,
+        key,
+        found: String(found),
+      });
+  };
+  const shorter = (flag: string) => `change it there, or make a tokenizer with ${flag}`;
+  must(
+    'vocab_size',
+    (entries) => entries >= tokenizer.size,
+    `at least ${tokenizer.size}, the entries of the tokenizer ${folder}`,
+    shorter(`--vocabulary ${number(text, 'vocab_size')}`),
+  );
+  must(
+    'max_position_embeddings',
+    (positions) => positions >= tokenizer.length,
+    `at least ${tokenizer.length}, the length of captions that the tokenizer ${folder} gives`,
+    shorter(`--max-length ${number(text, 'max_position_embeddings')}`),
+  );
+  // A text's feature is read at this token; were it never there, every caption would have the same one. 2 is what old
+  // configs hold, for which the highest id is taken.
+  must(
+    'eos_token_id',
+    (id) => id === 2 || id === tokenizer.closing,
+    `${tokenizer.closing}, the token that the tokenizer ${folder} closes captions with`,
+    `copy the architecture's folder, write ${tokenizer.closing} there (bos_token_id and vocab_size likewise), and name it with --set architecture=DIR`,
+  );
+  const rest = micro_batch > 0 ? batch % micro_batch : 0;
+  if (batch < 2 || micro_batch === 1 || rest === 1)
+    throw misfit(
+      `${micro_batch > 0 ? 'micro_batch' : 'batch'}: expected at least 2 samples in each pass, since a caption is told from the others of its pass, found 1; choose others with --batch N${micro_batch > 0 ? ' --set micro_batch=N' : ''}`,
+      { key: micro_batch > 0 ? 'micro_batch' : 'batch' },
+    );
+}
+
+/** Width of a text encoder's states and of its pooled feature, from the config of one tower or of a whole CLIP. */
+function textWidths(file: string): { states: number | undefined; pooled: number | undefined } {
+  const config = readConfig(file);
+  return {
+    states: number(part(config, 'text_config'), 'hidden_size') ?? number(config, 'hidden_size'),
+    pooled: number(config, 'projection_dim') ?? number(part(config, 'text_config'), 'projection_dim'),
+  };
+}
+
+/** Throws DrmError BAD_CONFIG when transformer, VAE and text encoders are not of one model, or the size does not fit them. */
+export function partsFit(size: number, { transformer, vae, textEncoder, textEncoder2 }: PipelineSource): void {
+  const [file, vaeFile] = [transformer.config, vae.config];
+  if (file === undefined || vaeFile === undefined) return; // the core knows such files' shapes
+  const config = readConfig(file);
+  const must = (key: string, fits: (value: number) => boolean, expected: string) => {
+    const found = number(config, key);
+    if (found !== undefined && !fits(found))
+      throw misfit(`${key} in ${file}: expected ${expected}, found ${found}; do these parts belong together?`, {
+        file,
+        key,
+        found: String(found),
+      });
+  };
+  const channels = number(readConfig(vaeFile), 'latent_channels');
+  if (channels !== undefined)
+    must('in_channels', (n) => n === channels, `${channels}, the latent_channels of ${vaeFile}`);
+  if (textEncoder?.config !== undefined && textEncoder2?.config !== undefined) {
+    const of = `of ${textEncoder.config} and ${textEncoder2.config}`;
+    const [l, g] = [textWidths(textEncoder.config), textWidths(textEncoder2.config)];
+    if (l.pooled !== undefined && g.pooled !== undefined) {
+      const pooled = l.pooled + g.pooled;
+      must(
+        'pooled_projection_dim',
+        (n) => n === pooled,
+        `${l.pooled} + ${g.pooled} = ${pooled}, the projection_dim ${of}`,
+      );
+    }
+    if (l.states !== undefined && g.states !== undefined) {
+      const states = l.states + g.states;
+      must(
+        'joint_attention_dim',
+        (n) => n >= states,
+        `at least ${l.states} + ${g.states} = ${states}, the hidden_size ${of}`,
+      );
+    }
+  }
+  sizeFits(size, vaeFile, file);
+}
+
+/** Throws DrmError BAD_CONFIG naming the targets that no layer of these weights answers to. */
+export async function targetsFit(targets: readonly string[], weights: readonly string[]): Promise<void> {
+  const layers = (await Promise.all(weights.map(readKeys)))
+    .flat()
+    .flatMap((key) => /^(.*)\.weight$/.exec(key)?.[1] ?? []);
+  if (!layers.some((layer) => layer.startsWith('transformer_blocks.'))) return; // other spellings: the core translates them
+  const lost = targets.filter((target) => !layers.some((layer) => layer === target || layer.endsWith(`.${target}`)));
+  if (lost.length === 0) return;
+  const inBlock = layers.flatMap((layer) => /^transformer_blocks\.\d+\.((?!.*\bnorm_).*)$/.exec(layer)?.[1] ?? []);
+  throw misfit(
+    `lora_targets: expected the ends of layers' names, found ${lost.join(', ')}, which no layer of ${weights[0]} has; layers of a block: ${[...new Set(inBlock)].join(', ')}`,
+    { key: 'lora_targets', found: lost.join(', ') },
+  );
+}
+
+/** Says that captions are longer than what their encoder reads. */
+export function warnOfCuts(captions: readonly string[], all: number, events: Events): void {
+  if (captions.length === 0) return;
+  events.emit({
+    event: 'warning',
+    message: `${captions.length} of ${all} captions are longer than the tokenizer's length and are cut, such as ${JSON.stringify(captions[0])}`,
+  });
+}
