@@ -76,7 +76,10 @@ async function run(command: Command, args: unknown[], options: Record<string, un
     await command.run({ args: args as string[], options, global, events: renderer, signal: abort.signal });
     await renderer.close();
   } catch (error) {
-    await fail(error, global.verbose, renderer);
+    // What was waiting when Ctrl-C came (a request, a timer) ends with the signal's own reason.
+    const interrupted = abort.signal.aborted && error === abort.signal.reason;
+    const cancelled = () => new DrmError('CANCELLED', 'stopped; the same command begins again', {}, { cause: error });
+    await fail(interrupted ? cancelled() : error, global.verbose, renderer);
   } finally {
     process.off('SIGINT', stop);
     process.off('SIGTERM', stop);

@@ -21,6 +21,8 @@ export interface RunOptions {
   cwd?: string;
   /** Another program than drm. */
   program?: string;
+  /** Called with the process at once. */
+  onStart?: (kill: (signal: NodeJS.Signals) => void) => void;
   /** Called with the process once its output contains `when`. */
   onOutput?: { when: string; act: (kill: (signal: NodeJS.Signals) => void) => void };
 }
@@ -32,6 +34,7 @@ export function runDrm(args: string[], options: RunOptions = {}): Promise<Outcom
       env: { ...process.env, CI: '1', NO_COLOR: '1', ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+    options.onStart?.((signal) => child.kill(signal));
     let stdout = '';
     let stderr = '';
     let acted = false;

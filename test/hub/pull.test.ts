@@ -86,6 +86,20 @@ test('Ctrl-C keeps what arrived, and the same command goes on from there', async
   expect(readFileSync(snapshot('transformer/diffusion_pytorch_model.safetensors')).equals(weights)).toBe(true);
 });
 
+test('Ctrl-C while the hub has not answered yet is an interruption, no bug', async () => {
+  let kill: (signal: NodeJS.Signals) => void = () => {};
+  hub.behaviour = {
+    intercept: () => {
+      kill('SIGINT');
+      return true;
+    },
+  };
+  const { code, stderr } = await pull([], { onStart: (given) => (kill = given) });
+  expect(code).toBe(130);
+  expect(stderr).toContain('stopped');
+  expect(stderr).not.toContain('bug');
+});
+
 test('a killed pull leaves nothing that the next one trusts', async () => {
   hub.behaviour = { slow: 10 };
   await pull([], { onOutput: { when: '%', act: (kill) => setTimeout(() => kill('SIGKILL'), 300) } });
