@@ -197,6 +197,11 @@ export function resolveConfig<T extends Task>(task: T, sources: Sources): Resolv
   );
   const recommended = typeof model === 'string' ? sources.recommended?.(model) : undefined;
   if (recommended !== undefined) put(recommended, recommendedSettings(recommended, task), false);
+  if (sources.base) {
+    // A run of another version may hold settings that are gone: what becomes of them is the run folder's affair.
+    const known = Object.entries(sources.base.values).filter(([key]) => Object.hasOwn(schema.properties, key));
+    put(sources.base.from, Object.fromEntries(known), false);
+  }
   for (const { path, values: given } of files) put(path, given, false);
   put('--set', set, true);
   put('flag', flags, true);

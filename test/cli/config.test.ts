@@ -91,6 +91,13 @@ describe('settings that a model recommends', () => {
   });
 });
 
+test('a resumed run begins from its own settings; files, --set and flags come over them', () => {
+  const base = { from: 'runs/vae', values: { task: 'pretrain_vae', steps: 7, batch: 3, seed: 9, gone_since: 1 } };
+  const { values, origin } = resolveConfig('pretrain_vae', { base, set: ['batch=4'], flags: { steps: 8 } });
+  expect(values).toMatchObject({ steps: 8, batch: 4, seed: 9, l1: 1 });
+  expect(origin).toMatchObject({ seed: 'runs/vae', batch: '--set', l1: 'default' });
+});
+
 test.each(['5', 'true', 'null', '[1]', '{"a":1}', 'a = b'])(
   '--set keeps the text %s where text is expected',
   (text) => {
