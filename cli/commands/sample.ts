@@ -32,7 +32,7 @@ export const command: Command = {
     { flags: '--seed <n>', description: 'picture i of a prompt has seed + i', default: '0' },
     { flags: '--n <n>', description: 'pictures a prompt', default: '1' },
     { flags: '--batch <n>', description: 'pictures a network call; 0 chooses', default: '0' },
-    { flags: '--grid', description: 'also write one sheet of all pictures, a row a prompt' },
+    { flags: '--grid', description: 'also write one sheet of all pictures; with --n above 1, a row a prompt' },
     { flags: '--preview [steps]', description: 'write preview.png every so many steps', default: 'off' },
     {
       flags: '--init-latents <file>',

@@ -1,5 +1,6 @@
 // Pictures on their way to disk: one after the other, in order, while the next ones are being made.
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { DrmError } from '../../binding/error.js';
 import type { NativeEvent } from '../../binding/types.js';
 import type { SampleSettings } from '../config/types.js';
@@ -44,10 +45,13 @@ export class PictureWriter {
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** One sheet of all pictures, a row a prompt. */
+  /** One sheet of all pictures: a row a prompt, or about a square when each prompt has one picture. */
   async grid(): Promise<void> {
-    const path = await writePicture(this.folder, 'grid', await contactSheet(this.#kept, this.settings.n));
-    this.events.emit({ event: 'image', path, width: 0, height: 0 });
+    const columns = this.settings.n > 1 ? this.settings.n : Math.ceil(Math.sqrt(this.#kept.length));
+    const sheet = await contactSheet(this.#kept, columns);
+    const path = await writePicture(this.folder, 'grid', sheet);
+    const { width = 0, height = 0 } = await sharp(sheet).metadata();
+    this.events.emit({ event: 'image', path, width, height });
   }
 
   #enqueue(work: () => Promise<void>): void {

@@ -49,6 +49,14 @@ test('a picture is repeated from the settings inside it, byte for byte', async (
   expect(readFileSync(join(again, name ?? '')).equals(readFileSync(file))).toBe(true);
 });
 
+test('a sheet of many prompts with one picture each is about square', async () => {
+  const out = temporaryFolder();
+  const prompts = ['a', 'b', 'c', 'd', 'e'].flatMap((prompt) => ['--prompt', prompt]);
+  const { stdout } = await runDrm([...quick, ...prompts, '--grid', '--json', '--out', out]);
+  const sheets = stdout.split('\n').filter((line) => line.includes('grid.png'));
+  expect(sheets.map((line) => JSON.parse(line))).toMatchObject([{ width: 3 * 48 + 4 * 8, height: 2 * 32 + 3 * 8 }]);
+});
+
 test('a picture depends on its own seed, not on what else is in the run', async () => {
   const many = temporaryFolder();
   const one = temporaryFolder();
