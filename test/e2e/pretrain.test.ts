@@ -1,10 +1,13 @@
 // Real training, interrupted: the weights are those of the uninterrupted run, to the bit.
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 import { Checkpoints, openCheckpoint } from '../../cli/runs/checkpoints.js';
 import { type RunOptions, runDrm, temporaryFolder } from '../run_drm.js';
 import { at, learned, preparedSet, pretrain, resumeArguments, vaeArchitecture } from './pretraining.js';
+
+// Seconds on an idle machine; a busy one may take minutes.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const work = temporaryFolder();
 const config = join(work, 'vae.json');

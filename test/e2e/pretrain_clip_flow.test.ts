@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 import { fixture, runDrm, temporaryFolder } from '../run_drm.js';
 import {
   at,
@@ -15,6 +15,9 @@ import {
   tokenizerOf,
   transformerArchitecture,
 } from './pretraining.js';
+
+// Seconds on an idle machine; a busy one may take minutes.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const work = temporaryFolder();
 const path = (name: string) => join(work, name);

@@ -2,12 +2,15 @@
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 import type { Event } from '../../cli/events.js';
 import { pngOf } from '../data/pictures.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
 import { learned, preparedSet, pretrain, resumeArguments, vaeArchitecture } from './pretraining.js';
 import { pretrainHere, refuses } from './pretraining_here.js';
+
+// Seconds on an idle machine; a busy one may take minutes.
+vi.setConfig({ testTimeout: 180_000, hookTimeout: 180_000 });
 
 const work = temporaryFolder();
 const path = (name: string) => join(work, name);

@@ -14,7 +14,16 @@ import { clipFits, warnOfCuts } from '../fit.js';
 import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
 import { isShort, shortCaption } from './captions.js';
 import { NativeTask } from './native.js';
-import { batchesOf, meanValues, microBatches, openSet, PictureData, pictureWarnings, pixelsOf } from './pictures.js';
+import {
+  batchesOf,
+  closing,
+  meanValues,
+  microBatches,
+  openSet,
+  PictureData,
+  pictureWarnings,
+  pixelsOf,
+} from './pictures.js';
 
 /** Token ids of all captions of a set, row by row, whole and short. */
 class CaptionIds {
@@ -117,7 +126,7 @@ async function tokenizerThatFits(settings: PretrainClipSettings, config: string)
 
 export async function prepareClip(
   settings: PretrainClipSettings,
-  { events, device, dtype }: TaskContext,
+  { events, device, dtype, signal }: TaskContext,
 ): Promise<Prepared> {
   const config = architectureFile(settings.architecture);
   const tokenizer = await tokenizerThatFits(settings, config);
@@ -135,15 +144,12 @@ export async function prepareClip(
       augment: settings.augment,
     },
     trainerOptions(settings, device, dtype),
+    { signal },
   );
   return {
     task: new ClipTask(trainer, settings, ids, heldOut, warn),
     data: new PictureData(train, settings, warn),
     facts: { parameters: trainer.parameters, pictures: train.length, size: settings.size },
-    async close() {
-      trainer.dispose();
-      await train.close();
-      await heldOut.close();
-    },
+    close: closing(trainer, train, heldOut),
   };
 }

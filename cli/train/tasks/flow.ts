@@ -22,6 +22,7 @@ import { isShort, shortCaption } from './captions.js';
 import { NativeTask } from './native.js';
 import {
   batchesOf,
+  closing,
   leftOut,
   meanValues,
   microBatches,
@@ -31,7 +32,8 @@ import {
   pixelsOf,
 } from './pictures.js';
 
-const FEW = 12;
+/** Pictures of a sample sheet where no prompts are named. */
+const PREVIEWS = 12;
 
 /** Every distinct text once; row 0 is the empty prompt. */
 class Texts {
@@ -304,7 +306,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
   const wanted =
     settings.preview_prompts.length > 0
       ? settings.preview_prompts
-      : Array.from({ length: Math.min(FEW, heldOut.length) }, (_, i) => heldOut.caption(i));
+      : Array.from({ length: Math.min(PREVIEWS, heldOut.length) }, (_, i) => heldOut.caption(i));
   const previews = wanted.map((text) => ({ text, row: texts.row(text) }));
 
   const { Trainer } = await import('../../../binding/index.js');
@@ -336,6 +338,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
     tokens.push(prompt.tokens);
   }
   warnOfCuts(cut, texts.all.length, events);
+  events.emit({ event: 'info', message: `encoding ${tokens.length} prompts` }); // minutes, with a T5
   await trainer.cachePrompts(tokens, { signal });
   const data = settings.cache_latents
     ? new CachedData(await cacheLatents(trainer, train, settings, warn, context), train.length, settings)
@@ -344,10 +347,6 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
     task: new FlowTask(trainer, settings, parts, { train, heldOut, rows, previews }, warn),
     data,
     facts: { parameters: trainer.parameters, pictures: train.length, prompts: texts.all.length, size: settings.size },
-    async close() {
-      trainer.dispose();
-      await train.close();
-      await heldOut.close();
-    },
+    close: closing(trainer, train, heldOut),
   };
 }

@@ -49,6 +49,14 @@ export async function openSet(settings: PictureSettings, which: 'split' | 'evalu
   return set;
 }
 
+/** Gives back what a task on pictures holds. */
+export const closing =
+  (trainer: { dispose(): void }, ...sets: CaptionedSet[]) =>
+  async (): Promise<void> => {
+    trainer.dispose();
+    for (const set of sets) await set.close();
+  };
+
 /** So many bad pictures are named: a set that is full of them should not hide all else. */
 const NAMED = 20;
 

@@ -10,7 +10,16 @@ import { writeAtomically } from '../../files.js';
 import { sizeFits } from '../fit.js';
 import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
 import { NativeTask } from './native.js';
-import { batchesOf, meanValues, microBatches, openSet, PictureData, pictureWarnings, pixelsOf } from './pictures.js';
+import {
+  batchesOf,
+  closing,
+  meanValues,
+  microBatches,
+  openSet,
+  PictureData,
+  pictureWarnings,
+  pixelsOf,
+} from './pictures.js';
 
 class VaeTask extends NativeTask<Batch> {
   constructor(
@@ -60,7 +69,7 @@ class VaeTask extends NativeTask<Batch> {
 
 export async function prepareVae(
   settings: PretrainVaeSettings,
-  { events, device, dtype }: TaskContext,
+  { events, device, dtype, signal }: TaskContext,
 ): Promise<Prepared> {
   const config = architectureFile(settings.architecture);
   sizeFits(settings.size, config);
@@ -75,15 +84,12 @@ export async function prepareVae(
       loss: { l1: settings.l1, l2: settings.l2, edges: settings.edges, kl: settings.kl },
     },
     trainerOptions(settings, device, dtype),
+    { signal },
   );
   return {
     task: new VaeTask(trainer, settings, sets, warn),
     data: new PictureData(sets.train, settings, warn),
     facts: { parameters: trainer.parameters, pictures: sets.train.length, size: settings.size },
-    async close() {
-      trainer.dispose();
-      await sets.train.close();
-      await sets.heldOut.close();
-    },
+    close: closing(trainer, sets.train, sets.heldOut),
   };
 }
