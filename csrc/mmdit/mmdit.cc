@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "nn/attention.h"
+#include "nn/fused.h"
 #include "nn/modulation.h"
 #include "nn/recompute.h"
 #include "tensor_io/json.h"
@@ -51,17 +52,63 @@ struct Tap {
 };
 
 struct Heads {
-  Tensor q, k, v;  // (B, H, L, K)
+  Tensor q, k, v;    // (B, H, L, K)
+  double scale = 0;  // as attend() takes it
 };
 
-Heads project(const Attention& a, const Tensor& x_BLD, int64_t heads) {
-  Heads h{split_heads(linear(a.to_q, x_BLD), heads), split_heads(linear(a.to_k, x_BLD), heads),
-          split_heads(linear(a.to_v, x_BLD), heads)};
+/// One stream that attends: its projections and their input (B, L, D).
+struct Stream {
+  const Attention& attention;
+  const Tensor& input;
+};
+
+Heads project(const Stream& s, int64_t heads) {
+  const auto& a = s.attention;
+  Heads h{split_heads(linear(a.to_q, s.input), heads), split_heads(linear(a.to_k, s.input), heads),
+          split_heads(linear(a.to_v, s.input), heads)};
   if (a.norm_q.weight.defined()) {
     h.q = qk_norm(h.q, a.norm_q.weight);
     h.k = qk_norm(h.k, a.norm_k.weight);
   }
   return h;
+}
+
+/// Queries, keys and values side by side, (B, L, 3 D): one product, whose backward sums their three gradients before it
+/// rounds.
+Tensor project_at_once(const Stream& s) {
+  const auto &q = s.attention.to_q, &k = s.attention.to_k, &v = s.attention.to_v;
+  if (q.lora || k.lora || v.lora || !q.bias.defined())
+    return at::cat({linear(q, s.input), linear(k, s.input), linear(v, s.input)}, 2);
+  return at::linear(s.input, at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias}));
+}
+
+/// The streams' heads, one stream's tokens after the other's.
+Heads project_jointly(const std::vector<Stream>& streams, int64_t heads) {
+  const auto& first = streams.front();
+  if (at::GradMode::is_enabled() && first.input.is_cpu() && first.attention.norm_q.weight.defined()) {
+    std::vector<fused::HeadsInput> inputs;
+    for (const auto& s : streams)
+      inputs.push_back({project_at_once(s), s.attention.norm_q.weight, s.attention.norm_k.weight});
+    const auto k = first.input.size(2) / heads;
+    // The scale of the scores goes into the queries before they are rounded.
+    if (auto h = fused::normed_heads(inputs, heads, 1 / std::sqrt(static_cast<double>(k))))
+      return {(*h)[0], (*h)[1], (*h)[2], 1};
+  }
+  if (streams.size() == 1) return project(first, heads);
+  std::vector<Tensor> qs, ks, vs;
+  for (const auto& s : streams) {
+    auto h = project(s, heads);
+    qs.push_back(h.q);
+    ks.push_back(h.k);
+    vs.push_back(h.v);
+  }
+  return {at::cat(qs, 2), at::cat(ks, 2), at::cat(vs, 2)};
+}
+
+/// (B, L, D) of what the streams attend to, all with all.
+Tensor attend_jointly(const std::vector<Stream>& streams, int64_t heads) {
+  const auto h = project_jointly(streams, heads);
+  return merge_heads(attend(h.q, h.k, h.v, /*causal=*/false, {}, h.scale));
 }
 
 Tensor feed_forward(const FeedForward& f, const Tensor& x) {
@@ -83,9 +130,7 @@ void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text
   tap("norm1.gate_mlp", im[5]);
   tap("norm1_context", text_in);
 
-  const auto i = project(b.image.attn, image_in, heads);
-  const auto t = project(b.text.attn, text_in, heads);
-  const auto joint = merge_heads(attend(at::cat({i.q, t.q}, 2), at::cat({i.k, t.k}, 2), at::cat({i.v, t.v}, 2)));
+  const auto joint = attend_jointly({{b.image.attn, image_in}, {b.text.attn, text_in}}, heads);
   const auto image_out = linear(b.image.attn.to_out, joint.narrow(1, 0, image.size(1)));
   tap("attn_img", image_out);
 
@@ -95,8 +140,7 @@ void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text
     const auto self_in = modulated_norm(image, im[6], im[7]);
     tap("norm1.norm2", self_in);
     tap("norm1.gate_msa2", im[8]);
-    const auto s = project(b.self, self_in, heads);
-    self_out = linear(b.self.to_out, merge_heads(attend(s.q, s.k, s.v)));
+    self_out = linear(b.self.to_out, attend_jointly({{b.self, self_in}}, heads));
     tap("attn2", self_out);
   }
   image = gated_add(image, im[2], image_out);
@@ -264,8 +308,9 @@ Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, co
   const auto h = latent.size(2) / p, w = latent.size(3) / p;
   const Tap tap{options.observer, ""};
 
-  auto image = at::conv2d(latent, m.patch.weight, m.patch.bias, at::IntArrayRef{p, p}).flatten(2).transpose(1, 2) +
-               crop_positions(m, h, w);
+  // Dense rows from here on: a sum takes over its first operand's layout, and every later one would.
+  const auto patches = at::conv2d(latent, m.patch.weight, m.patch.bias, at::IntArrayRef{p, p}).flatten(2);
+  auto image = patches.transpose(1, 2).contiguous() + crop_positions(m, h, w);
   tap("pos_embed_out", image);
   const auto features = time_features(timestep);
   tap("time_proj", features);

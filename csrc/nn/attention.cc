@@ -31,7 +31,8 @@ bool better_in_batched_products(const Tensor& q, const Tensor& k, const Tensor& 
 }
 
 Tensor attend_in_batched_products(const Tensor& q, const Tensor& k, const Tensor& v, bool causal, double scale) {
-  auto scores = at::matmul(q * (scale == 0 ? 1 / std::sqrt(static_cast<double>(q.size(3))) : scale), k.transpose(2, 3));
+  const auto factor = scale == 0 ? 1 / std::sqrt(static_cast<double>(q.size(3))) : scale;
+  auto scores = at::matmul(factor == 1 ? q : q * factor, k.transpose(2, 3));
   if (causal) {
     const auto later = at::ones({q.size(2), k.size(2)}, q.options().dtype(at::kBool)).triu_(1);
     scores = scores.masked_fill(later, -std::numeric_limits<double>::infinity());

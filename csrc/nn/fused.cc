@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "cuda/kernels.h"
+#include "nn/autocast.h"
 
 namespace drm::fused {
 
@@ -11,55 +12,94 @@ using at::Tensor;
 
 namespace {
 
+using Tensors = std::initializer_list<const Tensor*>;
+
 bool supported(at::ScalarType t) { return t == at::kFloat || t == at::kBFloat16; }
 
-bool inference(std::initializer_list<const Tensor*> tensors) {
-  if (!at::GradMode::is_enabled()) return true;
+bool wants_gradients(Tensors tensors) {
+  if (!at::GradMode::is_enabled()) return false;
   for (const auto* t : tensors)
-    if (t->requires_grad()) return false;
-  return true;
+    if (t->requires_grad()) return true;
+  return false;
 }
 
-/// x is dense, its companions have its dtype and device and their last axis is dense.
-bool fits(const Tensor& x, std::initializer_list<const Tensor*> others) {
+/// x is dense, its companions are on its device and their last axis is dense; our CUDA kernels have no gradients and
+/// want one dtype for all.
+bool fits(const Tensor& x, Tensors others) {
   if (!supported(x.scalar_type()) || !x.is_contiguous() || !(x.is_cpu() || x.is_cuda())) return false;
-  for (const auto* t : others)
-    if (t->scalar_type() != x.scalar_type() || t->device() != x.device() || t->stride(-1) != 1) return false;
-  return true;
+  bool gradients = wants_gradients({&x});
+  for (const auto* t : others) {
+    if (!supported(t->scalar_type()) || t->device() != x.device() || t->stride(-1) != 1) return false;
+    if (x.is_cuda() && t->scalar_type() != x.scalar_type()) return false;
+    gradients = gradients || wants_gradients({t});
+  }
+  return x.is_cpu() || !gradients;
+}
+
+at::ScalarType promoted(Tensors tensors) {
+  for (const auto* t : tensors)
+    if (t->scalar_type() == at::kFloat) return at::kFloat;
+  return at::kBFloat16;
+}
+
+/// Of a result that only matrix products read: under autocast they would round it to bf16 themselves.
+at::ScalarType product_input(Tensors tensors) {
+  const auto autocast = Autocast::current(at::kCPU);
+  return autocast.enabled && autocast.dtype == at::kBFloat16 ? at::kBFloat16 : promoted(tensors);
 }
 
 }  // namespace
 
 std::optional<Tensor> modulated_norm(const Tensor& x, const Tensor& shift, const Tensor& scale) {
-  if (!inference({&x, &shift, &scale}) || x.dim() != 3 || !fits(x, {&shift, &scale})) return std::nullopt;
-  auto out = at::empty_like(x);
-  if (x.is_cpu())
-    cpu::modulated_norm(x, shift, scale, out);
-  else if (!cuda::modulated_norm(x, shift, scale, out))
-    return std::nullopt;
+  if (x.dim() != 3 || shift.scalar_type() != scale.scalar_type() || !fits(x, {&shift, &scale})) return std::nullopt;
+  if (x.is_cuda()) {
+    auto out = at::empty_like(x);
+    return cuda::modulated_norm(x, shift, scale, out) ? std::optional(out) : std::nullopt;
+  }
+  const auto dtype = product_input({&x, &shift});
+  if (wants_gradients({&x, &shift, &scale})) return with_gradient::modulated_norm(x, shift, scale, dtype);
+  auto out = at::empty(x.sizes(), x.options().dtype(dtype));
+  cpu::modulated_norm(x, shift, scale, out);
   return out;
 }
 
 std::optional<Tensor> gated_add(const Tensor& x, const Tensor& gate, const Tensor& y) {
-  if (!inference({&x, &gate, &y}) || x.dim() != 3 || !fits(x, {&gate, &y}) || !y.is_contiguous()) return std::nullopt;
-  auto out = at::empty_like(x);
-  if (x.is_cpu())
-    cpu::gated_add(x, gate, y, out);
-  else if (!cuda::gated_add(x, gate, y, out))
-    return std::nullopt;
+  if (x.dim() != 3 || !fits(x, {&gate, &y}) || !y.is_contiguous()) return std::nullopt;
+  if (x.is_cuda()) {
+    auto out = at::empty_like(x);
+    return cuda::gated_add(x, gate, y, out) ? std::optional(out) : std::nullopt;
+  }
+  const auto dtype = promoted({&x, &gate, &y});
+  if (wants_gradients({&x, &gate, &y})) return with_gradient::gated_add(x, gate, y, dtype);
+  auto out = at::empty(x.sizes(), x.options().dtype(dtype));
+  cpu::gated_add(x, gate, y, out);
   return out;
 }
 
 std::optional<Tensor> qk_norm(const Tensor& x_BHLK, const Tensor& weight) {
-  if (!inference({&x_BHLK, &weight}) || x_BHLK.dim() != 4) return std::nullopt;
+  if (wants_gradients({&x_BHLK, &weight}) || x_BHLK.dim() != 4) return std::nullopt;
   const auto x = x_BHLK.transpose(1, 2);
   if (!fits(x, {&weight})) return std::nullopt;
-  auto out = at::empty_like(x);
-  if (x.is_cpu())
-    cpu::qk_norm(x, weight, out);
-  else if (!cuda::qk_norm(x, weight, out))
-    return std::nullopt;
+  if (x.is_cuda()) {
+    auto out = at::empty_like(x);
+    return cuda::qk_norm(x, weight, out) ? std::optional(out.transpose(1, 2)) : std::nullopt;
+  }
+  auto out = at::empty(x.sizes(), x.options().dtype(product_input({&x, &weight})));
+  cpu::qk_norm(x, weight, out);
   return out.transpose(1, 2);
+}
+
+std::optional<std::array<Tensor, 3>> normed_heads(const std::vector<HeadsInput>& streams, int64_t heads,
+                                                  double factor) {
+  bool gradients = false;
+  auto dtype = at::kBFloat16;
+  for (const auto& s : streams) {
+    if (!s.qkv.is_cpu() || s.qkv.dim() != 3 || !fits(s.qkv, {&s.norm_q, &s.norm_k})) return std::nullopt;
+    gradients = gradients || wants_gradients({&s.qkv, &s.norm_q, &s.norm_k});
+    if (product_input({&s.qkv, &s.norm_q, &s.norm_k}) == at::kFloat) dtype = at::kFloat;
+  }
+  if (!gradients) return std::nullopt;
+  return with_gradient::normed_heads(streams, heads, factor, dtype);
 }
 
 }  // namespace drm::fused

@@ -1,5 +1,5 @@
-// adaLN's two element-wise operations. Each is defined by its composite form (the specification, used whenever
-// gradients are needed); the fused forms for CPU and CUDA make one pass over memory instead of five.
+// adaLN's two element-wise operations. Each is defined by its composite form (the specification); the fused forms
+// (fused.h) make one pass over memory instead of five, on a CPU in training too.
 #pragma once
 #include <ATen/core/Tensor.h>
 

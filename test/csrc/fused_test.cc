@@ -2,9 +2,13 @@
 #include "nn/fused.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <functional>
 
 #include "check.h"
 #include "nn/attention.h"
+#include "nn/autocast.h"
 #include "nn/modulation.h"
 
 using namespace drm;
@@ -71,17 +75,193 @@ TEST(qk_norm_equals_its_definition) {
     }
 }
 
-TEST(fused_forms_step_aside_for_gradients_and_strange_layouts) {
+TEST(fused_forms_step_aside_for_strange_layouts) {
   const auto x = at::randn({2, 3, 8}), rows = at::randn({2, 8});
-  CHECK(!fused::modulated_norm(at::randn({2, 3, 8}).requires_grad_(), rows, rows));
-  CHECK(!fused::gated_add(x, at::randn({2, 8}).requires_grad_(), x));
   CHECK(!fused::modulated_norm(x.transpose(0, 1), rows, rows));
   CHECK(!fused::gated_add(x.to(at::kDouble), rows.to(at::kDouble), x.to(at::kDouble)));
   CHECK(!fused::modulated_norm(x, rows.to(at::kBFloat16), rows));
+  CHECK(!fused::qk_norm(split_heads(x, 2).requires_grad_(), at::randn({4})));
+  CHECK(!fused::normed_heads({{at::randn({2, 3, 24}), at::randn({4}), at::randn({4})}}, 2, 1));  // no gradient wanted
   // ... and the public functions then still answer.
-  const auto leaf = at::randn({2, 3, 8}).requires_grad_();
-  modulated_norm(leaf, rows, rows).sum().backward();
+  const auto leaf = at::randn({3, 2, 8}).requires_grad_();
+  modulated_norm(leaf.transpose(0, 1), rows, rows).sum().backward();
   CHECK(leaf.grad().defined());
+}
+
+namespace {
+
+using Function = std::function<Tensor(const std::vector<Tensor>&)>;
+
+/// The result and the gradients of sum(result * weights), in double.
+std::vector<Tensor> value_and_gradients(const Function& f, const std::vector<Tensor>& inputs) {
+  std::vector<Tensor> leaves, all;
+  for (const auto& t : inputs) leaves.push_back(t.detach().clone().requires_grad_());
+  const auto y = f(leaves);
+  all.push_back(y.detach().to(at::kDouble));
+  at::manual_seed(7);
+  (y.to(at::kDouble) * at::randn(y.sizes(), at::kDouble)).sum().backward();
+  for (const auto& t : leaves) {
+    CHECK(t.grad().scalar_type() == t.scalar_type());
+    all.push_back(t.grad().to(at::kDouble));
+  }
+  return all;
+}
+
+/// Root mean square of the difference over that of `want`.
+double distance(const Tensor& got, const Tensor& want) {
+  CHECK(got.sizes() == want.sizes());
+  return ((got - want).norm() / want.norm().clamp_min(1e-30)).item<double>();
+}
+
+std::vector<Tensor> as(const std::vector<Tensor>& tensors, at::ScalarType dtype) {
+  std::vector<Tensor> out;
+  for (const auto& t : tensors) out.push_back(t.to(dtype));
+  return out;
+}
+
+/// Values and gradients of a fused form against its definition in double; in fp32 within `fp32` of it, and where inputs
+/// are (partly) bf16 at most `worse` times as far off as the definition in the same dtypes.
+void check_gradients(const Function& fused, const Function& definition, const std::vector<Tensor>& inputs,
+                     const std::vector<at::ScalarType>& mixed, double fp32 = 4e-6, double worse = 1.02) {
+  const auto single = as(inputs, at::kFloat);
+  const auto exact = value_and_gradients(definition, as(single, at::kDouble));
+  const auto got = value_and_gradients(fused, single);
+  for (size_t i = 0; i < got.size(); ++i) CHECK(distance(got[i], exact[i]) < fp32);
+
+  std::vector<Tensor> low;
+  for (size_t i = 0; i < inputs.size(); ++i) low.push_back(inputs[i].to(mixed[i]));
+  const auto want = value_and_gradients(definition, as(low, at::kDouble));
+  const auto ours = value_and_gradients(fused, low), composite = value_and_gradients(definition, low);
+  for (size_t i = 0; i < ours.size(); ++i)
+    CHECK(distance(ours[i], want[i]) <= worse * distance(composite[i], want[i]) + fp32);
+}
+
+constexpr auto kLow = at::kBFloat16, kFull = at::kFloat;
+
+// The definition that casts to fp32 inside cannot be run in double; this one can.
+Tensor rms_norm(const Tensor& x, const Tensor& weight) {
+  return x * at::rsqrt(x.square().mean(-1, true) + 1e-6) * weight;
+}
+
+/// Three outputs as one, so that one weighted sum reaches them all.
+Tensor stacked(const Tensor& q, const Tensor& k, const Tensor& v) {
+  return at::stack({q.contiguous(), k.contiguous(), v.contiguous()});
+}
+
+Tensor heads_by_definition(const std::vector<Tensor>& in, double factor) {
+  std::vector<Tensor> q, k, v;
+  for (size_t i = 0; i < in.size(); i += 3) {
+    const auto parts = in[i].chunk(3, 2);
+    q.push_back(rms_norm(split_heads(parts[0], 3), in[i + 1]) * factor);
+    k.push_back(rms_norm(split_heads(parts[1], 3), in[i + 2]));
+    v.push_back(split_heads(parts[2], 3));
+  }
+  return stacked(at::cat(q, 2), at::cat(k, 2), at::cat(v, 2));
+}
+
+Tensor fused_heads(const std::vector<Tensor>& in, double factor) {
+  std::vector<fused::HeadsInput> streams;
+  for (size_t i = 0; i < in.size(); i += 3) streams.push_back({in[i], in[i + 1], in[i + 2]});
+  const auto h = fused::normed_heads(streams, 3, factor);
+  CHECK(h.has_value());
+  return stacked((*h)[0], (*h)[1], (*h)[2]);
+}
+
+Tensor fused_norm(const std::vector<Tensor>& in) { return *fused::modulated_norm(in[0], in[1], in[2]); }
+Tensor norm_by_definition(const std::vector<Tensor>& in) { return composite::modulated_norm(in[0], in[1], in[2]); }
+
+// Blocks of rows, several blocks, rows that vectors do not divide.
+const std::vector<Shape> kTrained = {{2, 3, 7}, {2, 16, 64}, {3, 5, 1536}, {1, 333, 192}, {2, 130, 33}};
+
+}  // namespace
+
+TEST(modulated_norm_has_the_gradients_of_its_definition) {
+  at::manual_seed(4);
+  for (const auto& s : kTrained) {
+    const std::vector<Tensor> in{at::randn({s.b, s.l, s.d}) * 3 + 1, at::randn({s.b, s.d}), at::randn({s.b, s.d})};
+    check_gradients(fused_norm, norm_by_definition, in, {kLow, kLow, kLow});
+    check_gradients(fused_norm, norm_by_definition, in, {kFull, kLow, kLow});
+  }
+}
+
+TEST(gated_add_has_the_gradients_of_its_definition) {
+  at::manual_seed(5);
+  const Function f = [](const std::vector<Tensor>& in) { return *fused::gated_add(in[0], in[1], in[2]); };
+  const Function definition = [](const std::vector<Tensor>& in) { return composite::gated_add(in[0], in[1], in[2]); };
+  for (const auto& s : kTrained) {
+    const std::vector<Tensor> in{at::randn({s.b, s.l, s.d}), at::randn({s.b, s.d}), at::randn({s.b, s.l, s.d})};
+    check_gradients(f, definition, in, {kLow, kLow, kLow});
+    check_gradients(f, definition, in, {kFull, kLow, kLow});
+  }
+}
+
+TEST(normed_heads_have_the_gradients_of_their_definition) {
+  at::manual_seed(6);
+  const Function f = [](const std::vector<Tensor>& in) { return fused_heads(in, 0.3); };
+  const Function definition = [](const std::vector<Tensor>& in) { return heads_by_definition(in, 0.3); };
+  for (const int64_t k : {5, 24, 64}) {
+    const auto stream = [&](int64_t tokens) {
+      return std::vector<Tensor>{at::randn({2, tokens, 9 * k}), at::randn({k}), at::randn({k})};
+    };
+    auto two = stream(7);
+    check_gradients(f, definition, two, {kLow, kLow, kLow});
+    for (const auto& t : stream(70)) two.push_back(t);
+    check_gradients(f, definition, two, {kLow, kFull, kFull, kLow, kFull, kFull});
+  }
+}
+
+TEST(gradients_are_numerical_derivatives) {
+  // Central differences of the definitions in double, one direction an input: no autograd on that side.
+  at::manual_seed(8);
+  const auto directional = [](const Function& fused, const Function& definition, const std::vector<Tensor>& inputs) {
+    const auto got = value_and_gradients(fused, inputs);
+    at::manual_seed(7);
+    const auto weights = at::randn(got[0].sizes(), at::kDouble);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const auto direction = at::randn(inputs[i].sizes(), at::kDouble);
+      const auto at_distance = [&](double h) {
+        auto moved = as(inputs, at::kDouble);
+        moved[i] = moved[i] + h * direction;
+        return (definition(moved) * weights).sum().item<double>();
+      };
+      const double h = 1e-5, slope = (at_distance(h) - at_distance(-h)) / (2 * h);
+      const auto ours = (got[i + 1] * direction).sum().item<double>();
+      CHECK(std::abs(ours - slope) < 2e-5 * (1 + got[i + 1].norm().item<double>()));
+    }
+  };
+  directional(fused_norm, norm_by_definition, {at::randn({2, 70, 24}), at::randn({2, 24}), at::randn({2, 24})});
+  directional([](const auto& in) { return *fused::gated_add(in[0], in[1], in[2]); },
+              [](const auto& in) { return composite::gated_add(in[0], in[1], in[2]); },
+              {at::randn({2, 70, 24}), at::randn({2, 24}), at::randn({2, 70, 24})});
+  directional([](const auto& in) { return fused_heads(in, 0.3); },
+              [](const auto& in) { return heads_by_definition(in, 0.3); },
+              {at::randn({2, 70, 72}), at::randn({8}), at::randn({8})});
+}
+
+TEST(gradients_do_not_depend_on_the_number_of_threads) {
+  at::manual_seed(9);
+  const std::vector<Tensor> norm{at::randn({3, 1000, 96}), at::randn({3, 96}), at::randn({3, 96})},
+      heads{at::randn({3, 1000, 288}), at::randn({32}), at::randn({32})};
+  const auto all = [&] {
+    auto out = value_and_gradients(fused_norm, norm);
+    for (const auto& t : value_and_gradients([](const auto& in) { return fused_heads(in, 1); }, heads))
+      out.push_back(t);
+    return out;
+  };
+  const auto threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto alone = all();
+  at::set_num_threads(4);
+  const auto together = all();
+  at::set_num_threads(threads);
+  for (size_t i = 0; i < alone.size(); ++i) CHECK(at::equal(alone[i], together[i]));
+}
+
+TEST(under_autocast_what_products_read_is_bf16_and_the_stream_stays_fp32) {
+  const Autocast autocast(at::kCPU, at::kBFloat16);
+  const auto x = at::randn({2, 3, 8}).requires_grad_(), rows = at::randn({2, 8}).to(at::kBFloat16);
+  CHECK(modulated_norm(x, rows, rows).scalar_type() == at::kBFloat16);
+  CHECK(gated_add(x, rows, x.to(at::kBFloat16)).scalar_type() == at::kFloat);
 }
 
 TEST(a_row_of_nan_stays_nan) {
