@@ -1,6 +1,6 @@
 // `npm run demo`: a sheet of pictures from the embedded model, through the real command line.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { runMain } from './setup/errors.mjs';
 import { root } from './setup/paths.mjs';
@@ -34,11 +34,11 @@ function next(lines) {
 }
 
 /** Four pictures of each prompt. Steps and guidance are what the model's drm.json says. */
-function trained(model) {
+function demo() {
   mkdirSync(out, { recursive: true });
   writeFileSync(promptFile, `${ROWS.map(([prompt]) => prompt).join('\n')}\n`);
   const seeds = ['--seed', '0', '--n', '4', '--grid'];
-  const status = sample(['--model', here(model), '--prompts', here(promptFile), ...seeds, '--out', here(out)]);
+  const status = sample(['--prompts', here(promptFile), ...seeds, '--out', here(out)]);
   if (status !== 0) return status;
   console.error(`\nThe sheet: ${join(out, 'grid.png')}`);
   console.error('Four pictures a row, each of its own seed. From the top:');
@@ -53,29 +53,4 @@ function trained(model) {
   return 0;
 }
 
-/** The same path on the fixture's random weights. */
-function random(model) {
-  console.error(
-    'The embedded model is not in this checkout (models/tiny). In its place: a small Stable Diffusion 3.5 with',
-  );
-  console.error(
-    'RANDOM weights, from the test fixtures. It proves the whole path (tokenizers, text encoders, MMDiT, VAE,',
-  );
-  console.error('PNG), not a taste: the pictures are patterns of noise.\n');
-  const sizes = ['--height', '64', '--width', '96', '--steps', '8', '--n', '4', '--grid'];
-  const prompt = 'a lighthouse at dusk, oil on canvas';
-  const status = sample(['--model', here(model), '--prompt', prompt, ...sizes, '--out', here(out)]);
-  if (status !== 0) return status;
-  console.error(`\nThe sheet: ${join(out, 'grid.png')}`);
-  next([
-    ['npx drm doctor', 'what this machine can do'],
-    ['npx drm pull stabilityai/stable-diffusion-3.5-medium', 'the real model (needs HF_TOKEN)'],
-    ['npx drm sample --model sd3.5-medium --prompt "…"', ''],
-  ]);
-  return 0;
-}
-
-await runMain(() => {
-  const model = join(root, 'models', 'tiny');
-  return existsSync(join(model, 'model_index.json')) ? trained(model) : random(join(root, 'test/golden/pipeline'));
-});
+await runMain(() => demo());

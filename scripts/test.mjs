@@ -6,6 +6,10 @@ import { testCudaCompiles } from './test/cuda.mjs';
 import { testGolden } from './test/golden.mjs';
 import { testNode } from './test/node.mjs';
 
+// Test programs run side by side; OpenMP's threads, which spin while they wait for each other, would then mostly wait for
+// a core that another one spins on.
+process.env.OMP_WAIT_POLICY ??= 'passive';
+
 const SECTIONS = {
   core: ['C++ core (CTest)', testCore],
   golden: ['Golden cases (the reference’s numbers)', testGolden],

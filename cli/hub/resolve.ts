@@ -31,10 +31,7 @@ export interface ResolvedModel {
 const SD35_MEDIUM = 'stabilityai/stable-diffusion-3.5-medium';
 
 const BUILT_IN: Record<string, { folder?: string; id?: string; note?: string }> = {
-  tiny: {
-    folder: join(packageRoot, 'test/golden/pipeline'),
-    note: 'tiny is a small random model until the trained one ships: its pictures are coloured noise that proves the path',
-  },
+  tiny: { folder: join(packageRoot, 'models/tiny') },
   'sd3.5-medium': { id: SD35_MEDIUM },
   'sd3.5-large': { id: 'stabilityai/stable-diffusion-3.5-large' },
   'sd3-medium': { id: 'stabilityai/stable-diffusion-3-medium-diffusers' },

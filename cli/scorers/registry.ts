@@ -1,6 +1,8 @@
 // Scorers by name. A new one is its own file and a line here.
+import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { nearest } from '../nearest.js';
+import { packageRoot } from '../root.js';
 import type { Scorer, ScorerOptions } from './scorer.js';
 
 interface Kind {
@@ -17,7 +19,9 @@ const KINDS: Record<string, Kind> = {
 };
 
 /** Scorers that need no folder from the user: what they stand for. */
-const NAMED: Record<string, string> = {};
+const NAMED: Record<string, string> = {
+  judge: `clip:${join(packageRoot, 'models/judge')}`,
+};
 
 const known = (): string => [...Object.keys(NAMED), ...Object.values(KINDS).map((kind) => kind.usage)].join(', ');
 

@@ -32,7 +32,7 @@ class Flow final : public FlowObjective {
       if (spec.lora)
         throw Failure(Code::BadRequest,
                       "[flow] LoRA adapts trained weights: expected a model to start from, found only a config; give "
-                      "--model, or train all weights with --lora-rank 0");
+                      "--model, or train all weights with --set lora_rank=0");
       initialize_mmdit(transformer_, seeded_generator(seed));
     } else {
       load_mmdit(transformer_, Weights::open(spec.source.transformer.weights, Component::Transformer), at::kFloat,

@@ -98,7 +98,7 @@ Metrics Trainer::step(const std::vector<TrainBatch>& batches, int64_t index, dou
                         std::to_string(value) +
                         "; the weights are as before this step: lower the learning rate, lengthen the warm-up, or use "
                         "--dtype fp32",
-                    {{"step", std::to_string(index)}});
+                    {{"step", std::to_string(index)}, {"name", name}, {"found", std::to_string(value)}});
   optimizer_.step(learning_rate);
   objective_->after_step();
   if (averages_) averages_->update();
