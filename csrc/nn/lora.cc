@@ -12,9 +12,9 @@ bool is_target(const std::string& layer, const std::string& target) {
 
 void add_lora(const std::vector<AdaptedLayer>& layers, const LoraConfig& config, at::Generator generator) {
   if (layers.empty())
-    throw Failure(
-        Code::BadRequest,
-        "[lora] the targets name no linear layer of this model; a target is the end of a layer's name, such as attn.to_q");
+    throw Failure(Code::BadRequest,
+                  "[lora] the targets name no linear layer of this model; a target is the end of a layer's name, such "
+                  "as attn.to_q");
   if (config.rank < 1)
     throw Failure(Code::BadRequest, "[lora] rank: expected at least 1, found " + std::to_string(config.rank));
   for (const auto& [name, layer] : layers) {

@@ -38,8 +38,9 @@ void require_writable(const std::string& path) {
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored) && !std::filesystem::is_regular_file(path, ignored))
     throw Failure(Code::Disk,
-                  "[sample] " + path + ": expected the name of a file, found a folder or a device; name a .safetensors "
-                  "file",
+                  "[sample] " + path +
+                      ": expected the name of a file, found a folder or a device; name a .safetensors "
+                      "file",
                   {{"file", path}});
   // Before minutes of work, not after: is there a folder to put the file in?
   std::ofstream probe(path + ".probe");
