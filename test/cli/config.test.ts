@@ -155,12 +155,13 @@ test("drm's own configs hold what their names say", () => {
 });
 
 describe('drm config', () => {
-  test('show without a file shows the defaults, with flags over them', async () => {
+  test('show without a file shows the defaults, what the model recommends, and flags over them', async () => {
     const { code, stdout } = await runDrm(['config', 'show', '--dtype', 'bf16', '--json']);
     expect(code).toBe(0);
     const { data } = JSON.parse(stdout);
-    expect(data.values).toMatchObject({ dtype: 'bf16', steps: 28 });
-    expect(data.origin).toMatchObject({ dtype: 'flag', steps: 'default' });
+    expect(data.values).toMatchObject({ dtype: 'bf16', steps: 28, t5_length: 0, n: 1 });
+    const recommended = expect.stringMatching(/models\/tiny\/drm\.json$/);
+    expect(data.origin).toMatchObject({ dtype: 'flag', steps: recommended, t5_length: recommended, n: 'default' });
   });
 
   test('show takes --config as its file', async () => {
