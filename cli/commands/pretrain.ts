@@ -1,8 +1,8 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
 import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
-import { flagOf, numberOption } from '../options.js';
-import type { Prepared, TaskContext, TrainingSettings } from '../train/pretrain.js';
+import { flagOf } from '../options.js';
+import type { Prepared, TaskContext, TrainingSettings } from '../train/run.js';
 
 const PARTS = ['vae', 'clip', 'flow'] as const;
 type Part = (typeof PARTS)[number];
@@ -38,78 +38,15 @@ export const command: Command = {
   run: pretrain,
 };
 
-async function resolve(part: Part, { options, global }: Context, folder: string): Promise<TrainingSettings> {
-  const { resolveConfig } = await import('../config/resolve.js');
-  const { readRunConfig } = await import('../runs/folder.js');
-  const resumed = options.resume ? (await readRunConfig(folder)).settings : undefined;
-  return resolveConfig(`pretrain_${part}`, {
-    ...(resumed && { base: { from: folder, values: { ...resumed } } }),
-    ...(global.config !== undefined && { file: global.config }),
-    set: global.set,
-    flags: {
-      ...partFlags(part, options),
-      data: options.data,
-      steps: numberOption(options, 'steps'),
-      batch: numberOption(options, 'batch'),
-      learning_rate: numberOption(options, 'learningRate'),
-      seed: numberOption(options, 'seed'),
-      dtype: global.dtype,
-      device: global.device === 'auto' ? undefined : global.device,
-    },
-  }).values;
-}
-
 async function pretrain(context: Context): Promise<void> {
-  const { args, options, global, events, signal } = context;
+  const { args, options } = context;
   const part = String(args[0]) as Part;
-  const folder = global.out;
-  if (folder === undefined)
-    throw new DrmError(
-      'USAGE',
-      `pretrain ${part}: expected a folder for the run; give --out DIR, such as runs/${part}`,
-    );
-  const { loopOptions, MAY_DIFFER } = await import('../train/pretrain.js');
-  const { resumeCommand, train } = await import('../train/loop.js');
-  const { Run } = await import('../runs/folder.js');
-  const { chooseDevice } = await import('../device.js');
-  const { setThreads } = await import('../../binding/index.js');
-  if (global.threads !== undefined) setThreads(global.threads);
-
-  const settings = await resolve(part, context, folder);
-  const { device, dtype } = await chooseDevice(settings);
-  const run = await Run.open({
-    folder,
-    task: `pretrain ${part}`,
-    settings: { ...settings },
-    resume: options.resume === true,
-    mayDiffer: MAY_DIFFER,
-  });
-  try {
-    const { task, data, facts, close } = await prepare(part, settings, { events, device, dtype, signal });
-    try {
-      run.recording(events).emit({
-        event: 'started',
-        version: 1,
-        command: `pretrain ${part}`,
-        steps: settings.steps,
-        facts: {
-          run: folder,
-          data: settings.data,
-          device,
-          dtype,
-          ...(global.config !== undefined && { config: global.config }),
-          batch: settings.batch,
-          ...facts,
-        },
-      });
-      const command = resumeCommand(process.argv.slice(2), folder);
-      await train(task, data, run, loopOptions(settings, command), { events, signal });
-    } finally {
-      await close();
-    }
-  } finally {
-    await run.close();
-  }
+  const { runFolder, runSettings, trainInRun, trainingFlags } = await import('../train/run.js');
+  const name = `pretrain ${part}`;
+  const folder = runFolder(context, name, `runs/${part}`);
+  const flags = { ...partFlags(part, options), ...trainingFlags(context) };
+  const settings = await runSettings(`pretrain_${part}`, context, folder, { flags });
+  await trainInRun(context, { name, folder, settings }, (made) => prepare(part, settings, made));
 }
 
 /** What only some parts have, as flags. */

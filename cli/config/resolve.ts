@@ -46,12 +46,13 @@ export function taskNames(): string[] {
   return files.map((file) => parse(file).name).sort();
 }
 
-/** A task's settings: its own, then those of the parts that its schema includes. */
+/** A task's settings: its own, then those of the parts that its schema includes; where both have one, its own counts. */
 export function loadSchema(task: string): Schema {
   const read = (name: string) =>
     JSON.parse(readFileSync(join(CONFIG_FOLDER, 'schema', `${name}.json`), 'utf8')) as Schema & { include?: string[] };
   const { properties, include = [] } = read(task);
-  return { properties: Object.assign({}, properties, ...include.map((part) => read(`parts/${part}`).properties)) };
+  const parts = include.map((part) => read(`parts/${part}`).properties);
+  return { properties: Object.assign({}, properties, ...parts, properties) };
 }
 
 /** What a task is called on the command line. */

@@ -62,8 +62,6 @@ export interface PretrainClipSettings {
   log_every: number;
   /** Steps between held-out figures; 0 is never. */
   evaluate_every: number;
-  /** Steps between sample sheets; 0 is never. */
-  preview_every: number;
   /** Steps between checkpoints; 0 is by time alone. */
   checkpoint_every: number;
   /** A checkpoint is due after so many minutes in any case; 0 is never. */
@@ -174,8 +172,6 @@ export interface PretrainFlowSettings {
   log_every: number;
   /** Steps between held-out figures; 0 is never. */
   evaluate_every: number;
-  /** Steps between sample sheets; 0 is never. */
-  preview_every: number;
   /** Steps between checkpoints; 0 is by time alone. */
   checkpoint_every: number;
   /** A checkpoint is due after so many minutes in any case; 0 is never. */
@@ -188,6 +184,8 @@ export interface PretrainFlowSettings {
   skip_not_finite: number;
   /** Of the weights that the run is for. */
   export_dtype: 'fp32' | 'bf16';
+  /** Steps between sample sheets; 0 is never. */
+  preview_every: number;
 }
 
 /** Settings of `drm pretrain vae`, every one with a value. */
@@ -254,8 +252,6 @@ export interface PretrainVaeSettings {
   log_every: number;
   /** Steps between held-out figures; 0 is never. */
   evaluate_every: number;
-  /** Steps between sample sheets; 0 is never. */
-  preview_every: number;
   /** Steps between checkpoints; 0 is by time alone. */
   checkpoint_every: number;
   /** A checkpoint is due after so many minutes in any case; 0 is never. */
@@ -268,6 +264,8 @@ export interface PretrainVaeSettings {
   skip_not_finite: number;
   /** Of the weights that the run is for. */
   export_dtype: 'fp32' | 'bf16';
+  /** Steps between sample sheets; 0 is never. */
+  preview_every: number;
 }
 
 /** Settings of `drm sample`, every one with a value. */
@@ -314,12 +312,131 @@ export interface SampleSettings {
   skip_layer_stop: number;
 }
 
+/** Settings of `drm train`, every one with a value. */
+export interface TrainSettings {
+  /** Which command the file is for. */
+  task: 'train';
+  /** Base whose transformer is the backbone, with its VAE and text encoders: name, diffusers folder or hub id. */
+  model: string;
+  /** First weights of the backbone: the base's, or random ones of the same shape. */
+  init: 'pretrained' | 'random';
+  /** Go on from this reward model instead: its folder, or the authors' single file; empty is from the base. */
+  from: string;
+  /** Blocks of the base that are run; 0 is all but the last eighth, rounded up (21 of 24, 33 of 38), or as `from` has it. */
+  keep_layers: number;
+  /** Channels of the first convolution of the head; the other two have twice as many. */
+  head_channels: number;
+  /** Groups of the head's normalisations. */
+  head_groups: number;
+  /** Width of the head's hidden layer. */
+  head_hidden: number;
+  /** Dropout before the last layer, in training alone. */
+  head_dropout: number;
+  /** Edge of the pictures in pixels; every picture is resized to the square, its shape not kept. */
+  size: number;
+  /** Tokens of T5, zeros where the base has none; part of the reward model. */
+  t5_length: number;
+  /** How the noise level of a pair is drawn. */
+  timestep_sampling: 'logit_normal' | 'uniform';
+  /** Of logit_normal. */
+  logit_mean: number;
+  /** Of logit_normal. */
+  logit_deviation: number;
+  /** The level is drawn from the scheduler's own table, its shift included (Medium); off is without the shift (Large). */
+  shifted: boolean;
+  /** Both pictures of a pair get the same noise, else each its own. */
+  shared_noise: boolean;
+  /** Latents are drawn from the VAE's posterior, else its mode. */
+  posterior_sample: boolean;
+  /** What of the backbone is trained beside the head: all, adapters, nothing. */
+  backbone: 'full' | 'lora' | 'frozen';
+  /** Rank of the adapters. */
+  lora_rank: number;
+  /** Strength of the adapters is alpha / rank. */
+  lora_alpha: number;
+  /** Layers that get an adapter, by the end of their name (flow_grpo's). */
+  lora_targets: string[];
+  /** Recompute block by block in the backward pass: less memory, a third more time. */
+  gradient_checkpointing: boolean;
+  /** Prompts are encoded once and kept, or at every step; auto keeps them when they fit into a quarter of the free memory. */
+  text: 'auto' | 'cached' | 'on_the_fly';
+  /** Likewise the latents of the pictures. */
+  latents: 'auto' | 'cached' | 'on_the_fly';
+  /** Prepared pairs that held-out figures are from; empty takes them from the set itself. */
+  evaluate_data: string;
+  /** Percent of the prompts held out of training where there is neither evaluate_data nor an evaluate_split. */
+  hold_out: number;
+  /** Times that every pair is seen, where steps is 0. */
+  epochs: number;
+  /** Optimizer steps in all; 0 is as many as epochs ask for. */
+  steps: number;
+  /** Pairs a step. */
+  batch: number;
+  /** Pairs a pass; gradients of the passes of a step add up. 0 is the whole batch. */
+  micro_batch: number;
+  /** Peak of the schedule. */
+  learning_rate: number;
+  /** Shape after the warm-up. */
+  schedule: 'constant' | 'linear' | 'cosine';
+  /** Decoupled weight decay. */
+  weight_decay: number;
+  /** Decay of the weight average that is evaluated and exported, with warm-up; 0 keeps none. */
+  ema_decay: number;
+  /** Held-out pairs an evaluation looks at, the first there are. */
+  evaluate_samples: number;
+  /** Steps between checkpoints; 0 is by time alone. */
+  checkpoint_every: number;
+  /** Layout of the result: a folder with the kept blocks, or the authors' single file with all of the base's. */
+  export: 'drm' | 'authors';
+  /** Prepared set (drm data prepare). */
+  data: string;
+  /** Split to train on, or several with commas between. */
+  split: string;
+  /** Split that held-out figures are from, or several with commas between. */
+  evaluate_split: string;
+  /** Steps of linear warm-up. */
+  warm_up: number;
+  /** Where linear and cosine end, as a fraction of the peak. */
+  floor: number;
+  /** AdamW's decay of the gradient's mean. */
+  beta1: number;
+  /** AdamW's decay of the squared gradient's mean. */
+  beta2: number;
+  /** AdamW's guard against division by zero. */
+  eps: number;
+  /** Gradients are scaled down to this norm; 0 only measures it. */
+  max_gradient_norm: number;
+  /** Of first weights, data order, noise and all other draws. */
+  seed: number;
+  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16';
+  /** auto is the first GPU that libtorch can use, else the CPU. */
+  device: string;
+  /** Batches decoded ahead. */
+  prefetch: number;
+  /** Steps between figures. */
+  log_every: number;
+  /** Steps between held-out figures; 0 is never. */
+  evaluate_every: number;
+  /** A checkpoint is due after so many minutes in any case; 0 is never. */
+  checkpoint_minutes: number;
+  /** Newest checkpoints that are kept. */
+  keep_last: number;
+  /** Checkpoints at multiples of so many steps are kept, too; 0 is none. */
+  keep_every: number;
+  /** Steps that may be skipped because their loss or gradient is not finite. */
+  skip_not_finite: number;
+  /** Of the weights that the run is for. */
+  export_dtype: 'fp32' | 'bf16';
+}
+
 /** By task. */
 export interface Settings {
   pretrain_clip: PretrainClipSettings;
   pretrain_flow: PretrainFlowSettings;
   pretrain_vae: PretrainVaeSettings;
   sample: SampleSettings;
+  train: TrainSettings;
 }
 
 export type Task = keyof Settings;

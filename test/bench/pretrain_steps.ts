@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { setThreads, Trainer } from '../../binding/index.js';
 import type { ObjectiveSpec, TrainBatch } from '../../binding/types.js';
 import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../../cli/config/types.js';
-import { trainerOptions } from '../../cli/train/pretrain.js';
+import { trainerOptions } from '../../cli/train/run.js';
 
 export type Workload = {
   config: string; // of what is trained

@@ -11,7 +11,8 @@ import type { CaptionedSet } from '../../data/captioned_set.js';
 import type { Batch } from '../../data/loader.js';
 import { CLIP_LENGTH, copyTokenizer, Tokenizer } from '../../text/tokenizer.js';
 import { clipFits, warnOfCuts } from '../fit.js';
-import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
+import { architectureFile } from '../pretrain.js';
+import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import { isShort, shortCaption } from './captions.js';
 import { NativeTask } from './native.js';
 import {

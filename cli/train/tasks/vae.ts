@@ -8,7 +8,8 @@ import type { CaptionedSet } from '../../data/captioned_set.js';
 import type { Batch } from '../../data/loader.js';
 import { writeAtomically } from '../../files.js';
 import { sizeFits } from '../fit.js';
-import { architectureFile, type Prepared, type TaskContext, trainerOptions } from '../pretrain.js';
+import { architectureFile } from '../pretrain.js';
+import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import { NativeTask } from './native.js';
 import {
   batchesOf,

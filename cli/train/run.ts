@@ -1,0 +1,168 @@
+// What commands that train share: their settings, what they hand to the loop, the run that the loop works in.
+import { DrmError } from '../../binding/error.js';
+import type { TrainerOptions } from '../../binding/types.js';
+import type { Context } from '../command.js';
+import type { Sources } from '../config/resolve.js';
+import type { PretrainClipSettings, PretrainFlowSettings, Settings, Task, TrainSettings } from '../config/types.js';
+import type { Events } from '../events.js';
+import { numberOption } from '../options.js';
+import type { TrainingData, TrainingOptions, TrainingTask } from './loop.js';
+
+export interface TaskContext {
+  events: Events;
+  signal: AbortSignal;
+  device: string;
+  dtype: 'fp32' | 'bf16';
+}
+
+/** A task with its data, ready for the loop. Only the two of them know what a batch is. */
+export interface Prepared {
+  task: TrainingTask<unknown>;
+  data: TrainingData<unknown>;
+  /** Optimizer steps in all, where the data decide; else the settings do. */
+  steps?: number;
+  /** Worth saying at the start. */
+  facts: Record<string, string | number>;
+  /** Gives the model's memory and the set's files back. */
+  close(): Promise<void>;
+}
+
+/** Settings of configs/schema/parts/training.json, which every training task has. */
+export type TrainingSettings = Pick<
+  TrainSettings,
+  Exclude<keyof TrainSettings & keyof PretrainClipSettings & keyof PretrainFlowSettings, 'task' | 'size'>
+> & { preview_every?: number };
+
+export function trainerOptions(s: TrainingSettings, device: string, dtype: 'fp32' | 'bf16'): TrainerOptions {
+  return {
+    device,
+    dtype,
+    seed: BigInt(s.seed),
+    beta1: s.beta1,
+    beta2: s.beta2,
+    eps: s.eps,
+    weightDecay: s.weight_decay,
+    maxGradientNorm: s.max_gradient_norm,
+    emaDecay: s.ema_decay,
+  };
+}
+
+function loopOptions(s: TrainingSettings, steps: number, resumeCommand: string): TrainingOptions {
+  return {
+    steps,
+    rate: { peak: s.learning_rate, shape: s.schedule, warmUp: s.warm_up, floor: s.floor },
+    logEvery: s.log_every,
+    evaluateEvery: s.evaluate_every,
+    previewEvery: s.preview_every ?? 0,
+    checkpointEvery: s.checkpoint_every,
+    checkpointMinutes: s.checkpoint_minutes,
+    keep: { last: s.keep_last, every: s.keep_every },
+    skipNotFinite: s.skip_not_finite,
+    resumeCommand,
+  };
+}
+
+/** Settings that a resumed run may change: they do not reach the numbers, or only from here on. */
+const MAY_DIFFER = [
+  'data',
+  'evaluate_data',
+  'steps',
+  'epochs',
+  'device',
+  'prefetch',
+  'log_every',
+  'evaluate_every',
+  'evaluate_samples',
+  'preview_every',
+  'checkpoint_every',
+  'checkpoint_minutes',
+  'keep_last',
+  'keep_every',
+  'skip_not_finite',
+  'export_dtype',
+];
+
+/** The run's folder. Throws DrmError USAGE when none was given. */
+export function runFolder({ global }: Context, name: string, example: string): string {
+  if (global.out !== undefined) return global.out;
+  throw new DrmError('USAGE', `${name}: expected a folder for the run; give --out DIR, such as ${example}`);
+}
+
+/** Flags that every training has, as settings. */
+export const trainingFlags = ({ options, global }: Context): Record<string, unknown> => ({
+  data: options.data,
+  steps: numberOption(options, 'steps'),
+  batch: numberOption(options, 'batch'),
+  learning_rate: numberOption(options, 'learningRate'),
+  seed: numberOption(options, 'seed'),
+  dtype: global.dtype,
+  device: global.device === 'auto' ? undefined : global.device,
+});
+
+/** A task's settings by config file, --set and these flags, from those that the run in `folder` has where it is resumed. */
+export async function runSettings<T extends Task>(
+  task: T,
+  { options, global }: Context,
+  folder: string,
+  { flags, recommended }: Pick<Sources, 'flags' | 'recommended'>,
+): Promise<Settings[T]> {
+  const { resolveConfig } = await import('../config/resolve.js');
+  const { readRunConfig } = await import('../runs/folder.js');
+  const resumed = options.resume ? (await readRunConfig(folder)).settings : undefined;
+  return resolveConfig(task, {
+    ...(resumed && { base: { from: folder, values: { ...resumed } } }),
+    ...(recommended && { recommended }),
+    ...(global.config !== undefined && { file: global.config }),
+    set: global.set,
+    ...(flags && { flags }),
+  }).values;
+}
+
+/** Trains what `prepare` makes in a run folder, a new one or with --resume the one that is there. */
+export async function trainInRun(
+  context: Context,
+  { name, folder, settings }: { name: string; folder: string; settings: TrainingSettings },
+  prepare: (context: TaskContext) => Promise<Prepared>,
+): Promise<void> {
+  const { options, global, events, signal } = context;
+  const { resumeCommand, train } = await import('./loop.js');
+  const { Run } = await import('../runs/folder.js');
+  const { chooseDevice } = await import('../device.js');
+  const { setThreads } = await import('../../binding/index.js');
+  if (global.threads !== undefined) setThreads(global.threads);
+
+  const { device, dtype } = await chooseDevice(settings);
+  const run = await Run.open({
+    folder,
+    task: name,
+    settings: { ...settings },
+    resume: options.resume === true,
+    mayDiffer: MAY_DIFFER,
+  });
+  try {
+    const { task, data, steps = settings.steps, facts, close } = await prepare({ events, device, dtype, signal });
+    try {
+      run.recording(events).emit({
+        event: 'started',
+        version: 1,
+        command: name,
+        steps,
+        facts: {
+          run: folder,
+          data: settings.data,
+          device,
+          dtype,
+          ...(global.config !== undefined && { config: global.config }),
+          batch: settings.batch,
+          ...facts,
+        },
+      });
+      const command = resumeCommand(process.argv.slice(2), folder);
+      await train(task, data, run, loopOptions(settings, steps, command), { events, signal });
+    } finally {
+      await close();
+    }
+  } finally {
+    await run.close();
+  }
+}
