@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <optional>
+#include <string_view>
 
 #include "nn/attention.h"
 #include "nn/fused.h"
@@ -17,28 +20,30 @@ namespace {
 
 constexpr int64_t kTimeFeatures = 256;
 
-Attention make_attention(const MMDiTConfig& c, bool output) {
+Attention make_attention(const MMDiTConfig& c, bool queries, bool output) {
   const auto d = c.width();
-  Attention a{make_linear(d, d), make_linear(d, d), make_linear(d, d), {}, {}, {}};
+  Attention a{queries ? make_linear(d, d) : Linear{}, make_linear(d, d), make_linear(d, d), {}, {}, {}};
   if (c.qk_norm) {
-    a.norm_q = make_norm(c.head_dim, false);
+    if (queries) a.norm_q = make_norm(c.head_dim, false);
     a.norm_k = make_norm(c.head_dim, false);
   }
   if (output) a.to_out = make_linear(d, d);
   return a;
 }
 
-JointBlock make_block(const MMDiTConfig& c, bool dual, bool last) {
+JointBlock make_block(const MMDiTConfig& c, bool dual, bool last, bool cut) {
   const auto d = c.width();
   JointBlock b;
   b.dual = dual;
   b.last = last;
-  b.image = {
-      make_linear(d, (dual ? 9 : 6) * d), make_attention(c, true), {make_linear(d, 4 * d), make_linear(4 * d, d)}};
+  b.cut = cut;
+  b.image = {make_linear(d, (dual ? 9 : 6) * d),
+             make_attention(c, true, true),
+             {make_linear(d, 4 * d), make_linear(4 * d, d)}};
   b.text.ada = make_linear(d, (last ? 2 : 6) * d);
-  b.text.attn = make_attention(c, !last);
-  if (!last) b.text.ff = {make_linear(d, 4 * d), make_linear(4 * d, d)};
-  if (dual) b.self = make_attention(c, true);
+  b.text.attn = make_attention(c, !cut, b.text_goes_on());
+  if (b.text_goes_on()) b.text.ff = {make_linear(d, 4 * d), make_linear(4 * d, d)};
+  if (dual) b.self = make_attention(c, true, true);
   return b;
 }
 
@@ -56,22 +61,24 @@ struct Heads {
   double scale = 0;  // as attend() takes it
 };
 
-/// One stream that attends: its projections and their input (B, L, D).
+/// One stream that is attended to: its projections and their input (B, L, D).
 struct Stream {
   const Attention& attention;
   const Tensor& input;
+  bool asks = true;  // false: it has no queries of its own, since nobody reads its output
 };
 
-Heads project(const Stream& s, int64_t heads) {
-  const auto& a = s.attention;
-  Heads h{split_heads(linear(a.to_q, s.input), heads), split_heads(linear(a.to_k, s.input), heads),
-          split_heads(linear(a.to_v, s.input), heads)};
-  if (a.norm_q.weight.defined()) {
-    h.q = qk_norm(h.q, a.norm_q.weight);
-    h.k = qk_norm(h.k, a.norm_k.weight);
-  }
-  return h;
+Tensor queries(const Stream& s, int64_t heads) {
+  const auto q = split_heads(linear(s.attention.to_q, s.input), heads);
+  return s.attention.norm_q.weight.defined() ? qk_norm(q, s.attention.norm_q.weight) : q;
 }
+
+Tensor keys(const Stream& s, int64_t heads) {
+  const auto k = split_heads(linear(s.attention.to_k, s.input), heads);
+  return s.attention.norm_k.weight.defined() ? qk_norm(k, s.attention.norm_k.weight) : k;
+}
+
+Tensor values(const Stream& s, int64_t heads) { return split_heads(linear(s.attention.to_v, s.input), heads); }
 
 /// Queries, keys and values side by side, (B, L, 3 D): one product, whose backward sums their three gradients before it
 /// rounds.
@@ -82,30 +89,43 @@ Tensor project_at_once(const Stream& s) {
   return at::linear(s.input, at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias}));
 }
 
-/// The streams' heads, one stream's tokens after the other's.
-Heads project_jointly(const std::vector<Stream>& streams, int64_t heads) {
-  const auto& first = streams.front();
-  if (at::GradMode::is_enabled() && first.input.is_cpu() && first.attention.norm_q.weight.defined()) {
-    std::vector<fused::HeadsInput> inputs;
-    for (const auto& s : streams)
-      inputs.push_back({project_at_once(s), s.attention.norm_q.weight, s.attention.norm_k.weight});
-    const auto k = first.input.size(2) / heads;
-    // The scale of the scores goes into the queries before they are rounded.
-    if (auto h = fused::normed_heads(inputs, heads, 1 / std::sqrt(static_cast<double>(k))))
-      return {(*h)[0], (*h)[1], (*h)[2], 1};
-  }
-  if (streams.size() == 1) return project(first, heads);
-  std::vector<Tensor> qs, ks, vs;
+/// The fused form of what asks, where there is one.
+std::optional<Heads> project_fused(const std::vector<Stream>& streams, int64_t heads) {
+  std::vector<fused::HeadsInput> inputs;
   for (const auto& s : streams) {
-    auto h = project(s, heads);
-    qs.push_back(h.q);
-    ks.push_back(h.k);
-    vs.push_back(h.v);
+    if (!s.asks) continue;
+    if (!at::GradMode::is_enabled() || !s.input.is_cpu() || !s.attention.norm_q.weight.defined()) return {};
+    inputs.push_back({project_at_once(s), s.attention.norm_q.weight, s.attention.norm_k.weight});
   }
-  return {at::cat(qs, 2), at::cat(ks, 2), at::cat(vs, 2)};
+  const auto k = streams.front().input.size(2) / heads;
+  // The scale of the scores goes into the queries before they are rounded.
+  const auto h = fused::normed_heads(inputs, heads, 1 / std::sqrt(static_cast<double>(k)));
+  return h ? std::optional<Heads>({(*h)[0], (*h)[1], (*h)[2], 1}) : std::nullopt;
 }
 
-/// (B, L, D) of what the streams attend to, all with all.
+/// The streams' heads, one stream's tokens after the other's; those that do not ask come last.
+Heads project_jointly(const std::vector<Stream>& streams, int64_t heads) {
+  std::vector<Tensor> qs, ks, vs;
+  double scale = 0;
+  const auto fused = project_fused(streams, heads);
+  if (fused) {
+    qs.push_back(fused->q);
+    ks.push_back(fused->k);
+    vs.push_back(fused->v);
+    scale = fused->scale;
+  }
+  for (const auto& s : streams) {
+    if (fused && s.asks) continue;
+    if (s.asks) qs.push_back(queries(s, heads));
+    const auto k = keys(s, heads);
+    ks.push_back(fused ? k.to(fused->k.scalar_type()) : k);  // under autocast a norm's result would be fp32
+    vs.push_back(values(s, heads));
+  }
+  const auto join = [](const std::vector<Tensor>& parts) { return parts.size() == 1 ? parts[0] : at::cat(parts, 2); };
+  return {join(qs), join(ks), join(vs), scale};
+}
+
+/// (B, L, D) of what the streams that ask find in all.
 Tensor attend_jointly(const std::vector<Stream>& streams, int64_t heads) {
   const auto h = project_jointly(streams, heads);
   return merge_heads(attend(h.q, h.k, h.v, /*causal=*/false, {}, h.scale));
@@ -130,7 +150,7 @@ void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text
   tap("norm1.gate_mlp", im[5]);
   tap("norm1_context", text_in);
 
-  const auto joint = attend_jointly({{b.image.attn, image_in}, {b.text.attn, text_in}}, heads);
+  const auto joint = attend_jointly({{b.image.attn, image_in}, {b.text.attn, text_in, b.text_goes_on()}}, heads);
   const auto image_out = linear(b.image.attn.to_out, joint.narrow(1, 0, image.size(1)));
   tap("attn_img", image_out);
 
@@ -150,7 +170,7 @@ void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text
   image = gated_add(image, im[5], image_ff);
   tap("img", image);
 
-  if (b.last) return;
+  if (!b.text_goes_on()) return;
   const auto text_out = linear(b.text.attn.to_out, joint.narrow(1, image.size(1), text.size(1)));
   tap("attn_ctx", text_out);
   text = gated_add(text, tm[2], text_out);
@@ -182,7 +202,11 @@ Tensor time_features(const Tensor& timestep_B) {
 
 MMDiTConfig read_mmdit_config(const std::string& path) {
   std::shared_ptr<Json> json;
-  const auto r = ConfigReader::read(path, json);
+  return read_mmdit_config(ConfigReader::read(path, json));
+}
+
+MMDiTConfig read_mmdit_config(const ConfigReader& r) {
+  const auto& path = r.file();
   r.expect("_class_name", "SD3Transformer2DModel");
   MMDiTConfig c;
   c.patch_size = r.integer("patch_size", 2);
@@ -259,8 +283,9 @@ MMDiTConfig infer_mmdit_config(const Weights& weights) {
   return c;
 }
 
-MMDiT make_mmdit(const MMDiTConfig& c) {
+MMDiT make_mmdit(const MMDiTConfig& c, int64_t keep_layers) {
   const auto d = c.width();
+  const auto kept = keep_layers > 0 ? std::min(keep_layers, c.num_layers) : c.num_layers;
   MMDiT m;
   m.config = c;
   m.patch = make_conv(c.in_channels, d, c.patch_size);
@@ -270,14 +295,27 @@ MMDiT make_mmdit(const MMDiTConfig& c) {
   m.text_1 = make_linear(c.pooled_projection_dim, d);
   m.text_2 = make_linear(d, d);
   m.context = make_linear(c.joint_attention_dim, d);
-  for (int64_t i = 0; i < c.num_layers; ++i) {
+  for (int64_t i = 0; i < kept; ++i) {
     const bool dual =
         std::find(c.dual_attention_layers.begin(), c.dual_attention_layers.end(), i) != c.dual_attention_layers.end();
-    m.blocks.push_back(make_block(c, dual, i + 1 == c.num_layers));
+    const bool last = i + 1 == c.num_layers;
+    m.blocks.push_back(make_block(c, dual, last, i + 1 == kept && !last));
   }
   m.norm_out = make_linear(d, 2 * d);
   m.proj_out = make_linear(d, c.patch_size * c.patch_size * c.out_channels);
   return m;
+}
+
+bool is_left_out(const MMDiT& m, const std::string& key) {
+  constexpr std::string_view kBlocks = "transformer_blocks.";
+  if (!key.starts_with(kBlocks)) return false;
+  const auto index = std::strtoll(key.c_str() + kBlocks.size(), nullptr, 10);
+  const auto kept = static_cast<int64_t>(m.blocks.size());
+  if (index >= kept) return index < m.config.num_layers;
+  if (index + 1 != kept || !m.blocks.back().cut) return false;
+  for (const auto* part : {".ff_context.", ".attn.to_add_out.", ".attn.add_q_proj.", ".attn.norm_added_q."})
+    if (key.find(part) != std::string::npos) return true;
+  return false;
 }
 
 void load_mmdit(MMDiT& m, const Weights& weights, at::ScalarType dtype, at::Device device,
@@ -290,7 +328,8 @@ void load_mmdit(MMDiT& m, const Weights& weights, at::ScalarType dtype, at::Devi
     hint = "the weights have width " + std::to_string(width) + known + ", the config says " +
            std::to_string(m.config.width()) + ": use the config.json that belongs to these weights";
   }
-  weights.fill(wanted(m), dtype, device, {}, hint, progress);
+  const auto ignorable = [&](const std::string& key) { return is_left_out(m, key); };
+  weights.fill(wanted(m), dtype, device, ignorable, hint, progress);
 }
 
 TextEmbedding embed_text(const MMDiT& m, const Tensor& prompt_embeds, const Tensor& pooled_embeds) {

@@ -9,6 +9,8 @@
 
 namespace drm {
 
+class ConfigReader;
+
 struct MMDiTConfig {
   int64_t patch_size = 2, in_channels = 16, out_channels = 16;
   int64_t num_layers = 0, head_dim = 64, heads = 0;
@@ -23,13 +25,15 @@ struct MMDiTConfig {
 
 /// Reads a diffusers transformer/config.json. Throws Failure(BadConfig | BadFile).
 MMDiTConfig read_mmdit_config(const std::string& path);
+/// The same from an object inside another config.
+MMDiTConfig read_mmdit_config(const ConfigReader& reader);
 /// Tells the config from the shapes of a checkpoint (sample_size cannot be told: 128). Throws Failure(BadFile).
 MMDiTConfig infer_mmdit_config(const Weights& weights);
 
 struct Attention {  // one stream's side of an attention
   Linear to_q, to_k, to_v;
   Norm norm_q, norm_k;  // undefined weights without qk_norm
-  Linear to_out;        // no weight in the last block's text stream
+  Linear to_out;        // no weight in the last block's text stream; a truncated model's has no queries either
 };
 
 struct FeedForward {
@@ -47,6 +51,8 @@ struct JointBlock {
   Attention self;  // MMDiT-X's second attention over the image alone
   bool dual = false;
   bool last = false;  // the text stream ends here: no output projection, no feed-forward, (scale, shift) norm only
+  bool cut = false;   // an ordinary block that a truncated model ends with: what only the text's output needs is absent
+  bool text_goes_on() const { return !last && !cut; }
 };
 
 struct MMDiT {
@@ -55,14 +61,18 @@ struct MMDiT {
   Buffer positions;  // pos_embed.pos_embed (1, P * P, D)
   Linear time_1, time_2, text_1, text_2;
   Linear context;
-  std::vector<JointBlock> blocks;
+  std::vector<JointBlock> blocks;  // the first ones of the config's, in a truncated model
   Linear norm_out, proj_out;
 };
 
-/// The structure with planned (meta) tensors.
-MMDiT make_mmdit(const MMDiTConfig& config);
+/// The structure with planned (meta) tensors. With `keep_layers` > 0 a truncated model, of the first blocks alone.
+MMDiT make_mmdit(const MMDiTConfig& config, int64_t keep_layers = 0);
 
-/// Checks all keys and shapes, then loads. Throws Failure(KeysMismatch), with a guess at what the weights are.
+/// Whether a full model of this config has a tensor of that name that the truncated one does without.
+bool is_left_out(const MMDiT& truncated, const std::string& key);
+
+/// Checks all keys and shapes, then loads; keys that a truncated model leaves out may be there or not. Throws
+/// Failure(KeysMismatch), with a guess at what the weights are.
 void load_mmdit(MMDiT& m, const Weights& weights, at::ScalarType dtype, at::Device device,
                 const std::function<void(uint64_t, uint64_t)>& progress = {});
 
@@ -80,9 +90,9 @@ struct VelocityOptions {
   bool recompute = false;  // gradient checkpointing, block by block
 };
 
-/// Velocity noise - x_0 (Eq. 2) of noisy latents. latent (B, C, H, W) in the model's dtype, timestep (B) in [0, 1000]
-/// fp32, text for B rows -> (B, C_out, H, W). Throws Failure(BadRequest) when H or W is no multiple of the patch or
-/// exceeds the position table.
+/// Velocity noise - x_0 (Eq. 2) of noisy latents; of a truncated model, features in the velocity's form. latent (B, C,
+/// H, W) in the model's dtype, timestep (B) in [0, 1000] fp32, text for B rows -> (B, C_out, H, W). Throws
+/// Failure(BadRequest) when H or W is no multiple of the patch or exceeds the position table.
 Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
                 const VelocityOptions& options = {});
 
@@ -92,11 +102,12 @@ Tensor position_table(const MMDiTConfig& config);
 template <class V>
 void each(const std::string& name, Attention& a, bool qk_norm, const char* q, const char* k, const char* v,
           const char* norm_q, const char* norm_k, const char* out, V&& visit) {
-  visit(name + q, a.to_q);
+  const bool queries = a.to_q.weight.defined();
+  if (queries) visit(name + q, a.to_q);
   visit(name + k, a.to_k);
   visit(name + v, a.to_v);
   if (qk_norm) {
-    visit(name + norm_q, a.norm_q);
+    if (queries) visit(name + norm_q, a.norm_q);
     visit(name + norm_k, a.norm_k);
   }
   if (a.to_out.weight.defined()) visit(name + out, a.to_out);
@@ -112,7 +123,7 @@ void each(const std::string& name, JointBlock& b, bool qk_norm, V&& visit) {
   if (b.dual) each(name + "attn2.", b.self, qk_norm, "to_q", "to_k", "to_v", "norm_q", "norm_k", "to_out.0", visit);
   visit(name + "ff.net.0.proj", b.image.ff.proj);
   visit(name + "ff.net.2", b.image.ff.out);
-  if (!b.last) {
+  if (b.text_goes_on()) {
     visit(name + "ff_context.net.0.proj", b.text.ff.proj);
     visit(name + "ff_context.net.2", b.text.ff.out);
   }

@@ -5,7 +5,12 @@
 
 namespace drm {
 
-at::Tensor draw_normal(Draw draw, const std::vector<int64_t>& samples, at::IntArrayRef shape, at::Device device) {
+namespace {
+
+/// Fills rows of n numbers four at a time: `block(draw, index, out)` gives those of one Philox block.
+template <class Block>
+at::Tensor draw_rows(Draw draw, const std::vector<int64_t>& samples, at::IntArrayRef shape, at::Device device,
+                     Block block) {
   std::vector<int64_t> full{static_cast<int64_t>(samples.size())};
   full.insert(full.end(), shape.begin(), shape.end());
   auto out = at::empty(full, at::kFloat);
@@ -15,23 +20,28 @@ at::Tensor draw_normal(Draw draw, const std::vector<int64_t>& samples, at::IntAr
   at::parallel_for(0, static_cast<int64_t>(samples.size()) * blocks, 4096, [&](int64_t begin, int64_t end) {
     auto d = draw;
     for (int64_t i = begin; i < end; ++i) {
-      const auto row = i / blocks, block = i % blocks;
+      const auto row = i / blocks, index = i % blocks;
       d.sample = static_cast<uint32_t>(samples[static_cast<size_t>(row)]);
       float values[4];
-      normals(d, static_cast<uint32_t>(block), values);
-      for (int64_t j = 0; j < std::min<int64_t>(4, n - 4 * block); ++j) p[row * n + 4 * block + j] = values[j];
+      block(d, static_cast<uint32_t>(index), values);
+      for (int64_t j = 0; j < std::min<int64_t>(4, n - 4 * index); ++j) p[row * n + 4 * index + j] = values[j];
     }
   });
   return out.to(device);
 }
 
-at::Tensor draw_uniform(Draw draw, const std::vector<int64_t>& samples, at::Device device) {
-  auto out = at::empty({static_cast<int64_t>(samples.size())}, at::kFloat);
-  for (size_t i = 0; i < samples.size(); ++i) {
-    draw.sample = static_cast<uint32_t>(samples[i]);
-    out.data_ptr<float>()[i] = uniform_from(philox(draw, 0).word[0]);
-  }
-  return out.to(device);
+}  // namespace
+
+at::Tensor draw_normal(Draw draw, const std::vector<int64_t>& samples, at::IntArrayRef shape, at::Device device) {
+  return draw_rows(draw, samples, shape, device,
+                   [](const Draw& d, uint32_t index, float* out) { normals(d, index, out); });
+}
+
+at::Tensor draw_uniform(Draw draw, const std::vector<int64_t>& samples, at::Device device, at::IntArrayRef shape) {
+  return draw_rows(draw, samples, shape, device, [](const Draw& d, uint32_t index, float* out) {
+    const auto block = philox(d, index);
+    for (int j = 0; j < 4; ++j) out[j] = uniform_from(block.word[j]);
+  });
 }
 
 }  // namespace drm

@@ -25,6 +25,7 @@ enum class Purpose : uint32_t {
   Evaluation = 7,  // fixed draws of held-out losses
   Augment = 8,     // changes of a training picture
   Caption = 9,     // which form of a caption a sample is trained with
+  Dropout = 10,    // which of a layer's outputs are dropped
 };
 
 struct Draw {

@@ -408,6 +408,12 @@ ConfigReader ConfigReader::read(const std::string& path, std::shared_ptr<Json>& 
   return ConfigReader(*keep, path);
 }
 
+ConfigReader ConfigReader::section(const char* key) const {
+  const auto* value = present(*object_, key);
+  if (!value || !value->is_object()) bad_field(file_, key, "an object", value);
+  return ConfigReader(*value, file_ + ": " + key);
+}
+
 int64_t ConfigReader::integer(const char* key) const {
   const auto* value = present(*object_, key);
   if (!value || !value->is_int()) bad_field(file_, key, "an integer", value);

@@ -67,6 +67,8 @@ class ConfigReader {
   std::vector<int64_t> integers(const char* key) const;  // required
   std::vector<int64_t> integers(const char* key, std::vector<int64_t> otherwise) const;
   std::vector<std::string> strings(const char* key, std::vector<std::string> otherwise) const;
+  /// An object inside this one, required; messages name it as "file: key".
+  ConfigReader section(const char* key) const;
   /// Refuses a config that asks for something this program does not do.
   void expect(const char* key, const std::string& only) const;  // absent or null is fine
   void expect_flag(const char* key, bool only) const;

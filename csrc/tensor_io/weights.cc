@@ -151,6 +151,8 @@ Reading read_spelling(const std::vector<std::string>& names, Component component
                             [&](const std::string& name) { return translate_sd3(name, prefix, last); });
         }
       return plain(names, any_starts(names, "transformer.transformer_blocks.") ? "transformer." : "", "diffusers");
+    case Component::RewardHead:
+      return plain(names, "reward_output.", "diffusers");
     case Component::Vae: {
       for (const std::string prefix : {"first_stage_model.", "vae.", ""})
         if (any_starts(names, prefix + "decoder.up.")) {

@@ -14,7 +14,7 @@
 namespace drm {
 
 /// Which component the files hold; decides what foreign spellings are looked for.
-enum class Component { Transformer, Vae, Clip, T5 };
+enum class Component { Transformer, RewardHead, Vae, Clip, T5 };
 
 /// A tensor that a model wants.
 struct WantedTensor {
@@ -27,7 +27,8 @@ class Weights {
  public:
   /// `files`: one .safetensors file, several, or one *.safetensors.index.json (its shards lie beside it).
   /// Recognises the spelling from the keys: diffusers; for Transformer the single-file SD3 naming (`joint_blocks.*`,
-  /// with or without `model.diffusion_model.`); for Vae the LDM naming (`first_stage_model.*` or bare
+  /// with or without `model.diffusion_model.`), or the transformer's keys in a reward model's file (`transformer.*`),
+  /// whose `reward_output.*` are the RewardHead's; for Vae the LDM naming (`first_stage_model.*` or bare
   /// `decoder.up.*`); for Clip and T5 the single-file prefixes (`text_encoders.clip_l.transformer.*` and so on;
   /// `which` picks clip_l, clip_g or t5xxl there); for Clip also OpenAI's names (`visual.*`, `transformer.*`). Keys of
   /// other components in a single file are ignored.

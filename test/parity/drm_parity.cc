@@ -10,112 +10,22 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
 #include <iostream>
-#include <set>
 
+#include "case.h"
 #include "flow/sampler.h"
 #include "mmdit/mmdit.h"
 #include "pipeline/text_encoders.h"
-#include "tensor_io/json.h"
 #include "tensor_io/lora_file.h"
 #include "text/prompt.h"
 #include "train/optimizer.h"
 #include "vae/autoencoder.h"
 
 using namespace drm;
+using namespace drm::parity;
 
 namespace {
-
-using Outputs = std::map<std::string, Tensor>;
-
-std::string json_string(const std::string& s) {
-  std::string out = "\"";
-  for (const char c : s) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      out += ' ';
-      continue;
-    }
-    out += c;
-  }
-  return out + "\"";
-}
-
-struct Case {
-  std::string folder;
-  Json doc;
-  std::shared_ptr<const SafetensorsFile> io;
-
-  explicit Case(const std::string& dir) : folder(dir + "/"), doc(Json::read(dir + "/case.json")) {
-    if (std::ifstream(folder + "io.safetensors").good()) io = SafetensorsFile::open(folder + "io.safetensors");
-  }
-  Tensor in(const std::string& name) const {
-    if (!io) throw Failure(Code::BadFile, folder + "io.safetensors: expected the case's tensors, found no such file");
-    return io->load(name);
-  }
-  bool has(const std::string& name) const { return io && io->tensors().count(name); }
-  const Json& fact(const char* name) const {
-    const auto* facts = doc.find("facts");
-    const auto* value = facts ? facts->find(name) : nullptr;
-    if (!value) throw Failure(Code::BadFile, folder + "case.json: expected facts." + name);
-    return *value;
-  }
-  const std::vector<std::pair<std::string, Json>>& tensors() const { return doc.find("tensors")->members(); }
-  /// r0, r1, ...: the runs that the stored tensors name.
-  std::set<std::string> runs() const {
-    std::set<std::string> all;
-    for (const auto& [name, info] : tensors())
-      if (name.size() > 2 && name[0] == 'r' && std::isdigit(name[1]) && name.find('.') != std::string::npos)
-        all.insert(name.substr(0, name.find('.')));
-    return all;
-  }
-};
-
-/// Prints the comparison of every tensor that the case stores as an output.
-void compare(const Case& expected, const Outputs& got, const std::string& only_prefix = "") {
-  for (const auto& [name, info] : expected.tensors()) {
-    const auto* role = info.find("role");
-    if (!role || role->as_string() != "out" || name.rfind(only_prefix, 0) != 0) continue;
-    std::printf("{\"tensor\":%s", json_string(name).c_str());
-    const auto it = got.find(name);
-    if (it == got.end() || !it->second.defined()) {
-      std::printf(",\"note\":\"not recomputed\"}\n");
-      continue;
-    }
-    const auto want = expected.in(name), have = it->second.detach().to(at::kCPU);
-    if (have.sizes() != want.sizes()) {
-      std::ostringstream s;
-      s << "expected shape " << want.sizes() << ", got " << have.sizes();
-      std::printf(",\"note\":%s}\n", json_string(s.str()).c_str());
-      continue;
-    }
-    const auto* atol = info.find("atol");
-    const double tolerance = atol && atol->is_number() ? atol->as_double() : 0;  // "exact" or absent: none
-    const auto difference = (have.to(at::kDouble) - want.to(at::kDouble)).abs().flatten();
-    const auto* metric = info.find("metric");
-    const bool rms = metric && metric->is_string() && metric->as_string() == "rms";
-    double error = 0;
-    std::string note;
-    if (difference.numel()) {
-      const auto worst = difference.argmax().item<int64_t>();  // argmax puts NaN first, so a NaN is never missed
-      error = rms ? std::sqrt(difference.square().mean().item<double>()) : difference[worst].item<double>();
-      std::ostringstream s;
-      s << "worst at flat index " << worst << ": expected " << want.flatten()[worst].item<double>() << ", got "
-        << have.flatten()[worst].item<double>();
-      note = s.str();
-    }
-    char number[40] = "null";  // a NaN or infinite error is no JSON number; the runner fails it
-    if (std::isfinite(error)) std::snprintf(number, sizeof number, "%.9g", error);
-    std::printf(",\"error\":%s,\"atol\":%.9g,\"metric\":\"%s\",\"note\":%s}\n", number, tolerance, rms ? "rms" : "max",
-                json_string(note).c_str());
-  }
-}
-
-void put(Outputs& out, const std::string& prefix, const Outputs& values) {
-  for (const auto& [name, value] : values) out[prefix + name] = value;
-}
 
 MMDiT load_transformer(const std::string& config, const std::string& weights) {
   auto m = make_mmdit(read_mmdit_config(config));
@@ -415,7 +325,9 @@ int run(int argc, char** argv) {
   }
   const std::string kind = argv[1], dir = argv[2];
   const Case c(dir);
-  if (kind == "mmdit")
+  if (Outputs out; check_rl_case(kind, c, out))
+    compare(c, out);
+  else if (kind == "mmdit")
     compare(c, check_mmdit(c));
   else if (kind == "mmdit_sd35_naming") {
     // The same weights in another spelling must give the outputs stored beside the diffusers spelling.

@@ -1,6 +1,6 @@
 // Cases that the C++ executable recomputes.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -42,7 +42,9 @@ async function pipelineTokens(folder: string, stored: PipelineCase): Promise<unk
 }
 
 export async function checkNative(folder: string, root: string): Promise<Comparison[]> {
-  const stated = JSON.parse(readFileSync(join(folder, 'case.json'), 'utf8')) as PipelineCase & { case?: string };
+  const document = ['case.json', 'config.json'].map((file) => join(folder, file)).find(existsSync);
+  if (!document) throw new Error(`${folder}: expected case.json or config.json, found neither`);
+  const stated = JSON.parse(readFileSync(document, 'utf8')) as PipelineCase & { case?: string };
   const kind = stated.case ?? basename(folder);
   const scratch = mkdtempSync(join(tmpdir(), 'drm-parity-'));
   try {
