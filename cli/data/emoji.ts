@@ -223,6 +223,7 @@ export function emojiSource(size: number, only: Split | 'all'): Source {
       records.push({ split, note: emoji.set, make });
     }
   return {
+    kind: 'captions',
     notes,
     settings: {
       source: 'emoji',

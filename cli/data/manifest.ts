@@ -30,8 +30,8 @@ export interface SourceNote {
 export interface Manifest {
   format: 'drm-data';
   version: number;
-  /** What one sample is: a picture with a caption; preference pairs are another kind. */
-  kind: 'captions';
+  /** What one sample is: a picture with a caption, or two pictures of one prompt of which one was preferred. */
+  kind: 'captions' | 'pairs';
   tool: string;
   /** What decided the result; the same settings give the same bytes. */
   settings: Record<string, unknown>;
@@ -41,8 +41,12 @@ export interface Manifest {
   sources: (SourceNote & { kept: number })[];
   /** Samples by split. */
   splits: Record<string, number>;
+  /** Distinct pictures by split, of pairs. */
+  pictures?: Record<string, number>;
   shards: Shard[];
 }
+
+const KINDS = { captions: 'pictures with captions', pairs: 'preference pairs' };
 
 const bad = (file: string, what: string): DrmError =>
   new DrmError('BAD_FILE', `[data] ${file}: ${what}; prepare the set again with \`drm data prepare\``, { file });
@@ -63,8 +67,8 @@ function isShard(value: unknown): value is Shard {
   );
 }
 
-/** Throws DrmError BAD_FILE when the folder is no complete prepared set of this version. */
-export function readManifest(folder: string): Manifest {
+/** Throws DrmError BAD_FILE when the folder is no complete prepared set of this version, or not of the wanted kind. */
+export function readManifest(folder: string, kind?: Manifest['kind']): Manifest {
   const file = join(folder, MANIFEST);
   let text: string;
   try {
@@ -87,8 +91,12 @@ export function readManifest(folder: string): Manifest {
   if (manifest?.format !== 'drm-data') throw bad(file, 'expected the manifest of a prepared set, found other JSON');
   if (manifest.version !== FORMAT_VERSION)
     throw bad(file, `expected format version ${FORMAT_VERSION}, found ${JSON.stringify(manifest.version)}`);
-  if (manifest.kind !== 'captions')
-    throw bad(file, `expected pictures with captions, found kind ${JSON.stringify(manifest.kind)}`);
+  if (!Object.hasOwn(KINDS, manifest.kind))
+    throw bad(file, `expected ${Object.values(KINDS).join(' or ')}, found kind ${JSON.stringify(manifest.kind)}`);
+  if (kind !== undefined && manifest.kind !== kind)
+    throw new DrmError('BAD_FILE', `[data] ${folder}: expected ${KINDS[kind]}, found ${KINDS[manifest.kind]}`, {
+      file,
+    });
   if (!Array.isArray(manifest.shards)) throw bad(file, 'expected a list of shards');
   const odd = manifest.shards.findIndex((shard) => !isShard(shard));
   if (odd >= 0)

@@ -166,7 +166,11 @@ async function writeRecords(source: Source, writer: ShardWriter, options: Prepar
         options.onDrop(record);
       } else if (ordinal <= writer.progress(record.split).through) resumed += 1;
       else {
-        waiting.push({ ordinal, planned: record, made: record.make().catch((error: unknown) => new Failed(error)) });
+        waiting.push({
+          ordinal,
+          planned: record,
+          made: record.make(writer.isWritten(record.split)).catch((error: unknown) => new Failed(error)),
+        });
         if (waiting.length >= atOnce) await settle();
       }
     }
@@ -203,7 +207,7 @@ function summary(
   return {
     format: 'drm-data',
     version: FORMAT_VERSION,
-    kind: 'captions',
+    kind: source.kind,
     tool: `drm ${VERSION}`,
     settings,
     records,
@@ -211,6 +215,7 @@ function summary(
     dropped: sorted(dropped),
     sources: source.notes.map((note, i) => ({ ...note, kept: kept[i] ?? 0 })),
     splits: sorted(splits),
+    ...(source.kind === 'pairs' && { pictures: sorted(writer.pictures()) }),
     shards: [...writer.shards].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
 }

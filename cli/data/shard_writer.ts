@@ -6,8 +6,11 @@ import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { diskError, syncFolder } from '../files.js';
+import { IdTable } from './id_table.js';
 import type { Shard } from './manifest.js';
-import type { Sample } from './source.js';
+import { pictureIdsOf } from './pair.js';
+import { walkShard } from './shard_reader.js';
+import type { IsWritten, Sample } from './source.js';
 import { END, padded, tarHeader } from './tar.js';
 
 export const JOURNAL = '.progress.jsonl';
@@ -100,6 +103,8 @@ export class ShardWriter {
   readonly shards: Shard[] = [];
   readonly #open = new Map<string, OpenShard>();
   readonly #progress = new Map<string, SplitProgress>();
+  /** Ids of the pictures in each split's shards, those of the unfinished one included. */
+  readonly #written = new Map<string, IdTable>();
 
   private constructor(
     private readonly folder: string,
@@ -141,6 +146,10 @@ export class ShardWriter {
       for (const line of kept) {
         writer.shards.push(line.shard);
         writer.#progress.set(line.shard.split, line.progress);
+        const written = writer.#idsOf(line.shard.split);
+        walkShard(folder, line.shard, (sample) => {
+          for (const id of pictureIdsOf(sample)) written.add(id);
+        });
       }
       await journal.write(
         [JSON.stringify({ fingerprint }), ...kept.map((line) => JSON.stringify(line)), ''].join('\n'),
@@ -174,8 +183,29 @@ export class ShardWriter {
     dropped[reason] = (dropped[reason] ?? 0) + 1;
   }
 
-  async add(split: string, ordinal: number, note: number, sample: Sample): Promise<void> {
+  #idsOf(split: string): IdTable {
+    let ids = this.#written.get(split);
+    if (!ids) this.#written.set(split, (ids = new IdTable()));
+    return ids;
+  }
+
+  isWritten(split: string): IsWritten {
+    return (id) => (this.#written.get(split)?.find(id) ?? -1) >= 0;
+  }
+
+  /** Distinct pictures by split. */
+  pictures(): Map<string, number> {
+    return new Map([...this.#written].map(([split, ids]) => [split, ids.length]));
+  }
+
+  async add(split: string, ordinal: number, note: number, made: Sample): Promise<void> {
     const progress = this.progress(split);
+    const ids = this.#idsOf(split);
+    const isNew = ({ id }: Sample['files'][number]) => {
+      const before = ids.length;
+      return id === undefined || ids.add(id) === before;
+    };
+    const sample = { ...made, files: made.files.filter(isNew) };
     try {
       let shard = this.#open.get(split);
       if (!shard) {

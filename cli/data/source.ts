@@ -1,15 +1,21 @@
 // What a data set's reader gives to `drm data prepare`. A record is cheap until it is made: on resume the records of
 // finished shards are listed again but not made again.
-import type { SourceNote } from './manifest.js';
+import type { Manifest, SourceNote } from './manifest.js';
 
 export interface Sample {
   /** Unique in the set; letters, digits, `-` and `_`, at most 80. WebDataset cuts names at the first dot. */
   key: string;
-  /** The pictures: extension (such as `webp`, later `chosen.jpg`) and bytes. */
-  files: { extension: string; bytes: Uint8Array }[];
-  /** The sidecar, `<key>.json`; `caption` is what training reads. */
-  json: { caption: string } & Record<string, unknown>;
+  /**
+   * The pictures: extension (such as `webp`, or `chosen.jpg`) and bytes. One with an id is written with the first sample of
+   * the split that has it, and only there.
+   */
+  files: { extension: string; bytes: Uint8Array; id?: string }[];
+  /** The sidecar, `<key>.json`; `caption` or `prompt` is what training reads. */
+  json: Record<string, unknown>;
 }
+
+/** Of one split: is a picture of this id written already? Then its bytes are not needed. */
+export type IsWritten = (id: string) => boolean;
 
 /** A record that is left out: counted by reason, shown with its detail when the user asks. Not an error. */
 export class Drop {
@@ -25,10 +31,11 @@ export interface Planned {
   /** Which of the source's notes it belongs to. */
   note: number;
   /** All that costs: reading, decoding, encoding. Runs beside others. */
-  make(): Promise<Sample | Drop>;
+  make(isWritten: IsWritten): Promise<Sample | Drop>;
 }
 
 export interface Source {
+  kind: Manifest['kind'];
   notes: SourceNote[];
   /** What decides the result beside the tool: options, versions, a fingerprint of the input. */
   settings: Record<string, unknown>;

@@ -196,6 +196,7 @@ async function jsonlSource(file: string, options: UserOptions): Promise<Source> 
     }
   }
   return {
+    kind: 'captions',
     notes: [{ name: basename(file) }],
     settings: { source: 'jsonl', input: basename(file), input_sha256: sha256, ...settingsOf(options) },
     total: lines, // but for blank ones and a last one without a line feed
@@ -249,6 +250,7 @@ async function folderSource(folder: string, options: UserOptions): Promise<Sourc
     }
   }
   return {
+    kind: 'captions',
     notes: [{ name: basename(resolve(folder)) }],
     settings: {
       source: 'jsonl',

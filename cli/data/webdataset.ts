@@ -153,6 +153,7 @@ export function webdatasetSource(from: string, options: UserOptions): Source {
       }
   }
   return {
+    kind: 'captions',
     notes: [{ name: basename(resolve(from)) }],
     settings: {
       source: 'webdataset',

@@ -2,10 +2,11 @@
 import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CaptionedSet, type OpenOptions } from '../../cli/data/captioned_set.js';
+import { CaptionedSet } from '../../cli/data/captioned_set.js';
 import { BatchLoader, type LoaderOptions } from '../../cli/data/loader.js';
 import { epochOrder, philox, sampleOrder } from '../../cli/data/order.js';
 import { prepare } from '../../cli/data/prepare.js';
+import type { OpenOptions } from '../../cli/data/shard_reader.js';
 import { Drop, type Source } from '../../cli/data/source.js';
 import { temporaryFolder } from '../run_drm.js';
 import { pixelsOf, pngOf } from './pictures.js';
@@ -15,6 +16,7 @@ const SIZE = 16;
 /** A set of squares; `bytes` replaces some pictures. Five samples a shard. */
 async function makeSet(count: number, bytes: Record<number, Buffer> = {}, size = SIZE): Promise<string> {
   const source: Source = {
+    kind: 'captions',
     notes: [{ name: 'test' }],
     settings: {},
     extras: [],

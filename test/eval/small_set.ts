@@ -30,7 +30,13 @@ export async function writeSet(folder: string, samples: readonly Colour[] = colo
     }),
   );
   await prepare(
-    { notes: [{ name: 'colours' }], settings: { source: 'colours' }, records: () => records, extras: [] },
+    {
+      kind: 'captions',
+      notes: [{ name: 'colours' }],
+      settings: { source: 'colours' },
+      records: () => records,
+      extras: [],
+    },
     folder,
     {
       limits: { bytes: 1e9, samples: Number.POSITIVE_INFINITY },
