@@ -23,6 +23,9 @@ const NAMED: Record<string, string> = {
   judge: `clip:${join(packageRoot, 'models/judge')}`,
 };
 
+export const scorerNames = (): string[] => Object.keys(NAMED);
+export const scorerKinds = (): string[] => Object.keys(KINDS);
+
 const known = (): string => [...Object.keys(NAMED), ...Object.values(KINDS).map((kind) => kind.usage)].join(', ');
 
 /** Throws DrmError USAGE for a name that is none, and what the scorer's own loading throws. */
