@@ -1,7 +1,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command } from '../command.js';
 
-const WHAT = ['images', 'retrieval'];
+const WHAT = ['images', 'pairs', 'retrieval'];
 
 export const command: Command = {
   name: 'eval',
@@ -15,6 +15,10 @@ export const command: Command = {
     {
       command: 'drm eval images --model tiny --prompts prompts.txt --scorer clip:judge --sweep guidance=1,2,3,4,5',
       does: 'a row for each guidance scale; pictures that are there already are not made again',
+    },
+    {
+      command: 'drm eval pairs --scores scores.json --from hpdv3/test.json',
+      does: "accuracy of scores that any program gave, in the list's order; more forms: docs/evaluation.md",
     },
     {
       command: 'drm eval retrieval --data data/emoji --split test-style --scorer clip:judge',
@@ -40,6 +44,18 @@ export const command: Command = {
     },
     { flags: '--reference <dir>', description: 'images: prepared set whose real pictures are compared with' },
     { flags: '--grid', description: 'images: also a sheet of the first 64 of each row' },
+    { flags: '--scores <file>', description: 'pairs: judge these scores (JSON) instead of giving some' },
+    {
+      flags: '--from <path>',
+      description: "pairs: the scores' list, or the folder of the sets' lists (default: beside)",
+    },
+    {
+      flags: '--protocol <name>',
+      description: 'pairs: how right answers are counted; may be repeated',
+      default: "each set's own",
+      repeatable: true,
+    },
+    { flags: '--no-pictures', description: 'pairs: do not look whether the pictures behind --scores can be used' },
     { flags: '--data <dir>', description: 'retrieval: a set prepared by `drm data prepare`' },
     { flags: '--split <name>', description: 'retrieval: one split; may be repeated', default: 'all', repeatable: true },
     { flags: '--among <n>', description: 'retrieval: captions to choose from', default: '256' },
@@ -52,6 +68,7 @@ export const command: Command = {
   async run(context) {
     const [what] = context.args as string[];
     if (what === 'images') return (await import('../eval/images_command.js')).evaluateImages(context);
+    if (what === 'pairs') return (await import('../eval/pairs_command.js')).evaluatePairs(context);
     if (what === 'retrieval') return (await import('../eval/retrieval_command.js')).evaluateRetrieval(context);
     throw new DrmError('USAGE', `eval ${what}: expected ${WHAT.join(' or ')}`);
   },

@@ -1,12 +1,12 @@
 // Figures as people read them.
 import type { Estimate } from './bootstrap.js';
 
-/** Columns side by side: the first to the left, numbers to the right, two blanks between. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Columns side by side: the first `left` to the left, numbers to the right, two blanks between. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[], left = 1): string {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? '').length)));
   const line = (cells: readonly string[]) =>
     widths
-      .map((width, i) => (i === 0 ? (cells[i] ?? '').padEnd(width) : (cells[i] ?? '').padStart(width)))
+      .map((width, i) => (i < left ? (cells[i] ?? '').padEnd(width) : (cells[i] ?? '').padStart(width)))
       .join('  ')
       .trimEnd();
   return [head, ...rows].map(line).join('\n');
@@ -19,3 +19,14 @@ export const plusMinus = ({ mean, low, high }: Estimate, digits: number): string
 /** "82.4 ±4.1", of a share. */
 export const percent = ({ mean, low, high }: Estimate): string =>
   plusMinus({ mean: 100 * mean, low: 100 * low, high: 100 * high, n: 0 }, 1);
+
+/** Breaks between words, continuation lines indented. */
+export function wrapped(text: string, width = 80): string {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(last === undefined ? word : `  ${word}`);
+  }
+  return lines.join('\n');
+}

@@ -1,0 +1,222 @@
+// The preference sets' own test lists, as they are on the hub: what people said of which pictures. Scores that another
+// program gave in a list's order are judged against these.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import type { ProtocolName } from './protocols.js';
+
+/** One record of a list: a prompt, its pictures, and their order; lower is better. A pair has ranks 1 and 2. */
+export interface JudgedRecord {
+  prompt: string;
+  pictures: string[];
+  ranks: number[];
+}
+
+/** A row of Pick-a-Pic: 1 when picture 0 was preferred, 0 when picture 1 was, 0.5 for a tie; undefined: not judged. */
+export interface JudgedChoice {
+  prompt: string;
+  label: number | undefined;
+}
+
+export interface RankedList {
+  kind: 'pairs' | 'rankings';
+  files: string[];
+  split: string;
+  /** How the set's own code counts, and what else is usual. */
+  protocols: readonly ProtocolName[];
+  records: JudgedRecord[];
+  /** Where a picture may lie. */
+  picture: (name: string) => string[];
+}
+
+export interface ChoiceList {
+  kind: 'choices';
+  files: string[];
+  protocols: readonly ProtocolName[];
+  records: JudgedChoice[];
+}
+
+export type JudgedList = RankedList | ChoiceList;
+
+const bad = (file: string, what: string): DrmError => new DrmError('BAD_FILE', `[eval] ${file}: ${what}`, { file });
+
+type Row = Record<string, unknown>;
+
+const texts = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.every((text) => typeof text === 'string');
+/** Some readers write ranks as text. */
+const numbers = (value: unknown): number[] | undefined =>
+  Array.isArray(value) && value.every((rank) => rank !== '' && Number.isFinite(Number(rank)))
+    ? value.map(Number)
+    : undefined;
+
+interface Form {
+  kind: 'pairs' | 'rankings';
+  protocols: ProtocolName[];
+  /** Tells this form from the others. */
+  keys: string[];
+  read(row: Row): { pictures: unknown; ranks: unknown };
+  /** Where a picture of the list may lie. */
+  picture(folder: string, split: string, name: string): string[];
+}
+
+const FORMS: Form[] = [
+  {
+    // HPDv3: the first picture is preferred.
+    kind: 'pairs',
+    protocols: ['strict'],
+    keys: ['path1', 'path2'],
+    read: ({ path1, path2 }) => ({ pictures: [path1, path2], ranks: [1, 2] }),
+    picture: (folder, _, name) => [join(folder, name)],
+  },
+  {
+    // HPDv2, test.
+    kind: 'rankings',
+    protocols: ['rank', 'pooled'],
+    keys: ['image_path', 'rank'],
+    read: ({ image_path: pictures, rank: ranks }) => ({ pictures, ranks }),
+    picture: (folder, split, name) => [join(folder, split, name), join(folder, name)],
+  },
+  {
+    // HPDv2, train.
+    kind: 'pairs',
+    protocols: ['strict'],
+    keys: ['human_preference', 'file_path'],
+    read: ({ human_preference: preferred, file_path: pictures }) => ({
+      pictures,
+      ranks: numbers(preferred)?.map((value) => 2 - value),
+    }),
+    picture: (folder, split, name) => [join(folder, split, name), join(folder, name)],
+  },
+  {
+    // ImageReward: the repository's test.json names pictures otherwise than the hub's archives, where only the last part of
+    // a path is found again.
+    kind: 'rankings',
+    protocols: ['pooled', 'mean-over-prompts'],
+    keys: ['generations', 'ranking'],
+    read: ({ generations: pictures, ranking: ranks }) => ({ pictures, ranks }),
+    picture: (folder, split, name) => [
+      join(folder, name),
+      join(folder, `${split}_images`, name),
+      ...foldersIn(join(folder, 'images', split)).map((part) => join(part, basename(name))),
+    ],
+  },
+];
+
+const foldersIn = (folder: string): string[] =>
+  existsSync(folder)
+    ? readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
+        entry.isDirectory() ? [join(folder, entry.name)] : [],
+      )
+    : [];
+
+function readJsonList(file: string): JudgedList {
+  let rows: unknown;
+  try {
+    rows = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw bad(file, `expected a JSON list of a preference set (${(error as Error).message})`);
+  }
+  if (!Array.isArray(rows) || rows.length === 0) throw bad(file, 'expected a JSON list with at least one record');
+  const form = FORMS.find(({ keys }) => keys.every((key) => Object.hasOwn(Object(rows[0]), key)));
+  if (!form)
+    throw bad(
+      file,
+      `expected a list of HPDv3, HPDv2 or ImageReward (records with ${FORMS.map(({ keys }) => keys.join(' and ')).join('; ')}), found keys ${Object.keys(Object(rows[0])).join(', ') || 'none'}`,
+    );
+  const records = rows.map((row: unknown, i): JudgedRecord => {
+    const { prompt, ...rest } = Object(row) as Row;
+    const { pictures, ranks: given } = form.read(rest);
+    const ranks = numbers(given);
+    if (typeof prompt !== 'string' || !texts(pictures) || !ranks || ranks.length !== pictures.length)
+      throw bad(file, `record ${i}: expected a prompt, pictures, and a rank for each, found ${brief(row)}`);
+    return { prompt, pictures, ranks };
+  });
+  const [folder, split] = [dirname(file), basename(file, '.json')];
+  const { kind, protocols } = form;
+  return { kind, files: [file], split, protocols, records, picture: (name) => form.picture(folder, split, name) };
+}
+
+const brief = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 120 ? `${text.slice(0, 120)} …` : text;
+};
+
+/** Reads small columns alone: the pictures beside them are hundreds of megabytes. */
+async function readChoices(files: string[]): Promise<JudgedList> {
+  const { parquetReadObjects } = await import('hyparquet');
+  const { compressors } = await import('hyparquet-compressors');
+  const records: JudgedChoice[] = [];
+  for (const path of files) {
+    const handle = await open(path, 'r').catch((error: Error) => {
+      throw bad(path, `expected a Parquet file (${error.message})`);
+    });
+    try {
+      const { size } = await handle.stat();
+      const file = {
+        byteLength: size,
+        slice: async (begin: number, end = size) => {
+          const bytes = new Uint8Array(end - begin);
+          await handle.read(bytes, 0, bytes.length, begin);
+          return bytes.buffer;
+        },
+      };
+      const rows = await parquetReadObjects({ file, compressors, columns: ['caption', 'label_0', 'has_label'] });
+      for (const { caption, label_0: label, has_label: judged } of rows)
+        records.push({
+          prompt: String(caption ?? ''),
+          label: judged === false || typeof label !== 'number' ? undefined : label,
+        });
+    } catch (error) {
+      throw bad(path, `expected a Parquet file of Pick-a-Pic (${(error as Error).message}); fetch it again`);
+    } finally {
+      await handle.close();
+    }
+  }
+  return { kind: 'choices', files, protocols: ['strict', 'tie-aware'], records };
+}
+
+/** Throws DrmError BAD_FILE naming the file and the record. */
+export function readJudgedList(files: string[]): Promise<JudgedList> | JudgedList {
+  const [file = ''] = files;
+  return file.endsWith('.parquet') ? readChoices(files) : readJsonList(file);
+}
+
+/** Folders that a set is found in below the one that holds them all. */
+const SETS: Record<string, string[]> = {
+  hpdv3: ['hpdv3', 'HPDv3'],
+  hpdv2: ['hpdv2', 'HPDv2'],
+  imagereward: ['imagerewarddb', 'imagereward', 'ImageRewardDB'],
+  pickapic: ['pickapic', 'pickapic_v1', 'pickapic_v2'],
+};
+
+/** "hpdv3_test" is split test of HPDv3. */
+export function splitKey(key: string): { set: string; split: string } | undefined {
+  const set = Object.keys(SETS).find((name) => key.startsWith(`${name}_`));
+  return set === undefined ? undefined : { set, split: key.slice(set.length + 1) };
+}
+
+export const KNOWN_SETS = Object.keys(SETS);
+
+/** The list files of a set's split in `root`, which is the set's own folder or holds it. Throws DrmError BAD_FILE. */
+export function findListFiles(root: string, set: string, split: string): string[] {
+  const folders = [...(SETS[set] ?? []).map((name) => join(root, name)), root].filter((folder) => existsSync(folder));
+  for (const folder of folders) {
+    if (set !== 'pickapic') {
+      const file = join(folder, `${split}.json`);
+      if (existsSync(file)) return [file];
+      continue;
+    }
+    for (const inside of [join(folder, 'data'), folder]) {
+      const names = existsSync(inside) ? readdirSync(inside).sort() : [];
+      const shards = names.filter((name) => name.startsWith(`${split}-`) && name.endsWith('.parquet'));
+      if (shards.length > 0) return shards.map((name) => join(inside, name));
+    }
+  }
+  throw new DrmError(
+    'BAD_FILE',
+    `[eval] ${root}: expected the ${split} list of ${set} (${set === 'pickapic' ? `data/${split}-….parquet` : `${split}.json`}) there or in ${(SETS[set] ?? [set])[0]}/, found none; name its folder with --from DIR`,
+    { file: root },
+  );
+}

@@ -1,0 +1,89 @@
+// Which pictures of a preference set's list cannot be used. Scorers tend to put something in place of a picture that they
+// could not read; a pair that holds such a one says nothing.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { ZipFile } from 'yauzl';
+import { decodePicture } from '../data/picture.js';
+import { Drop } from '../data/source.js';
+import type { RankedList } from './judged_lists.js';
+import type { Watch } from './retrieval.js';
+
+/** Decoded at a time. */
+const TOGETHER = 16;
+
+/** A larger member is no picture that anyone scored, and is not unpacked. */
+const LARGEST_MEMBER = 1 << 28;
+
+interface Member {
+  zip: ZipFile;
+  entry: Parameters<ZipFile['openReadStreamPromise']>[0];
+}
+
+/** ImageRewardDB's archives, by the last part of their members' names. */
+async function zipMembers(folder: string): Promise<{ members: Map<string, Member>; close: () => void }> {
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.zip')) : [];
+  const members = new Map<string, Member>();
+  const zips: ZipFile[] = [];
+  if (names.length > 0) {
+    const { openPromise } = await import('yauzl');
+    for (const name of names.sort()) {
+      const zip = await openPromise(join(folder, name), { autoClose: false });
+      zips.push(zip);
+      for await (const entry of zip.eachEntry()) members.set(basename(entry.fileName), { zip, entry });
+    }
+  }
+  return { members, close: () => zips.forEach((zip) => zip.close()) };
+}
+
+async function unpack({ zip, entry }: Member): Promise<Uint8Array> {
+  if (entry.uncompressedSize > LARGEST_MEMBER) throw new Error('too large for a picture');
+  const parts: Buffer[] = [];
+  for await (const part of await zip.openReadStreamPromise(entry)) parts.push(part as Buffer);
+  return Buffer.concat(parts);
+}
+
+export interface Unusable {
+  /** Names as in the list. */
+  names: ReadonlySet<string>;
+  missing: number;
+  undecodable: number;
+  /** False where the set's pictures are not on this machine at all: then nothing is known of any. */
+  looked: boolean;
+}
+
+/** Opens every picture of the list once. */
+export async function unusablePictures(list: RankedList, { signal, onPictures }: Watch): Promise<Unusable> {
+  const names = [...new Set(list.records.flatMap(({ pictures }) => pictures))];
+  const found = names.map((name) => list.picture(name).find((path) => existsSync(path)));
+  const missing: string[] = [];
+  const undecodable: string[] = [];
+  const { members, close } = found.every((path) => path !== undefined)
+    ? { members: new Map<string, Member>(), close: () => {} }
+    : await zipMembers(join(dirname(list.files[0] as string), 'images', list.split));
+  const look = async (name: string, path: string | undefined): Promise<void> => {
+    const member = members.get(basename(name));
+    if (path === undefined && !member) return void missing.push(name);
+    const picture = await (path === undefined ? unpack(member as Member) : Promise.resolve(readFileSync(path))).then(
+      decodePicture,
+      (error: Error) => new Drop('undecodable_image', error.message),
+    );
+    if (picture instanceof Drop) undecodable.push(name);
+  };
+  try {
+    for (let begin = 0; begin < names.length; begin += TOGETHER) {
+      signal?.throwIfAborted();
+      const some = names.slice(begin, begin + TOGETHER);
+      await Promise.all(some.map((name, i) => look(name, found[begin + i])));
+      onPictures?.(begin + some.length, names.length);
+    }
+  } finally {
+    close();
+  }
+  const looked = missing.length < names.length;
+  return {
+    names: new Set(looked ? [...missing, ...undecodable] : []),
+    missing: looked ? missing.length : 0,
+    undecodable: undecodable.length,
+    looked,
+  };
+}

@@ -1,0 +1,118 @@
+// `drm eval pairs --scores FILE`.
+import { join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import type { Context } from '../command.js';
+import { prepareFolder, writeAtomically } from '../files.js';
+import { nearest } from '../nearest.js';
+import { unusablePictures } from './list_pictures.js';
+import { DEFINITIONS, type Figure, type ProtocolName } from './protocols.js';
+import { judgeScores, type ListFigures, readScores } from './score_file.js';
+import { table, wrapped } from './table.js';
+
+const PROTOCOLS = Object.keys(DEFINITIONS) as ProtocolName[];
+
+/** Undefined: each list's own. */
+export function askedProtocols(options: Record<string, unknown>): ProtocolName[] | undefined {
+  return (options.protocol as string[] | undefined)?.map((name) => {
+    const known = PROTOCOLS.find((protocol) => protocol === name);
+    if (known) return known;
+    const guess = nearest(name, PROTOCOLS);
+    throw new DrmError(
+      'USAGE',
+      `--protocol ${name}: expected one of ${PROTOCOLS.join(', ')}${guess ? `; did you mean ${guess}?` : ''}`,
+    );
+  });
+}
+
+const HEAD = ['list', 'protocol', 'accuracy %', '95 % interval', 'right / of'];
+
+const inPercent = (share: number, digits: number) => (Number.isNaN(share) ? '-' : (100 * share).toFixed(digits));
+
+export const intervalOf = ({ accuracy: { low, high } }: Pick<Figure, 'accuracy'>): string =>
+  Number.isNaN(low) ? '-' : `${inPercent(low, 1)} to ${inPercent(high, 1)}`;
+
+function cells(list: string, figure: Figure): string[] {
+  const { protocol, accuracy, correct, of, unit } = figure;
+  return [
+    list,
+    protocol,
+    inPercent(accuracy.mean, 2),
+    intervalOf(figure),
+    unit === 'prompt' ? `${of} prompts` : `${correct} / ${of}`,
+  ];
+}
+
+/** What the numbers leave open: ties, equal scores, what was left out. */
+function remarks({ list, figures }: ListFigures): string[] {
+  const [figure] = figures;
+  if (!figure) return [];
+  const threshold = figures.find((one) => one.threshold !== undefined)?.threshold;
+  const found = [
+    figure.failed > 0 ? `${figure.failed} left out (a picture has no score)` : '',
+    figure.equal > 0 ? `${figure.equal} with equal scores` : '',
+    Math.max(...figures.map(({ tied }) => tied)) > 0 ? `${Math.max(...figures.map(({ tied }) => tied))} tied` : '',
+    threshold === undefined ? '' : `tie threshold ${threshold} from the validation split`,
+  ].filter((text) => text !== '');
+  return found.length > 0 ? [`${list}: of its pairs ${found.join(', ')}`] : [];
+}
+
+/** Each protocol that occurs, explained once. */
+export function legend(protocols: Iterable<ProtocolName>): string[] {
+  return [...new Set(protocols)].map((name) => `${name}: ${DEFINITIONS[name]}`);
+}
+
+function report(lists: readonly ListFigures[]): string {
+  const rows = lists.flatMap(({ list, figures }) => figures.map((figure) => cells(list, figure)));
+  const words = [
+    ...legend(lists.flatMap(({ figures }) => figures.map(({ protocol }) => protocol))),
+    ...lists.flatMap(remarks),
+  ];
+  return [table(HEAD, rows, 2), '', ...words.map((line) => wrapped(line))].join('\n');
+}
+
+export async function evaluateScores(context: Context): Promise<void> {
+  const { options, global, events, signal } = context;
+  const started = performance.now();
+  const file = String(options.scores);
+  const protocols = askedProtocols(options);
+  const from = options.from === undefined ? undefined : String(options.from);
+  const entries = readScores(file, from);
+  events.emit({
+    event: 'started',
+    version: 1,
+    command: 'eval pairs',
+    facts: { scores: file, lists: entries.map(({ name }) => name).join(', ') },
+  });
+  const lists: ListFigures[] = [];
+  for (const entry of entries) {
+    const began = performance.now();
+    const onPictures = (step: number, total: number) =>
+      events.emit({
+        event: 'progress',
+        id: `look ${entry.name}`,
+        label: `opening pictures of ${entry.name}`,
+        step,
+        total,
+        unit: 'picture',
+        seconds: (performance.now() - began) / 1000,
+      });
+    const judged = await judgeScores(entry, {
+      ...(protocols && { protocols }),
+      ...(options.pictures !== false && { unusable: (list) => unusablePictures(list, { signal, onPictures }) }),
+    });
+    for (const message of judged.notes) events.emit({ event: 'warning', message });
+    lists.push(judged);
+  }
+  if (lists.every(({ figures }) => figures.length === 0))
+    throw new DrmError(
+      'USAGE',
+      `--protocol ${protocols?.join(', ')}: fits none of ${entries.map(({ name }) => name).join(', ')}; leave it out for each list's own`,
+    );
+  const data = { scores: file, lists };
+  if (global.out !== undefined) {
+    await prepareFolder(global.out);
+    await writeAtomically(join(global.out, 'accuracy.json'), `${JSON.stringify(data, null, 2)}\n`);
+  }
+  events.emit({ event: 'result', text: report(lists), data });
+  events.emit({ event: 'done', seconds: (performance.now() - started) / 1000, facts: { lists: lists.length } });
+}
