@@ -3,7 +3,7 @@ import type { Command, Context } from '../command.js';
 import type { Drop } from '../data/source.js';
 
 const ACTIONS = ['prepare', 'inspect', 'tokenizer'];
-const SOURCES = ['emoji', 'jsonl', 'webdataset'];
+const SOURCES = ['emoji', 'emoji-prefs', 'jsonl', 'webdataset'];
 
 export const command: Command = {
   name: 'data',
@@ -13,6 +13,10 @@ export const command: Command = {
     {
       command: 'drm data prepare jsonl --from my/captions.jsonl --out data/mine',
       does: 'your own pictures: a line {"image": "cat.jpg", "caption": "a cat"} each',
+    },
+    {
+      command: 'drm data prepare emoji-prefs --out data/emoji-prefs',
+      does: 'preference pairs of them, whose order is known by construction',
     },
     { command: 'drm data inspect data/emoji', does: 'counts, sizes and a contact sheet' },
   ],
@@ -25,15 +29,22 @@ export const command: Command = {
     {
       flags: '--size <n>',
       description: 'prepare: edge of a square, lossless copy',
-      default: '64 for emoji, else the original',
+      default: '64 for emoji and emoji-prefs, else the original',
     },
     { flags: '--split <name>', description: 'only this split', default: 'all' },
     { flags: '--hold-out <percent>', description: 'prepare: captions that make a split `test`', default: '0' },
+    { flags: '--model <model>', description: 'emoji-prefs: whose own pictures are compared', default: 'tiny' },
+    {
+      flags: '--early <model>',
+      description: 'emoji-prefs: an earlier checkpoint of it; may be repeated, the latest first',
+      repeatable: true,
+    },
+    { flags: '--max-pairs <n>', description: 'prepare: about so many pairs at most', default: 'no limit' },
     { flags: '--shard-size <mb>', description: 'prepare: a shard ends after so many megabytes', default: '256' },
     { flags: '--shard-samples <n>', description: 'prepare: and after so many samples', default: 'no limit' },
     { flags: '--verify', description: "inspect: also compare each shard's sha256" },
     { flags: '--samples <n>', description: 'inspect: pictures on the contact sheet', default: '64' },
-    { flags: '--seed <n>', description: 'inspect: chooses them', default: '0' },
+    { flags: '--seed <n>', description: 'inspect: chooses them; emoji-prefs: makes the pairs', default: '0' },
     { flags: '--vocabulary <n>', description: 'tokenizer: most entries', default: '3000' },
     { flags: '--max-length <n>', description: 'tokenizer: tokens of a prompt', default: '24' },
     {
@@ -100,7 +111,7 @@ async function prepareCommand(context: Context): Promise<void> {
         label: 'preparing',
         step,
         total,
-        unit: 'picture',
+        unit: source.kind === 'pairs' ? 'pair' : 'picture',
         seconds: (performance.now() - started) / 1000,
       }),
     onDrop,
@@ -123,7 +134,7 @@ async function prepareCommand(context: Context): Promise<void> {
 function repeat({ args, options, global }: Context): string {
   const quoted = (text: string) => (/^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
   const flags = Object.entries(PREPARE_FLAGS).flatMap(([name, flag]) =>
-    options[name] === undefined ? [] : [flag, String(options[name])],
+    [options[name] ?? []].flat().flatMap((value) => [flag, String(value)]),
   );
   return ['drm', 'data', ...(args as string[]), ...flags, '--out', String(global.out)].map(quoted).join(' ');
 }
@@ -132,6 +143,10 @@ const PREPARE_FLAGS = {
   from: '--from',
   size: '--size',
   split: '--split',
+  model: '--model',
+  early: '--early',
+  maxPairs: '--max-pairs',
+  seed: '--seed',
   holdOut: '--hold-out',
   shardSize: '--shard-size',
   shardSamples: '--shard-samples',
@@ -148,6 +163,13 @@ async function openSource(context: Context) {
     const only = known.find((name) => name === split);
     if (!only) throw new DrmError('USAGE', `--split ${split}: expected ${known.join(', ')}`);
     return emojiSource(size ?? 64, only);
+  }
+  if (kind === 'emoji-prefs') {
+    const { openEmojiPrefs } = await import('../data/open_emoji_prefs.js');
+    return openEmojiPrefs(context, {
+      size: size ?? 64,
+      maxPairs: wholeNumber(context, 'maxPairs', '--max-pairs', 1e9),
+    });
   }
   if (kind === 'jsonl' || kind === 'webdataset') {
     if (options.from === undefined)

@@ -23,7 +23,7 @@ export const EMOJI_SPLITS = ['train', 'test', 'test-style'] as const;
 type Split = (typeof EMOJI_SPLITS)[number];
 
 /** Written down in the manifest; `splitOf` is the code of it. */
-const SPLIT_RULE =
+export const SPLIT_RULE =
   'h(x) is the first 32 bits of sha256(x). A family is a concept without gender and direction, named by its first ' +
   'member. test: h("concept:" + family) mod 10 = 0. Else, for a concept in two or more styles, h("style:" + concept) ' +
   'mod 5 = 0 puts the picture of style number h("which:" + concept) mod (number of styles) into test-style. Else train.';
@@ -59,7 +59,8 @@ export interface Emoji {
   svg: string;
 }
 
-const hash = (text: string): number => createHash('sha256').update(text).digest().readUInt32BE(0);
+/** The first 32 bits of sha256. */
+export const hash = (text: string): number => createHash('sha256').update(text).digest().readUInt32BE(0);
 
 const words = (name: string): string => name.replaceAll('-', ' ');
 
@@ -182,46 +183,73 @@ function attribution(notes: SourceNote[], size: number): string {
   ].join('\n');
 }
 
+/** One picture of the set, not drawn yet. */
+export interface EmojiPicture {
+  key: string;
+  split: Split;
+  /** Which of the notes it belongs to. */
+  note: number;
+  /** The sidecar, but for what the split says. */
+  caption: string;
+  concept: string;
+  family: string;
+  category: string;
+  style: string;
+  code: string;
+  name: string;
+  svg: string;
+}
+
+/** All pictures, in the order of the concepts' names. */
+export const emojiPictures = (concepts: Concept[]): EmojiPicture[] =>
+  concepts.flatMap((concept) =>
+    concept.emoji.map(({ set, code, name, svg }, which) => {
+      const { style } = SETS[set] as (typeof SETS)[number];
+      return {
+        key: `${concept.name}_${style}`,
+        split: splitOf(concept, which),
+        note: set,
+        caption: `${words(concept.name)}, ${style} style`,
+        concept: words(concept.name),
+        family: words(concept.family),
+        category: concept.category,
+        style,
+        code,
+        name,
+        svg,
+      };
+    }),
+  );
+
+/** On white, without loss. */
+export async function drawEmoji({ svg }: Pick<EmojiPicture, 'svg'>, size: number): Promise<Buffer> {
+  const { data, info } = await sharp(svgAt(svg, size))
+    .flatten({ background: '#ffffff' })
+    .toColourspace('srgb')
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  return encodeLossless({ pixels: data, width: info.width, height: info.height });
+}
+
 export function emojiSource(size: number, only: Split | 'all'): Source {
   const { notes, concepts, dropped } = listEmoji();
   const captions: Record<Split, string[]> = { train: [], test: [], 'test-style': [] };
   const left = [...dropped];
   const records: Planned[] = [];
-  for (const concept of concepts)
-    for (const [which, emoji] of concept.emoji.entries()) {
-      const { style } = SETS[emoji.set] as (typeof SETS)[number];
-      const note = notes[emoji.set] as SourceNote;
-      const split = splitOf(concept, which);
-      const caption = `${words(concept.name)}, ${style} style`;
-      const key = `${concept.name}_${style}`;
-      if (only !== 'all' && split !== only) {
-        left.push(new Drop('other_split', key));
-        continue;
-      }
-      captions[split].push(caption);
-      const make = async () => {
-        const { data, info } = await sharp(svgAt(emoji.svg, size))
-          .flatten({ background: '#ffffff' })
-          .toColourspace('srgb')
-          .raw()
-          .toBuffer({ resolveWithObject: true });
-        const bytes = await encodeLossless({ pixels: data, width: info.width, height: info.height });
-        const json = {
-          caption,
-          concept: words(concept.name),
-          family: words(concept.family),
-          category: concept.category,
-          style,
-          code: emoji.code,
-          name: emoji.name,
-          source: note.name,
-          licence: note.licence,
-          split,
-        };
-        return { key, files: [{ extension: 'webp', bytes }], json };
-      };
-      records.push({ split, note: emoji.set, make });
+  for (const picture of emojiPictures(concepts)) {
+    const { key, split, note, caption, concept, family, category, style, code, name } = picture;
+    if (only !== 'all' && split !== only) {
+      left.push(new Drop('other_split', key));
+      continue;
     }
+    captions[split].push(caption);
+    const make = async () => {
+      const { name: source, licence } = notes[note] as SourceNote;
+      const json = { caption, concept, family, category, style, code, name, source, licence, split };
+      return { key, files: [{ extension: 'webp', bytes: await drawEmoji(picture, size) }], json };
+    };
+    records.push({ split, note, make });
+  }
   return {
     kind: 'captions',
     notes,

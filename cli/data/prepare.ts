@@ -59,6 +59,7 @@ export async function prepare(source: Source, folder: string, options: PrepareOp
     throw error;
   } finally {
     await lock.release();
+    await source.close?.();
   }
 }
 

@@ -45,4 +45,6 @@ export interface Source {
   records(): AsyncIterable<Planned | Drop> | Iterable<Planned | Drop>;
   /** Files beside the shards: attributions, prompt lists. */
   extras: { name: string; text: string }[];
+  /** Gives back what is held open, at the end or after a failure. */
+  close?(): Promise<void>;
 }
