@@ -22,6 +22,8 @@ export interface LoaderOptions extends AheadOptions {
   size: number;
   /** Samples of each step; see sampleOrder. */
   order: (step: number) => readonly number[];
+  /** Steps from 0 of a pass over samples; without it training, which has no end. */
+  steps?: number;
   /** A set whose decoded pictures fit into so many bytes is decoded once and kept. */
   keepBytes?: number;
   /** Told once for each bad picture. */
@@ -31,6 +33,7 @@ export interface LoaderOptions extends AheadOptions {
 export class BatchLoader {
   readonly #ahead: Ahead<Batch>;
   readonly #pictures: DecodedPictures;
+  #isGiven = false;
 
   constructor(
     private readonly set: CaptionedSet,
@@ -59,14 +62,53 @@ export class BatchLoader {
     return this.#pictures.badCount;
   }
 
-  /** The next step's batch; undefined after the last. Rejects with DrmError BAD_FILE when none of its pictures can be used. */
-  next(): Promise<Batch | undefined> {
-    return this.#ahead.next();
+  /**
+   * The next step's batch; undefined after the last. Where every picture of a step is bad, a pass goes on without the step,
+   * and training takes the next step's pictures that are not: either way a function of the set, as the order is. Rejects
+   * with DrmError BAD_FILE when none of the set can be used; also when a step's pictures are lost, which may come back, so
+   * that a resumed run sees what it would have seen.
+   */
+  async next(): Promise<Batch | undefined> {
+    let batch = await this.#ahead.next();
+    while (batch?.indices.length === 0) batch = await this.#ahead.next();
+    this.#isGiven ||= batch !== undefined;
+    if (!this.#isGiven && this.badPictures > 0) throw this.#unusable(0);
+    return batch;
   }
 
   async #load(step: number): Promise<Batch> {
-    const { order, size } = this.options;
-    const asked = order(step);
+    const { order, steps, onWarning } = this.options;
+    // Two epochs' length of samples holds each of the set, wherever it begins.
+    for (let from = step, tried = 0; tried < 2 * this.set.length; from++) {
+      const asked = order(from);
+      const batch = await this.#read(step, asked);
+      if (batch.indices.length > 0) {
+        if (from > step)
+          onWarning?.(`[data] step ${step}: none of its pictures can be used; those of step ${from} take their place`);
+        return batch;
+      }
+      if (this.#ahead.closed) return batch;
+      if (asked.some((index) => this.#pictures.faultOf(index)?.lost)) break;
+      if (steps !== undefined) return batch;
+      tried += asked.length;
+    }
+    throw this.#unusable(step);
+  }
+
+  #unusable(step: number): DrmError {
+    const { folder, length } = this.set;
+    const asked = this.options.order(step);
+    const fault = this.#pictures.faultOf(asked[0] as number)?.message;
+    return new DrmError(
+      'BAD_FILE',
+      `[data] step ${step}: none of its ${asked.length} pictures can be used (${fault}); ${this.badPictures} of ${length} pictures of ${folder} are bad so far: check the folder with \`drm data inspect --verify\``,
+      { file: folder },
+    );
+  }
+
+  /** Of these samples the good ones. */
+  async #read(step: number, asked: readonly number[]): Promise<Batch> {
+    const { size } = this.options;
     const each = this.#pictureBytes;
     const pixels = new Uint8Array(asked.length * each);
     const good = await Promise.all(
@@ -77,12 +119,6 @@ export class BatchLoader {
       }),
     );
     const indices = asked.filter((_, row) => good[row]);
-    if (indices.length === 0)
-      throw new DrmError(
-        'BAD_FILE',
-        `[data] step ${step}: none of its ${asked.length} pictures can be used (${this.#pictures.faultOf(asked[0] as number)?.message}); ${this.badPictures} of ${this.set.length} pictures of ${this.set.folder} are bad so far: check the folder with \`drm data inspect --verify\``,
-        { file: this.set.folder },
-      );
     let row = 0;
     for (const [from, isGood] of good.entries()) {
       if (!isGood) continue;

@@ -245,6 +245,40 @@ test('a corrupt picture in the middle of an epoch is named once, counted and lef
   expect(resumed.batches).toEqual(batches.slice(8));
 });
 
+test('of a step without a good picture, training has the next that are good, also after a resume; a pass has none', async () => {
+  const bad = [0, 1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15];
+  const pictures = Object.fromEntries(bad.map((i) => [i, Buffer.from('no picture')]));
+  const set = await openCaptionedSet(await makeSet(19, pictures), { split: 'train' }); // all but sample-9, a test sample
+  const order = (step: number) => Array.from({ length: 3 }, (_, i) => (3 * step + i) % set.length);
+  const wholly = [0, 1, 4]; // of the six steps of an epoch
+  const keysOf = (batches: { indices: number[] }[]) => batches.map(({ indices }) => indices.map((i) => set.key(i)));
+  const taken = async (firstStep: number, count: number, warnings: string[] = []) => {
+    const onWarning = (message: string) => warnings.push(message);
+    const loader = new BatchLoader(set, { size: SIZE, order, firstStep, onWarning });
+    const batches = [];
+    for (let step = firstStep; step < firstStep + count; step++) {
+      const batch = (await loader.next())!;
+      expect([batch.step, batch.pixels.length]).toEqual([step, batch.indices.length * SIZE * SIZE * 3]);
+      batches.push(batch);
+    }
+    await loader.close();
+    return batches;
+  };
+  const warnings: string[] = [];
+  const all = await taken(0, 6, warnings);
+  const [second, third, last] = [['sample-8'], ['sample-10', 'sample-11'], ['sample-16', 'sample-17', 'sample-18']];
+  expect(keysOf(all)).toEqual([second, second, second, third, last, last]);
+  expect(await taken(4, 2)).toEqual(all.slice(4));
+  for (const step of wholly)
+    expect(warnings).toContainEqual(
+      expect.stringMatching(new RegExp(`step ${step}: none of its pictures can be used; those of step \\d`)),
+    );
+
+  const pass = await batchesOf(set, { order, steps: 6 });
+  expect(pass.loader.badPictures).toBe(bad.length);
+  expect(pass.batches.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5].filter((step) => !wholly.includes(step)));
+});
+
 test('a shard that vanishes in the middle of an epoch is named once; when nothing is left, that is an error', async () => {
   const doomed = await makeSet(40);
   const set = await openCaptionedSet(doomed, { split: 'train' });
