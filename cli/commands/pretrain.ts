@@ -45,7 +45,8 @@ async function pretrain(context: Context): Promise<void> {
   const name = `pretrain ${part}`;
   const folder = runFolder(context, name, `runs/${part}`);
   const flags = { ...partFlags(part, options), ...trainingFlags(context) };
-  const settings = await runSettings(`pretrain_${part}`, context, folder, { flags });
+  const { recommendedSettingsFile: recommended } = await import('../hub/resolve.js');
+  const settings = await runSettings(`pretrain_${part}`, context, folder, { flags, recommended });
   await trainInRun(context, { name, folder, settings }, (made) => prepare(part, settings, made));
 }
 

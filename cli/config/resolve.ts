@@ -145,7 +145,12 @@ function recommendedSettings(path: string, task: Task): Record<string, unknown> 
         key,
       });
   }
-  const settings = (byTask[task] ?? {}) as Record<string, unknown>;
+  // Fine-tuning reads prompts as sampling will, unless the model says otherwise.
+  const { t5_length } = (byTask.sample ?? {}) as Record<string, unknown>;
+  const settings = {
+    ...(task === 'pretrain_flow' && t5_length !== undefined && { t5_length }),
+    ...(byTask[task] as Record<string, unknown> | undefined),
+  };
   for (const key of ['model', 'task'])
     if (Object.hasOwn(settings, key))
       throw bad(`${key} in ${path}`, 'is not for a model to recommend', { file: path, key });

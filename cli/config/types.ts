@@ -94,7 +94,7 @@ export interface PretrainFlowSettings {
   clip_g: string;
   /** Edge of the training pictures in pixels. */
   size: number;
-  /** Tokens of T5, zeros where the base has none; written into the model as its recommendation. */
+  /** Tokens of T5, zeros where the base has none; a base (--model) that recommends a length for sampling is trained with it. Written into the model as its recommendation. */
   t5_length: number;
   /** How noise levels are drawn (Esser et al. 2024). */
   timestep_sampling: 'logit_normal' | 'uniform';

@@ -58,6 +58,18 @@ describe('settings that a model recommends', () => {
     expect(origin).toMatchObject({ steps: own, guidance: 'flag', t5_length: file, seed: 'default' });
   });
 
+  test('fine-tuning reads prompts as long as sampling does, unless the model tells the two apart', () => {
+    const { file, recommended } = recommend('{"sample": {"steps": 3, "t5_length": 0}}');
+    const { values, origin } = resolveConfig('pretrain_flow', { recommended, flags: { model: 'base' } });
+    expect(values).toMatchObject({ t5_length: 0, steps: resolveConfig('pretrain_flow', {}).values.steps });
+    expect(origin).toMatchObject({ t5_length: file, steps: 'default' });
+
+    const length = (sources: Sources) => resolveConfig('pretrain_flow', sources).values.t5_length;
+    expect(length({ recommended, set: ['t5_length=5'] })).toBe(5);
+    const both = recommend('{"sample": {"t5_length": 0}, "pretrain_flow": {"t5_length": 8}}');
+    expect(length({ recommended: both.recommended })).toBe(8);
+  });
+
   test.each<[string, Omit<Sources, 'recommended'>, string]>([
     ['the default', {}, 'tiny'],
     ['a file', { file: '{"task": "sample", "model": "from-file"}' }, 'from-file'],

@@ -1,5 +1,5 @@
 // What can be got wrong before the first step: each mistake is told in a sentence that says what to do.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, test } from 'vitest';
 import { fixture, temporaryFolder } from '../run_drm.js';
@@ -119,6 +119,12 @@ describe('flow', () => {
       [...['lora_targets', 'found attn.q,', 'attn.to_q']],
     ));
   test('no tokens for a base that reads T5', () => mistake('flow', ['--model', fixture], 3, ['t5_length', 'T5']));
+  test('a base that reads T5 and recommends no tokens for it', async () => {
+    cpSync(fixture, at('base'), { recursive: true });
+    writeFileSync(at('base/drm.json'), '{"sample": {"t5_length": 0}}');
+    const argv = ['flow', '--model', at('base'), '--data', at('set'), '--out', at('by-recommendation')];
+    await refuses(argv, 3, ['t5_length', at('base'), 'T5']);
+  });
   test('base and parts at once', () => mistake('flow', ['--model', fixture, ...parts()], 2, ['--vae', '--model']));
   test('base that is not there', () => mistake('flow', ['--model', 'tinny'], 3, ['did you mean tiny']));
 });
