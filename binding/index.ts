@@ -4,6 +4,7 @@ import type { BuildInfo, RuntimeInfo } from './types.js';
 
 export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
 export { Pipeline } from './pipeline.js';
+export { RewardModel } from './reward_model.js';
 export { ClipScorer, cmmd, resizePictures } from './scorer.js';
 export { Trainer } from './trainer.js';
 export type * from './types.js';

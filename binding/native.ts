@@ -22,18 +22,23 @@ import type {
   Progress,
   PromptTokens,
   ResizeRequest,
+  RewardInfo,
+  RewardSource,
   RuntimeInfo,
   SampleRequest,
   SampleSummary,
+  ScoreRequest,
   StepRequest,
   TrainBatch,
   TrainerOptions,
+  WeightedMetrics,
 } from './types.js';
 
 /** A native object behind a type tag; only the addon can look inside. */
 export type Handle<Kind extends string> = { readonly [kind in Kind]: never };
 export type PipelineHandle = Handle<'pipeline'>;
 export type TrainerHandle = Handle<'trainer'>;
+export type RewardModelHandle = Handle<'rewardModel'>;
 export type ClipScorerHandle = Handle<'clipScorer'>;
 export type TestHandle = Handle<'test'>;
 
@@ -72,7 +77,7 @@ export interface Native {
   createTrainer(objective: ObjectiveSpec, options: TrainerOptions, listen: NativeListener): NativeJob<TrainerHandle>;
   trainerParameters(trainer: TrainerHandle): number;
   trainerStep(trainer: TrainerHandle, request: StepRequest, listen: NativeListener): NativeJob<Metrics>;
-  trainerEvaluate(trainer: TrainerHandle, batch: TrainBatch, listen: NativeListener): NativeJob<Metrics>;
+  trainerEvaluate(trainer: TrainerHandle, batch: TrainBatch, listen: NativeListener): NativeJob<WeightedMetrics>;
   trainerCacheLatents(trainer: TrainerHandle, batch: TrainBatch, listen: NativeListener): NativeJob<void>;
   trainerCachePrompts(
     trainer: TrainerHandle,
@@ -84,10 +89,14 @@ export interface Native {
   trainerRestore(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
   trainerExport(
     trainer: TrainerHandle,
-    request: { path: string; dtype: 'fp32' | 'bf16' },
+    request: { path: string; dtype: 'fp32' | 'bf16'; layout?: 'drm' | 'authors' },
     listen: NativeListener,
   ): NativeJob<void>;
   disposeTrainer(trainer: TrainerHandle): void;
+  loadRewardModel(source: RewardSource, options: LoadOptions, listen: NativeListener): NativeJob<RewardModelHandle>;
+  rewardModelInfo(model: RewardModelHandle): RewardInfo;
+  rewardModelScore(model: RewardModelHandle, request: ScoreRequest, listen: NativeListener): NativeJob<Float32Array>;
+  disposeRewardModel(model: RewardModelHandle): void;
   loadClipScorer(source: ClipScorerSource, options: LoadOptions, listen: NativeListener): NativeJob<ClipScorerHandle>;
   clipScorerInfo(scorer: ClipScorerHandle): ClipScorerInfo;
   clipImageFeatures(
@@ -130,6 +139,10 @@ const declared: Record<keyof Native, true> = {
   trainerRestore: true,
   trainerExport: true,
   disposeTrainer: true,
+  loadRewardModel: true,
+  rewardModelInfo: true,
+  rewardModelScore: true,
+  disposeRewardModel: true,
   loadClipScorer: true,
   clipScorerInfo: true,
   clipImageFeatures: true,

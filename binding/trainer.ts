@@ -12,6 +12,7 @@ import type {
   StepRequest,
   TrainBatch,
   TrainerOptions,
+  WeightedMetrics,
 } from './types.js';
 
 export class Trainer {
@@ -38,16 +39,16 @@ export class Trainer {
   }
 
   /** Held-out metrics of the averaged weights: the same batch gives the same numbers for the same weights. */
-  evaluate(batch: TrainBatch, job: JobOptions = {}): Promise<Metrics> {
+  evaluate(batch: TrainBatch, job: JobOptions = {}): Promise<WeightedMetrics> {
     return this.#run(job, (addon, handle, listen) => addon.trainerEvaluate(handle, batch, listen));
   }
 
-  /** Flow only: encodes the batch's pictures once; later batches name these samples without pixels. */
+  /** Flow and reward: encodes the batch's pictures once; later batches name them without pixels. */
   cacheLatents(batch: TrainBatch, job: JobOptions = {}): Promise<void> {
     return this.#run(job, (addon, handle, listen) => addon.trainerCacheLatents(handle, batch, listen));
   }
 
-  /** Flow only: all prompts that batches refer to by row; row 0 is the empty prompt. */
+  /** Flow and reward: all prompts that batches refer to by row; for flow, row 0 is the empty prompt. */
   cachePrompts(prompts: PromptTokens[], job: JobOptions = {}): Promise<void> {
     return this.#run(job, (addon, handle, listen) => addon.trainerCachePrompts(handle, { prompts }, listen));
   }
@@ -76,9 +77,17 @@ export class Trainer {
     return this.#run(job, (addon, handle, listen) => addon.trainerRestore(handle, { path }, listen));
   }
 
-  /** The averaged weights as the ecosystem reads them. Rejects with DISK. */
-  export(path: string, dtype: 'fp32' | 'bf16', job: JobOptions = {}): Promise<void> {
-    return this.#run(job, (addon, handle, listen) => addon.trainerExport(handle, { path, dtype }, listen));
+  /**
+   * The averaged weights as the ecosystem reads them; of a reward model as `layout` says: what is run, or all blocks as the
+   * authors' code wants them. Rejects with DISK, and with BAD_REQUEST when there is no base to take skipped blocks from.
+   */
+  export(
+    path: string,
+    dtype: 'fp32' | 'bf16',
+    { layout, ...job }: JobOptions & { layout?: 'drm' | 'authors' } = {},
+  ): Promise<void> {
+    const request = layout === undefined ? { path, dtype } : { path, dtype, layout };
+    return this.#run(job, (addon, handle, listen) => addon.trainerExport(handle, request, listen));
   }
 
   /** Gives the memory back, at once or when the last running job has ended. Harmless when repeated. */

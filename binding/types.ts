@@ -121,7 +121,7 @@ export interface ResizeRequest {
 }
 
 /** What is trained; see csrc/train/*_objective.h. */
-export type ObjectiveSpec = VaeObjective | ClipObjective | FlowObjective;
+export type ObjectiveSpec = VaeObjective | ClipObjective | FlowObjective | RewardObjective;
 
 export interface VaeObjective {
   kind: 'vae';
@@ -152,6 +152,26 @@ export interface FlowObjective {
   lora?: { rank: number; alpha: number; targets: string[] };
 }
 
+export interface RewardObjective {
+  kind: 'reward';
+  /** The base. transformer.weights may be empty: random weights, by its config. */
+  source: PipelineSource;
+  /** A reward model to go on from; its config then decides sizes. */
+  checkpoint?: ComponentFiles;
+  keepLayers: number;
+  head: { channels: number; groups: number; hidden: number; dropout: number };
+  logitNormal: boolean;
+  logitMean: number;
+  logitDeviation: number;
+  shifted: boolean;
+  sharedNoise: boolean;
+  posteriorSample: boolean;
+  recompute: boolean;
+  t5Length: number;
+  freezeBackbone: boolean;
+  lora?: { rank: number; alpha: number; targets: string[] };
+}
+
 export interface TrainerOptions {
   device: string;
   dtype: 'fp32' | 'bf16'; // of matrix products; weights stay fp32
@@ -167,11 +187,14 @@ export interface TrainerOptions {
 /** A micro-batch. Which fields are needed depends on the objective. */
 export interface TrainBatch {
   samples: number[]; // indices in the data set: they key the samples' random numbers
-  pixels?: Uint8Array; // samples x height x width x 3
+  /** Which pictures the batch has when a sample is not one picture; a pair's: the chosen of all, then the rejected. */
+  pictures?: number[];
+  pixels?: Uint8Array; // pictures x height x width x 3
   height?: number;
   width?: number;
   ids?: BigInt64Array; // samples x length
   texts?: number[]; // rows of the cached prompts
+  prompts?: PromptTokens[]; // prompts to encode now instead; reward models only
 }
 
 export interface StepRequest {
@@ -181,6 +204,41 @@ export interface StepRequest {
 }
 
 export type Metrics = Record<string, number>;
+
+/** Means and of how many samples they are; names of which no sample of the batch had something to say are absent. */
+export type WeightedMetrics = Record<string, { mean: number; weight: number }>;
+
+/** See csrc/reward/reward_model.h. */
+export interface RewardSource {
+  /** A folder's config.json and model.safetensors, or the authors' single file without a config. */
+  checkpoint: ComponentFiles;
+  /** The base, whose VAE and text encoders are needed to score pictures, but not by step-wise sampling. */
+  base?: PipelineSource;
+}
+
+export interface RewardInfo {
+  device: string;
+  dtype: string;
+  parameters: number;
+  weightBytes: number;
+  layers: number; // blocks of the base
+  keepLayers: number; // blocks that are run
+  latentChannels: number;
+  t5Length: number; // tokens of T5 it was trained with
+  size: number; // pixels a side it was trained at
+}
+
+export interface ScoreRequest {
+  pictures: Bitmap[]; // of any size
+  prompts: PromptTokens[];
+  promptOf: number[]; // index into prompts, for each picture
+  samples: number[]; // what keys each picture's noise
+  timestep: number; // 0..1000
+  draws: number; // of noise, averaged; one is enough at timestep 0
+  seed: bigint;
+  posteriorSample: boolean;
+  size?: number; // pixels a side; default: info.size
+}
 
 export interface PreviewRequest {
   texts: number[];

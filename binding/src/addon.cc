@@ -29,6 +29,10 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define<trainer_restore>(exports, "trainerRestore");
   define<trainer_export>(exports, "trainerExport");
   define<dispose_trainer>(exports, "disposeTrainer");
+  define<load_reward_model>(exports, "loadRewardModel");
+  define<reward_model_info>(exports, "rewardModelInfo");
+  define<reward_model_score>(exports, "rewardModelScore");
+  define<dispose_reward_model>(exports, "disposeRewardModel");
   define<load_clip_scorer>(exports, "loadClipScorer");
   define<clip_scorer_info>(exports, "clipScorerInfo");
   define<clip_image_features>(exports, "clipImageFeatures");

@@ -38,6 +38,12 @@ Napi::Value dispose_clip_scorer(const Napi::CallbackInfo& info);
 Napi::Value cmmd_of_features(const Napi::CallbackInfo& info);
 Napi::Value resize_pictures(const Napi::CallbackInfo& info);
 
+// reward.cc
+Napi::Value load_reward_model(const Napi::CallbackInfo& info);
+Napi::Value reward_model_info(const Napi::CallbackInfo& info);
+Napi::Value reward_model_score(const Napi::CallbackInfo& info);
+Napi::Value dispose_reward_model(const Napi::CallbackInfo& info);
+
 // test_job.cc
 Napi::Value test_job(const Napi::CallbackInfo& info);
 Napi::Value test_handle(const Napi::CallbackInfo& info);

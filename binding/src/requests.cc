@@ -1,25 +1,31 @@
 #include "requests.h"
 
 namespace drm::binding {
-namespace {
 
-ComponentFiles component(const Fields& source, const char* name) {
+ComponentFiles component_from_js(const Fields& source, const char* name) {
   if (!source.has(name)) return {};
   const auto fields = source.object(name);
   return {fields.has("config") ? fields.text("config") : "", fields.texts("weights")};
 }
 
-}  // namespace
-
 PipelineSource pipeline_source_from_js(const Fields& fields) {
   PipelineSource source;
-  source.transformer = component(fields, "transformer");
-  source.vae = component(fields, "vae");
-  source.text_encoder = component(fields, "textEncoder");
-  source.text_encoder_2 = component(fields, "textEncoder2");
-  source.text_encoder_3 = component(fields, "textEncoder3");
+  source.transformer = component_from_js(fields, "transformer");
+  source.vae = component_from_js(fields, "vae");
+  source.text_encoder = component_from_js(fields, "textEncoder");
+  source.text_encoder_2 = component_from_js(fields, "textEncoder2");
+  source.text_encoder_3 = component_from_js(fields, "textEncoder3");
   if (fields.has("schedulerConfig")) source.scheduler_config = fields.text("schedulerConfig");
   return source;
+}
+
+std::vector<Bitmap> bitmaps_from_js(const Fields& request, const char* name) {
+  std::vector<Bitmap> pictures;
+  for (const auto& fields : request.objects(name)) {
+    const auto bytes = fields.bytes("pixels");
+    pictures.push_back({{bytes.data, bytes.data + bytes.size}, fields.integer("height"), fields.integer("width"), 3});
+  }
+  return pictures;
 }
 
 std::vector<PromptTokens> prompts_from_js(const Fields& request, const char* name) {

@@ -4,10 +4,15 @@
 
 #include "arguments.h"
 #include "pipeline/pipeline.h"
+#include "scorers/pillow_resize.h"
 
 namespace drm::binding {
 
+/// { config?, weights } below `name`; absent: no files.
+ComponentFiles component_from_js(const Fields& source, const char* name);
 PipelineSource pipeline_source_from_js(const Fields& fields);
+/// An array of { pixels, width, height }, RGB, below `name`.
+std::vector<Bitmap> bitmaps_from_js(const Fields& request, const char* name);
 /// An array of { clipL, clipG, t5 } below `name`.
 std::vector<PromptTokens> prompts_from_js(const Fields& request, const char* name);
 

@@ -3,6 +3,7 @@
 #include "exports.h"
 #include "handle.h"
 #include "job.h"
+#include "requests.h"
 #include "scorers/clip_scorer.h"
 #include "values.h"
 
@@ -15,15 +16,6 @@ struct HandleType<ClipScorer> {
 };
 
 namespace {
-
-std::vector<Bitmap> pictures_from_js(const Fields& request) {
-  std::vector<Bitmap> pictures;
-  for (const auto& fields : request.objects("pictures")) {
-    const auto bytes = fields.bytes("pixels");
-    pictures.push_back({{bytes.data, bytes.data + bytes.size}, fields.integer("height"), fields.integer("width"), 3});
-  }
-  return pictures;
-}
 
 Napi::Value pictures_to_js(Napi::Env env, std::vector<Bitmap>&& pictures) {
   auto out = Napi::Array::New(env, pictures.size());
@@ -87,7 +79,7 @@ Napi::Value clip_image_features(const Napi::CallbackInfo& info) {
   return Job<Features>::start(
       info.Env(), "drm.clipImageFeatures", listener(info[2]),
       [scorer = Handle<ClipScorer>::get(info[0], "clipImageFeatures"),
-       pictures = pictures_from_js(Fields(info[1], "pictures"))](Control& control) {
+       pictures = bitmaps_from_js(Fields(info[1], "pictures"), "pictures")](Control& control) {
         return scorer->images(pictures, control);
       },
       features_to_js);
@@ -129,8 +121,8 @@ Napi::Value resize_pictures(const Napi::CallbackInfo& info) {
   const auto rule = request.has("square") ? request.text("square") : "";
   return Job<std::vector<Bitmap>>::start(
       info.Env(), "drm.resizePictures", listener(info[1]),
-      [pictures = pictures_from_js(request), height = request.integer("height"), width = request.integer("width"),
-       rule](Control& control) {
+      [pictures = bitmaps_from_js(request, "pictures"), height = request.integer("height"),
+       width = request.integer("width"), rule](Control& control) {
         std::vector<Bitmap> out;
         for (const auto& picture : pictures) {
           control.check();

@@ -40,6 +40,12 @@ ClipSpec clip_from_js(const Fields& fields) {
   return {fields.text("config"), fields.texts("weights"), fields.number("augment")};
 }
 
+std::optional<LoraConfig> lora_from_js(const Fields& fields) {
+  if (!fields.has("lora")) return {};
+  const auto lora = fields.object("lora");
+  return LoraConfig{lora.integer("rank"), lora.number("alpha"), lora.texts("targets")};
+}
+
 FlowSpec flow_from_js(const Fields& fields) {
   FlowSpec s;
   s.source = pipeline_source_from_js(fields.object("source"));
@@ -51,10 +57,30 @@ FlowSpec flow_from_js(const Fields& fields) {
   s.posterior_sample = fields.flag("posteriorSample");
   s.recompute = fields.flag("recompute");
   s.t5_length = fields.integer("t5Length");
-  if (fields.has("lora")) {
-    const auto lora = fields.object("lora");
-    s.lora = LoraConfig{lora.integer("rank"), lora.number("alpha"), lora.texts("targets")};
-  }
+  s.lora = lora_from_js(fields);
+  return s;
+}
+
+RewardSpec reward_from_js(const Fields& fields) {
+  RewardSpec s;
+  s.source = pipeline_source_from_js(fields.object("source"));
+  s.checkpoint = component_from_js(fields, "checkpoint");
+  s.keep_layers = fields.integer("keepLayers");
+  const auto head = fields.object("head");
+  s.head_channels = head.integer("channels");
+  s.head_groups = head.integer("groups");
+  s.head_hidden = head.integer("hidden");
+  s.dropout = head.number("dropout");
+  s.logit_normal = fields.flag("logitNormal");
+  s.mean = fields.number("logitMean");
+  s.deviation = fields.number("logitDeviation");
+  s.shifted = fields.flag("shifted");
+  s.shared_noise = fields.flag("sharedNoise");
+  s.posterior_sample = fields.flag("posteriorSample");
+  s.recompute = fields.flag("recompute");
+  s.t5_length = fields.integer("t5Length");
+  s.freeze_backbone = fields.flag("freezeBackbone");
+  s.lora = lora_from_js(fields);
   return s;
 }
 
@@ -63,12 +89,14 @@ ObjectiveSpec objective_from_js(const Fields& fields) {
   if (kind == "vae") return vae_from_js(fields);
   if (kind == "clip") return clip_from_js(fields);
   if (kind == "flow") return flow_from_js(fields);
-  throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip or flow, found " + kind);
+  if (kind == "reward") return reward_from_js(fields);
+  throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip, flow or reward, found " + kind);
 }
 
 TrainBatch batch_from_js(const Fields& fields) {
   TrainBatch b;
   b.samples = fields.integers("samples");
+  if (fields.has("pictures")) b.pictures = fields.integers("pictures");
   if (fields.has("pixels")) {
     const auto bytes = fields.bytes("pixels");
     b.pixels.assign(bytes.data, bytes.data + bytes.size);
@@ -77,6 +105,7 @@ TrainBatch batch_from_js(const Fields& fields) {
   }
   if (fields.has("ids")) b.ids = fields.token_ids("ids");
   if (fields.has("texts")) b.texts = fields.integers("texts");
+  if (fields.has("prompts")) b.prompts = prompts_from_js(fields, "prompts");
   return b;
 }
 
@@ -88,7 +117,19 @@ std::vector<TrainBatch> batches_from_js(const Fields& fields, const char* name) 
 
 Napi::Value metrics_to_js(Napi::Env env, Metrics&& metrics) {
   auto out = Napi::Object::New(env);
-  for (const auto& [name, value] : metrics) out[name] = value;
+  for (const auto& m : metrics) out[m.name] = m.value;
+  return out;
+}
+
+/// Of held-out samples, which the caller averages over batches.
+Napi::Value weighted_metrics_to_js(Napi::Env env, Metrics&& metrics) {
+  auto out = Napi::Object::New(env);
+  for (const auto& m : metrics) {
+    auto entry = Napi::Object::New(env);
+    entry["mean"] = m.value;
+    entry["weight"] = m.weight;
+    out[m.name] = entry;
+  }
   return out;
 }
 
@@ -143,7 +184,7 @@ Napi::Value trainer_evaluate(const Napi::CallbackInfo& info) {
       info.Env(), "drm.trainerEvaluate", listener(info[2]),
       [trainer = Handle<Training>::get(info[0], "trainerEvaluate"),
        batch = batch_from_js(Fields(info[1], "batch"))](Control&) { return trainer->evaluate(batch); },
-      metrics_to_js);
+      weighted_metrics_to_js);
 }
 
 Napi::Value trainer_cache_latents(const Napi::CallbackInfo& info) {
@@ -183,9 +224,13 @@ Napi::Value trainer_restore(const Napi::CallbackInfo& info) {
 
 Napi::Value trainer_export(const Napi::CallbackInfo& info) {
   const Fields fields(info[1], "export");
+  const auto layout = fields.has("layout") ? fields.text("layout") : "drm";
+  if (layout != "drm" && layout != "authors")
+    throw Failure(Code::Internal, "[binding] layout: expected drm or authors, found " + layout);
   return on_trainer(info, "drm.trainerExport", 2,
-                    [path = fields.text("path"), dtype = fields.text("dtype")](Training& t, Control&) {
-                      t.export_weights(path, dtype);
+                    [path = fields.text("path"), dtype = fields.text("dtype"),
+                     layout = layout == "authors" ? RewardLayout::Authors : RewardLayout::Kept](Training& t, Control&) {
+                      t.export_weights(path, dtype, layout);
                     });
 }
 

@@ -36,9 +36,9 @@ class ClipObjective final : public Objective {
              {"logit_scale", model_.logit_scale.value.detach()}}};
   }
 
-  std::vector<std::pair<std::string, Tensor>> evaluate(const TrainBatch& batch, const StepKey& key) override {
+  std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey& key) override {
     auto l = loss(batch, key);
-    l.metrics.emplace_back("loss", l.total);
+    l.metrics.push_back({"loss", l.total});
     return std::move(l.metrics);
   }
 

@@ -3,15 +3,12 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <unordered_map>
-
 #include "flow/sampler.h"
-#include "pipeline/text_encoders.h"
 #include "random/draws.h"
 #include "tensor_io/lora_file.h"
 #include "tensor_io/safetensors.h"
+#include "train/frozen_inputs.h"
 #include "train/initialize.h"
-#include "vae/autoencoder.h"
 
 namespace drm {
 namespace {
@@ -24,10 +21,7 @@ class Flow final : public FlowObjective {
         scheduler_(spec.source.scheduler_config.empty() ? SchedulerConfig{}
                                                         : read_scheduler_config(spec.source.scheduler_config)),
         transformer_(make_mmdit(read_mmdit_config(spec.source.transformer.config))),
-        vae_(make_vae(read_vae_config(spec.source.vae.config))),
-        encoders_(load_text_encoders(plan_text_encoders(spec.source), at::kFloat, device,
-                                     [&](uint64_t, uint64_t) { control.check(); })) {
-    load_vae(vae_, Weights::open(spec.source.vae.weights, Component::Vae), at::kFloat, device);
+        inputs_(spec.source, spec.t5_length, transformer_.config.joint_attention_dim, at::kFloat, device, control) {
     if (!spec.source.transformer.present()) {
       if (spec.lora)
         throw Failure(Code::BadRequest,
@@ -38,12 +32,13 @@ class Flow final : public FlowObjective {
       load_mmdit(transformer_, Weights::open(spec.source.transformer.weights, Component::Transformer), at::kFloat,
                  device);
     }
-    if (vae_.config.latent_channels != transformer_.config.in_channels ||
-        encoders_.pooled_width() != transformer_.config.pooled_projection_dim)
-      throw Failure(Code::BadConfig,
-                    "[flow] " + spec.source.transformer.config + ": in_channels and pooled_projection_dim must be " +
-                        std::to_string(vae_.config.latent_channels) + " and " +
-                        std::to_string(encoders_.pooled_width()) + " as the VAE and the text encoders have them");
+    if (inputs_.vae_config().latent_channels != transformer_.config.in_channels ||
+        inputs_.encoders().pooled_width() != transformer_.config.pooled_projection_dim)
+      throw Failure(Code::BadConfig, "[flow] " + spec.source.transformer.config +
+                                         ": in_channels and pooled_projection_dim must be " +
+                                         std::to_string(inputs_.vae_config().latent_channels) + " and " +
+                                         std::to_string(inputs_.encoders().pooled_width()) +
+                                         " as the VAE and the text encoders have them");
     if (spec.lora) {
       each_tensor(transformer_, [&](const std::string&, Tensor& t) { t = t.to(device); });
       adapted_ = find_targets(transformer_, spec.lora->targets);
@@ -57,19 +52,9 @@ class Flow final : public FlowObjective {
 
   NamedTensors parameters() override { return parameters_; }
 
-  void cache_latents(const TrainBatch& batch) override {
-    const at::NoGradGuard no_grad;
-    const auto p = encode(batch);
-    for (int64_t i = 0; i < batch.size(); ++i)
-      latents_[batch.samples[static_cast<size_t>(i)]] =
-          at::stack({p.mean[i], p.standard_deviation()[i]}).to(at::kCPU, at::kFloat);
-  }
-
+  void cache_latents(const TrainBatch& batch) override { inputs_.cache_latents(batch); }
   void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) override {
-    const at::NoGradGuard no_grad;
-    prompts_ =
-        encode_prompts(encoders_, prompts, spec_.t5_length, transformer_.config.joint_attention_dim, device_, control);
-    encoders_.free();
+    inputs_.cache_prompts(prompts, control);
   }
 
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
@@ -79,11 +64,11 @@ class Flow final : public FlowObjective {
       return key.evaluation ? Draw{key.seed, Purpose::Evaluation, step, 0, static_cast<uint32_t>(purpose)}
                             : Draw{key.seed, purpose, step};
     };
-    const auto [mean, deviation] = posterior_of(batch);
+    const auto [mean, deviation] = inputs_.posterior_of(batch);
     auto z = mean;
     if (spec_.posterior_sample)
       z = z + deviation * draw_normal(draw(Purpose::Posterior), batch.samples, mean.sizes().slice(1), device_);
-    const auto x_0 = scale_latents(vae_.config, z);
+    const auto x_0 = scale_latents(inputs_.vae_config(), z);
     const auto sigma = noise_levels(draw(Purpose::Timestep), batch.samples);
     const auto noise = draw_normal(draw(Purpose::Noise), batch.samples, x_0.sizes().slice(1), device_);
     auto rows = at::tensor(batch.texts, at::kLong).to(device_);
@@ -95,28 +80,31 @@ class Flow final : public FlowObjective {
     const auto errors = (v - (noise - x_0)).square().flatten(1).mean(1);  // Eq. 2
     // The same loss by noise level: a model that improves at one end only shows here.
     const auto low = sigma.lt(0.5).to(at::kFloat);
-    const auto part = [&](const Tensor& mask) { return (errors.detach() * mask).sum() / mask.sum().clamp_min(1); };
-    return {errors.mean(), {{"loss_low_noise", part(low)}, {"loss_high_noise", part(1 - low)}}};
+    const auto part = [&](const char* name, const Tensor& mask) -> Metric {
+      return {name, (errors.detach() * mask).sum() / mask.sum().clamp_min(1), mask.sum()};
+    };
+    return {errors.mean(), {part("loss_low_noise", low), part("loss_high_noise", 1 - low)}};
   }
 
-  std::vector<std::pair<std::string, Tensor>> evaluate(const TrainBatch& batch, const StepKey& key) override {
+  std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey& key) override {
     auto l = loss(batch, key);
-    l.metrics.emplace_back("loss", l.total);
+    l.metrics.push_back({"loss", l.total});
     return std::move(l.metrics);
   }
 
   Tensor preview(const PreviewRequest& r, const Control& control) override {
     const at::InferenceMode inference;
-    const auto f = vae_.config.factor();
+    const auto& vae = inputs_.vae();
+    const auto f = vae.config.factor();
     const auto side = [&](int64_t asked) { return asked ? asked / f : transformer_.config.sample_size; };
     std::vector<Tensor> first;
     for (const auto seed : r.seeds)
-      first.push_back(initial_latents(seed, vae_.config.latent_channels, side(r.height), side(r.width), at::kFloat));
+      first.push_back(initial_latents(seed, vae.config.latent_channels, side(r.height), side(r.width), at::kFloat));
     const auto rows = at::tensor(r.texts, at::kLong).to(device_);
     const Conditioning text{text_rows(rows), text_rows(at::zeros_like(rows))};
     const auto latents = denoise(transformer_, at::cat(first, 0).to(device_), text,
                                  sampling_schedule(scheduler_, r.steps), {r.guidance}, control);
-    return bytes_from_unit(unit_range(decode(vae_, unscale_latents(vae_.config, latents)))).to(at::kCPU);
+    return bytes_from_unit(unit_range(decode(vae, unscale_latents(vae.config, latents)))).to(at::kCPU);
   }
 
   void export_weights(const std::string& path, at::ScalarType dtype) override {
@@ -128,29 +116,6 @@ class Flow final : public FlowObjective {
   }
 
  private:
-  Posterior encode(const TrainBatch& batch) const {
-    const auto x = picture_from_bytes(batch_pixels(batch).to(device_).permute({0, 3, 1, 2}));
-    return posterior(encode_moments(vae_, x).to(at::kFloat));
-  }
-
-  /// Mean and deviation (B, C, h, w): of the batch's pictures, or from the cache.
-  std::pair<Tensor, Tensor> posterior_of(const TrainBatch& batch) const {
-    if (!batch.pixels.empty()) {
-      const at::NoGradGuard no_grad;
-      const auto p = encode(batch);
-      return {p.mean, p.standard_deviation()};
-    }
-    std::vector<Tensor> rows;
-    for (const auto sample : batch.samples) {
-      const auto it = latents_.find(sample);
-      if (it == latents_.end())
-        throw Failure(Code::BadRequest, "[flow] sample " + std::to_string(sample) + ": its latents were never cached");
-      rows.push_back(it->second);
-    }
-    const auto both = at::stack(rows).to(device_);
-    return {both.select(1, 0), both.select(1, 1)};
-  }
-
   Tensor noise_levels(const Draw& draw, const std::vector<int64_t>& samples) const {
     const auto u = spec_.logit_normal
                        ? at::sigmoid(spec_.mean + spec_.deviation * draw_normal(draw, samples, {1}, device_).squeeze(1))
@@ -161,8 +126,8 @@ class Flow final : public FlowObjective {
   }
 
   TextEmbedding text_rows(const Tensor& rows) const {
-    if (!prompts_.sequence.defined()) throw Failure(Code::BadRequest, "[flow] the prompts were never cached");
-    return embed_text(transformer_, prompts_.sequence.index_select(0, rows), prompts_.pooled.index_select(0, rows));
+    const auto prompts = inputs_.rows(rows);
+    return embed_text(transformer_, prompts.sequence, prompts.pooled);
   }
 
   Tensor predict(const Tensor& x_t, const Tensor& sigma, const Tensor& rows) const {
@@ -176,12 +141,9 @@ class Flow final : public FlowObjective {
   at::Device device_;
   SchedulerConfig scheduler_;
   MMDiT transformer_;
-  Vae vae_;
-  TextEncoders encoders_;
+  FrozenInputs inputs_;
   std::vector<AdaptedLayer> adapted_;
   NamedTensors parameters_;
-  std::unordered_map<int64_t, Tensor> latents_;  // (2, C, h, w): mean, deviation
-  PromptEmbeds prompts_;
 };
 
 }  // namespace

@@ -7,17 +7,12 @@
 
 namespace drm {
 
-class FlowObjective : public Objective {
+class FlowObjective : public CachingObjective {
  public:
   /// Throws Failure(BadConfig | BadFile | KeysMismatch | BadRequest).
   static std::unique_ptr<FlowObjective> create(const FlowSpec& spec, uint64_t seed, at::Device device,
                                                Control& control);
 
-  /// Latents of these samples (batch.pixels) are encoded once and kept, as the posterior's mean and deviation: later
-  /// batches name the samples without pixels.
-  virtual void cache_latents(const TrainBatch& batch) = 0;
-  /// Embeddings of all prompts that batches refer to by row; row 0 must be the empty prompt.
-  virtual void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) = 0;
   /// Samples from the current weights: (B, H, W, 3) uint8.
   virtual at::Tensor preview(const PreviewRequest& request, const Control& control) = 0;
 };

@@ -22,15 +22,21 @@ struct StepKey {
   bool evaluation = false;
 };
 
-/// (B, H, W, 3) uint8 on the CPU, a view of the batch's own memory. Throws Failure(BadRequest) when there are none or
-/// their number does not fit.
+/// (pictures, H, W, 3) uint8 on the CPU, a view of the batch's own memory. Throws Failure(BadRequest) when there are
+/// none or their number does not fit.
 at::Tensor batch_pixels(const TrainBatch& batch);
 /// (B, L) int64 on the CPU, a view. Throws Failure(BadRequest).
 at::Tensor batch_ids(const TrainBatch& batch);
 
+/// A scalar worth logging, detached: the mean over the batch's samples, or over those that `weight` (a scalar) counts.
+struct Metric {
+  std::string name;
+  at::Tensor value, weight = {};
+};
+
 struct Loss {
-  at::Tensor total;                                         // scalar, with gradient when training
-  std::vector<std::pair<std::string, at::Tensor>> metrics;  // scalars worth logging, detached; read once a step
+  at::Tensor total;  // scalar, with gradient when training
+  std::vector<Metric> metrics;
 };
 
 class Objective {
@@ -43,13 +49,21 @@ class Objective {
   /// when the batch lacks what is needed.
   virtual Loss loss(const TrainBatch& batch, const StepKey& key) = 0;
   /// Held-out quality beyond the loss (reconstruction PSNR, ...), from the current weights, without gradient.
-  virtual std::vector<std::pair<std::string, at::Tensor>> evaluate(const TrainBatch& batch, const StepKey& key) {
-    return loss(batch, key).metrics;
-  }
+  virtual std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey& key) { return loss(batch, key).metrics; }
   /// Called after each optimizer step.
   virtual void after_step() {}
   /// Writes the weights as the ecosystem reads them, in `dtype`. Throws Failure(Disk).
   virtual void export_weights(const std::string& path, at::ScalarType dtype) = 0;
+};
+
+/// An objective whose pictures and prompts go through frozen parts, which serve through caches.
+class CachingObjective : public Objective {
+ public:
+  /// The batch's pictures are encoded once and kept, as the posterior's mean and deviation: later batches name them
+  /// without pixels.
+  virtual void cache_latents(const TrainBatch& batch) = 0;
+  /// Embeddings of all prompts that batches refer to by row. For flow matching row 0 must be the empty prompt.
+  virtual void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) = 0;
 };
 
 }  // namespace drm

@@ -53,16 +53,39 @@ struct FlowSpec {
   std::optional<LoraConfig> lora;  // only adapters are trained
 };
 
-using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec>;
+/// A reward model by preferences (reward_objective.h).
+struct RewardSpec {
+  PipelineSource source;      // the base: its transformer (weights may be empty: random), VAE and text encoders
+  ComponentFiles checkpoint;  // a reward model to go on from, or absent
+  int64_t keep_layers = 0;    // of the base's blocks; the head's sizes
+  int64_t head_channels = 256, head_groups = 32, head_hidden = 512;
+  double dropout = 0.1;
+  bool logit_normal = true;        // t of the distribution in flow/timesteps.h, else uniform
+  double mean = 0, deviation = 1;  // of the logit
+  bool shifted = true;             // levels from the scheduler's table, else from the one without shift
+  bool shared_noise = false;       // the same noise on both pictures of a pair
+  bool posterior_sample = true;    // latents sampled from the VAE's posterior, else its mode
+  bool recompute = false;          // gradient checkpointing, block by block
+  int64_t t5_length = 512;         // tokens of T5 (zeros without one)
+  bool freeze_backbone = false;    // only the head is trained
+  std::optional<LoraConfig> lora;  // of the backbone only adapters are trained; the head is trained whole
+};
+
+using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec>;
 
 /// A micro-batch of B samples. Which fields are needed is the objective's affair.
 struct TrainBatch {
   std::vector<int64_t> samples;  // (B) indices in the data set: they key the samples' random numbers
-  std::vector<uint8_t> pixels;   // (B, height, width, 3), or empty
+  std::vector<int64_t>
+      pictures;  // which pictures the batch has, when a sample is not one picture: see reward_objective.h
+  std::vector<uint8_t> pixels;  // (pictures, height, width, 3), or empty
   int64_t height = 0, width = 0;
-  std::vector<int64_t> ids;    // (B, L) token ids, or empty
-  std::vector<int64_t> texts;  // (B) rows of the cached prompts, or empty
+  std::vector<int64_t> ids;           // (B, L) token ids, or empty
+  std::vector<int64_t> texts;         // (B) rows of the cached prompts, or empty
+  std::vector<PromptTokens> prompts;  // (B) prompts to encode now instead, or empty
   int64_t size() const { return static_cast<int64_t>(samples.size()); }
+  /// What names the pictures: latents are cached under these.
+  const std::vector<int64_t>& picture_ids() const { return pictures.empty() ? samples : pictures; }
 };
 
 /// Pictures from the model as it is now.
@@ -73,6 +96,18 @@ struct PreviewRequest {
   double guidance = 3;
 };
 
-using Metrics = std::vector<std::pair<std::string, double>>;
+struct MetricValue {
+  std::string name;
+  double value = 0;
+  double weight = 0;  // of how many samples it is the mean
+};
+/// Those of which at least one sample had something to say.
+using Metrics = std::vector<MetricValue>;
+
+/// How a reward model's file names and holds its tensors.
+enum class RewardLayout {
+  Kept,    // what is run; ours
+  Authors  // the skipped blocks too, as the authors' code wants them
+};
 
 }  // namespace drm

@@ -18,29 +18,35 @@ using at::Tensor;
 /// Sums of scalars that live on the device, weighted by samples, read back all at once.
 class Means {
  public:
-  void add(const std::vector<std::pair<std::string, Tensor>>& values, double weight) {
-    for (const auto& [name, value] : values) {
-      auto found = std::find_if(sums_.begin(), sums_.end(), [&](const auto& s) { return s.first == name; });
-      const auto part = value.detach().to(at::kDouble) * weight;
-      if (found == sums_.end())
-        sums_.emplace_back(name, part);
-      else
-        found->second = found->second + part;
+  void add(const std::vector<Metric>& metrics, int64_t samples) {
+    for (const auto& m : metrics) {
+      const auto value = m.value.detach().to(at::kDouble).reshape({});
+      const auto weight = m.weight.defined() ? m.weight.to(at::kDouble).reshape({})
+                                             : at::full({}, static_cast<double>(samples), value.options());
+      const auto part = at::stack({value * weight, weight});
+      const auto found = std::find(names_.begin(), names_.end(), m.name);
+      if (found == names_.end()) {
+        names_.push_back(m.name);
+        sums_.push_back(part);
+      } else {
+        auto& sum = sums_[static_cast<size_t>(found - names_.begin())];
+        sum = sum + part;
+      }
     }
   }
   Metrics read() const {
-    std::vector<Tensor> values;
-    for (const auto& s : sums_) values.push_back(s.second.reshape({}));
     Metrics out;
-    if (values.empty()) return out;
-    const auto all = at::stack(values).to(at::kCPU);
-    for (size_t i = 0; i < sums_.size(); ++i)
-      out.emplace_back(sums_[i].first, all.const_data_ptr<double>()[static_cast<int64_t>(i)]);
+    if (sums_.empty()) return out;
+    const auto all = at::stack(sums_).to(at::kCPU);
+    const auto* p = all.const_data_ptr<double>();
+    for (size_t i = 0; i < names_.size(); ++i)
+      if (const auto weight = p[2 * i + 1]; weight != 0) out.push_back({names_[i], p[2 * i] / weight, weight});
     return out;
   }
 
  private:
-  std::vector<std::pair<std::string, Tensor>> sums_;
+  std::vector<std::string> names_;
+  std::vector<Tensor> sums_;  // (2) each: weighted sum, weight
 };
 
 NamedTensors prefixed(const char* prefix, const NamedTensors& tensors) {
@@ -84,14 +90,14 @@ Metrics Trainer::step(const std::vector<TrainBatch>& batches, int64_t index, dou
       loss = objective_->loss(batch, {options_.seed, index, false});
     }
     (loss.total * share).backward();
-    loss.metrics.emplace_back("loss", loss.total);
-    means.add(loss.metrics, share);
+    loss.metrics.push_back({"loss", loss.total});
+    means.add(loss.metrics, batch.size());
   }
   const auto norm = clip_gradients(parameters_, options_.max_gradient_norm);
   means.add({{"grad_norm", norm}}, 1);
   // The one wait for the device in a step: a loss that is not finite must not reach the weights.
   auto metrics = means.read();
-  for (const auto& [name, value] : metrics)
+  for (const auto& [name, value, weight] : metrics)
     if ((name == "loss" || name == "grad_norm") && !std::isfinite(value))
       throw Failure(Code::NotFinite,
                     "[train] step " + std::to_string(index) + ": expected a finite " + name + ", found " +
@@ -110,7 +116,7 @@ Metrics Trainer::evaluate(const TrainBatch& batch) {
     const at::NoGradGuard no_grad;
     const Autocast autocast(parameters_.front().second.device().type(), dtype_);
     Means means;
-    means.add(objective_->evaluate(batch, {options_.seed, 0, true}), 1);
+    means.add(objective_->evaluate(batch, {options_.seed, 0, true}), batch.size());
     return means.read();
   });
 }

@@ -5,6 +5,7 @@
 #include "pipeline/device.h"
 #include "train/clip_objective.h"
 #include "train/flow_objective.h"
+#include "train/reward_objective.h"
 #include "train/trainer.h"
 #include "train/vae_objective.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 struct MakeObjective {
   uint64_t seed;
+  at::ScalarType dtype;
   at::Device device;
   Control& control;
   std::unique_ptr<Objective> operator()(const VaeSpec& spec) { return vae_objective(spec, seed, device); }
@@ -20,12 +22,18 @@ struct MakeObjective {
   std::unique_ptr<Objective> operator()(const FlowSpec& spec) {
     return FlowObjective::create(spec, seed, device, control);
   }
+  std::unique_ptr<Objective> operator()(const RewardSpec& spec) {
+    return RewardObjective::create(spec, seed, dtype, device, control);
+  }
 };
 
 class TrainingRun final : public Training {
  public:
   TrainingRun(const ObjectiveSpec& objective, const TrainerOptions& options, Control& control)
-      : trainer_(std::visit(MakeObjective{options.seed, parse_device(options.device), control}, objective), options) {}
+      : trainer_(
+            std::visit(MakeObjective{options.seed, parse_dtype(options.dtype), parse_device(options.device), control},
+                       objective),
+            options) {}
 
   int64_t parameters() const override { return trainer_.trained_parameters(); }
   Metrics step(const std::vector<TrainBatch>& batches, int64_t index, double rate, Control& control) override {
@@ -34,19 +42,22 @@ class TrainingRun final : public Training {
   Metrics evaluate(const TrainBatch& batch) override { return trainer_.evaluate(batch); }
   void save(const std::string& path) override { trainer_.save(path); }
   void restore(const std::string& path) override { trainer_.restore(path); }
-  void export_weights(const std::string& path, const std::string& dtype) override {
-    trainer_.export_weights(path, dtype);
+  void export_weights(const std::string& path, const std::string& dtype, RewardLayout layout) override {
+    if (layout == RewardLayout::Kept) return trainer_.export_weights(path, dtype);
+    const auto type = parse_dtype(dtype);
+    trainer_.with_averages([&] { objective<RewardObjective>("the authors' layout").export_as_authors(path, type); });
   }
 
   void cache_latents(const TrainBatch& batch) override {
-    trainer_.exclusively([&] { flow().cache_latents(batch); });
+    trainer_.exclusively([&] { objective<CachingObjective>("a cache of latents").cache_latents(batch); });
   }
   void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) override {
-    trainer_.exclusively([&] { flow().cache_prompts(prompts, control); });
+    trainer_.exclusively([&] { objective<CachingObjective>("a cache of prompts").cache_prompts(prompts, control); });
   }
 
   void preview(const PreviewRequest& request, Control& control) override {
-    const auto pictures = trainer_.with_averages([&] { return flow().preview(request, control); });
+    const auto pictures =
+        trainer_.with_averages([&] { return objective<FlowObjective>("previews").preview(request, control); });
     for (int64_t i = 0; i < pictures.size(0); ++i) {
       const auto picture = pictures[i].contiguous();
       const auto* p = picture.const_data_ptr<uint8_t>();
@@ -61,10 +72,11 @@ class TrainingRun final : public Training {
   }
 
  private:
-  FlowObjective& flow() {
-    auto* flow = dynamic_cast<FlowObjective*>(&trainer_.objective());
-    if (!flow) throw Failure(Code::BadRequest, "[train] caches and previews are for the flow objective");
-    return *flow;
+  template <class Wanted>
+  Wanted& objective(const char* what) {
+    auto* wanted = dynamic_cast<Wanted*>(&trainer_.objective());
+    if (!wanted) throw Failure(Code::BadRequest, std::string("[train] ") + what + ": this objective has none");
+    return *wanted;
   }
 
   Trainer trainer_;

@@ -24,12 +24,14 @@ class Training {
   virtual Metrics evaluate(const TrainBatch& batch) = 0;
   virtual void save(const std::string& path) = 0;
   virtual void restore(const std::string& path) = 0;
-  virtual void export_weights(const std::string& path, const std::string& dtype) = 0;
+  /// `layout` matters to reward models alone. Throws Failure(BadRequest) for one that an objective does not have.
+  virtual void export_weights(const std::string& path, const std::string& dtype,
+                              RewardLayout layout = RewardLayout::Kept) = 0;
 
-  /// See FlowObjective (flow_objective.h). Throws Failure(BadRequest) for other objectives.
+  /// See CachingObjective (objective.h). Throws Failure(BadRequest) for objectives without frozen parts.
   virtual void cache_latents(const TrainBatch& batch) = 0;
   virtual void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) = 0;
-  /// Pictures of the averaged weights as events "image" {index, width, height} with RGB bytes.
+  /// Flow matching alone: pictures of the averaged weights as events "image" {index, width, height} with RGB bytes.
   virtual void preview(const PreviewRequest& request, Control& control) = 0;
 };
 

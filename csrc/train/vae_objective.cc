@@ -50,7 +50,7 @@ class VaeObjective final : public Objective {
             {{"l1", l1.detach()}, {"l2", l2.detach()}, {"edges", edges.detach()}, {"kl", kl.detach()}}};
   }
 
-  std::vector<std::pair<std::string, Tensor>> evaluate(const TrainBatch& batch, const StepKey&) override {
+  std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey&) override {
     const auto x = pictures(batch);
     const auto mode = posterior(encode_moments(vae_, x).to(at::kFloat)).mode();
     const auto y = unit_range(decode(vae_, mode.contiguous(at::MemoryFormat::ChannelsLast)));

@@ -61,8 +61,8 @@ bool same(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
 }
 
 double metric(const Metrics& metrics, const std::string& name) {
-  for (const auto& [key, value] : metrics)
-    if (key == name) return value;
+  for (const auto& m : metrics)
+    if (m.name == name) return m.value;
   throw Failure(Code::Internal, "no metric " + name);
 }
 

@@ -1,6 +1,6 @@
 // What every objective on captioned pictures needs: the set, batches ahead of the training, held-out batches.
 import { DrmError } from '../../../binding/error.js';
-import type { TrainBatch } from '../../../binding/types.js';
+import type { TrainBatch, WeightedMetrics } from '../../../binding/types.js';
 import { CaptionedSet } from '../../data/captioned_set.js';
 import { type Batch, BatchLoader } from '../../data/loader.js';
 import { readManifest } from '../../data/manifest.js';
@@ -172,17 +172,16 @@ export function microBatches(batch: TrainBatch, length: number): TrainBatch[] {
   return parts;
 }
 
-/** Means over batches, weighted by their samples. */
+/** Means over the samples of all batches. */
 export async function meanValues(
   batches: AsyncIterable<TrainBatch>,
-  measure: (batch: TrainBatch) => Promise<Values>,
+  measure: (batch: TrainBatch) => Promise<WeightedMetrics>,
 ): Promise<Values> {
-  const sums: Values = {};
-  let samples = 0;
-  for await (const batch of batches) {
-    const values = await measure(batch);
-    for (const [name, value] of Object.entries(values)) sums[name] = (sums[name] ?? 0) + value * batch.samples.length;
-    samples += batch.samples.length;
-  }
-  return Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / samples]));
+  const sums = new Map<string, { sum: number; weight: number }>();
+  for await (const batch of batches)
+    for (const [name, { mean, weight }] of Object.entries(await measure(batch))) {
+      const so = sums.get(name) ?? { sum: 0, weight: 0 };
+      sums.set(name, { sum: so.sum + mean * weight, weight: so.weight + weight });
+    }
+  return Object.fromEntries([...sums].map(([name, { sum, weight }]) => [name, sum / weight]));
 }

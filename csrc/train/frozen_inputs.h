@@ -1,0 +1,46 @@
+// The frozen parts around a network in training, VAE and text encoders, and what they made of pictures and prompts:
+// computed once and kept, or for each batch.
+// Shapes: N pictures, C latent channels, h w latent size, B prompts.
+#pragma once
+#include <unordered_map>
+
+#include "pipeline/text_encoders.h"
+#include "train/objective.h"
+#include "vae/autoencoder.h"
+
+namespace drm {
+
+class FrozenInputs {
+ public:
+  /// Encoders run in `dtype`, the VAE in fp32. Throws Failure(BadConfig | BadFile | KeysMismatch).
+  FrozenInputs(const PipelineSource& source, int64_t t5_length, int64_t joint_width, at::ScalarType dtype,
+               at::Device device, Control& control);
+
+  const VaeConfig& vae_config() const { return vae_.config; }
+  const Vae& vae() const { return vae_; }
+  const TextEncoders& encoders() const { return encoders_; }
+
+  void cache_latents(const TrainBatch& batch);
+  /// Gives the encoders' memory back afterwards.
+  void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control);
+
+  /// The posterior of the batch's pictures: from its pixels, or from the cache. Mean and standard deviation, (N, C, h,
+  /// w) fp32. Throws Failure(BadRequest) naming a picture that was never cached.
+  std::pair<Tensor, Tensor> posterior_of(const TrainBatch& batch) const;
+  /// Embeds of cached prompts by row, (B) int64. Throws Failure(BadRequest).
+  PromptEmbeds rows(const Tensor& rows) const;
+  /// Embeds of the batch's prompts: encoded now where it brings its own, else by its rows.
+  PromptEmbeds prompts_of(const TrainBatch& batch) const;
+
+ private:
+  Posterior encode(const TrainBatch& batch) const;
+
+  at::Device device_;
+  int64_t t5_length_, joint_width_;
+  Vae vae_;
+  TextEncoders encoders_;
+  std::unordered_map<int64_t, Tensor> latents_;  // (2, C, h, w): mean, deviation
+  PromptEmbeds prompts_;
+};
+
+}  // namespace drm
