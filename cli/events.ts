@@ -23,7 +23,7 @@ export type Event =
   | { event: 'image'; path: string; width: number; height: number; prompt?: string; seed?: string }
   | { event: 'preview'; path: string; step: number; png?: Uint8Array }
   /**
-   * Figures of training, after `step` steps of `total`: loss, learning_rate, grad_norm, samples_per_second, data_wait (share
+   * Figures of training, after `step` steps of `total`: loss, learning_rate, grad_norm, samples_per_second (pairs_per_second), data_wait (share
    * of the time spent waiting for data, from 0 to 1), memory_mb, and whatever the task measures. Each is the mean over the
    * steps since the last such event. `seconds` is training time, that of earlier sittings included.
    */

@@ -20,6 +20,11 @@ export const registry: Entry[] = [
     load: async () => (await import('./pretrain.js')).command,
   },
   {
+    name: 'train',
+    summary: 'train a reward model from preference pairs',
+    load: async () => (await import('./train.js')).command,
+  },
+  {
     name: 'pull',
     summary: 'fetch a model or data set from the Hugging Face hub into the shared cache',
     load: async () => (await import('./pull.js')).command,

@@ -76,8 +76,8 @@ function readConfig(file: string): Record<string, unknown> {
 
 /** A folder with a reward model, or with a CLIP; `kind` is what the user said it is, if anything. */
 function fromFolder(name: string, folder: string, kind?: 'drm'): RewardSpec {
-  // `drm train` writes its model into the run's folder.
-  const inside = [folder, join(folder, 'model')].find((at) => existsSync(join(at, 'config.json')));
+  // `drm train` writes its model into the run's folder, which has a config.json of its own.
+  const inside = [join(folder, 'model'), folder].find((at) => existsSync(join(at, 'config.json')));
   const run = inside !== undefined && inside !== folder;
   const config = inside === undefined ? undefined : readConfig(join(inside, 'config.json'));
   if (inside !== undefined && config?._class_name === DRM_CLASS) {

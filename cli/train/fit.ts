@@ -13,7 +13,7 @@ function readConfig(file: string): Config {
   try {
     value = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    throw new DrmError('BAD_FILE', `[pretrain] ${file}: expected a model's config (${(error as Error).message})`, {
+    throw new DrmError('BAD_FILE', `[train] ${file}: expected a model's config (${(error as Error).message})`, {
       file,
     });
   }
@@ -29,17 +29,17 @@ function number(config: Config, key: string): number | undefined {
 }
 
 const misfit = (what: string, details: Record<string, string> = {}) =>
-  new DrmError('BAD_CONFIG', `[pretrain] ${what}`, details);
+  new DrmError('BAD_CONFIG', `[train] ${what}`, details);
 
 /** Pixels of a latent's side. */
-function vaeFactor(config: Config): number {
-  const channels = config.block_out_channels;
+export function vaeFactor(file: string | undefined): number {
+  const channels = file === undefined ? undefined : readConfig(file).block_out_channels;
   return 2 ** ((Array.isArray(channels) ? channels.length : 4) - 1);
 }
 
 /** Throws DrmError BAD_CONFIG when pictures of this size do not reduce to whole latents of this VAE, or whole patches. */
 export function sizeFits(size: number, vaeConfig: string, transformerConfig?: string): void {
-  const factor = vaeFactor(readConfig(vaeConfig));
+  const factor = vaeFactor(vaeConfig);
   const transformer = transformerConfig === undefined ? {} : readConfig(transformerConfig);
   const patch = transformerConfig === undefined ? 1 : (number(transformer, 'patch_size') ?? 2);
   const unit = factor * patch;
@@ -190,11 +190,14 @@ export async function targetsFit(targets: readonly string[], weights: readonly s
   );
 }
 
+/** The beginning of a text that may be very long. */
+export const beginningOf = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+
 /** Says that captions are longer than what their encoder reads. */
 export function warnOfCuts(captions: readonly string[], all: number, events: Events): void {
   if (captions.length === 0) return;
   events.emit({
     event: 'warning',
-    message: `${captions.length} of ${all} captions are longer than the tokenizer's length and are cut, such as ${JSON.stringify(captions[0])}`,
+    message: `${captions.length} of ${all} captions are longer than the tokenizer's length and are cut, such as ${beginningOf(captions[0] as string)}`,
   });
 }

@@ -36,6 +36,8 @@ export interface TrainingTask<Batch> {
 }
 
 export interface TrainingData<Batch> {
+  /** What a sample is called in the figures; 'sample' where nothing is said. */
+  readonly unit?: string;
   /** The batch of step `index`, whatever was asked for before. `waitedSeconds`: how long it was not there yet. */
   next(index: number): Promise<{ batch: Batch; samples: number; waitedSeconds: number }>;
   /** Worth saying on the last line, such as how many samples could not be used. */
@@ -192,7 +194,7 @@ class Loop<Batch> {
     if (bad) this.#skip(bad, values[bad]);
     this.#meter.add(bad ? {} : { ...values, learning_rate }, samples, waitedSeconds);
     if (this.#at % logEvery !== 0 && this.#at !== steps) return;
-    const { means, seconds, secondsPerStep } = this.#meter.take();
+    const { means, seconds, secondsPerStep } = this.#meter.take(this.data.unit);
     if (this.#skipped > 0) means.skipped = this.#skipped;
     this.events.emit({
       event: 'metric',

@@ -58,12 +58,12 @@ export class Meter {
   }
 
   /** Means and speeds since the last call. A value that was never finite is NaN. */
-  take(): { means: Record<string, number>; seconds: number; secondsPerStep: number } {
+  take(unit = 'sample'): { means: Record<string, number>; seconds: number; secondsPerStep: number } {
     const means: Record<string, number> = {};
     for (const [key, { sum, count }] of this.#sums) means[key] = count > 0 ? sum / count : Number.NaN;
     const { samples, waited, busy } = this.#window;
     if (busy > 0) {
-      means.samples_per_second = samples / busy;
+      means[`${unit}s_per_second`] = samples / busy;
       means.data_wait = Math.min(1, waited / busy);
     }
     means.memory_mb ??= process.memoryUsage.rss() / 1e6;

@@ -9,7 +9,10 @@ const SHORT: Record<string, string> = {
   data_wait: 'waiting',
 };
 
-export const label = (name: string): string => SHORT[name] ?? name.replaceAll('_', ' ');
+/** "accuracy_t250_500" is that of the pairs whose timestep lies there: "accuracy 250–500". */
+const BUCKET = /_t(\d+)_(\d+)$/;
+
+export const label = (name: string): string => SHORT[name] ?? name.replace(BUCKET, ' $1–$2').replaceAll('_', ' ');
 
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '?';

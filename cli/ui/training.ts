@@ -9,7 +9,7 @@ const POINTS = 300;
 /** The figure shown as the present one is a mean over so many points, but over a quarter of the curve at most. */
 const RECENT = 10;
 /** Shown as numbers alone; all else that a task measures gets a curve. */
-const NUMBERS = ['learning_rate', 'samples_per_second', 'data_wait', 'memory_mb', 'skipped'];
+const NUMBERS = ['learning_rate', 'samples_per_second', 'pairs_per_second', 'data_wait', 'memory_mb', 'skipped'];
 
 interface Point {
   /** When it began. */

@@ -101,7 +101,7 @@ export const linesOf = (text: string): Line[] =>
 export function learned(run: string) {
   return linesOf(readFileSync(join(run, 'metrics.jsonl'), 'utf8'))
     .filter(({ event }) => event === 'metric' || event === 'evaluation')
-    .map(({ event, step, values: { samples_per_second: _, data_wait: __, memory_mb: ___, ...values } }) => ({
+    .map(({ event, step, values: { samples_per_second, pairs_per_second, data_wait, memory_mb, ...values } }) => ({
       ...{ event, step, values },
     }));
 }

@@ -17,6 +17,7 @@ describe('a reward is', () => {
   test('a reward model by its folder, or that of its run', () => {
     const run = temporaryFolder();
     const folder = drmFolder(join(run, 'model'));
+    writeFileSync(join(run, 'config.json'), '{"task": "train"}'); // a run has one of its own
     const checkpoint = { config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] };
     for (const name of [folder, run, `drm:${folder}`, `drm:${run}`])
       expect(findReward(name)).toEqual({ kind: 'drm', name, checkpoint, base: 'tiny' });

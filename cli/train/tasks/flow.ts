@@ -32,24 +32,10 @@ import {
   pictureWarnings,
   pixelsOf,
 } from './pictures.js';
+import { Texts } from './texts.js';
 
 /** Pictures of a sample sheet where no prompts are named. */
 const PREVIEWS = 12;
-
-/** Every distinct text once; row 0 is the empty prompt. */
-class Texts {
-  readonly all: string[] = [''];
-  #rows = new Map<string, number>([['', 0]]);
-
-  row(text: string): number {
-    let row = this.#rows.get(text);
-    if (row === undefined) {
-      row = this.all.push(text) - 1;
-      this.#rows.set(text, row);
-    }
-    return row;
-  }
-}
 
 /** Rows of a set's captions, whole and short, by sample. */
 function captionRows(set: CaptionedSet, texts: Texts): { whole: number[]; short: number[] } {
@@ -302,7 +288,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
   const train = await openSet(settings, 'split');
   const heldOut = await openSet(settings, 'evaluate_split');
   const warn = pictureWarnings(events);
-  const texts = new Texts();
+  const texts = new Texts(['']); // row 0 is the empty prompt
   const rows = { train: captionRows(train, texts), heldOut: captionRows(heldOut, texts) };
   const wanted =
     settings.preview_prompts.length > 0

@@ -1,0 +1,59 @@
+import type { Command, Context } from '../command.js';
+import { numberOption } from '../options.js';
+
+export const command: Command = {
+  name: 'train',
+  summary: 'train a reward model from preference pairs',
+  examples: [
+    { command: 'drm train --config train/tiny --data data/prefs --out runs/reward', does: 'the embedded reward model' },
+    {
+      command: 'drm train --config train/sd35-medium-one-gpu --data data/hpdv3 --out runs/reward',
+      does: "the paper's recipe on one GPU",
+    },
+    { command: 'drm train --out runs/reward --resume', does: 'goes on where that run stopped' },
+  ],
+  options: [
+    { flags: '--data <dir>', description: 'prepared pairs (drm data prepare)' },
+    { flags: '--model <model>', description: 'the base that becomes a reward model' },
+    { flags: '--eval-data <dir>', description: 'held-out pairs; without it a part of --data' },
+    { flags: '--from <reward>', description: 'a reward model to go on from' },
+    { flags: '--from-scratch', description: 'random first weights instead of those of the base' },
+    {
+      flags: '--backbone <what>',
+      description: 'what of it is trained beside the head',
+      choices: ['full', 'lora', 'frozen'],
+    },
+    { flags: '--epochs <n>', description: 'times that every pair is seen' },
+    { flags: '--steps <n>', description: 'optimizer steps in all, instead of epochs' },
+    { flags: '--batch <n>', description: 'pairs a step' },
+    { flags: '--micro-batch <n>', description: 'pairs a pass, for less memory' },
+    { flags: '--learning-rate <rate>', description: 'peak of the schedule' },
+    { flags: '--seed <n>', description: 'of first weights, data order and all draws' },
+    {
+      flags: '--export <layout>',
+      description: "of the result: drm's folder, or the authors' single file",
+      choices: ['drm', 'authors'],
+    },
+    { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
+  ],
+  async run(context: Context) {
+    const { options } = context;
+    const { runFolder, runSettings, trainInRun, trainingFlags } = await import('../train/run.js');
+    const { recommendedSettingsFile } = await import('../hub/resolve.js');
+    const folder = runFolder(context, 'train', 'runs/reward');
+    const flags = {
+      ...trainingFlags(context),
+      model: options.model,
+      evaluate_data: options.evalData,
+      from: options.from,
+      init: options.fromScratch === true ? 'random' : undefined,
+      backbone: options.backbone,
+      epochs: numberOption(options, 'epochs'),
+      micro_batch: numberOption(options, 'microBatch'),
+      export: options.export,
+    };
+    const settings = await runSettings('train', context, folder, { flags, recommended: recommendedSettingsFile });
+    const { prepareReward } = await import('../train/tasks/reward.js');
+    await trainInRun(context, { name: 'train', folder, settings }, (made) => prepareReward(settings, made));
+  },
+};
