@@ -2,6 +2,7 @@
 //   npm run bench -- startup
 //   npm run bench -- sample [--model small|medium|full] [--repeats N] [--threads N] [--steps N] [--device cpu|cuda] [--dtype fp32|bf16]
 //   npm run bench -- pretrain [--part vae|clip|flow] [--repeats N] [--steps N] [--threads N] [--dtype fp32|bf16] [--data DIR]
+//   npm run bench -- train [--repeats N] [--steps N] [--threads N] [--dtype fp32|bf16] [--data DIR]
 // The Python half needs diffusers (for CLIP, transformers) in the Python that DRM_BENCH_PYTHON names (default python3);
 // without it, it says so.
 import { cpus } from 'node:os';
@@ -28,6 +29,7 @@ const benches: Record<string, () => Promise<void>> = {
   startup,
   sample: async () => (await import('./sample.js')).sample(),
   pretrain: async () => (await import('./pretrain.js')).pretrain(),
+  train: async () => (await import('./train.js')).train(),
 };
 const asked = process.argv[2];
 const bench = benches[asked ?? ''];

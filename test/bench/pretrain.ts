@@ -1,14 +1,13 @@
 // `drm pretrain` against the same training step in PyTorch: one process a side, which take turns, so that whatever else
 // the machine does meets both. Then a short real run, for the share of time that the steps wait for data.
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { resolveConfig } from '../../cli/config/resolve.js';
-import { drm, machine, median, python, pythonHas, repository, rounded, timed } from './common.js';
-import type { Workload } from './pretrain_steps.js';
+import { drm, machine, repository, rounded, timed } from './common.js';
+import { compareSteps, dataWait } from './sides.js';
+import type { Workload } from './training_steps.js';
 
 const PARTS = {
   vae: { config: 'pretrain/tiny-vae', model: 'vae', module: 'diffusers' },
@@ -16,54 +15,6 @@ const PARTS = {
   flow: { config: 'pretrain/tiny-flow', model: 'transformer', module: 'diffusers' },
 } as const;
 type Part = keyof typeof PARTS;
-
-/** Seconds of each step: by the clock, and of the process's own computing, which a busy machine disturbs less. */
-interface Steps {
-  wall: number[];
-  cpu: number[];
-}
-
-/** One side: a process that runs as many steps as the line it is given says. */
-class Side {
-  readonly all: Steps = { wall: [], cpu: [] };
-  readonly #child: ChildProcess;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(
-    private readonly command: string,
-    script: string,
-    workload: Workload,
-  ) {
-    this.#child = spawn(command, [script, JSON.stringify(workload)], { stdio: ['pipe', 'pipe', 'inherit'] });
-    if (!this.#child.stdout) throw new Error('expected a pipe');
-    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
-  }
-
-  async ready(): Promise<void> {
-    while ((await this.#line()) !== 'ready'); // libraries may print before
-  }
-
-  async run(steps: number): Promise<Steps> {
-    this.#child.stdin?.write(`${steps}\n`);
-    return JSON.parse(await this.#line()) as Steps;
-  }
-
-  async measure(steps: number): Promise<void> {
-    const { wall, cpu } = await this.run(steps);
-    this.all.wall.push(...wall);
-    this.all.cpu.push(...cpu);
-  }
-
-  close(): void {
-    this.#child.stdin?.end();
-  }
-
-  async #line(): Promise<string> {
-    const { value, done } = await this.#lines.next();
-    if (done) throw new Error(`${this.command} ended; its messages are above`);
-    return value;
-  }
-}
 
 /** A prepared set, made once; its smallest split is enough to train on. */
 async function dataSet(given: string | undefined): Promise<string> {
@@ -82,11 +33,7 @@ async function shortRun(part: Part, folder: string, steps: number, threads: stri
   const set = Object.entries({ ...settings, ...never }).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
   const args = ['pretrain', part, '--config', PARTS[part].config, '--threads', threads, '--json', '--out', folder];
   const { stdout } = await timed(process.execPath, [drm, ...args, ...set, ...more]);
-  for (const line of stdout.split('\n').filter((text) => text.startsWith('{'))) {
-    const event = JSON.parse(line) as { event: string; values?: { data_wait?: number } };
-    if (event.event === 'metric' && event.values?.data_wait !== undefined) return event.values.data_wait;
-  }
-  throw new Error(`drm pretrain ${part}: expected its figures, found none in\n${stdout}`);
+  return dataWait(stdout);
 }
 
 function workload(part: Part, threads: string, dtype: string | undefined, runs: Record<Part, string>): Workload {
@@ -143,19 +90,10 @@ export async function pretrain(): Promise<void> {
     }
     for (const part of asked) {
       const work = workload(part, threads, values.dtype, runs);
-      const sides = { drm: new Side(process.execPath, join(repository, 'dist/test/bench/pretrain_steps.js'), work) };
-      const script = join(repository, 'test/bench/python/pretrain_torch.py');
-      const compared = pythonHas(PARTS[part].module) ? { ...sides, pytorch: new Side(python, script, work) } : sides;
-      for (const side of Object.values(compared)) await side.ready();
-      for (const side of Object.values(compared)) await side.run(2); // the first steps allocate and choose kernels
-      for (let i = 0; i < Number(values.repeats); i++)
-        for (const side of Object.values(compared)) await side.measure(Number(values.steps));
-      for (const side of Object.values(compared)) side.close();
-      const figure = (of: (steps: Steps) => number) => {
-        const each = Object.entries(compared).map(([name, side]) => [name, rounded(of(side.all))] as const);
-        const { drm: ours = Number.NaN, pytorch: theirs } = Object.fromEntries(each);
-        return { ...Object.fromEntries(each), ...(theirs !== undefined && { ratio: rounded(theirs / ours, 3) }) };
-      };
+      const { median_s, best_s, median_cpu_s } = await compareSteps(work, PARTS[part].module, {
+        repeats: Number(values.repeats),
+        steps: Number(values.steps),
+      });
       const { batch, dtype } = work.settings;
       console.log(
         JSON.stringify({
@@ -167,9 +105,9 @@ export async function pretrain(): Promise<void> {
           threads: Number(threads),
           steps: Number(values.repeats) * Number(values.steps),
           ...machine(),
-          median_s: figure(({ wall }) => median(wall)),
-          best_s: figure(({ wall }) => Math.min(...wall)),
-          median_cpu_s: figure(({ cpu }) => median(cpu)),
+          median_s,
+          best_s,
+          median_cpu_s,
           waiting_for_data: rounded(waits.get(part) ?? Number.NaN, 2),
         }),
       );

@@ -1,5 +1,5 @@
-"""The Python side of `npm run bench -- pretrain`: the same training step as one writes it with diffusers, transformers
-and torch.optim. argv[1] is the workload of test/bench/pretrain_steps.ts, whose protocol this process speaks too."""
+"""The Python side of `npm run bench -- pretrain` and `-- train`: the same training step as one writes it with diffusers, transformers
+and torch.optim. argv[1] is the workload of test/bench/training_steps.ts, whose protocol this process speaks too."""
 import copy
 import json
 import sys
@@ -77,7 +77,62 @@ def flow():
     return model, loss
 
 
-model, loss = {"vae": vae, "clip": clip, "flow": flow}[work["part"]]()
+def reward():
+    from diffusers import AutoencoderKL, SD3Transformer2DModel
+    from torch import nn
+
+    class Reward(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.transformer = SD3Transformer2DModel.from_config(config)
+            self.transformer.transformer_blocks = self.transformer.transformer_blocks[: work["keepLayers"]]
+            if s["gradient_checkpointing"]:
+                self.transformer.enable_gradient_checkpointing()
+            widths = [config["out_channels"], s["head_channels"], 2 * s["head_channels"], 2 * s["head_channels"]]
+            self.down = nn.Sequential(*(
+                nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(s["head_groups"], b, eps=1e-5), nn.ReLU())
+                for a, b in zip(widths, widths[1:])))
+            self.mlp = nn.Sequential(nn.Linear(widths[-1], s["head_hidden"]), nn.ReLU(),
+                                     nn.Dropout(s["head_dropout"]), nn.Linear(s["head_hidden"], 1))
+
+        def forward(self, x, timestep, prompts, pooled):
+            features = self.transformer(hidden_states=x, timestep=timestep, encoder_hidden_states=prompts,
+                                        pooled_projections=pooled, return_dict=False)[0]
+            return self.mlp(self.down(features).mean((2, 3)))[:, 0].float()
+
+    model = Reward()
+    files = work["source"]
+    encoder = AutoencoderKL.from_config(json.load(open(files["vae"]["config"]))).requires_grad_(False)
+    pictures = torch.randint(0, 256, (2 * batch, edge, edge, 3), dtype=torch.uint8)
+    shift = json.load(open(files["schedulerConfig"]))["shift"] if s["shifted"] else 1.0
+    level = torch.arange(1000, 0, -1) / 1000
+    table = shift * level / (1 + (shift - 1) * level)
+
+    def encode():
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            p = encoder.encode(pictures.permute(0, 3, 1, 2).float() / 127.5 - 1).latent_dist
+            return p.mean, p.std
+
+    cached = encode()
+    prompts = torch.randn(batch, tokens + s["t5_length"], config["joint_attention_dim"])
+    pooled = torch.randn(batch, config["pooled_projection_dim"])
+
+    def loss():
+        mean, std = encode() if s["latents"] == "on_the_fly" else cached
+        x = mean + std * torch.randn_like(mean)
+        u = torch.rand(batch)
+        if s["timestep_sampling"] == "logit_normal":
+            u = torch.sigmoid(s["logit_mean"] + s["logit_deviation"] * torch.randn(batch))
+        sigma = table[(u * 1000).long()].repeat(2)
+        at = sigma.view(-1, 1, 1, 1)
+        scores = model((1 - at) * x + at * torch.randn_like(x), sigma * 1000, prompts.repeat(2, 1, 1),
+                       pooled.repeat(2, 1))
+        return -F.logsigmoid(scores[:batch] - scores[batch:]).mean()
+
+    return model, loss
+
+
+model, loss = {"vae": vae, "clip": clip, "flow": flow, "reward": reward}[work["part"]]()
 model.train()
 parameters = list(model.parameters())
 optimizer = torch.optim.AdamW(parameters, lr=s["learning_rate"], betas=(s["beta1"], s["beta2"]), eps=s["eps"],

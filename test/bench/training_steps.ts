@@ -1,11 +1,17 @@
-// The drm side of `npm run bench -- pretrain`, in a process of its own: argv[2] is a Workload. Prints "ready", then, for
+// The drm side of `npm run bench -- pretrain` and `-- train`, in a process of its own: argv[2] is a Workload. Prints "ready", then, for
 // each line that holds a number, runs that many steps and prints {"wall": [...], "cpu": [...]}, seconds of each.
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setThreads, Trainer } from '../../binding/index.js';
-import type { ObjectiveSpec, TrainBatch } from '../../binding/types.js';
-import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../../cli/config/types.js';
+import type { ObjectiveSpec, PipelineSource, PromptTokens, TrainBatch } from '../../binding/types.js';
+import type {
+  PretrainClipSettings,
+  PretrainFlowSettings,
+  PretrainVaeSettings,
+  TrainSettings,
+} from '../../cli/config/types.js';
 import { trainerOptions } from '../../cli/train/run.js';
+import { rewardObjective } from '../../cli/train/tasks/reward.js';
 
 export type Workload = {
   config: string; // of what is trained
@@ -19,6 +25,7 @@ export type Workload = {
   | { part: 'vae'; settings: PretrainVaeSettings }
   | { part: 'clip'; settings: PretrainClipSettings }
   | { part: 'flow'; settings: PretrainFlowSettings }
+  | { part: 'reward'; settings: TrainSettings; source: PipelineSource; keepLayers: number }
 );
 
 const work = JSON.parse(String(process.argv[2])) as Workload;
@@ -27,6 +34,8 @@ const { batch: size, size: edge } = work.settings;
 function objective(): ObjectiveSpec {
   const { config } = work;
   switch (work.part) {
+    case 'reward':
+      return rewardObjective(work.settings, work);
     case 'vae': {
       const { l1, l2, edges, kl } = work.settings;
       return { kind: 'vae', config, weights: [], loss: { l1, l2, edges, kl } };
@@ -61,19 +70,43 @@ function objective(): ObjectiveSpec {
   }
 }
 
+/** Pairs of pictures, as latents or to be encoded at every step, each with its prompt. */
+async function preparePairs(trainer: Trainer, latents: TrainSettings['latents']): Promise<TrainBatch> {
+  const pictures = Array.from({ length: 2 * size }, (_, i) => i);
+  const pixels = Uint8Array.from({ length: 2 * size * edge * edge * 3 }, (_, i) => (i * 2654435761) >>> 24);
+  const given = { pictures, pixels, height: edge, width: edge };
+  await trainer.cachePrompts(prompts(size));
+  const samples = pictures.slice(0, size);
+  if (latents === 'on_the_fly') return { samples, texts: samples, ...given };
+  await trainer.cacheLatents({ samples: [], ...given });
+  return { samples, texts: samples, pictures };
+}
+
+/** Any ids but the one that closes a text, which comes last. */
+function tokenIds(count: number): BigInt64Array {
+  return BigInt64Array.from({ length: count * work.tokens }, (_, i) =>
+    BigInt((i + 1) % work.tokens === 0 ? work.vocabulary - 1 : (i * 7919) % (work.vocabulary - 2)),
+  );
+}
+
+function prompts(count: number): PromptTokens[] {
+  const all = tokenIds(count);
+  return Array.from({ length: count }, (_, row) => {
+    const ids = all.slice(row * work.tokens, (row + 1) * work.tokens);
+    return { clipL: ids, clipG: ids, t5: new BigInt64Array(0) };
+  });
+}
+
 /** The same pictures and captions every step: what is timed is the step, not the loader. */
 async function prepare(trainer: Trainer): Promise<TrainBatch> {
+  if (work.part === 'reward') return preparePairs(trainer, work.settings.latents);
   const samples = Array.from({ length: size }, (_, i) => i);
   const pixels = Uint8Array.from({ length: size * edge * edge * 3 }, (_, i) => (i * 2654435761) >>> 24);
   const pictures = { samples, pixels, height: edge, width: edge };
-  const ids = BigInt64Array.from({ length: size * work.tokens }, (_, i) =>
-    BigInt((i + 1) % work.tokens === 0 ? work.vocabulary - 1 : (i * 7919) % (work.vocabulary - 2)),
-  );
   if (work.part === 'vae') return pictures;
-  if (work.part === 'clip') return { ...pictures, ids };
+  if (work.part === 'clip') return { ...pictures, ids: tokenIds(size) };
   await trainer.cacheLatents(pictures);
-  const rows = samples.map((row) => ids.slice(row * work.tokens, (row + 1) * work.tokens));
-  await trainer.cachePrompts(rows.map((row) => ({ clipL: row, clipG: row, t5: new BigInt64Array(0) })));
+  await trainer.cachePrompts(prompts(size));
   return { samples, texts: samples };
 }
 
