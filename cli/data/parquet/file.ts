@@ -1,0 +1,130 @@
+// Parquet files row group by row group: the small columns of one whole, the columns of pictures as streams.
+import { type FileHandle, open } from 'node:fs/promises';
+import {
+  type AsyncBuffer,
+  type ColumnMetaData,
+  type FileMetaData,
+  parquetMetadataAsync,
+  parquetReadObjects,
+  type RowGroup,
+} from 'hyparquet';
+import { DrmError } from '../../../binding/error.js';
+import { BinaryColumn } from './column.js';
+
+/** A pages' reader keeps this much of the file in memory. */
+const CHUNK = 1 << 19;
+
+export class ParquetFile {
+  private constructor(
+    readonly path: string,
+    private readonly handle: FileHandle,
+    private readonly buffer: AsyncBuffer,
+    private readonly metadata: FileMetaData,
+  ) {}
+
+  /** Throws DrmError BAD_FILE when it is no Parquet file. */
+  static async open(path: string): Promise<ParquetFile> {
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(path, 'r');
+      const file = handle;
+      const buffer: AsyncBuffer = {
+        byteLength: (await file.stat()).size,
+        slice: (start, end) => readExactly(file, start, (end ?? buffer.byteLength) - start),
+      };
+      return new ParquetFile(path, file, buffer, await parquetMetadataAsync(buffer));
+    } catch (error) {
+      await handle?.close();
+      throw new DrmError(
+        'BAD_FILE',
+        `[data] ${path}: cannot be read as Parquet: ${(error as Error).message}; fetch it again`,
+        { file: path },
+      );
+    }
+  }
+
+  get groups(): readonly RowGroup[] {
+    return this.metadata.row_groups;
+  }
+
+  rows(group: number): number {
+    return Number(this.groups[group]?.num_rows ?? 0);
+  }
+
+  /** Names of the top-level columns. */
+  get columns(): string[] {
+    return (this.metadata.row_groups[0]?.columns ?? []).map(({ meta_data }) => meta_data?.path_in_schema[0] ?? '');
+  }
+
+  /** Throws DrmError BAD_FILE naming those that are missing. */
+  expectColumns(names: readonly string[]): void {
+    if (this.groups.length === 0) return;
+    const missing = names.filter((name) => !this.columns.includes(name));
+    if (missing.length > 0)
+      throw new DrmError(
+        'BAD_FILE',
+        `[data] ${this.path}: expected columns ${missing.join(', ')}, found ${this.columns.join(', ')}`,
+        { file: this.path },
+      );
+  }
+
+  /** Some columns of one row group, whole: for the small ones. INT64 comes as BigInt, binary as bytes. */
+  async read(group: number, columns: string[]): Promise<Record<string, unknown>[]> {
+    const before = this.groups.slice(0, group).reduce((sum, { num_rows }) => sum + Number(num_rows), 0);
+    try {
+      const { compressors } = await import('hyparquet-compressors');
+      const { SNAPPY: _, ...others } = compressors; // hyparquet's own does without a memory that never shrinks
+      return (await parquetReadObjects({
+        file: this.buffer,
+        metadata: this.metadata,
+        columns,
+        rowStart: before,
+        rowEnd: before + this.rows(group),
+        compressors: others,
+        utf8: false,
+      })) as Record<string, unknown>[];
+    } catch (error) {
+      throw this.#damaged(group, columns.join(', '), error);
+    }
+  }
+
+  /** A column of byte arrays, read row by row. */
+  binary(group: number, name: string): BinaryColumn {
+    const column = this.groups[group]?.columns.find(({ meta_data }) => meta_data?.path_in_schema[0] === name);
+    const meta = column?.meta_data as ColumnMetaData;
+    // Where the dictionary is not named, pages begin with it all the same.
+    const start = Number(meta.dictionary_page_offset || meta.data_page_offset);
+    const element = this.metadata.schema.find((part) => part.name === name);
+    return new BinaryColumn({
+      read: (at, length) => readExactly(this.handle, start + at, length).then((bytes) => new Uint8Array(bytes)),
+      bytes: Number(meta.total_compressed_size),
+      chunk: CHUNK,
+      codec: meta.codec,
+      isOptional: element?.repetition_type !== 'REQUIRED',
+      damaged: (error) => this.#damaged(group, name, error),
+    });
+  }
+
+  #damaged(group: number, columns: string, error: unknown): DrmError {
+    if (error instanceof DrmError) return error;
+    return new DrmError(
+      'BAD_FILE',
+      `[data] ${this.path}, row group ${group}, ${columns}: ${(error as Error).message}; fetch or write the file again`,
+      { file: this.path },
+    );
+  }
+
+  close(): Promise<void> {
+    return this.handle.close();
+  }
+}
+
+async function readExactly(file: FileHandle, start: number, length: number): Promise<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  for (let have = 0; have < length; ) {
+    const { bytesRead } = await file.read(bytes, have, length - have, start + have);
+    if (bytesRead === 0) throw new Error('the file is cut off');
+    have += bytesRead;
+  }
+  return bytes.buffer;
+}

@@ -1,0 +1,48 @@
+// The codecs of Parquet pages as streams.
+import { Readable } from 'node:stream';
+import { createBrotliDecompress, createGunzip } from 'node:zlib';
+import { Decompress } from 'fzstd';
+import { unsnappy } from './snappy.js';
+
+type Chunks = AsyncIterable<Uint8Array>;
+
+async function* unzstd(chunks: Chunks): AsyncGenerator<Uint8Array> {
+  let ready: Uint8Array[] = [];
+  const stream = new Decompress((part) => ready.push(part));
+  for await (const chunk of chunks) {
+    stream.push(chunk);
+    yield* ready;
+    ready = [];
+  }
+  stream.push(new Uint8Array(0), true);
+  yield* ready;
+}
+
+/** These have no form that can be read piecewise: one page is held. */
+async function* whole(chunks: Chunks, codec: 'LZ4' | 'LZ4_RAW', size: number): AsyncGenerator<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks) parts.push(chunk);
+  const { compressors } = await import('hyparquet-compressors');
+  yield (compressors[codec] as (input: Uint8Array, size: number) => Uint8Array)(Buffer.concat(parts), size);
+}
+
+/** `size` is that of the result. Throws a plain sentence for a codec that is not known, or data that is not of it. */
+export function inflate(codec: string, chunks: Chunks, size: number): Chunks {
+  switch (codec) {
+    case 'UNCOMPRESSED':
+      return chunks;
+    case 'SNAPPY':
+      return unsnappy(chunks);
+    case 'ZSTD':
+      return unzstd(chunks);
+    case 'GZIP':
+      return Readable.from(chunks).compose(createGunzip()) as Chunks;
+    case 'BROTLI':
+      return Readable.from(chunks).compose(createBrotliDecompress()) as Chunks;
+    case 'LZ4':
+    case 'LZ4_RAW':
+      return whole(chunks, codec, size);
+    default:
+      throw new Error(`its codec ${codec} is not known`);
+  }
+}
