@@ -1,24 +1,30 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
-import type { Drop } from '../data/source.js';
+import type { Drop, Source } from '../data/source.js';
+import { flagOf, numberOption } from '../options.js';
 
 const ACTIONS = ['prepare', 'inspect', 'tokenizer'];
-const SOURCES = ['emoji', 'emoji-prefs', 'jsonl', 'webdataset'];
+/** Preference pairs as their publishers have them. */
+const PAIR_SETS = ['hpdv3', 'hpdv2', 'imagereward', 'pickapic'];
+const SOURCES = [...PAIR_SETS, 'jsonl', 'webdataset', 'emoji', 'emoji-prefs'];
 
 export const command: Command = {
   name: 'data',
-  summary: 'prepare pictures with captions for training, and look at what was prepared',
+  summary: 'prepare preference pairs or pictures with captions for training, and look at what was prepared',
   examples: [
-    { command: 'drm data prepare emoji --out data/emoji', does: 'the embedded set: 4,900 emoji with captions' },
     {
-      command: 'drm data prepare jsonl --from my/captions.jsonl --out data/mine',
-      does: 'your own pictures: a line {"image": "cat.jpg", "caption": "a cat"} each',
+      command: 'drm data prepare hpdv3 --from HPDv3 --split train --out data/hpdv3',
+      does: 'preference pairs from the files as they are on the hub: lists, archive parts, zips, Parquet',
+    },
+    {
+      command: 'drm data prepare jsonl --from my/pairs.jsonl --size 512 --out data/mine',
+      does: 'your own: {"prompt": "a cat", "chosen": "a.jpg", "rejected": "b.jpg"} a line, or "image" and "caption"',
     },
     {
       command: 'drm data prepare emoji-prefs --out data/emoji-prefs',
-      does: 'preference pairs of them, whose order is known by construction',
+      does: 'preference pairs of the embedded emoji, whose order is known by construction',
     },
-    { command: 'drm data inspect data/emoji', does: 'counts, sizes and a contact sheet' },
+    { command: 'drm data inspect data/hpdv3', does: 'counts, sizes and a contact sheet' },
   ],
   arguments: [
     { name: '<action>', description: 'what to do', choices: ACTIONS },
@@ -28,9 +34,30 @@ export const command: Command = {
     { flags: '--from <path>', description: 'prepare: the file or folder to read' },
     {
       flags: '--size <n>',
-      description: 'prepare: edge of a square, lossless copy',
+      description: 'prepare: edge of a square, lossless copy; pairs are squashed to it, captioned pictures cropped',
       default: '64 for emoji and emoji-prefs, else the original',
     },
+    { flags: '--max-pairs <n>', description: 'prepare: the first n pairs that can be used', default: 'all' },
+    {
+      flags: '--images <path>',
+      description: 'prepare: folder or archive with the pictures',
+      default: 'beside the list',
+    },
+    {
+      flags: '--rewrite <from=to>',
+      description: 'prepare: picture paths that begin with from begin with to; may be repeated',
+      repeatable: true,
+    },
+    { flags: '--min-confidence <x>', description: 'prepare: drops training pairs below', default: '0.95 for hpdv3' },
+    { flags: '--keep-ties', description: 'prepare: keeps ties, marked, for protocols that count them' },
+    { flags: '--self-contained', description: 'prepare: writes the pictures with every pair that uses them' },
+    { flags: '--list <file>', description: 'prepare hpdv3: the training list', default: 'train.json' },
+    {
+      flags: '--mix <list=images[:n]>',
+      description: 'prepare hpdv3: trains on this list, too, or on n of its pairs; may be repeated',
+      repeatable: true,
+    },
+    { flags: '--sample <n>', description: 'prepare hpdv3: n pairs of the training list', default: 'all' },
     { flags: '--split <name>', description: 'only this split', default: 'all' },
     { flags: '--hold-out <percent>', description: 'prepare: captions that make a split `test`', default: '0' },
     { flags: '--model <model>', description: 'emoji-prefs: whose own pictures are compared', default: 'tiny' },
@@ -39,12 +66,15 @@ export const command: Command = {
       description: 'emoji-prefs: an earlier checkpoint of it; may be repeated, the latest first',
       repeatable: true,
     },
-    { flags: '--max-pairs <n>', description: 'prepare: about so many pairs at most', default: 'no limit' },
     { flags: '--shard-size <mb>', description: 'prepare: a shard ends after so many megabytes', default: '256' },
     { flags: '--shard-samples <n>', description: 'prepare: and after so many samples', default: 'no limit' },
     { flags: '--verify', description: "inspect: also compare each shard's sha256" },
     { flags: '--samples <n>', description: 'inspect: pictures on the contact sheet', default: '64' },
-    { flags: '--seed <n>', description: 'inspect: chooses them; emoji-prefs: makes the pairs', default: '0' },
+    {
+      flags: '--seed <n>',
+      description: 'chooses them, and the pairs of --sample and --mix; emoji-prefs: makes the pairs',
+      default: '0',
+    },
     { flags: '--vocabulary <n>', description: 'tokenizer: most entries', default: '3000' },
     { flags: '--max-length <n>', description: 'tokenizer: tokens of a prompt', default: '24' },
     {
@@ -80,7 +110,11 @@ async function prepareCommand(context: Context): Promise<void> {
   if (out === undefined)
     throw new DrmError('USAGE', `data prepare ${kind}: expected a folder to write to; give --out DIR`);
   const { prepare } = await import('../data/prepare.js');
-  const source = await openSource(context);
+  const source = await openSource(context, out);
+  // emoji-prefs thins itself out evenly instead.
+  const most = kind === 'emoji-prefs' ? undefined : wholeNumber(context, 'maxPairs', '--max-pairs', 1e9);
+  if (most !== undefined && source.kind !== 'pairs')
+    throw new DrmError('USAGE', `--max-pairs ${most}: expected preference pairs, found pictures with captions`);
   events.emit({
     event: 'started',
     version: 1,
@@ -103,6 +137,7 @@ async function prepareCommand(context: Context): Promise<void> {
       bytes: (wholeNumber(context, 'shardSize', '--shard-size', 8192) ?? 256) * 1_000_000,
       samples: wholeNumber(context, 'shardSamples', '--shard-samples', 1e9) ?? Number.POSITIVE_INFINITY,
     },
+    ...(most !== undefined && { most }),
     signal,
     onProgress: (step, total) =>
       events.emit({
@@ -112,6 +147,16 @@ async function prepareCommand(context: Context): Promise<void> {
         step,
         total,
         unit: source.kind === 'pairs' ? 'pair' : 'picture',
+        seconds: (performance.now() - started) / 1000,
+      }),
+    onStage: (label, step, total, unit) =>
+      events.emit({
+        event: 'progress',
+        id: label,
+        label,
+        step,
+        total,
+        unit,
         seconds: (performance.now() - started) / 1000,
       }),
     onDrop,
@@ -133,26 +178,37 @@ async function prepareCommand(context: Context): Promise<void> {
 /** The command line that was given, for a shell. */
 function repeat({ args, options, global }: Context): string {
   const quoted = (text: string) => (/^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-  const flags = Object.entries(PREPARE_FLAGS).flatMap(([name, flag]) =>
-    [options[name] ?? []].flat().flatMap((value) => [flag, String(value)]),
-  );
+  const flags = PREPARE_FLAGS.flatMap((name) => {
+    const value = options[name];
+    if (value === undefined || value === false) return [];
+    if (value === true) return [flagOf(name)];
+    return [value].flat().flatMap((one) => [flagOf(name), String(one)]);
+  });
   return ['drm', 'data', ...(args as string[]), ...flags, '--out', String(global.out)].map(quoted).join(' ');
 }
 
-const PREPARE_FLAGS = {
-  from: '--from',
-  size: '--size',
-  split: '--split',
-  model: '--model',
-  early: '--early',
-  maxPairs: '--max-pairs',
-  seed: '--seed',
-  holdOut: '--hold-out',
-  shardSize: '--shard-size',
-  shardSamples: '--shard-samples',
-};
+const PREPARE_FLAGS = [
+  'from',
+  'size',
+  'split',
+  'model',
+  'early',
+  'maxPairs',
+  'images',
+  'rewrite',
+  'minConfidence',
+  'keepTies',
+  'selfContained',
+  'list',
+  'mix',
+  'sample',
+  'seed',
+  'holdOut',
+  'shardSize',
+  'shardSamples',
+];
 
-async function openSource(context: Context) {
+async function openSource(context: Context, out: string): Promise<Source> {
   const { args, options } = context;
   const kind = String(args[1]);
   const size = wholeNumber(context, 'size', '--size', 4096);
@@ -171,17 +227,21 @@ async function openSource(context: Context) {
       maxPairs: wholeNumber(context, 'maxPairs', '--max-pairs', 1e9),
     });
   }
-  if (kind === 'jsonl' || kind === 'webdataset') {
-    if (options.from === undefined)
-      throw new DrmError('USAGE', `data prepare ${kind}: expected what to read; give --from FILE or --from FOLDER`);
-    if (split !== 'all')
-      throw new DrmError('USAGE', `--split ${split}: only emoji have splits of their own; see --hold-out`);
-    const user = { size, holdOut: wholeNumber(context, 'holdOut', '--hold-out', 99, 0) ?? 0 };
-    const from = String(options.from);
-    if (kind === 'jsonl') return (await import('../data/user_pictures.js')).userSource(from, user);
-    return (await import('../data/webdataset.js')).webdatasetSource(from, user);
-  }
-  throw new DrmError('USAGE', `data prepare ${kind}: expected a source (${SOURCES.join(', ')})`);
+  if (!SOURCES.includes(kind))
+    throw new DrmError('USAGE', `data prepare ${kind}: expected a source (${SOURCES.join(', ')})`);
+  if (options.from === undefined)
+    throw new DrmError('USAGE', `data prepare ${kind}: expected what to read; give --from FILE or --from FOLDER`);
+  const { openPairSet, pairSetOptions } = await import('../data/sets/open.js');
+  const pairs = pairSetOptions(options, out, size);
+  if (PAIR_SETS.includes(kind)) return openPairSet(kind, pairs, options);
+  if (split !== 'all')
+    throw new DrmError('USAGE', `--split ${split}: ${kind} has no splits of its own; see --hold-out`);
+  const user = { size, holdOut: wholeNumber(context, 'holdOut', '--hold-out', 99, 0) ?? 0 };
+  if (kind === 'webdataset')
+    return (await import('../data/webdataset.js')).webdatasetSource(String(options.from), user);
+  const minConfidence = numberOption(options, 'minConfidence');
+  const { userSource } = await import('../data/user_pictures.js');
+  return userSource(String(options.from), user, { ...pairs, ...user, minConfidence });
 }
 
 async function tokenizerCommand(context: Context): Promise<void> {

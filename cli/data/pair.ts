@@ -3,7 +3,7 @@
 import type { SourceNote } from './manifest.js';
 import { decodePicture, encodeLossless, squashPicture } from './picture.js';
 import type { ShardSample } from './shard_reader.js';
-import { Drop, type IsWritten, type Planned, type Sample, type Source } from './source.js';
+import { Drop, type IsWritten, type Listing, type Planned, type Sample, type Source } from './source.js';
 
 /** What is known of a pair beside its pictures; the fields of `<key>.json`. */
 export interface PairFields {
@@ -24,6 +24,8 @@ export interface PairFields {
   /** The record of the data set's list (from 0), and the positions of the chosen and the rejected picture in it. */
   row?: number;
   places?: [number, number];
+  /** Votes for the chosen and the rejected picture. */
+  votes?: [number, number];
   /** Of pairs whose order is known by construction: what was done to the rejected picture, and how strongly. */
   kind?: string;
   grade?: number;
@@ -51,8 +53,10 @@ export interface PairSourceOptions {
   settings: Record<string, unknown>;
   total?: number;
   /** In a fixed order. A Drop is a pair that is left out without touching pictures. */
-  pairs(): AsyncIterable<Pair | Drop> | Iterable<Pair | Drop>;
+  pairs(listing: Listing): AsyncIterable<Pair | Drop> | Iterable<Pair | Drop>;
   extras?: Source['extras'];
+  fault?: Source['fault'];
+  close?: Source['close'];
   /** Edge of square, lossless copies of larger pictures; the pictures' own bytes when left out. */
   size?: number | undefined;
   /** Writes a picture with every pair that uses it, for readers that know no ids. */
@@ -136,9 +140,9 @@ export function pairSource(options: PairSourceOptions): Source {
     const ids = { chosen_id: pair.chosen.id, rejected_id: pair.rejected.id };
     return { key, files: files.filter(Boolean), json: { prompt, ...ids, source, split: pair.split, ...rest } };
   };
-  async function* records(): AsyncGenerator<Planned | Drop> {
+  async function* records(listing: Listing): AsyncGenerator<Planned | Drop> {
     let ordinal = 0;
-    for await (const pair of options.pairs()) {
+    for await (const pair of options.pairs(listing)) {
       const key = String(ordinal++).padStart(9, '0');
       if (pair instanceof Drop) yield pair;
       else
@@ -160,5 +164,7 @@ export function pairSource(options: PairSourceOptions): Source {
     ...(total !== undefined && { total }),
     records,
     extras,
+    ...(options.fault && { fault: options.fault }),
+    ...(options.close && { close: options.close }),
   };
 }

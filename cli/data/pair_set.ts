@@ -69,7 +69,9 @@ export class PairSet {
       for (const field of ['prompt', 'chosen_id', 'rejected_id', 'source'])
         if (typeof sidecar[field] !== 'string') throw new Error(`${key}.json: expected a text ${field}`);
       if (pair === this.length) throw new Error(`expected ${shard.count} samples, found more`);
-      const [chosen, rejected] = pairIdsOf(sidecar).map((id) => this.#ids.add(id)) as [number, number];
+      // Each split has its pictures itself; the same name in two may be two pictures (HPDv2 counts in each).
+      const idsOf = pairIdsOf(sidecar).map((id) => this.#ids.add(`${shard.split}\n${id}`));
+      const [chosen, rejected] = idsOf as [number, number];
       this.#jsonAt[pair] = json.at;
       this.#jsonSize[pair] = json.size;
       this.#chosen[pair] = chosen;
@@ -93,7 +95,7 @@ export class PairSet {
     return this.#jsonAt.length;
   }
 
-  /** Distinct pictures. */
+  /** Distinct pictures; those of two splits are distinct. */
   get pictureCount(): number {
     return this.#ids.length;
   }
@@ -136,8 +138,7 @@ export class PairSet {
 
   /** The data set's own name of a picture. */
   pictureId(picture: number): string {
-    const id = this.#ids.text(picture);
-    return id.slice(id.indexOf('\n') + 1);
+    return this.#ids.text(picture).replace(/^[^\n]*\n[^\n]*\n/, '');
   }
 
   /** Bytes of a picture's file. */

@@ -11,12 +11,16 @@ import { RunLock } from '../runs/lock.js';
 import { VERSION } from '../version.js';
 import { FORMAT_VERSION, MANIFEST, type Manifest, readManifest } from './manifest.js';
 import { JOURNAL, type ShardLimits, ShardWriter } from './shard_writer.js';
-import { Drop, type Planned, type Sample, type Source } from './source.js';
+import { Drop, type Listing, type Planned, type Sample, type Source } from './source.js';
 
 export interface PrepareOptions {
   limits: ShardLimits;
   signal: AbortSignal;
   onProgress(done: number, total: number): void;
+  /** Work before the first record: unpacking. */
+  onStage?: Listing['onProgress'];
+  /** So many samples are enough: those that come first. */
+  most?: number;
   /** Each drop as it is found; on a resumed run only those after the finished shards. */
   onDrop(drop: Drop): void;
 }
@@ -28,6 +32,9 @@ export interface Prepared {
   /** The folder was complete already. */
   present: boolean;
 }
+
+/** A folder in the set's for what a source keeps until the set is complete. */
+export const WORK = '.pictures';
 
 const fingerprintOf = (settings: unknown): string =>
   createHash('sha256').update(JSON.stringify(settings)).digest('hex');
@@ -41,14 +48,19 @@ export async function prepare(source: Source, folder: string, options: PrepareOp
     ...source.settings,
     shard_bytes: options.limits.bytes,
     ...(Number.isFinite(options.limits.samples) && { shard_samples: options.limits.samples }),
+    ...(options.most !== undefined && { max_pairs: options.most }),
   };
   await prepareFolder(folder);
   const lock = await RunLock.take(folder);
+  let isComplete = false;
   try {
     const complete = completeSet(folder, settings);
-    if (complete) return { manifest: complete, resumed: complete.kept, present: true };
-    await removeLeftovers(folder, source);
-    return await write(source, settings, folder, options);
+    if (!complete) await removeLeftovers(folder, source);
+    const prepared = complete
+      ? { manifest: complete, resumed: complete.kept, present: true }
+      : await write(source, settings, folder, options);
+    isComplete = true;
+    return prepared;
   } catch (error) {
     if (error instanceof DrmError && error.code === 'DISK')
       throw new DrmError(
@@ -58,8 +70,9 @@ export async function prepare(source: Source, folder: string, options: PrepareOp
       );
     throw error;
   } finally {
-    await lock.release();
     await source.close?.();
+    if (isComplete) await rm(join(folder, WORK), { recursive: true, force: true });
+    await lock.release();
   }
 }
 
@@ -73,19 +86,22 @@ async function write(
   const writer = await ShardWriter.open(folder, fingerprint, options.limits);
   try {
     const { records, cheap, resumed } = await writeRecords(source, writer, options);
-    await writer.finish();
+    await writer.finish(writer.kept >= (options.most ?? Number.POSITIVE_INFINITY) ? records - 1 : undefined);
     const manifest = summary(source, settings, writer, records, cheap);
     if (manifest.kept === 0)
-      throw new DrmError(
-        'BAD_FILE',
-        `[data] expected at least one usable record, found none in ${records}${
-          records > 0
-            ? ` (${Object.entries(manifest.dropped)
-                .map(([why, n]) => `${n} ${why}`)
-                .join(', ')})`
-            : ''
-        }; nothing was prepared`,
-        { records: String(records) },
+      throw (
+        source.fault?.() ??
+        new DrmError(
+          'BAD_FILE',
+          `[data] expected at least one usable record, found none in ${records}${
+            records > 0
+              ? ` (${Object.entries(manifest.dropped)
+                  .map(([why, n]) => `${n} ${why}`)
+                  .join(', ')})`
+              : ''
+          }; nothing was prepared`,
+          { records: String(records) },
+        )
       );
     for (const { name, text } of source.extras) {
       await mkdir(dirname(join(folder, name)), { recursive: true });
@@ -135,45 +151,58 @@ function completeSet(folder: string, settings: Record<string, unknown>): Manifes
 }
 
 async function writeRecords(source: Source, writer: ShardWriter, options: PrepareOptions) {
-  const { signal } = options;
+  const { signal, most = Number.POSITIVE_INFINITY } = options;
   const cheap = new Map<string, number>();
   // sharp works on libuv's four threads; a few more records wait for them, and that bounds the memory.
   const atOnce = Math.max(4, availableParallelism()) + 4;
-  const waiting: { ordinal: number; planned: Planned; made: Promise<Sample | Drop | Failed> }[] = [];
+  const waiting: { ordinal: number; planned: Planned | undefined; made: Promise<Sample | Drop | Failed> }[] = [];
   let records = 0;
   let resumed = 0;
   let settled = 0;
   let left = 0;
+  /** Enough was kept, by this run or an earlier one, and this record comes after all of that. */
+  const isEnough = (ordinal: number) => writer.kept >= most && ordinal > writer.furthest;
   const settle = async () => {
     const next = waiting.shift();
     if (!next) return;
     const made = await next.made;
+    if (isEnough(next.ordinal)) return;
+    records = next.ordinal + 1;
     if (made instanceof Failed) throw made.error;
     if (made instanceof Drop) {
-      writer.drop(next.planned.split, made.reason);
+      if (next.planned) writer.drop(next.planned.split, made.reason);
+      else cheap.set(made.reason, (cheap.get(made.reason) ?? 0) + 1);
       options.onDrop(made);
-    } else await writer.add(next.planned.split, next.ordinal, next.planned.note, made);
-    settled += 1;
+    } else if (next.planned) await writer.add(next.planned.split, next.ordinal, next.planned.note, made);
     // What was left out without being made costs no time and would spoil the estimate.
-    options.onProgress(settled + resumed, Math.max(0, (source.total ?? 0) - left));
+    if (next.planned) settled += 1;
+    else left += 1;
+    options.onProgress(settled + resumed, Math.max(0, Math.min(most, (source.total ?? 0) - left)));
   };
+  const listing: Listing = {
+    isDone: (split, ordinal) => ordinal <= writer.progress(split).through,
+    most,
+    signal,
+    onProgress: options.onStage ?? (() => {}),
+  };
+  let listed = 0;
   try {
-    for await (const record of source.records()) {
+    for await (const record of source.records(listing)) {
       if (signal.aborted) break;
-      const ordinal = records++;
-      if (record instanceof Drop) {
-        cheap.set(record.reason, (cheap.get(record.reason) ?? 0) + 1);
-        left += 1;
-        options.onDrop(record);
-      } else if (ordinal <= writer.progress(record.split).through) resumed += 1;
-      else {
+      const ordinal = listed++;
+      if (isEnough(ordinal)) break;
+      if (record instanceof Drop) waiting.push({ ordinal, planned: undefined, made: Promise.resolve(record) });
+      else if (listing.isDone(record.split, ordinal)) {
+        resumed += 1;
+        records = ordinal + 1;
+        continue;
+      } else
         waiting.push({
           ordinal,
           planned: record,
           made: record.make(writer.isWritten(record.split)).catch((error: unknown) => new Failed(error)),
         });
-        if (waiting.length >= atOnce) await settle();
-      }
+      if (waiting.length >= atOnce) await settle();
     }
     while (waiting.length > 0 && !signal.aborted) await settle();
   } finally {

@@ -235,11 +235,26 @@ export class ShardWriter {
     await this.journal.sync();
   }
 
-  /** Finishes every shard. The journal stays until the manifest is in place. */
-  async finish(): Promise<void> {
+  /** Samples of all splits. */
+  get kept(): number {
+    let kept = 0;
+    for (const progress of this.#progress.values()) kept += progress.kept.reduce((sum, n) => sum + (n ?? 0), 0);
+    return kept;
+  }
+
+  /** Ordinal of the last record that is written. */
+  get furthest(): number {
+    return Math.max(-1, ...[...this.#progress.values()].map(({ through }) => through));
+  }
+
+  /**
+   * Finishes every shard, whose records go to `last`: drops after the last sample are counted in, too. The journal stays
+   * until the manifest is in place.
+   */
+  async finish(last = Number.MAX_SAFE_INTEGER): Promise<void> {
     try {
       for (const [split, shard] of this.#open) {
-        this.progress(split).through = Number.MAX_SAFE_INTEGER; // drops after the last sample are counted in, too
+        this.progress(split).through = last;
         await this.#finish(split, shard);
       }
       await this.journal.close();

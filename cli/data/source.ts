@@ -2,6 +2,9 @@
 // finished shards are listed again but not made again.
 import type { Manifest, SourceNote } from './manifest.js';
 
+/** A picture file of more bytes is dropped, not read. */
+export const LARGEST_FILE = 128 << 20;
+
 export interface Sample {
   /** Unique in the set; letters, digits, `-` and `_`, at most 80. WebDataset cuts names at the first dot. */
   key: string;
@@ -34,6 +37,17 @@ export interface Planned {
   make(isWritten: IsWritten): Promise<Sample | Drop>;
 }
 
+/** What a source may know of the preparation that lists its records. */
+export interface Listing {
+  /** Was this record of the split (counted over all records, from 0) made by an earlier run? Then its pictures are not needed. */
+  isDone(split: string, ordinal: number): boolean;
+  /** Pairs that are wanted at most. */
+  most: number;
+  signal: AbortSignal;
+  /** Of work before the first record. */
+  onProgress(label: string, done: number, total: number, unit: string): void;
+}
+
 export interface Source {
   kind: Manifest['kind'];
   notes: SourceNote[];
@@ -42,9 +56,11 @@ export interface Source {
   /** Number of records, when it is known before reading. */
   total?: number;
   /** In a fixed order. A Drop here is found without touching pictures. */
-  records(): AsyncIterable<Planned | Drop> | Iterable<Planned | Drop>;
+  records(listing: Listing): AsyncIterable<Planned | Drop> | Iterable<Planned | Drop>;
   /** Files beside the shards: attributions, prompt lists. */
   extras: { name: string; text: string }[];
+  /** What the user should hear when no record could be used, if the source knows better than the counts. */
+  fault?(): Error | undefined;
   /** Gives back what is held open, at the end or after a failure. */
   close?(): Promise<void>;
 }

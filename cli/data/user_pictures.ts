@@ -1,15 +1,14 @@
 // A user's own pictures with captions: JSONL, or a folder with a text file beside each picture.
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join, parse, relative, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { LARGEST_LINE, linesOf, parseRecord, survey, utf8 } from './jsonl.js';
 import { decodePicture, encodeLossless, squarePicture } from './picture.js';
+import { readPicture } from './pictures_at.js';
 import { Drop, type Planned, type Sample, type Source } from './source.js';
-
-/** A picture file, a line of JSONL or a caption of more than this is dropped, not read. */
-export const LARGEST_FILE = 128 << 20;
-const LARGEST_LINE = 16 << 20;
+import { holdsPairs, type UserPairOptions, userPairSource } from './user_pairs.js';
 
 export interface UserOptions {
   /** Edge of a square lossless copy; the picture's own bytes when left out. */
@@ -19,9 +18,9 @@ export interface UserOptions {
 }
 
 /** Names under which data sets keep the same thing, the first one that is there counts. */
-const CAPTION = ['caption', 'text', 'prompt'];
+export const CAPTION = ['caption', 'text', 'prompt'];
 const IMAGE = ['image', 'file_name'];
-const fieldOf = (record: Record<string, unknown>, names: string[]): string | undefined =>
+export const fieldOf = (record: Record<string, unknown>, names: string[]): string | undefined =>
   names.find((name) => record[name] !== undefined && record[name] !== null);
 
 /** By caption, so that pictures of one caption stay together. */
@@ -38,7 +37,7 @@ export function describe(
   if (record.chosen !== undefined || record.rejected !== undefined)
     throw new DrmError(
       'BAD_FILE',
-      `[data] ${where}: expected a picture with a caption, found a preference pair (chosen, rejected), which this version of drm does not prepare yet; give lines with "image" and "caption"`,
+      `[data] ${where}: expected a picture with a caption, found a preference pair (chosen, rejected); pairs go into a JSONL list of their own`,
     );
   const { [fieldOf(record, CAPTION) ?? 'caption']: caption, ...rest } = record;
   if (typeof caption !== 'string' || caption.trim() === '') return new Drop('no_caption', where);
@@ -72,24 +71,20 @@ export const settingsOf = ({ size, holdOut }: UserOptions) => ({
   ...(holdOut > 0 && { hold_out: holdOut }),
 });
 
-async function readPicture(file: string, where: string): Promise<Buffer | Drop> {
-  try {
-    const found = await stat(file);
-    if (!found.isFile()) return new Drop('missing_image', `${where}: not a file`);
-    if (found.size > LARGEST_FILE) return new Drop('too_large', `${where}: ${found.size} bytes`);
-    return await readFile(file);
-  } catch (error) {
-    return new Drop('missing_image', `${where}: ${(error as Error).message}`);
-  }
+/** What --from names: pictures with captions, or pairs. Throws DrmError BAD_FILE when there is nothing to read. */
+export async function userSource(from: string, options: UserOptions, pairs: UserPairOptions): Promise<Source> {
+  const list = userList(from);
+  if (list === undefined) return folderSource(from, options);
+  return (await holdsPairs(list)) ? userPairSource(list, pairs) : jsonlSource(list, options);
 }
 
-/** What --from names: throws DrmError BAD_FILE when there is nothing to read. */
-export function userSource(from: string, options: UserOptions): Promise<Source> {
+/** The JSONL list that --from names; undefined for a folder without one. */
+function userList(from: string): string | undefined {
   if (!existsSync(from))
     throw new DrmError('BAD_FILE', `[data] ${from}: expected a JSONL file or a folder, found nothing; check --from`, {
       file: from,
     });
-  if (!statSync(from).isDirectory()) return jsonlSource(from, options);
+  if (!statSync(from).isDirectory()) return from;
   const names = readdirSync(from);
   if (names.some((name) => /\.(tar|tar\.gz|tgz)$/i.test(name)))
     throw new DrmError(
@@ -103,64 +98,7 @@ export function userSource(from: string, options: UserOptions): Promise<Source> 
     throw new DrmError('USAGE', `[data] ${from}: expected one list, found ${lists.join(', ')}; name one with --from`, {
       file: from,
     });
-  return list === undefined ? folderSource(from, options) : jsonlSource(join(from, list), options);
-}
-
-/** Lines by line feed alone (JSON may hold U+2028); undefined for one that is too long to be a record. */
-async function* linesOf(file: string): AsyncGenerator<Buffer | undefined> {
-  let parts: Buffer[] = [];
-  let length = 0;
-  const take = () => {
-    const line = length > LARGEST_LINE ? undefined : Buffer.concat(parts);
-    parts = [];
-    length = 0;
-    return line;
-  };
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>) {
-    let start = 0;
-    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      length += end - start;
-      parts.push(chunk.subarray(start, end));
-      start = end + 1;
-      yield take();
-    }
-    length += chunk.length - start;
-    if (length <= LARGEST_LINE) parts.push(chunk.subarray(start));
-    else parts = [];
-  }
-  if (length > 0) yield take();
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true }); // drops a byte order mark, too
-
-function parseRecord(line: Buffer | undefined, where: string): Record<string, unknown> | Drop | undefined {
-  if (line === undefined) return new Drop('bad_record', `${where}: longer than ${LARGEST_LINE} bytes`);
-  let record: unknown;
-  try {
-    const text = utf8.decode(line);
-    if (text.trim() === '') return undefined;
-    record = JSON.parse(text);
-  } catch (error) {
-    return new Drop('bad_record', `${where}: ${(error as Error).message}`);
-  }
-  if (typeof record !== 'object' || record === null || Array.isArray(record))
-    return new Drop('bad_record', `${where}: expected an object`);
-  return record as Record<string, unknown>;
-}
-
-/** One pass over the list: its hash and how many lines there are. */
-async function survey(file: string): Promise<{ sha256: string; lines: number }> {
-  const hash = createHash('sha256');
-  let lines = 0;
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-      hash.update(chunk);
-      for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines += 1;
-    }
-  } catch (error) {
-    throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
-  }
-  return { sha256: hash.digest('hex'), lines };
+  return list === undefined ? undefined : join(from, list);
 }
 
 async function jsonlSource(file: string, options: UserOptions): Promise<Source> {

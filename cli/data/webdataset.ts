@@ -1,65 +1,11 @@
 // WebDataset archives of others: tars (also gzipped) in which neighbouring members of one base name are a sample.
-// Member names only group; nothing is ever written under them.
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { Parser, type ReadEntry } from 'tar';
 import { DrmError } from '../../binding/error.js';
+import { chunksOf, membersOf } from './archive.js';
 import { Drop, type Planned, type Source } from './source.js';
-import { describe, keyOf, LARGEST_FILE, makeSample, settingsOf, type UserOptions } from './user_pictures.js';
-
-interface Member {
-  name: string;
-  /** What was read, or why it was not. */
-  bytes: Buffer | Drop;
-}
-
-/** Members in order. A damaged archive gives what precedes the damage, then a Drop. */
-async function* membersOf(file: string): AsyncGenerator<Member | Drop> {
-  const name = basename(file);
-  const ready: Member[] = [];
-  let damage: string | undefined;
-  const parser = new Parser({
-    // Links, folders and devices are passed over; an entry's size is only a claim until its bytes have come.
-    onReadEntry: (entry: ReadEntry) => {
-      if (damage !== undefined) return entry.resume(); // whatever follows a broken header is guesswork
-      if (entry.type !== 'File' && entry.type !== 'OldFile' && entry.type !== 'ContiguousFile') return entry.resume();
-      if (entry.size > LARGEST_FILE) {
-        ready.push({ name: entry.path, bytes: new Drop('too_large', `${name}, ${entry.path}: ${entry.size} bytes`) });
-        return entry.resume();
-      }
-      const chunks: Buffer[] = [];
-      let have = 0;
-      entry.on('data', (chunk: Buffer) => {
-        chunks.push(chunk);
-        have += chunk.length;
-      });
-      entry.on('end', () => {
-        if (have === entry.size) ready.push({ name: entry.path, bytes: Buffer.concat(chunks) });
-      });
-    },
-    onwarn: (code: string, message: string) => {
-      if (code !== 'TAR_ENTRY_INFO') damage ??= message;
-    },
-  });
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 18 }) as AsyncIterable<Buffer>) {
-      if (!parser.write(chunk)) await once(parser, 'drain');
-      yield* ready.splice(0);
-      if (damage !== undefined) break;
-    }
-    if (damage === undefined) {
-      const end = once(parser, 'end');
-      parser.end();
-      await end;
-    }
-  } catch (error) {
-    damage ??= (error as Error).message;
-  }
-  yield* ready.splice(0);
-  if (damage !== undefined) yield new Drop('damaged_archive', `${name}: ${damage}`);
-}
+import { describe, keyOf, makeSample, settingsOf, type UserOptions } from './user_pictures.js';
 
 interface Group {
   key: string;
@@ -70,7 +16,7 @@ interface Group {
 /** WebDataset's rule: a name is cut at the first dot of its last part; neighbours of one key are one sample. */
 async function* groupsOf(file: string): AsyncGenerator<Group | Drop> {
   let group: Group | undefined;
-  for await (const member of membersOf(file)) {
+  for await (const member of membersOf(chunksOf([file]), basename(file))) {
     if (member instanceof Drop) {
       if (group) yield group;
       group = undefined;

@@ -1,0 +1,111 @@
+// HPDv2: choices between two pictures for training, rankings of nine or ten for the test.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { hashOfFile, listRecords } from '../json_list.js';
+import { type PairFields, pairSource } from '../pair.js';
+import { Drop, type Source } from '../source.js';
+import {
+  findPictures,
+  folderOf,
+  isTexts,
+  type ListedPair,
+  type PairSetOptions,
+  pairsOfRanking,
+  ranksOf,
+  rewriteName,
+  splitsOf,
+  under,
+  withPictures,
+} from './listed.js';
+
+type Listed = Omit<ListedPair, 'pictures' | 'split'>;
+
+function* choice(value: Record<string, unknown>, row: number, where: string): Generator<Listed | Drop> {
+  const { prompt, human_preference: preference, file_path: names } = value;
+  if (typeof prompt !== 'string' || !isTexts(names) || names.length !== 2 || !Array.isArray(preference))
+    return yield new Drop('bad_record', `${where}: expected prompt, human_preference and two of file_path`);
+  const chosen = preference.indexOf(1);
+  const rejected = preference.indexOf(0);
+  if (preference.length !== 2 || chosen < 0 || rejected < 0)
+    return yield new Drop('no_single_preference', `${where}: ${JSON.stringify(preference)}`);
+  yield {
+    fields: { prompt, source: 'hpdv2', row, places: [chosen, rejected] },
+    chosen: names[chosen] as string,
+    rejected: names[rejected] as string,
+  };
+}
+
+/** Every unordered pair of a ranking, ties among them dropped or marked. Shared with ImageReward's lists of this form. */
+export function* ranking(
+  common: PairFields,
+  names: readonly string[],
+  ranks: readonly number[],
+  keepTies: boolean,
+  where: string,
+): Generator<Listed | Drop> {
+  for (const { places, isTie } of pairsOfRanking(ranks)) {
+    const [chosen, rejected] = places.map((place) => names[place] as string) as [string, string];
+    if (isTie && !keepTies) {
+      yield new Drop('tie', `${where}: ${chosen} and ${rejected}`);
+      continue;
+    }
+    const pairRanks = places.map((place) => ranks[place] as number) as [number, number];
+    yield { fields: { ...common, ranks: pairRanks, places, ...(isTie && { tie: true }) }, chosen, rejected };
+  }
+}
+
+export async function hpdv2Source(options: PairSetOptions): Promise<Source> {
+  const folder = folderOf(options.from, 'the folder with train.json and test.json');
+  const there = ['train', 'test'].filter((split) => existsSync(join(folder, `${split}.json`)));
+  const splits = splitsOf(options.split, there, folder, 'train.json or test.json');
+  const lists = splits.map((split) => {
+    const file = join(folder, `${split}.json`);
+    const archives = under(folder, `${split}.tar.gz`, `${split}.tar`);
+    return {
+      file,
+      split,
+      pictures: findPictures(options.images, under(folder, split), archives, join(options.work, split), file),
+    };
+  });
+  const stores = lists.map(({ pictures }) => pictures);
+  async function* all(): AsyncGenerator<ListedPair | Drop> {
+    for (const [note, { file, split, pictures }] of lists.entries())
+      for await (const { row, value } of listRecords(file)) {
+        const where = `${split}.json, record ${row}`;
+        if (value instanceof Drop) {
+          yield value;
+          continue;
+        }
+        const { prompt, image_path: names } = value;
+        const ranks = isTexts(names) ? ranksOf(value.rank, names.length) : undefined;
+        if (split === 'test' && (typeof prompt !== 'string' || !ranks)) {
+          yield new Drop('bad_record', `${where}: expected prompt, image_path and a rank for each`);
+          continue;
+        }
+        const common = { prompt: prompt as string, source: 'hpdv2', group: String(row), row };
+        const pairs =
+          split === 'test'
+            ? ranking(common, names as string[], ranks as number[], options.keepTies, where)
+            : choice(value, row, where);
+        for (const pair of pairs) yield pair instanceof Drop ? pair : { ...pair, split, note, pictures };
+      }
+  }
+  return pairSource({
+    notes: splits.map((split) => ({ name: 'hpdv2', url: `${split}.json`, licence: 'Apache-2.0' })),
+    settings: {
+      source: 'hpdv2',
+      lists: await Promise.all(
+        lists.map(async ({ file, split }) => ({ list: `${split}.json`, sha256: await hashOfFile(file) })),
+      ),
+      ...(options.keepTies && { ties: true }),
+      ...(options.rewrite.length > 0 && { rewrite: options.rewrite }),
+    },
+    size: options.size,
+    selfContained: options.selfContained,
+    pairs: (listing) => withPictures(all, stores, listing, (name) => rewriteName(name, options.rewrite)),
+    fault: () => stores.find((store) => store.isWrong)?.error(),
+    close: async () => {
+      for (const store of stores) await store.close();
+    },
+  });
+}

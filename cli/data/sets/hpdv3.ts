@@ -1,0 +1,198 @@
+// HPDv3, and every list of its form: `path1` was preferred over `path2`. The paper trains on three such lists, whose
+// pictures come from three sets.
+import { existsSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { DrmError } from '../../../binding/error.js';
+import { hashOfFile, listRecords } from '../json_list.js';
+import { pairSource } from '../pair.js';
+import { GuardedPictures, PictureFolder } from '../pictures_at.js';
+import { Drop, type Source } from '../source.js';
+import {
+  findPictures,
+  folderOf,
+  type ListedPair,
+  type PairSetOptions,
+  rewriteName,
+  sampledRows,
+  splitsOf,
+  under,
+  withPictures,
+} from './listed.js';
+import { PickapicPictures } from './pickapic.js';
+
+/** A further list for training, from --mix. */
+export interface MixedList {
+  /** A JSON list of HPDv3's form. */
+  list: string;
+  images: string;
+  /** So many of its pairs, chosen by seed; all when left out. */
+  sample?: number;
+}
+
+export interface Hpdv3Options extends PairSetOptions {
+  /** Training pairs of less are dropped; null and absent are kept. */
+  minConfidence: number;
+  /** The training list, if not train.json. */
+  list: string | undefined;
+  mix: MixedList[];
+  /** So many pairs of the training list, chosen by seed. */
+  sample: number | undefined;
+  seed: number;
+}
+
+interface List {
+  file: string;
+  split: string;
+  source: string;
+  pictures: GuardedPictures;
+  minConfidence: number;
+  sample: number | undefined;
+}
+
+/** The paths of the published imagereward.json begin with the name of the folder that the set is in. */
+const REWRITE: [string, string][] = [['ImageRewardDB/', '']];
+
+const isCounts = (value: unknown): value is [number, number] =>
+  Array.isArray(value) && value.length === 2 && value.every(Number.isFinite);
+
+async function* pairsIn(list: List): AsyncGenerator<ListedPair | Drop> {
+  for await (const { row, value } of listRecords(list.file)) {
+    const where = `${basename(list.file)}, record ${row}`;
+    if (value instanceof Drop) {
+      yield new Drop(value.reason, `${basename(list.file)}, ${value.detail}`);
+      continue;
+    }
+    const { prompt, path1, path2, confidence, choice_dist, model1, model2 } = value;
+    if (typeof prompt !== 'string' || typeof path1 !== 'string' || typeof path2 !== 'string') {
+      yield new Drop('bad_record', `${where}: expected prompt, path1 and path2`);
+      continue;
+    }
+    if (typeof confidence === 'number' && confidence < list.minConfidence) {
+      yield new Drop('low_confidence', `${where}: ${confidence}`);
+      continue;
+    }
+    yield {
+      split: list.split,
+      fields: {
+        prompt,
+        source: list.source,
+        ...(typeof confidence === 'number' && { confidence }),
+        ...(typeof model1 === 'string' && { chosen_model: model1 }),
+        ...(typeof model2 === 'string' && { rejected_model: model2 }),
+        ...(isCounts(choice_dist) && { votes: choice_dist }),
+        row,
+        places: [0, 1],
+      },
+      chosen: path1,
+      rejected: path2,
+      pictures: list.pictures,
+    };
+  }
+}
+
+async function* eligibleRows(list: List): AsyncGenerator<number> {
+  for await (const pair of pairsIn(list)) if (!(pair instanceof Drop)) yield pair.fields.row as number;
+}
+
+/** A mixed list's pictures: the shards of Pick-a-Pic, ImageRewardDB with its zips, or any folder or archive. */
+function mixedPictures({ list, images }: MixedList, work: string): GuardedPictures {
+  if (existsSync(images) && statSync(images).isDirectory()) {
+    const shards = PickapicPictures.in(images, work);
+    return new GuardedPictures(shards ?? new PictureFolder(images), list);
+  }
+  return findPictures(images, [], [], work, list);
+}
+
+export async function hpdv3Source(options: Hpdv3Options): Promise<Source> {
+  const { from, seed } = options;
+  const isFile = existsSync(from) && statSync(from).isFile();
+  const folder = isFile ? dirname(from) : folderOf(from, 'the folder with train.json and test.json');
+  const train = isFile ? basename(from) : (options.list ?? 'train.json');
+  const there = [
+    ...(existsSync(join(folder, train)) ? ['train'] : []),
+    ...(existsSync(join(folder, 'test.json')) && !(isFile && train === 'test.json') ? ['test'] : []),
+  ];
+  if (options.list !== undefined && !there.includes('train'))
+    throw new DrmError('BAD_FILE', `[data] ${join(folder, train)}: expected a JSON list, found nothing; check --list`, {
+      file: join(folder, train),
+    });
+  // A list by itself is that split alone.
+  const isTestList = isFile && train === 'test.json';
+  const splits = isTestList
+    ? ['test']
+    : splitsOf(options.split, isFile ? ['train'] : there, folder, 'train.json or test.json');
+  const pictures = findPictures(
+    options.images,
+    existsSync(join(folder, 'images')) ? [folder] : [],
+    under(folder, 'images.tar.gz', 'images.tar'),
+    join(options.work, 'images'),
+    join(folder, train),
+  );
+  const lists: List[] = [];
+  for (const split of splits)
+    lists.push({
+      file: join(folder, split === 'test' ? 'test.json' : train),
+      split,
+      source: 'hpdv3',
+      pictures,
+      minConfidence: split === 'test' ? 0 : options.minConfidence, // test lists are not filtered
+      sample: split === 'test' ? undefined : options.sample,
+    });
+  if (splits.includes('train'))
+    for (const [i, mixed] of options.mix.entries()) {
+      const file = existsSync(mixed.list) ? mixed.list : join(folder, mixed.list);
+      if (!existsSync(file))
+        throw new DrmError('BAD_FILE', `[data] ${file}: expected a JSON list, found nothing; check --mix`, { file });
+      lists.push({
+        file,
+        split: 'train',
+        source: basename(file).replace(/\.json$/, ''),
+        pictures: mixedPictures(mixed, join(options.work, `mix-${i}`)),
+        minConfidence: options.minConfidence,
+        sample: mixed.sample,
+      });
+    }
+  const inputs = await Promise.all(
+    lists.map(async ({ file, split, source, sample, pictures }) => ({
+      list: basename(file),
+      split,
+      source,
+      sha256: await hashOfFile(file),
+      pictures: basename(pictures.place),
+      ...(sample !== undefined && { sample }),
+    })),
+  );
+  const rewrite = [...options.rewrite, ...REWRITE];
+  const samples = new Map<List, Set<number>>();
+  async function* all(): AsyncGenerator<ListedPair | Drop> {
+    for (const [note, list] of lists.entries()) {
+      if (list.sample !== undefined && !samples.has(list))
+        samples.set(list, await sampledRows(eligibleRows(list), list.sample, seed));
+      const rows = samples.get(list);
+      for await (const pair of pairsIn(list)) {
+        if (pair instanceof Drop) yield pair;
+        else if (rows && !rows.has(pair.fields.row as number))
+          yield new Drop('not_sampled', `${basename(list.file)}, record ${pair.fields.row}`);
+        else yield { ...pair, note };
+      }
+    }
+  }
+  const stores = new Set(lists.map((list) => list.pictures));
+  return pairSource({
+    notes: lists.map(({ source, split, file }) => ({ name: source, url: `${basename(file)} (${split})` })),
+    settings: {
+      source: 'hpdv3',
+      lists: inputs,
+      min_confidence: options.minConfidence,
+      ...(lists.some(({ sample }) => sample !== undefined) && { seed }),
+      ...(options.rewrite.length > 0 && { rewrite: options.rewrite }),
+    },
+    size: options.size,
+    selfContained: options.selfContained,
+    pairs: (listing) => withPictures(all, stores, listing, (name) => rewriteName(name, rewrite)),
+    fault: () => [...stores].find((store) => store.isWrong)?.error(),
+    close: async () => {
+      for (const store of stores) await store.close();
+    },
+  });
+}

@@ -1,0 +1,159 @@
+// ImageRewardDB: Parquet metadata that ranks the pictures of each prompt, pictures in zips. And the authors' test list.
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { basename, dirname, join, relative } from 'node:path';
+import { hashOfFile, listRecords } from '../json_list.js';
+import { pairSource } from '../pair.js';
+import { ParquetFile } from '../parquet/file.js';
+import { GuardedPictures, PictureFolder } from '../pictures_at.js';
+import { Drop, type Source } from '../source.js';
+import { ZipFolder } from '../zip.js';
+import { ranking } from './hpdv2.js';
+import {
+  findPictures,
+  folderOf,
+  isTexts,
+  type ListedPair,
+  type PairSetOptions,
+  ranksOf,
+  rewriteName,
+  splitsOf,
+  withPictures,
+} from './listed.js';
+
+const SPLITS = ['train', 'validation', 'test'];
+const COLUMNS = ['image_path', 'prompt_id', 'prompt', 'rank'];
+
+interface Ranking {
+  id: string;
+  prompt: string;
+  names: string[];
+  ranks: unknown[];
+}
+
+/** The rankings of a metadata file, in the order in which their prompts come. 50,000 rows are some 10 MB. */
+async function rankingsOf(path: string): Promise<Ranking[]> {
+  const file = await ParquetFile.open(path);
+  const rankings = new Map<string, Ranking>();
+  try {
+    file.expectColumns(COLUMNS);
+    for (let group = 0; group < file.groups.length; group++)
+      for (const { image_path, prompt_id, prompt, rank } of await file.read(group, COLUMNS)) {
+        const id = String(prompt_id);
+        const found = rankings.get(id) ?? { id, prompt: String(prompt), names: [], ranks: [] };
+        rankings.set(id, found);
+        found.names.push(String(image_path));
+        found.ranks.push(rank);
+      }
+  } finally {
+    await file.close();
+  }
+  return [...rankings.values()];
+}
+
+/** The authors' test list: pictures of each prompt and their ranks. */
+async function* rankingsIn(list: string): AsyncGenerator<Ranking | Drop> {
+  for await (const { row, value } of listRecords(list)) {
+    const { id, prompt, generations, ranking: ranks } = value instanceof Drop ? {} : (value as Record<string, unknown>);
+    if (value instanceof Drop) yield value;
+    else if (typeof prompt !== 'string' || !isTexts(generations) || !Array.isArray(ranks))
+      yield new Drop('bad_record', `${basename(list)}, record ${row}: expected prompt, generations and ranking`);
+    else yield { id: String(id ?? row), prompt, names: generations, ranks };
+  }
+}
+
+/** Pictures that the authors' list names by other folders than they are in: found by their file's name, a uuid. */
+class PicturesByName extends PictureFolder {
+  #places: Map<string, string> | undefined;
+
+  async #find(): Promise<Map<string, string>> {
+    const places = new Map<string, string>();
+    const entries = readdirSync(this.place, { recursive: true, withFileTypes: true });
+    for (const entry of entries) {
+      const path = relative(this.place, join(entry.parentPath, entry.name));
+      if (!/\.zip$/.test(path)) {
+        if (entry.isFile()) places.set(entry.name, path);
+        continue;
+      }
+      const zip = await ZipFolder.open(join(this.place, path));
+      for (const name of zip.names()) if (!places.has(name)) places.set(name, join(path.replace(/\.zip$/, ''), name));
+      zip.close();
+    }
+    return places;
+  }
+
+  override async read(name: string): Promise<Uint8Array | Drop> {
+    const found = await super.read(name);
+    if (!(found instanceof Drop) || found.reason !== 'missing_image') return found;
+    this.#places ??= await this.#find();
+    const place = this.#places.get(basename(name));
+    return place === undefined ? found : super.read(place);
+  }
+}
+
+interface List {
+  file: string;
+  split: string;
+  pictures: GuardedPictures;
+}
+
+function listsOf(options: PairSetOptions): List[] {
+  const { from, images, work } = options;
+  if (existsSync(from) && statSync(from).isFile() && from.endsWith('.json')) {
+    const folder = dirname(from);
+    const test = join(folder, 'test_images');
+    const place = images ?? (existsSync(test) ? test : folder);
+    return [{ file: from, split: 'test', pictures: new GuardedPictures(new PicturesByName(place), from) }];
+  }
+  const folder = folderOf(from, 'the folder with metadata-train.parquet, or the authors’ test.json');
+  const fileOf = (split: string) => join(folder, `metadata-${split}.parquet`);
+  const there = SPLITS.filter((split) => existsSync(fileOf(split)));
+  const splits = splitsOf(options.split, there, folder, 'metadata-train.parquet and the like');
+  return splits.map((split) => ({
+    file: fileOf(split),
+    split,
+    pictures: findPictures(images, [folder], [], work, fileOf(split)),
+  }));
+}
+
+export async function imagerewardSource(options: PairSetOptions): Promise<Source> {
+  const lists = listsOf(options);
+  const stores = lists.map(({ pictures }) => pictures);
+  async function* all(): AsyncGenerator<ListedPair | Drop> {
+    for (const [note, { file, split, pictures }] of lists.entries()) {
+      let row = 0;
+      for await (const found of file.endsWith('.json') ? rankingsIn(file) : await rankingsOf(file)) {
+        if (found instanceof Drop) {
+          yield found;
+          row += 1;
+          continue;
+        }
+        const { id, prompt, names } = found;
+        const where = `${split}, prompt ${id}`;
+        const ranks = ranksOf(found.ranks, names.length);
+        const common = { prompt, source: 'imagereward', group: id, row: row++ };
+        if (!ranks) yield new Drop('bad_record', `${where}: expected a rank for each of ${names.length} pictures`);
+        else
+          for (const pair of ranking(common, names, ranks, options.keepTies, where))
+            yield pair instanceof Drop ? pair : { ...pair, split, note, pictures };
+      }
+    }
+  }
+  return pairSource({
+    notes: lists.map(({ file }) => ({ name: 'imagereward', url: basename(file), licence: 'Apache-2.0' })),
+    settings: {
+      source: 'imagereward',
+      lists: await Promise.all(
+        lists.map(async ({ file }) => ({ list: basename(file), sha256: await hashOfFile(file) })),
+      ),
+      ...(options.keepTies && { ties: true }),
+      ...(options.rewrite.length > 0 && { rewrite: options.rewrite }),
+    },
+    size: options.size,
+    selfContained: options.selfContained,
+    pairs: (listing) => withPictures(all, stores, listing, (name) => rewriteName(name, options.rewrite)),
+    fault: () => stores.find((store) => store.isWrong)?.error(),
+    close: async () => {
+      for (const store of stores) await store.close();
+    },
+  });
+}
