@@ -38,24 +38,50 @@ export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> 
   if (extension === undefined)
     return new Drop('undecodable_image', 'expected a JPEG, PNG, WebP, GIF, TIFF or AVIF, found other bytes');
   try {
-    // Only these two hold inks.
-    const inks = (extension === 'jpg' || extension === 'tif') && (await input(bytes).metadata()).space === 'cmyk';
-    const { data, info } = await (inks
-      ? input(bytes).pipelineColourspace('cmyk').toColourspace('cmyk').raw()
-      : input(bytes).removeAlpha().toColourspace('srgb').raw()
-    ).toBuffer({ resolveWithObject: true });
-    const pixels = inks ? multiplyInks(data) : info.channels === 3 ? data : repeatGrey(data, info.channels);
-    return { pixels, width: info.width, height: info.height, extension };
+    const { width = 0, height = 0, space } = await input(bytes).metadata();
+    const pixels = width * height;
+    if (pixels > LARGEST_PIXELS) return tooMany(`${width}×${height}`);
+    return await room.take(pixels, async () => {
+      const inks = space === 'cmyk';
+      const { data, info } = await (inks
+        ? input(bytes).pipelineColourspace('cmyk').toColourspace('cmyk').raw()
+        : input(bytes).removeAlpha().toColourspace('srgb').raw()
+      ).toBuffer({ resolveWithObject: true });
+      const pixels = inks ? multiplyInks(data) : info.channels === 3 ? data : repeatGrey(data, info.channels);
+      return { pixels, width: info.width, height: info.height, extension };
+    });
   } catch (error) {
     return undecodable(error);
   }
 }
 
+/** Few large pictures are decoded at a time, many small ones: so many pixels together. First come, first served. */
+const room = {
+  left: LARGEST_PIXELS,
+  waiting: [] as { pixels: number; enter: () => void }[],
+
+  async take<T>(pixels: number, work: () => Promise<T>): Promise<T> {
+    if (this.waiting.length > 0 || pixels > this.left)
+      await new Promise<void>((enter) => this.waiting.push({ pixels, enter }));
+    else this.left -= pixels;
+    try {
+      return await work();
+    } finally {
+      this.left += pixels;
+      for (let next = this.waiting[0]; next && next.pixels <= this.left; next = this.waiting[0]) {
+        this.left -= next.pixels;
+        this.waiting.shift();
+        next.enter();
+      }
+    }
+  },
+};
+
+const tooMany = (size: string): Drop => new Drop('too_many_pixels', `${size}, more than ${LARGEST_PIXELS} pixels`);
+
 const undecodable = (error: unknown): Drop => {
   const text = error instanceof Error ? error.message : String(error);
-  return /pixel limit/i.test(text)
-    ? new Drop('too_many_pixels', text)
-    : new Drop('undecodable_image', text.split('\n')[0] ?? '');
+  return /pixel limit/i.test(text) ? tooMany(text) : new Drop('undecodable_image', text.split('\n')[0] ?? '');
 };
 
 /** (255 - ink)(255 - black) / 255, rounded as Pillow does. */
