@@ -38,6 +38,7 @@ import type {
 export type Handle<Kind extends string> = { readonly [kind in Kind]: never };
 export type PipelineHandle = Handle<'pipeline'>;
 export type TrainerHandle = Handle<'trainer'>;
+export type EncoderHandle = Handle<'encoder'>;
 export type RewardModelHandle = Handle<'rewardModel'>;
 export type ClipScorerHandle = Handle<'clipScorer'>;
 export type TestHandle = Handle<'test'>;
@@ -84,6 +85,12 @@ export interface Native {
     request: { prompts: PromptTokens[] },
     listen: NativeListener,
   ): NativeJob<void>;
+  trainerLoadLatents(
+    trainer: TrainerHandle,
+    request: { path: string; pictures: number[] },
+    listen: NativeListener,
+  ): NativeJob<void>;
+  trainerLoadPrompts(trainer: TrainerHandle, request: { paths: string[] }, listen: NativeListener): NativeJob<void>;
   trainerPreview(trainer: TrainerHandle, request: PreviewRequest, listen: NativeListener): NativeJob<void>;
   trainerSave(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
   trainerRestore(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
@@ -93,6 +100,22 @@ export interface Native {
     listen: NativeListener,
   ): NativeJob<void>;
   disposeTrainer(trainer: TrainerHandle): void;
+  loadEncoder(
+    request: { source: PipelineSource; t5Length: number },
+    options: LoadOptions,
+    listen: NativeListener,
+  ): NativeJob<EncoderHandle>;
+  encodeLatents(
+    encoder: EncoderHandle,
+    request: { batch: TrainBatch; path: string },
+    listen: NativeListener,
+  ): NativeJob<void>;
+  encodePrompts(
+    encoder: EncoderHandle,
+    request: { prompts: PromptTokens[]; path: string },
+    listen: NativeListener,
+  ): NativeJob<void>;
+  disposeEncoder(encoder: EncoderHandle): void;
   loadRewardModel(source: RewardSource, options: LoadOptions, listen: NativeListener): NativeJob<RewardModelHandle>;
   rewardModelInfo(model: RewardModelHandle): RewardInfo;
   rewardModelScore(model: RewardModelHandle, request: ScoreRequest, listen: NativeListener): NativeJob<Float32Array>;
@@ -134,11 +157,17 @@ const declared: Record<keyof Native, true> = {
   trainerEvaluate: true,
   trainerCacheLatents: true,
   trainerCachePrompts: true,
+  trainerLoadLatents: true,
+  trainerLoadPrompts: true,
   trainerPreview: true,
   trainerSave: true,
   trainerRestore: true,
   trainerExport: true,
   disposeTrainer: true,
+  loadEncoder: true,
+  encodeLatents: true,
+  encodePrompts: true,
+  disposeEncoder: true,
   loadRewardModel: true,
   rewardModelInfo: true,
   rewardModelScore: true,

@@ -53,6 +53,16 @@ export class Trainer {
     return this.#run(job, (addon, handle, listen) => addon.trainerCachePrompts(handle, { prompts }, listen));
   }
 
+  /** A file of a DataSetEncoder in the place of cacheLatents: `pictures` are the numbers of its rows. Rejects with BAD_FILE. */
+  loadLatents(path: string, pictures: number[], job: JobOptions = {}): Promise<void> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerLoadLatents(handle, { path, pictures }, listen));
+  }
+
+  /** Files of a DataSetEncoder in the place of cachePrompts; rows count through them. Rejects with BAD_FILE. */
+  loadPrompts(paths: string[], job: JobOptions = {}): Promise<void> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerLoadPrompts(handle, { paths }, listen));
+  }
+
   /** Flow only: pictures of the averaged weights, RGB row by row, in the order asked for. */
   async preview(
     request: PreviewRequest,

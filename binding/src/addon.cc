@@ -24,11 +24,17 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define<trainer_evaluate>(exports, "trainerEvaluate");
   define<trainer_cache_latents>(exports, "trainerCacheLatents");
   define<trainer_cache_prompts>(exports, "trainerCachePrompts");
+  define<trainer_load_latents>(exports, "trainerLoadLatents");
+  define<trainer_load_prompts>(exports, "trainerLoadPrompts");
   define<trainer_preview>(exports, "trainerPreview");
   define<trainer_save>(exports, "trainerSave");
   define<trainer_restore>(exports, "trainerRestore");
   define<trainer_export>(exports, "trainerExport");
   define<dispose_trainer>(exports, "disposeTrainer");
+  define<load_encoder>(exports, "loadEncoder");
+  define<encode_latents>(exports, "encodeLatents");
+  define<encode_prompts_to_file>(exports, "encodePrompts");
+  define<dispose_encoder>(exports, "disposeEncoder");
   define<load_reward_model>(exports, "loadRewardModel");
   define<reward_model_info>(exports, "rewardModelInfo");
   define<reward_model_score>(exports, "rewardModelScore");

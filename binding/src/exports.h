@@ -23,6 +23,8 @@ Napi::Value trainer_step(const Napi::CallbackInfo& info);
 Napi::Value trainer_evaluate(const Napi::CallbackInfo& info);
 Napi::Value trainer_cache_latents(const Napi::CallbackInfo& info);
 Napi::Value trainer_cache_prompts(const Napi::CallbackInfo& info);
+Napi::Value trainer_load_latents(const Napi::CallbackInfo& info);
+Napi::Value trainer_load_prompts(const Napi::CallbackInfo& info);
 Napi::Value trainer_preview(const Napi::CallbackInfo& info);
 Napi::Value trainer_save(const Napi::CallbackInfo& info);
 Napi::Value trainer_restore(const Napi::CallbackInfo& info);
@@ -43,6 +45,12 @@ Napi::Value load_reward_model(const Napi::CallbackInfo& info);
 Napi::Value reward_model_info(const Napi::CallbackInfo& info);
 Napi::Value reward_model_score(const Napi::CallbackInfo& info);
 Napi::Value dispose_reward_model(const Napi::CallbackInfo& info);
+
+// encoder.cc
+Napi::Value load_encoder(const Napi::CallbackInfo& info);
+Napi::Value encode_latents(const Napi::CallbackInfo& info);
+Napi::Value encode_prompts_to_file(const Napi::CallbackInfo& info);
+Napi::Value dispose_encoder(const Napi::CallbackInfo& info);
 
 // test_job.cc
 Napi::Value test_job(const Napi::CallbackInfo& info);

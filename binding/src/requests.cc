@@ -35,4 +35,22 @@ std::vector<PromptTokens> prompts_from_js(const Fields& request, const char* nam
   return prompts;
 }
 
+TrainBatch batch_from_js(const Fields& fields) {
+  TrainBatch b;
+  b.samples = fields.integers("samples");
+  if (fields.has("pictures")) b.pictures = fields.integers("pictures");
+  if (fields.has("pixels")) {
+    const auto bytes = fields.bytes("pixels");
+    b.pixels.assign(bytes.data, bytes.data + bytes.size);
+    b.height = fields.integer("height");
+    b.width = fields.integer("width");
+  }
+  if (fields.has("ids")) b.ids = fields.token_ids("ids");
+  if (fields.has("texts")) b.texts = fields.integers("texts");
+  if (fields.has("prompts")) b.prompts = prompts_from_js(fields, "prompts");
+  return b;
+}
+
+Napi::Value nothing(Napi::Env env, bool&&) { return env.Undefined(); }
+
 }  // namespace drm::binding

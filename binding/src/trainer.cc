@@ -93,22 +93,6 @@ ObjectiveSpec objective_from_js(const Fields& fields) {
   throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip, flow or reward, found " + kind);
 }
 
-TrainBatch batch_from_js(const Fields& fields) {
-  TrainBatch b;
-  b.samples = fields.integers("samples");
-  if (fields.has("pictures")) b.pictures = fields.integers("pictures");
-  if (fields.has("pixels")) {
-    const auto bytes = fields.bytes("pixels");
-    b.pixels.assign(bytes.data, bytes.data + bytes.size);
-    b.height = fields.integer("height");
-    b.width = fields.integer("width");
-  }
-  if (fields.has("ids")) b.ids = fields.token_ids("ids");
-  if (fields.has("texts")) b.texts = fields.integers("texts");
-  if (fields.has("prompts")) b.prompts = prompts_from_js(fields, "prompts");
-  return b;
-}
-
 std::vector<TrainBatch> batches_from_js(const Fields& fields, const char* name) {
   std::vector<TrainBatch> batches;
   for (const auto& batch : fields.objects(name)) batches.push_back(batch_from_js(batch));
@@ -132,8 +116,6 @@ Napi::Value weighted_metrics_to_js(Napi::Env env, Metrics&& metrics) {
   }
   return out;
 }
-
-Napi::Value nothing(Napi::Env env, bool&&) { return env.Undefined(); }
 
 /// A job on a trainer that gives nothing back; `work(trainer, control)` runs on the job's thread.
 template <class Work>
@@ -197,6 +179,20 @@ Napi::Value trainer_cache_prompts(const Napi::CallbackInfo& info) {
   return on_trainer(info, "drm.trainerCachePrompts", 2,
                     [prompts = prompts_from_js(Fields(info[1], "prompts"), "prompts")](
                         Training& trainer, Control& control) { trainer.cache_prompts(prompts, control); });
+}
+
+Napi::Value trainer_load_latents(const Napi::CallbackInfo& info) {
+  const Fields request(info[1], "latents");
+  return on_trainer(info, "drm.trainerLoadLatents", 2,
+                    [path = request.text("path"), pictures = request.integers("pictures")](
+                        Training& trainer, Control&) { trainer.load_latents(path, pictures); });
+}
+
+Napi::Value trainer_load_prompts(const Napi::CallbackInfo& info) {
+  return on_trainer(info, "drm.trainerLoadPrompts", 2,
+                    [paths = Fields(info[1], "prompts").texts("paths")](Training& trainer, Control&) {
+                      trainer.load_prompts(paths);
+                    });
 }
 
 Napi::Value trainer_preview(const Napi::CallbackInfo& info) {

@@ -206,6 +206,16 @@ at::Tensor SafetensorsFile::load(const std::string& name) const {
   return load(name, it == tensors_.end() ? at::kFloat : it->second.dtype, at::kCPU);
 }
 
+at::Tensor SafetensorsFile::view(const std::string& name) const {
+  const auto it = tensors_.find(name);
+  if (it == tensors_.end()) return load(name);  // which says what is wrong
+  const auto* from = data_ + it->second.begin;
+  const auto options = at::TensorOptions().dtype(it->second.dtype);
+  if (reinterpret_cast<uintptr_t>(from) % at::elementSize(it->second.dtype)) return load(name);
+  return at::from_blob(
+      const_cast<uint8_t*>(from), it->second.shape, [file = shared_from_this()](void*) {}, options);
+}
+
 at::Tensor SafetensorsFile::load(const std::string& name, at::ScalarType dtype, at::Device device) const {
   const auto it = tensors_.find(name);
   if (it == tensors_.end()) bad(path_, "expected a tensor named " + name + ", found none");

@@ -19,7 +19,7 @@ struct TensorInfo {
   uint64_t bytes() const { return end - begin; }
 };
 
-class SafetensorsFile {
+class SafetensorsFile : public std::enable_shared_from_this<SafetensorsFile> {
  public:
   /// Opens, checks the header completely (length, JSON shape, dtypes, products with overflow detection, order, overlap,
   /// holes, the file's real size) before mapping; allocates nothing for tensors. Throws Failure(BadFile) naming the
@@ -40,6 +40,9 @@ class SafetensorsFile {
   at::Tensor load(const std::string& name, at::ScalarType dtype, at::Device device) const;
   /// The same with the dtype of the file, on the CPU.
   at::Tensor load(const std::string& name) const;
+  /// The file's own bytes as a tensor, not to be written to: pages are read when used, and the file stays mapped while
+  /// the tensor or a view of it lives. A copy where the data are not aligned for their type.
+  at::Tensor view(const std::string& name) const;
 
  private:
   SafetensorsFile() = default;

@@ -4,7 +4,18 @@
 #include <ATen/core/grad_mode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <algorithm>
+#include <sstream>
+
+#include "tensor_io/safetensors.h"
+
 namespace drm {
+namespace {
+
+/// Of a VAE call: 16 pictures of 512 x 512, whose activations take some gigabytes.
+constexpr int64_t kPixelsAtOnce = 1 << 22;
+
+}  // namespace
 
 FrozenInputs::FrozenInputs(const PipelineSource& source, int64_t t5_length, int64_t joint_width, at::ScalarType dtype,
                            at::Device device, Control& control)
@@ -29,7 +40,63 @@ void FrozenInputs::cache_latents(const TrainBatch& batch) {
 
 void FrozenInputs::cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) {
   const at::NoGradGuard no_grad;
-  prompts_ = encode_prompts(encoders_, prompts, t5_length_, joint_width_, device_, control);
+  prompts_ = {encode_prompts(encoders_, prompts, t5_length_, joint_width_, device_, control)};
+  encoders_.free();
+}
+
+void FrozenInputs::save_latents(const TrainBatch& batch, const std::string& path, at::ScalarType dtype) const {
+  const at::NoGradGuard no_grad;
+  const auto p = encode(batch);
+  save_safetensors(path, {{"latents", at::stack({p.mean, p.standard_deviation()}, 1).to(dtype)}});
+}
+
+void FrozenInputs::save_prompts(const std::vector<PromptTokens>& prompts, const std::string& path, at::ScalarType dtype,
+                                Control& control) const {
+  const at::NoGradGuard no_grad;
+  const auto e = encode_prompts(encoders_, prompts, t5_length_, joint_width_, device_, control);
+  save_safetensors(path, {{"sequence", e.sequence.to(dtype)}, {"pooled", e.pooled.to(dtype)}});
+}
+
+namespace {
+
+/// A tensor of an encoded file, whose last axes must be `shape`.
+Tensor encoded(const SafetensorsFile& file, const char* name, const std::vector<int64_t>& shape) {
+  const auto t = file.view(name);
+  const auto sizes = t.sizes();
+  const bool fits = t.is_floating_point() && sizes.size() == shape.size() + 1 &&
+                    std::equal(shape.begin(), shape.end(), sizes.begin() + 1,
+                               [](int64_t wanted, int64_t found) { return wanted < 0 || wanted == found; });
+  if (!fits) {
+    std::ostringstream message;
+    message << "[train] " << name << " in " << file.path() << ": expected (N";
+    for (const auto side : shape) message << ", " << (side < 0 ? "any" : std::to_string(side));
+    message << ") as this model has it, found " << sizes << "; encode the set again with this model";
+    throw Failure(Code::BadFile, message.str(), {{"file", file.path()}, {"key", name}});
+  }
+  return t;
+}
+
+}  // namespace
+
+void FrozenInputs::load_latents(const std::string& path, const std::vector<int64_t>& pictures) {
+  const auto file = SafetensorsFile::open(path);
+  const auto all = encoded(*file, "latents", {2, vae_.config.latent_channels, -1, -1});
+  if (all.size(0) != static_cast<int64_t>(pictures.size()))
+    throw Failure(Code::BadFile,
+                  "[train] latents in " + path + ": expected " + std::to_string(pictures.size()) + " pictures, found " +
+                      std::to_string(all.size(0)) + "; encode the set again",
+                  {{"file", path}});
+  for (size_t i = 0; i < pictures.size(); ++i)
+    if (pictures[i] >= 0) latents_[pictures[i]] = all[static_cast<int64_t>(i)];
+}
+
+void FrozenInputs::load_prompts(const std::vector<std::string>& paths) {
+  prompts_.clear();
+  for (const auto& path : paths) {
+    const auto file = SafetensorsFile::open(path);
+    prompts_.push_back(
+        {encoded(*file, "sequence", {-1, joint_width_}), encoded(*file, "pooled", {encoders_.pooled_width()})});
+  }
   encoders_.free();
 }
 
@@ -46,13 +113,27 @@ std::pair<Tensor, Tensor> FrozenInputs::posterior_of(const TrainBatch& batch) co
       throw Failure(Code::BadRequest, "[train] picture " + std::to_string(id) + ": its latents were never cached");
     all.push_back(it->second);
   }
-  const auto both = at::stack(all).to(device_);
+  const auto both = at::stack(all).to(device_, at::kFloat);
   return {both.select(1, 0), both.select(1, 1)};
 }
 
 PromptEmbeds FrozenInputs::rows(const Tensor& rows) const {
-  if (!prompts_.sequence.defined()) throw Failure(Code::BadRequest, "[train] the prompts were never cached");
-  return {prompts_.sequence.index_select(0, rows), prompts_.pooled.index_select(0, rows)};
+  if (prompts_.empty()) throw Failure(Code::BadRequest, "[train] the prompts were never cached");
+  if (prompts_.size() == 1 && prompts_[0].pooled.device() == device_)
+    return {prompts_[0].sequence.index_select(0, rows), prompts_[0].pooled.index_select(0, rows)};
+  std::vector<Tensor> sequences, pooled;
+  const auto on_host = rows.to(at::kCPU);
+  for (int64_t i = 0; i < on_host.numel(); ++i) {
+    auto row = on_host[i].item<int64_t>();
+    auto part = prompts_.begin();
+    for (; part != prompts_.end() && row >= part->pooled.size(0); ++part) row -= part->pooled.size(0);
+    if (part == prompts_.end())
+      throw Failure(Code::BadRequest, "[train] prompt " + std::to_string(on_host[i].item<int64_t>()) +
+                                          ": it was never encoded; encode the set again");
+    sequences.push_back(part->sequence[row]);
+    pooled.push_back(part->pooled[row]);
+  }
+  return {at::stack(sequences).to(device_), at::stack(pooled).to(device_)};
 }
 
 PromptEmbeds FrozenInputs::prompts_of(const TrainBatch& batch) const {
@@ -71,8 +152,15 @@ Posterior FrozenInputs::encode(const TrainBatch& batch) const {
                                         "; set --size");
   // In full precision under autocast too, as the reference encodes.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const auto x = picture_from_bytes(batch_pixels(batch).to(device_).permute({0, 3, 1, 2}));
-  return posterior(encode_moments(vae_, x).to(at::kFloat));
+  const auto pixels = batch_pixels(batch);
+  const auto at_once = std::max<int64_t>(1, kPixelsAtOnce / (batch.height * batch.width));
+  std::vector<Tensor> moments;
+  for (int64_t from = 0; from < pixels.size(0); from += at_once) {
+    const auto some = pixels.narrow(0, from, std::min(at_once, pixels.size(0) - from));
+    const auto x = picture_from_bytes(some.to(device_).permute({0, 3, 1, 2}));
+    moments.push_back(encode_moments(vae_, x).to(at::kFloat));
+  }
+  return posterior(moments.size() == 1 ? moments[0] : at::cat(moments, 0));
 }
 
 }  // namespace drm

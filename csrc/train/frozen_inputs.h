@@ -24,6 +24,18 @@ class FrozenInputs {
   /// Gives the encoders' memory back afterwards.
   void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control);
 
+  /// The posterior of the batch's pictures as a file, "latents" (N, 2, C, h, w): mean, standard deviation. Throws
+  /// Failure(Disk).
+  void save_latents(const TrainBatch& batch, const std::string& path, at::ScalarType dtype) const;
+  /// Embeds of prompts as a file: "sequence" (B, L, D), "pooled" (B, P). Throws Failure(Disk).
+  void save_prompts(const std::vector<PromptTokens>& prompts, const std::string& path, at::ScalarType dtype,
+                    Control& control) const;
+  /// What these wrote in the place of a cache; it is read as it is used. A picture of a negative number is passed over.
+  /// Throws Failure(BadFile) when the shapes are not this model's.
+  void load_latents(const std::string& path, const std::vector<int64_t>& pictures);
+  /// Rows are counted through the files in their order. Gives the encoders' memory back.
+  void load_prompts(const std::vector<std::string>& paths);
+
   /// The posterior of the batch's pictures: from its pixels, or from the cache. Mean and standard deviation, (N, C, h,
   /// w) fp32. Throws Failure(BadRequest) naming a picture that was never cached.
   std::pair<Tensor, Tensor> posterior_of(const TrainBatch& batch) const;
@@ -40,7 +52,7 @@ class FrozenInputs {
   Vae vae_;
   TextEncoders encoders_;
   std::unordered_map<int64_t, Tensor> latents_;  // (2, C, h, w): mean, deviation
-  PromptEmbeds prompts_;
+  std::vector<PromptEmbeds> prompts_;  // one after the other; on the device where they were encoded by this process
 };
 
 }  // namespace drm

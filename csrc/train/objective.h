@@ -64,6 +64,10 @@ class CachingObjective : public Objective {
   virtual void cache_latents(const TrainBatch& batch) = 0;
   /// Embeddings of all prompts that batches refer to by row. For flow matching row 0 must be the empty prompt.
   virtual void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) = 0;
+  /// Files of DataSetEncoder (encoder.h) in the place of these caches: latents of the pictures of these numbers, in the
+  /// file's order; prompts whose rows count through the files. Throws Failure(BadFile).
+  virtual void load_latents(const std::string& path, const std::vector<int64_t>& pictures) = 0;
+  virtual void load_prompts(const std::vector<std::string>& paths) = 0;
 };
 
 }  // namespace drm

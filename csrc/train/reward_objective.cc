@@ -77,6 +77,10 @@ class Reward final : public RewardObjective {
   void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) override {
     inputs_.cache_prompts(prompts, control);
   }
+  void load_latents(const std::string& path, const std::vector<int64_t>& pictures) override {
+    inputs_.load_latents(path, pictures);
+  }
+  void load_prompts(const std::vector<std::string>& paths) override { inputs_.load_prompts(paths); }
 
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
     if (batch.pictures.size() != 2 * batch.samples.size())

@@ -55,6 +55,13 @@ class TrainingRun final : public Training {
     trainer_.exclusively([&] { objective<CachingObjective>("a cache of prompts").cache_prompts(prompts, control); });
   }
 
+  void load_latents(const std::string& path, const std::vector<int64_t>& pictures) override {
+    trainer_.exclusively([&] { objective<CachingObjective>("a cache of latents").load_latents(path, pictures); });
+  }
+  void load_prompts(const std::vector<std::string>& paths) override {
+    trainer_.exclusively([&] { objective<CachingObjective>("a cache of prompts").load_prompts(paths); });
+  }
+
   void preview(const PreviewRequest& request, Control& control) override {
     const auto pictures =
         trainer_.with_averages([&] { return objective<FlowObjective>("previews").preview(request, control); });

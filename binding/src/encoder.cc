@@ -1,0 +1,60 @@
+// DataSetEncoder: load, latents, prompts, dispose.
+#include "train/encoder.h"
+
+#include "arguments.h"
+#include "exports.h"
+#include "handle.h"
+#include "job.h"
+#include "requests.h"
+
+namespace drm::binding {
+
+template <>
+struct HandleType<DataSetEncoder> {
+  static constexpr const char* name = "encoder";
+  static constexpr napi_type_tag tag = {0x0f7b52d94ce86a31, 0x9d14e5c6a3702b8f};
+};
+
+Napi::Value load_encoder(const Napi::CallbackInfo& info) {
+  const Fields request(info[0], "encoder"), options(info[1], "load options");
+  return Job<std::shared_ptr<DataSetEncoder>>::start(
+      info.Env(), "drm.loadEncoder", listener(info[2]),
+      [source = pipeline_source_from_js(request.object("source")), t5_length = request.integer("t5Length"),
+       o = LoadOptions{options.text("device"), options.text("dtype")}](Control& control) {
+        return DataSetEncoder::load(source, t5_length, o, control);
+      },
+      [](Napi::Env env, std::shared_ptr<DataSetEncoder>&& encoder) {
+        return Handle<DataSetEncoder>::create(env, std::move(encoder), 0);
+      });
+}
+
+Napi::Value encode_latents(const Napi::CallbackInfo& info) {
+  const Fields request(info[1], "latents");
+  return Job<bool>::start(
+      info.Env(), "drm.encodeLatents", listener(info[2]),
+      [encoder = Handle<DataSetEncoder>::get(info[0], "encodeLatents"), batch = batch_from_js(request.object("batch")),
+       path = request.text("path")](Control&) {
+        encoder->latents(batch, path);
+        return true;
+      },
+      nothing);
+}
+
+Napi::Value encode_prompts_to_file(const Napi::CallbackInfo& info) {
+  const Fields request(info[1], "prompts");
+  return Job<bool>::start(
+      info.Env(), "drm.encodePrompts", listener(info[2]),
+      [encoder = Handle<DataSetEncoder>::get(info[0], "encodePrompts"), prompts = prompts_from_js(request, "prompts"),
+       path = request.text("path")](Control& control) {
+        encoder->prompts(prompts, path, control);
+        return true;
+      },
+      nothing);
+}
+
+Napi::Value dispose_encoder(const Napi::CallbackInfo& info) {
+  Handle<DataSetEncoder>::dispose(info.Env(), info[0], "disposeEncoder");
+  return info.Env().Undefined();
+}
+
+}  // namespace drm::binding

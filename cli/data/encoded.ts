@@ -1,0 +1,230 @@
+// What a base's frozen parts make of a pair set, beside its shards: latents of the pictures and embeds of the prompts, so
+// that a training over days, or a second one, does not encode them again. Written in numbered files, each complete or
+// absent, so that an interrupted encoding goes on.
+//
+// encoded/<name>/ holds latents-00000.safetensors with latents-00000.json (the ids of its rows), prompts-… likewise (the
+// sha256 of each text), and encoded.json, written last.
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import type { DataSetEncoder } from '../../binding/index.js';
+import { writeAtomically } from '../files.js';
+import type { PromptTokenizer } from '../text/tokenizer.js';
+import type { PairSet } from './pair_set.js';
+import { decodePicture, squashPicture } from './picture.js';
+import { Drop } from './source.js';
+
+export const ENCODED = 'encoded';
+const MANIFEST = 'encoded.json';
+
+/** What decides the numbers; the same key gives the same files. */
+export interface EncodedKey {
+  /** sha256 of the weights of the VAE, and of the text encoders together. */
+  vae: string;
+  text_encoders: string;
+  size: number;
+  t5_length: number;
+  clip_length: number;
+  dtype: 'fp32' | 'bf16';
+}
+
+export interface EncodedManifest extends EncodedKey {
+  format: 'drm-encoded';
+  version: 1;
+  model: string;
+  pictures: number;
+  prompts: number;
+  /** Pictures that could not be decoded, and why. */
+  bad: Record<string, string>;
+  latents_files: string[];
+  prompts_files: string[];
+}
+
+const nameOf = (key: EncodedKey): string =>
+  `${key.size}px-${createHash('sha256').update(JSON.stringify(key)).digest('hex').slice(0, 12)}`;
+
+export const folderOf = (set: string, key: EncodedKey): string => join(set, ENCODED, nameOf(key));
+
+export const textKey = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 32);
+
+/** Bytes of one file's tensors at most, about. */
+const FILE_BYTES = 128e6;
+
+export interface EncodeOptions {
+  /** Name of the model, for people. */
+  model: string;
+  /** Bytes of one prompt's embeds. */
+  promptBytes: number;
+  signal: AbortSignal;
+  onProgress: (what: 'pictures' | 'prompts', step: number, total: number) => void;
+  onBad: (message: string) => void;
+  onCut: (texts: string[], of: number) => void;
+}
+
+const stem = (kind: 'latents' | 'prompts', index: number) => `${kind}-${String(index).padStart(5, '0')}`;
+
+const readList = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as string[];
+
+/** Encodes all of an open set that is not yet encoded. Resolves to the folder and what it says of itself. */
+export async function encodeSet(
+  set: PairSet,
+  encoder: DataSetEncoder,
+  tokenizer: PromptTokenizer,
+  key: EncodedKey,
+  options: EncodeOptions,
+): Promise<{ folder: string; manifest: EncodedManifest }> {
+  const folder = folderOf(set.folder, key);
+  await mkdir(folder, { recursive: true });
+  const { bad, files: latents } = await encodePictures(set, encoder, folder, key, options);
+  const { texts, files: prompts } = await encodePrompts(set, encoder, tokenizer, folder, key, options);
+  const manifest: EncodedManifest = {
+    format: 'drm-encoded',
+    version: 1,
+    model: options.model,
+    ...key,
+    pictures: set.pictureCount - Object.keys(bad).length,
+    prompts: texts,
+    bad,
+    latents_files: latents,
+    prompts_files: prompts,
+  };
+  await writeAtomically(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
+  return { folder, manifest };
+}
+
+const stopIfAsked = (signal: AbortSignal) => {
+  if (signal.aborted) throw new DrmError('CANCELLED', 'stopped; what is encoded is kept, and the same command goes on');
+};
+
+async function encodePictures(
+  set: PairSet,
+  encoder: DataSetEncoder,
+  folder: string,
+  { size, dtype }: EncodedKey,
+  { signal, onProgress, onBad }: EncodeOptions,
+): Promise<{ bad: Record<string, string>; files: string[] }> {
+  const bad: Record<string, string> = {};
+  const files: string[] = [];
+  // Pixels cross as bytes, latents are about (2 x 16 / 64) numbers a pixel.
+  const each = size ** 2 * Math.max(3, (dtype === 'bf16' ? 2 : 4) / 2);
+  const perFile = Math.max(1, Math.min(4096, Math.floor(FILE_BYTES / each)));
+  for (let first = 0; first < set.pictureCount; first += perFile) {
+    const name = stem('latents', first / perFile);
+    const wanted = Array.from({ length: Math.min(perFile, set.pictureCount - first) }, (_, i) => first + i);
+    const done = join(folder, `${name}.json`);
+    if (existsSync(done)) {
+      const rows = new Set(readList(done));
+      for (const picture of wanted) {
+        const id = set.pictureId(picture);
+        if (!rows.has(id)) bad[id] = 'could not be decoded';
+      }
+    } else {
+      stopIfAsked(signal);
+      const decoded = await Promise.all(
+        wanted.map(async (picture) => {
+          const found = await decodePicture(await set.picture(picture));
+          return found instanceof Drop ? found : squashPicture(found, size);
+        }),
+      );
+      const rows: string[] = [];
+      const squares: Uint8Array[] = [];
+      for (const [i, square] of decoded.entries()) {
+        const id = set.pictureId(wanted[i] as number);
+        if (square instanceof Drop) {
+          bad[id] = square.detail;
+          onBad(`picture ${id}: ${square.detail}`);
+        } else {
+          rows.push(id);
+          squares.push(square.pixels);
+        }
+      }
+      if (rows.length > 0) {
+        const batch = { samples: [], pictures: rows.map((_, i) => i), pixels: Buffer.concat(squares) };
+        const path = join(folder, `${name}.safetensors`);
+        await encoder.latents({ ...batch, height: size, width: size }, path, { signal });
+      }
+      await writeAtomically(done, JSON.stringify(rows));
+    }
+    if (existsSync(join(folder, `${name}.safetensors`))) files.push(name);
+    onProgress('pictures', first + wanted.length, set.pictureCount);
+  }
+  return { bad, files };
+}
+
+async function encodePrompts(
+  set: PairSet,
+  encoder: DataSetEncoder,
+  tokenizer: PromptTokenizer,
+  folder: string,
+  { t5_length }: EncodedKey,
+  { promptBytes, signal, onProgress, onCut }: EncodeOptions,
+): Promise<{ texts: number; files: string[] }> {
+  // Keys, not texts: a million prompts stay some tens of megabytes.
+  const seen = new Set<string>();
+  const perFile = Math.max(1, Math.min(4096, Math.floor(FILE_BYTES / promptBytes)));
+  const files: string[] = [];
+  const cut: string[] = [];
+  let texts: string[] = [];
+  const flush = async () => {
+    if (texts.length === 0) return;
+    const name = stem('prompts', files.length);
+    const done = join(folder, `${name}.json`);
+    if (!existsSync(done)) {
+      stopIfAsked(signal);
+      const tokens = [];
+      for (const text of texts) {
+        const prompt = await tokenizer.encode(text, t5_length);
+        if (prompt.truncated.length > 0) cut.push(text);
+        tokens.push(prompt.tokens);
+      }
+      await encoder.prompts(tokens, join(folder, `${name}.safetensors`), { signal });
+      await writeAtomically(done, JSON.stringify(texts.map(textKey)));
+    }
+    files.push(name);
+    texts = [];
+  };
+  for (let pair = 0; pair < set.length; pair++) {
+    const { prompt } = await set.record(pair);
+    const key = textKey(prompt);
+    if (!seen.has(key)) {
+      seen.add(key);
+      texts.push(prompt);
+      if (texts.length === perFile) await flush();
+    }
+    if (pair % 1000 === 0 || pair + 1 === set.length) onProgress('prompts', pair + 1, set.length);
+  }
+  await flush();
+  onCut(cut, seen.size);
+  return { texts: seen.size, files };
+}
+
+/** An encoded set, to be read by a training. */
+export interface Encoded {
+  folder: string;
+  manifest: EncodedManifest;
+  /** Files with the ids of their rows. */
+  latents: { path: string; ids: string[] }[];
+  prompts: { paths: string[]; row: (text: string) => number | undefined };
+}
+
+/** What is encoded of a set under this key (dtype aside); undefined when there is none or it is unfinished. */
+export function openEncoded(set: string, key: Omit<EncodedKey, 'dtype'>): Encoded | undefined {
+  for (const dtype of ['fp32', 'bf16'] as const) {
+    const folder = folderOf(set, { ...key, dtype });
+    if (!existsSync(join(folder, MANIFEST))) continue;
+    const manifest = JSON.parse(readFileSync(join(folder, MANIFEST), 'utf8')) as EncodedManifest;
+    const path = (name: string) => join(folder, `${name}.safetensors`);
+    const rows = new Map<string, number>();
+    for (const name of manifest.prompts_files)
+      for (const text of readList(join(folder, `${name}.json`))) rows.set(text, rows.size);
+    return {
+      folder,
+      manifest,
+      latents: manifest.latents_files.map((name) => ({ path: path(name), ids: readList(join(folder, `${name}.json`)) })),
+      prompts: { paths: manifest.prompts_files.map(path), row: (text) => rows.get(textKey(text)) },
+    };
+  }
+  return undefined;
+}
