@@ -21,3 +21,8 @@ export function wholeOption(options: Record<string, unknown>, name: string, leas
     throw new DrmError('USAGE', `${flagOf(name)} ${options[name]}: expected a whole number from ${least}`);
   return value;
 }
+
+const quote = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+/** A drm command line that a shell reads as these words. */
+export const commandLine = (words: readonly string[]): string => ['drm', ...words].map(quote).join(' ');

@@ -17,6 +17,10 @@ export const command: Command = {
       does: 'a row for each guidance scale; pictures that are there already are not made again',
     },
     {
+      command: 'drm eval pairs --data data/prefs --split test --reward tiny --reward judge --timesteps 0,250,500,750',
+      does: 'how often rewards prefer what people preferred, by timestep and kind of pair, as a table and a plot',
+    },
+    {
       command: 'drm eval pairs --scores scores.json --from hpdv3/test.json',
       does: "accuracy of scores that any program gave, in the list's order; more forms: docs/evaluation.md",
     },
@@ -28,7 +32,10 @@ export const command: Command = {
   arguments: [{ name: '<what>', description: 'what to measure', choices: WHAT }],
   options: [
     { flags: '--scorer <scorer>', description: 'clip:FOLDER; may be repeated', repeatable: true },
-    { flags: '--model <model>', description: 'images: as in `drm sample`', default: 'tiny' },
+    {
+      flags: '--model <model>',
+      description: 'images: as in `drm sample` (tiny); pairs: the base, if not the one that a reward names',
+    },
     { flags: '--prompts <file>', description: 'images: one prompt a line, or JSONL' },
     { flags: '-p, --prompt <text>', description: 'images: one more prompt; may be repeated', repeatable: true },
     { flags: '--negative-prompt <text>', description: 'images: what to steer away from' },
@@ -44,6 +51,15 @@ export const command: Command = {
     },
     { flags: '--reference <dir>', description: 'images: prepared set whose real pictures are compared with' },
     { flags: '--grid', description: 'images: also a sheet of the first 64 of each row' },
+    {
+      flags: '--reward <reward>',
+      description: 'pairs: name, reward model, run, or clip:FOLDER; may be repeated',
+      repeatable: true,
+    },
+    { flags: '--timesteps <list>', description: 'pairs: noise levels x 1000, such as 0,250,500,750', default: '0' },
+    { flags: '--draws <n>', description: 'pairs: draws of noise, averaged, above timestep 0', default: '1' },
+    { flags: '--posterior-sample', description: "pairs: draw latents from the VAE's posterior, not its mode" },
+    { flags: '--max-pairs <n>', description: 'pairs: so many, chosen by seed', default: 'all' },
     { flags: '--scores <file>', description: 'pairs: judge these scores (JSON) instead of giving some' },
     {
       flags: '--from <path>',
@@ -56,12 +72,18 @@ export const command: Command = {
       repeatable: true,
     },
     { flags: '--no-pictures', description: 'pairs: do not look whether the pictures behind --scores can be used' },
-    { flags: '--data <dir>', description: 'retrieval: a set prepared by `drm data prepare`' },
-    { flags: '--split <name>', description: 'retrieval: one split; may be repeated', default: 'all', repeatable: true },
+    { flags: '--data <dir>', description: 'pairs, retrieval: a set prepared by `drm data prepare`' },
+    {
+      flags: '--split <name>',
+      description: 'pairs, retrieval: one split; may be repeated',
+      default: 'all',
+      repeatable: true,
+    },
     { flags: '--among <n>', description: 'retrieval: captions to choose from', default: '256' },
     {
       flags: '--seed <n>',
-      description: 'images: picture i of a prompt has seed + i; retrieval: deals pictures into groups',
+      description:
+        'images: picture i of a prompt has seed + i; pairs: of noise, and of --max-pairs; retrieval: of groups',
       default: '0',
     },
   ],

@@ -1,7 +1,7 @@
 // From the flags of `drm data prepare emoji-prefs` to its source: the base model is found and named, not yet loaded.
 import type { Context } from '../command.js';
 import { chooseDevice } from '../device.js';
-import { weightsFingerprint } from '../eval/images.js';
+import { weightsFingerprint } from '../hub/fingerprint.js';
 import { resolveModel } from '../hub/resolve.js';
 import { sampleSettings } from '../sample/settings.js';
 import { openPainter } from './base_samples.js';

@@ -1,10 +1,8 @@
 // Pictures of a model for measuring: made once, kept with their recipe inside, used again by a later run.
-import { createHash } from 'node:crypto';
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { Pipeline } from '../../binding/index.js';
-import type { PipelineSource } from '../../binding/types.js';
 import type { SampleSettings } from '../config/types.js';
 import { writeAtomically } from '../files.js';
 import type { ResolvedModel } from '../hub/resolve.js';
@@ -14,49 +12,6 @@ import { encodePng, type Picture, slug } from '../image/write.js';
 import { type Job, tokenize } from '../sample/jobs.js';
 import { requestOf } from '../sample/settings.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
-
-const ENDS = 1 << 20;
-
-function hashEnds(hash: ReturnType<typeof createHash>, file: string): void {
-  const fd = openSync(file, 'r');
-  try {
-    const { size } = fstatSync(fd);
-    const length = Math.min(ENDS, size);
-    for (const at of [0, size - length]) {
-      const bytes = Buffer.alloc(length);
-      for (let have = 0; have < length; ) {
-        const got = readSync(fd, bytes, have, length - have, at + have);
-        if (got === 0) break;
-        have += got;
-      }
-      hash.update(bytes);
-    }
-    hash.update(String(size));
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/**
- * Tells one model's weights from another's under the same name: size, beginning and end of each file. All of a large
- * model would take minutes to read, and training changes every tensor.
- */
-export function weightsFingerprint(source: PipelineSource): string {
-  const hash = createHash('sha256');
-  for (const component of Object.values(source)) {
-    if (typeof component === 'string') hash.update(readFileSync(component));
-    else
-      for (const file of component.weights) {
-        if (!file.endsWith('.index.json')) {
-          hashEnds(hash, file);
-          continue;
-        }
-        const { weight_map: map } = JSON.parse(readFileSync(file, 'utf8')) as { weight_map: Record<string, string> };
-        for (const shard of [...new Set(Object.values(map))].sort()) hashEnds(hash, join(dirname(file), shard));
-      }
-  }
-  return hash.digest('hex').slice(0, 32);
-}
 
 /** Where picture `i` lies. */
 const fileOf = (folder: string, i: number, { prompt, seed }: Job): string =>

@@ -7,6 +7,7 @@ import { DrmError } from '../../binding/error.js';
 import { errorEvent } from '../errors.js';
 import type { Events } from '../events.js';
 import { diskError } from '../files.js';
+import { commandLine } from '../options.js';
 import type { KeepRule } from '../runs/checkpoints.js';
 import type { Run } from '../runs/folder.js';
 import { Meter, type MeterState } from './meter.js';
@@ -309,12 +310,10 @@ class Loop<Batch> {
   }
 }
 
-const quote = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
-
 /** The command line that goes on with this run: the one that was typed, with --resume and the run's folder. */
 export function resumeCommand(typed: readonly string[], folder: string): string {
   const words = [...typed];
   if (!words.some((word) => word === '--out' || word.startsWith('--out='))) words.push('--out', folder);
   if (!words.includes('--resume')) words.push('--resume');
-  return ['drm', ...words].map(quote).join(' ');
+  return commandLine(words);
 }

@@ -1,0 +1,95 @@
+// Accuracy against timestep as an SVG: a line a reward, its 95 % interval as a band. Readable in any browser, on its own.
+import type { Estimate } from './bootstrap.js';
+
+export interface Line {
+  name: string;
+  points: { timestep: number; accuracy: Estimate }[];
+}
+
+/** Told apart by people who see few colours, too (Okabe and Ito 2008). */
+const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
+const SIZE = { width: 720, height: 420, left: 64, right: 24, top: 48, bottom: 56 };
+const LEGEND_ROW = 20;
+
+const text = (value: string): string =>
+  value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+
+const shortened = (name: string, longest: number): string =>
+  name.length <= longest ? name : `…${name.slice(name.length - longest + 1)}`;
+
+/** Percent marks from the lowest to the highest value, in steps that people count in. */
+function marks(low: number, high: number): number[] {
+  const step = [1, 2, 5, 10, 20].find((size) => (high - low) / size <= 6) ?? 25;
+  const first = Math.floor(low / step) * step;
+  const last = Math.min(100, Math.ceil(high / step) * step);
+  return Array.from({ length: Math.round((last - first) / step) + 1 }, (_, i) => first + i * step);
+}
+
+export function accuracyPlot(lines: readonly Line[], title: string): string {
+  const points = lines.flatMap((line) => line.points);
+  const timesteps = [...new Set(points.map(({ timestep }) => timestep))].sort((a, b) => a - b);
+  const ticks = marks(
+    Math.max(0, Math.min(50, ...points.map(({ accuracy }) => 100 * accuracy.low))),
+    Math.max(60, ...points.map(({ accuracy }) => 100 * accuracy.high)),
+  );
+  const [bottom, top] = [ticks[0] as number, ticks.at(-1) as number];
+  const legend = lines.length * LEGEND_ROW;
+  const { width, left, right } = SIZE;
+  const height = SIZE.height + legend;
+  const plotBottom = SIZE.height - SIZE.bottom;
+  const last = Math.max(1, timesteps.at(-1) as number);
+  const x = (timestep: number) => left + (timestep / last) * (width - left - right);
+  const y = (percent: number) => plotBottom - ((percent - bottom) / (top - bottom)) * (plotBottom - SIZE.top);
+  const at = (timestep: number, share: number) => `${x(timestep).toFixed(1)},${y(100 * share).toFixed(1)}`;
+  const out: string[] = [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="13" fill="#222">`,
+    `<rect width="${width}" height="${height}" fill="#fff"/>`,
+    `<text x="${left}" y="26" font-size="15" font-weight="600">${text(shortened(title, 80))}</text>`,
+  ];
+  for (const mark of ticks) {
+    const chance = mark === 50 ? ' stroke-dasharray="5 4" stroke="#888"' : ' stroke="#ddd"';
+    out.push(
+      `<line x1="${left}" x2="${width - right}" y1="${y(mark)}" y2="${y(mark)}"${chance}/>`,
+      `<text x="${left - 8}" y="${y(mark) + 4}" text-anchor="end">${mark}</text>`,
+    );
+  }
+  if (bottom <= 50 && top > 50)
+    out.push(`<text x="${width - right}" y="${y(50) - 6}" text-anchor="end" fill="#666">chance</text>`);
+  for (const timestep of timesteps)
+    out.push(
+      `<line x1="${x(timestep)}" x2="${x(timestep)}" y1="${plotBottom}" y2="${plotBottom + 5}" stroke="#888"/>`,
+      `<text x="${x(timestep)}" y="${plotBottom + 20}" text-anchor="middle">${timestep}</text>`,
+    );
+  out.push(
+    `<text x="${(left + width - right) / 2}" y="${plotBottom + 40}" text-anchor="middle">timestep (noise level × 1000)</text>`,
+    `<text transform="translate(18 ${(SIZE.top + plotBottom) / 2}) rotate(-90)" text-anchor="middle">accuracy, %</text>`,
+  );
+  for (const [i, { name, points: own }] of lines.entries()) {
+    const colour = COLOURS[i % COLOURS.length];
+    const dash = i < COLOURS.length ? '' : ' stroke-dasharray="6 3"';
+    const sorted = [...own].sort((a, b) => a.timestep - b.timestep);
+    const upper = sorted.map(({ timestep, accuracy }) => at(timestep, accuracy.high));
+    const lower = sorted.map(({ timestep, accuracy }) => at(timestep, accuracy.low)).reverse();
+    if (sorted.length > 1)
+      out.push(
+        `<polygon points="${[...upper, ...lower].join(' ')}" fill="${colour}" fill-opacity="0.16"/>`,
+        `<polyline points="${sorted.map(({ timestep, accuracy }) => at(timestep, accuracy.mean)).join(' ')}" fill="none" stroke="${colour}" stroke-width="2"${dash}/>`,
+      );
+    for (const { timestep, accuracy } of sorted) {
+      if (sorted.length === 1)
+        out.push(
+          `<line x1="${x(timestep)}" x2="${x(timestep)}" y1="${y(100 * accuracy.low)}" y2="${y(100 * accuracy.high)}" stroke="${colour}" stroke-width="2"/>`,
+        );
+      out.push(
+        `<circle cx="${x(timestep).toFixed(1)}" cy="${y(100 * accuracy.mean).toFixed(1)}" r="4" fill="${colour}"><title>${text(name)}, timestep ${timestep}: ${(100 * accuracy.mean).toFixed(1)} % (${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)})</title></circle>`,
+      );
+    }
+    const row = SIZE.height + i * LEGEND_ROW;
+    out.push(
+      `<line x1="${left}" x2="${left + 24}" y1="${row - 4}" y2="${row - 4}" stroke="${colour}" stroke-width="3"${dash}/>`,
+      `<text x="${left + 32}" y="${row}">${text(shortened(name, 86))}</text>`,
+    );
+  }
+  out.push('</svg>');
+  return `${out.join('\n')}\n`;
+}

@@ -1,0 +1,113 @@
+// From scores to accuracies: overall, and by whatever the pairs say of themselves.
+import { type Estimate, pooled } from './bootstrap.js';
+import type { EvalPair } from './pair_scores.js';
+import {
+  type Figure,
+  meanOverPrompts,
+  type ProtocolName,
+  pooledRankings,
+  rankAgreement,
+  type ScoredRanking,
+  strict,
+} from './protocols.js';
+
+/** Whose scores, at which timestep. */
+export interface Column {
+  reward: string;
+  timestep: number;
+  /** By picture under prompt; NaN where there is none. */
+  scores: Float64Array;
+}
+
+const scored = (score: number | undefined): number | undefined =>
+  score === undefined || Number.isNaN(score) ? undefined : score;
+
+const scoredPair = (pair: EvalPair, scores: Float64Array) => ({
+  chosen: scored(scores[pair.chosen]),
+  rejected: scored(scores[pair.rejected]),
+  group: pair.group,
+});
+
+/** Strict over the pairs that are no ties; those are counted. */
+export function accuracy(pairs: readonly EvalPair[], { scores }: Column): Figure {
+  const decided = pairs.filter(({ tie }) => !tie);
+  const counted = strict(decided.map((pair) => scoredPair(pair, scores)));
+  return { ...counted, tied: pairs.length - decided.length };
+}
+
+/** Breakdowns, in the order in which they are shown. */
+export const FACETS = {
+  source: (pair: EvalPair) => pair.source,
+  kind: (pair: EvalPair) => pair.kind,
+  grade: (pair: EvalPair) => (pair.grade === undefined ? undefined : `grade ${pair.grade}`),
+  'kind and grade': (pair: EvalPair) =>
+    pair.kind === undefined || pair.grade === undefined ? undefined : `${pair.kind}, grade ${pair.grade}`,
+};
+export type Facet = keyof typeof FACETS;
+
+/** The pairs of each value; undefined where the set does not tell, or all pairs are alike. */
+export function split(pairs: readonly EvalPair[], facet: Facet): Map<string, EvalPair[]> | undefined {
+  const parts = new Map<string, EvalPair[]>();
+  for (const pair of pairs) {
+    const value = FACETS[facet](pair);
+    if (value === undefined) continue;
+    const part = parts.get(value);
+    if (part) part.push(pair);
+    else parts.set(value, [pair]);
+  }
+  return parts.size > 1 ? new Map([...parts].sort(([a], [b]) => (a < b ? -1 : 1))) : undefined;
+}
+
+/** How much more often `one` is right than `other` on the same pairs, and how far that could lie elsewhere. */
+export function difference(pairs: readonly EvalPair[], one: Column, other: Column): Estimate {
+  const groups = new Map<string, number[]>();
+  for (const pair of pairs) {
+    const right = [one, other].map(({ scores }) => {
+      const { chosen, rejected } = scoredPair(pair, scores);
+      return chosen === undefined || rejected === undefined ? undefined : Number(chosen > rejected);
+    });
+    const [a, b] = right;
+    if (pair.tie || a === undefined || b === undefined) continue;
+    const group = groups.get(pair.group);
+    if (group) group.push(a - b);
+    else groups.set(pair.group, [a - b]);
+  }
+  return pooled([...groups.values()]);
+}
+
+/** Of a source whose pairs come from rankings: the rankings again. A picture that is in no pair was tied with all. */
+function rankings(pairs: readonly EvalPair[], { scores }: Column): ScoredRanking[] {
+  const groups = new Map<string, Map<number, number>>();
+  for (const { group, ranks, chosen, rejected } of pairs) {
+    if (!ranks) continue;
+    const known = groups.get(group) ?? new Map<number, number>();
+    known.set(chosen, ranks[0]).set(rejected, ranks[1]);
+    groups.set(group, known);
+  }
+  return [...groups.values()].map((items) => {
+    const order = [...items.keys()].sort((a, b) => a - b); // as the list has them, for equal scores
+    return {
+      ranks: order.map((item) => items.get(item) as number),
+      scores: order.map((item) => scored(scores[item])),
+    };
+  });
+}
+
+const OWN: Record<string, readonly ProtocolName[]> = {
+  hpdv2: ['rank', 'pooled'],
+  imagereward: ['pooled', 'mean-over-prompts'],
+};
+
+/** What a source's own code counts beside strict pairs. `asked` instead, where it was asked for. */
+export function ownFigures(
+  source: string,
+  pairs: readonly EvalPair[],
+  column: Column,
+  asked?: readonly ProtocolName[],
+): Figure[] {
+  const wanted = asked ?? OWN[source] ?? [];
+  if (wanted.length === 0 || !pairs.some(({ ranks }) => ranks)) return [];
+  const all = rankings(pairs, column);
+  const count = { rank: rankAgreement, pooled: pooledRankings, 'mean-over-prompts': meanOverPrompts };
+  return wanted.flatMap((name) => (name in count ? [count[name as keyof typeof count](all)] : []));
+}

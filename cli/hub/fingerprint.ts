@@ -1,0 +1,48 @@
+// Tells one model's weights from another's under the same name.
+import { createHash, type Hash } from 'node:crypto';
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { ComponentFiles, PipelineSource } from '../../binding/types.js';
+
+const ENDS = 1 << 20;
+
+function hashEnds(hash: Hash, file: string): void {
+  const fd = openSync(file, 'r');
+  try {
+    const { size } = fstatSync(fd);
+    const length = Math.min(ENDS, size);
+    for (const at of [0, size - length]) {
+      const bytes = Buffer.alloc(length);
+      for (let have = 0; have < length; ) {
+        const got = readSync(fd, bytes, have, length - have, at + have);
+        if (got === 0) break;
+        have += got;
+      }
+      hash.update(bytes);
+    }
+    hash.update(String(size));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Of all components, such as those of a PipelineSource; a text is a small file's name. Looks at size, beginning and end of
+ * each file: all of a large model would take minutes to read, and training changes every tensor.
+ */
+export function weightsFingerprint(components: PipelineSource | Record<string, ComponentFiles | string>): string {
+  const hash = createHash('sha256');
+  for (const component of Object.values(components) as (ComponentFiles | string)[]) {
+    if (typeof component === 'string') hash.update(readFileSync(component));
+    else
+      for (const file of component.weights) {
+        if (!file.endsWith('.index.json')) {
+          hashEnds(hash, file);
+          continue;
+        }
+        const { weight_map: map } = JSON.parse(readFileSync(file, 'utf8')) as { weight_map: Record<string, string> };
+        for (const shard of [...new Set(Object.values(map))].sort()) hashEnds(hash, join(dirname(file), shard));
+      }
+  }
+  return hash.digest('hex').slice(0, 32);
+}

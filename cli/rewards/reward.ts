@@ -1,0 +1,51 @@
+// What gives a picture under its prompt a number, as the commands see it: a reward model at some noise level, a scorer, or
+// a weighted sum of them.
+import type { JobOptions } from '../../binding/types.js';
+import type { Picture } from '../image/write.js';
+
+/** How a picture is looked at. */
+export interface Viewing {
+  /** 0 to 1000. 0 is the clean latent; above it noise of level timestep / 1000 is added. */
+  timestep: number;
+  /** Of noise, averaged. */
+  draws: number;
+  /** Of the noise. */
+  seed: number;
+  /** The latent is drawn from the VAE's posterior instead of taken at its mode. */
+  posteriorSample: boolean;
+}
+
+export interface Judged {
+  picture: Picture;
+  prompt: string;
+  /** Keys the picture's noise, so that its score does not depend on what is scored beside it. */
+  key: number;
+}
+
+export interface Reward {
+  /** As the user called it. */
+  readonly name: string;
+  /** What the number is: 'score', 'cosine'. */
+  readonly unit: string;
+  /** Tells these weights from others under the same name. */
+  readonly weights: string;
+  /** Whether it scores noisy latents, at timesteps above 0. */
+  readonly noisy: boolean;
+  /** What the number at this viewing rests on: belongs beside every figure. */
+  definition(viewing: Viewing): string;
+  /** One number each; larger is better. */
+  score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[]>;
+  dispose(): void;
+}
+
+/** The same picture and prompt are one. */
+export function distinct<T>(values: readonly T[]): { all: T[]; of: number[] } {
+  const index = new Map<T, number>();
+  const of = values.map((value) => {
+    const known = index.get(value);
+    if (known !== undefined) return known;
+    index.set(value, index.size);
+    return index.size - 1;
+  });
+  return { all: [...index.keys()], of };
+}
