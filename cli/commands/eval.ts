@@ -5,7 +5,7 @@ const WHAT = ['images', 'pairs', 'retrieval'];
 
 export const command: Command = {
   name: 'eval',
-  summary: 'measure a model by scorers, or a scorer by real pictures',
+  summary: 'measure models by scorers, and rewards by preferences or real pictures',
   examples: [
     {
       command:

@@ -31,8 +31,13 @@ export const registry: Entry[] = [
   },
   {
     name: 'eval',
-    summary: 'measure a model by scorers, or a scorer by real pictures',
+    summary: 'measure models by scorers, and rewards by preferences or real pictures',
     load: async () => (await import('./eval.js')).command,
+  },
+  {
+    name: 'score',
+    summary: 'score pictures under their prompts by a reward model or a scorer',
+    load: async () => (await import('./score.js')).command,
   },
   {
     name: 'config',

@@ -7,6 +7,7 @@ import { encodeLossless } from '../../cli/data/picture.js';
 import { prepare } from '../../cli/data/prepare.js';
 import { accuracyPlot } from '../../cli/eval/accuracy_plot.js';
 import { loadScorer } from '../../cli/scorers/registry.js';
+import { writeDrm } from '../rewards/drm_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
 import { writeClip } from './clip_folder.js';
 import { colours } from './small_set.js';
@@ -174,6 +175,30 @@ describe('drm eval pairs --data', () => {
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
     expect(text).toContain('by kind');
     expect(text).toContain('strict: score(preferred)');
+  });
+
+  test('looks at noisy latents through a reward model, beside a scorer that cannot, and draws it', async () => {
+    const w = await world(rows.slice(0, 6));
+    const drm = await writeDrm(join(w.out, '..', 'drm'));
+    const { code, data, events, text } = await run(w, '--reward', drm, '--timesteps', '0,500,900', '--draws', '2');
+    expect(code).toBe(0);
+    expect(
+      data.rows.map(({ reward, timestep }: Row & { timestep: number; reward: string }) => [reward, timestep]),
+    ).toEqual([[w.reward, 0], ...[0, 500, 900].map((timestep) => [drm, timestep])]);
+    expect(events.find(({ event }) => event === 'warning').message).toContain('clean pictures only');
+    expect(data.rows[2].viewing).toContain('noise of level 0.5 added');
+    expect(data.rows[2].viewing).toContain('mean of 2 draws');
+    const scores = (timestep: number) =>
+      logs(w.out)
+        .flatMap((name) => readFileSync(join(w.out, name), 'utf8').trim().split('\n').slice(1))
+        .map((line) => JSON.parse(line))
+        .filter((line) => line.timestep === timestep)
+        .map(({ score }) => score);
+    expect(scores(500)).toHaveLength(data.pictures);
+    expect(new Set([...scores(500), ...scores(900)]).size).toBeGreaterThan(data.pictures);
+    expect(text).toMatch(/reward +t = 0 +t = 500 +t = 900/);
+    const svg = readFileSync(join(w.out, 'accuracy.svg'), 'utf8');
+    expect(svg.match(/<circle/g)).toHaveLength(4);
   });
 
   test('takes part of the pairs, the same for the same seed', async () => {

@@ -2,6 +2,7 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { readJudgedList } from '../../cli/eval/judged_lists.js';
 import type { Figure } from '../../cli/eval/protocols.js';
 import type { ListFigures } from '../../cli/eval/score_file.js';
 import { repository, runDrm, temporaryFolder } from '../run_drm.js';
@@ -125,14 +126,12 @@ describe('drm eval pairs --scores', () => {
     [[1, 2], 'a list of HPDv3, HPDv2 or ImageReward'],
     [[{ prompt: 'a', path1: 'x', path2: 3 }], 'record 0'],
     [[], 'at least one record'],
-  ])('refuses the list %j', async (list, part) => {
-    const folder = temporaryFolder();
-    writeFileSync(join(folder, 'list.json'), JSON.stringify(list));
-    writeFileSync(join(folder, 'scores.json'), JSON.stringify(table));
-    const args = ['--scores', join(folder, 'scores.json'), '--from', join(folder, 'list.json')];
-    const found = await runDrm(['eval', 'pairs', ...args]);
-    expect(found.stderr).toContain(part);
-    expect(found.code).toBe(3);
+  ])('refuses the list %j', (list, part) => {
+    const file = join(temporaryFolder(), 'list.json');
+    writeFileSync(file, JSON.stringify(list));
+    expect(() => readJudgedList([file])).toThrow(
+      expect.objectContaining({ code: 'BAD_FILE', message: expect.stringContaining(part) }),
+    );
   });
 
   test('knows its protocols by name', async () => {

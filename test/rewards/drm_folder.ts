@@ -1,0 +1,36 @@
+// A reward model with random head weights on the fixtures' small pipeline, written by the core as `drm train` does.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Trainer } from '../../binding/index.js';
+import { resolveModel } from '../../cli/hub/resolve.js';
+import { fixture } from '../run_drm.js';
+
+const head = { channels: 8, groups: 4, hidden: 12, dropout: 0.1 };
+
+export async function writeDrm(folder: string, seed = 1, base: string | undefined = fixture): Promise<string> {
+  mkdirSync(folder, { recursive: true });
+  const { source } = await resolveModel(fixture, {});
+  const trainer = await Trainer.create(
+    {
+      kind: 'reward',
+      source,
+      keepLayers: 2,
+      head,
+      ...{ logitNormal: true, logitMean: 0, logitDeviation: 1, shifted: true, sharedNoise: false },
+      ...{ posteriorSample: false, recompute: false, t5Length: 16, freezeBackbone: false },
+    },
+    {
+      ...{ device: 'cpu', dtype: 'fp32', seed: BigInt(seed), beta1: 0.9, beta2: 0.999, eps: 1e-8 },
+      ...{ weightDecay: 0, maxGradientNorm: 0, emaDecay: 0 },
+    },
+  );
+  await trainer.export(join(folder, 'model.safetensors'), 'fp32', { layout: 'drm' });
+  trainer.dispose();
+  const backbone = JSON.parse(readFileSync(join(fixture, 'transformer/config.json'), 'utf8'));
+  const config = {
+    ...{ _class_name: 'DiffusionRewardModel', ...(base !== undefined && { base }) },
+    ...{ backbone, keep_layers: 2, head, t5_length: 16, size: 32 },
+  };
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+  return folder;
+}
