@@ -2,8 +2,8 @@
 import { callNative } from './native.js';
 import type { BuildInfo, RuntimeInfo } from './types.js';
 
-export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
 export { DataSetEncoder } from './encoder.js';
+export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
 export { Pipeline } from './pipeline.js';
 export { RewardModel } from './reward_model.js';
 export { ClipScorer, cmmd, resizePictures } from './scorer.js';

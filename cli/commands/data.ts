@@ -3,7 +3,7 @@ import type { Command, Context } from '../command.js';
 import type { Drop, Source } from '../data/source.js';
 import { flagOf, numberOption } from '../options.js';
 
-const ACTIONS = ['prepare', 'inspect', 'tokenizer'];
+const ACTIONS = ['prepare', 'inspect', 'encode', 'tokenizer'];
 /** Preference pairs as their publishers have them. */
 const PAIR_SETS = ['hpdv3', 'hpdv2', 'imagereward', 'pickapic'];
 const SOURCES = [...PAIR_SETS, 'jsonl', 'webdataset', 'emoji', 'emoji-prefs'];
@@ -25,10 +25,17 @@ export const command: Command = {
       does: 'preference pairs of the embedded emoji, whose order is known by construction',
     },
     { command: 'drm data inspect data/hpdv3', does: 'counts, sizes and a contact sheet' },
+    {
+      command: 'drm data encode data/hpdv3 --model sd3.5-medium --size 512 --dtype bf16',
+      does: 'latents and prompt embeds beside the shards, which `drm train` then reads',
+    },
   ],
   arguments: [
     { name: '<action>', description: 'what to do', choices: ACTIONS },
-    { name: '<what>', description: `prepare: a source (${SOURCES.join(', ')}); inspect, tokenizer: a prepared folder` },
+    {
+      name: '<what>',
+      description: `prepare: a source (${SOURCES.join(', ')}); inspect, encode, tokenizer: a prepared folder`,
+    },
   ],
   options: [
     { flags: '--from <path>', description: 'prepare: the file or folder to read' },
@@ -60,7 +67,16 @@ export const command: Command = {
     { flags: '--sample <n>', description: 'prepare hpdv3: n pairs of the training list', default: 'all' },
     { flags: '--split <name>', description: 'only this split', default: 'all' },
     { flags: '--hold-out <percent>', description: 'prepare: captions that make a split `test`', default: '0' },
-    { flags: '--model <model>', description: 'emoji-prefs: whose own pictures are compared', default: 'tiny' },
+    {
+      flags: '--model <model>',
+      description: 'encode: the base whose VAE and text encoders run; emoji-prefs: whose own pictures are compared',
+      default: 'tiny',
+    },
+    {
+      flags: '--t5-length <n>',
+      description: 'encode: tokens that T5 reads of a prompt, as --set t5_length of drm train',
+      default: '512',
+    },
     {
       flags: '--early <model>',
       description: 'emoji-prefs: an earlier checkpoint of it; may be repeated, the latest first',
@@ -88,6 +104,7 @@ export const command: Command = {
     const [action] = context.args as string[];
     if (action === 'prepare') return prepareCommand(context);
     if (action === 'inspect') return inspectCommand(context);
+    if (action === 'encode') return encodeCommand(context);
     if (action === 'tokenizer') return tokenizerCommand(context);
     throw new DrmError('USAGE', `data ${action}: expected ${ACTIONS.join(', ')}`);
   },
@@ -242,6 +259,61 @@ async function openSource(context: Context, out: string): Promise<Source> {
   const minConfidence = numberOption(options, 'minConfidence');
   const { userSource } = await import('../data/user_pictures.js');
   return userSource(String(options.from), user, { ...pairs, ...user, minConfidence });
+}
+
+async function encodeCommand(context: Context): Promise<void> {
+  const { args, options, global, events, signal } = context;
+  const started = performance.now();
+  const folder = String(args[1]);
+  const { DataSetEncoder } = await import('../../binding/index.js');
+  const { encodeSet } = await import('../data/encoded.js');
+  const { PairSet } = await import('../data/pair_set.js');
+  const { chooseDevice } = await import('../device.js');
+  const { resolveModel } = await import('../hub/resolve.js');
+  const { loadTokenizers } = await import('../text/tokenizer.js');
+  const { partsFit, warnOfCuts } = await import('../train/fit.js');
+  const { encodedKey, pictureSize, promptBytes } = await import('../train/tasks/encoded.js');
+  const model = String(options.model ?? 'tiny');
+  const base = await resolveModel(model);
+  const size = wholeNumber(context, 'size', '--size', 4096) ?? Math.min(512, pictureSize(base));
+  const t5Length = wholeNumber(context, 't5Length', '--t5-length', 4096, 0) ?? (base.tokenizers.t5 ? 512 : 0);
+  partsFit(size, base.source);
+  const set = await PairSet.open(folder);
+  const { device, dtype } = await chooseDevice({ device: global.device, dtype: global.dtype ?? 'auto' });
+  const tokenizer = loadTokenizers(base.tokenizers);
+  const facts = { model, size, device, dtype, pairs: set.length, pictures: set.pictureCount };
+  events.emit({ event: 'started', version: 1, command: 'data encode', facts });
+  using encoder = await DataSetEncoder.load(base.source, t5Length, { device, dtype }, { signal });
+  try {
+    const key = { ...(await encodedKey(base, size, t5Length, tokenizer.clipLength)), dtype };
+    const encoded = await encodeSet(set, encoder, tokenizer, key, {
+      model,
+      promptBytes: promptBytes(base, t5Length + tokenizer.clipLength, dtype),
+      signal,
+      onProgress: (what, step, total) =>
+        events.emit({
+          event: 'progress',
+          id: what,
+          label: `encoding ${what}`,
+          step,
+          total,
+          unit: what === 'pictures' ? 'picture' : 'pair',
+          seconds: (performance.now() - started) / 1000,
+        }),
+      onBad: (message) => events.emit({ event: 'warning', message }),
+      onCut: (texts, of) => warnOfCuts(texts, of, events),
+    });
+    const { manifest } = encoded;
+    events.emit({ event: 'result', text: encoded.folder, data: { folder: encoded.folder, ...manifest } });
+    const bad = Object.keys(manifest.bad).length;
+    events.emit({
+      event: 'done',
+      seconds: (performance.now() - started) / 1000,
+      facts: { pictures: manifest.pictures, prompts: manifest.prompts, ...(bad > 0 && { bad }) },
+    });
+  } finally {
+    await set.close();
+  }
 }
 
 async function tokenizerCommand(context: Context): Promise<void> {

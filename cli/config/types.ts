@@ -358,7 +358,7 @@ export interface TrainSettings {
   lora_targets: string[];
   /** Recompute block by block in the backward pass: less memory, a third more time. */
   gradient_checkpointing: boolean;
-  /** Prompts are encoded once and kept, or at every step; auto keeps them when they fit into a quarter of the memory. */
+  /** Prompts are encoded once and kept, or at every step; auto keeps them when they fit into a quarter of the memory. What `drm data encode` left beside the data is read instead, unless this or latents is on_the_fly. */
   text: 'auto' | 'cached' | 'on_the_fly';
   /** Likewise the latents of the pictures. */
   latents: 'auto' | 'cached' | 'on_the_fly';

@@ -222,7 +222,10 @@ export function openEncoded(set: string, key: Omit<EncodedKey, 'dtype'>): Encode
     return {
       folder,
       manifest,
-      latents: manifest.latents_files.map((name) => ({ path: path(name), ids: readList(join(folder, `${name}.json`)) })),
+      latents: manifest.latents_files.map((name) => ({
+        path: path(name),
+        ids: readList(join(folder, `${name}.json`)),
+      })),
       prompts: { paths: manifest.prompts_files.map(path), row: (text) => rows.get(textKey(text)) },
     };
   }

@@ -33,6 +33,7 @@ import { beginningOf, partsFit, targetsFit, vaeFactor, warnOfCuts } from '../fit
 import type { Values } from '../loop.js';
 import { memoryShare } from '../memory.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
+import { EncodedInputs } from './encoded.js';
 import { NativeTask } from './native.js';
 import { openPairs, PairData, type PairForm, type PairPart, type PairParts, passesOf, recordsOf } from './pairs.js';
 import { meanValues, pictureWarnings } from './pictures.js';
@@ -166,7 +167,7 @@ export function rewardObjective(
 /** What the trainer has in its memory; the rest comes with each batch. */
 interface Caches {
   /** Rows of the prompts, where they are encoded. */
-  texts: Texts | undefined;
+  texts: Pick<Texts, 'row'> | undefined;
   latents: boolean;
 }
 
@@ -179,7 +180,7 @@ class RewardTask extends NativeTask<PairBatch> {
     private readonly plan: Plan,
     private readonly parts: PairParts,
     private readonly form: PairForm,
-    private readonly texts: Texts | undefined,
+    private readonly texts: Pick<Texts, 'row'> | undefined,
   ) {
     super(trainer);
     const { heldOut } = parts;
@@ -364,17 +365,25 @@ export async function prepareReward(s: TrainSettings, context: TaskContext): Pro
   const used = [parts.train, ...(parts.heldOut ? [parts.heldOut.first(s.evaluate_samples)] : [])];
   try {
     const tokenizer = loadTokenizers(plan.base.tokenizers);
-    const caches = await chooseCaches(s, plan, used, tokenizer, context);
+    const encoded =
+      s.text === 'on_the_fly' || s.latents === 'on_the_fly'
+        ? undefined
+        : await EncodedInputs.find(used, plan.base, s, tokenizer.clipLength);
+    const caches = encoded ? { texts: encoded, latents: true } : await chooseCaches(s, plan, used, tokenizer, context);
     const { Trainer } = await import('../../../binding/index.js');
     const { from, keepLayers, head } = plan;
     const files = { source: plan.base.source, ...(from && { checkpoint: from.checkpoint }) };
     const objective = rewardObjective(s, { ...files, keepLayers, head });
     const trainer = await Trainer.create(objective, trainerOptions(s, device, dtype), { signal });
     try {
-      if (caches.texts) await cachePrompts(trainer, caches.texts, s.t5_length, tokenizer, context);
+      if (caches.texts instanceof Texts) await cachePrompts(trainer, caches.texts, s.t5_length, tokenizer, context);
+      if (encoded)
+        events.emit({ event: 'info', message: `latents and prompts are read from ${encoded.folders.join(', ')}` });
       let leftOut = 0;
       if (caches.latents) {
-        const bad = await cacheLatents(trainer, used, s.size, warnOfPicture, context);
+        const bad = encoded
+          ? await encoded.load(trainer, signal)
+          : await cacheLatents(trainer, used, s.size, warnOfPicture, context);
         const without = (part: PairPart) => part.without(bad.get(part.set) ?? new Set());
         const before = parts.train.length;
         parts.train = await without(parts.train);
