@@ -15,7 +15,7 @@ import type { Picture } from '../image/write.js';
 import type { Painter, Recipe, Wish } from './base_samples.js';
 import { CORRUPTIONS, type Corruption, corrupt, GRADES, type Grade } from './corruptions.js';
 import { Draws } from './draws.js';
-import { drawEmoji, EMOJI_SPLITS, type EmojiPicture, emojiPictures, hash, listEmoji, SPLIT_RULE } from './emoji.js';
+import { drawEmoji, type EmojiPicture, emojiPictures, hash, listEmoji, SPLIT_RULE } from './emoji.js';
 import type { SourceNote } from './manifest.js';
 import { epochOrder } from './order.js';
 import { type Pair, type PairPicture, pairSource } from './pair.js';
@@ -25,6 +25,22 @@ import { Drop, type Source } from './source.js';
 const SOURCE = 'emoji-prefs';
 /** Keeps this use of the seed apart from all others ("pref"). */
 const PURPOSE = 0x70726566;
+
+/**
+ * Training; concepts that it does not see, of those that the base knows; concepts that the base was not trained on either;
+ * concepts in a style that the base was not trained on. Where the base does not know a concept, its own pictures show
+ * something else, and of two of them none may be better.
+ */
+export const PREFS_SPLITS = ['train', 'test', 'test-base', 'test-style'] as const;
+type PrefsSplit = (typeof PREFS_SPLITS)[number];
+
+const PREFS_RULE =
+  'That of the emoji set, whose test is test-base here; of its train, families with h("pref:" + family) mod 10 = 0 are test.';
+
+export function prefsSplitOf({ split, family }: Pick<EmojiPicture, 'split' | 'family'>): PrefsSplit {
+  if (split === 'test') return 'test-base';
+  return split === 'train' && hash(`pref:${family}`) % 10 === 0 ? 'test' : split;
+}
 
 /** Captions whose pictures the base draws in one go; its picture of another caption is one of these. */
 const CHUNK = 64;
@@ -174,7 +190,7 @@ class Planner {
           kind,
           grade,
         };
-        pairs.push({ split: emoji.split, note: emoji.note, fields, chosen, rejected });
+        pairs.push({ split: prefsSplitOf(emoji), note: emoji.note, fields, chosen, rejected });
       };
       const addWrong = (
         kind: string,
@@ -265,16 +281,16 @@ function attribution(notes: SourceNote[], { size, models }: PrefsOptions): strin
 /** Throws DrmError USAGE when there is no such split. */
 export function emojiPrefsSource(options: PrefsOptions, paint: Painter): Source {
   const { notes, concepts } = listEmoji();
-  const wanted = EMOJI_SPLITS.filter((name) => options.split === 'all' || options.split === name);
+  const wanted = PREFS_SPLITS.filter((name) => options.split === 'all' || options.split === name);
   if (wanted.length === 0)
-    throw new DrmError('USAGE', `--split ${options.split}: expected ${['all', ...EMOJI_SPLITS].join(', ')}`);
+    throw new DrmError('USAGE', `--split ${options.split}: expected ${['all', ...PREFS_SPLITS].join(', ')}`);
   const pictures = emojiPictures(concepts);
   const planner = new Planner(options, paint);
-  const sets = wanted.map((name) => pictures.filter(({ split }) => split === name));
+  const sets = wanted.map((name) => pictures.filter((picture) => prefsSplitOf(picture) === name));
   const most = planner.each * sets.reduce((sum, { length }) => sum + length, 0);
   const share = Math.min(1, (options.maxPairs ?? most) / most);
   const splits = sets.map((all, i) => {
-    const order = epochOrder(options.seed, EMOJI_SPLITS.indexOf(wanted[i] as (typeof wanted)[number]), all.length);
+    const order = epochOrder(options.seed, PREFS_SPLITS.indexOf(wanted[i] as PrefsSplit), all.length);
     const count = Math.max(1, Math.floor(all.length * share));
     return { all, captions: [...order.subarray(0, count)].map((at) => all[at] as EmojiPicture) };
   });
@@ -287,7 +303,7 @@ export function emojiPrefsSource(options: PrefsOptions, paint: Painter): Source 
       seed,
       split,
       ...(maxPairs !== undefined && { max_pairs: maxPairs }),
-      split_rule: SPLIT_RULE,
+      split_rule: `${PREFS_RULE} ${SPLIT_RULE}`,
       packages: notes.map((note) => `${note.name} ${note.version}`),
       models,
       steps,

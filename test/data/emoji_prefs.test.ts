@@ -5,7 +5,14 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Wish } from '../../cli/data/base_samples.js';
 import { CORRUPTIONS, GRADES } from '../../cli/data/corruptions.js';
 import { emojiPictures, listEmoji } from '../../cli/data/emoji.js';
-import { distance, emojiPrefsSource, type PrefsOptions, worseRecipe } from '../../cli/data/emoji_prefs.js';
+import {
+  distance,
+  emojiPrefsSource,
+  PREFS_SPLITS,
+  type PrefsOptions,
+  prefsSplitOf,
+  worseRecipe,
+} from '../../cli/data/emoji_prefs.js';
 import { readManifest } from '../../cli/data/manifest.js';
 import { type PairRecord, PairSet } from '../../cli/data/pair_set.js';
 import { decodePicture } from '../../cli/data/picture.js';
@@ -83,19 +90,34 @@ test('every kind in every grade; the captions of all splits, a fair share of eac
   expect(kept).toBeGreaterThan(1700);
   expect(kept).toBeLessThanOrEqual(1800);
   expect(records).toBe(kept + (dropped.no_other_caption ?? 0));
-  const share = (name: string) => (splits[name] ?? 0) / emoji.filter(({ split }) => split === name).length;
-  expect(share('test') / share('train')).toBeCloseTo(1, 0);
-  expect(share('test-style') / share('train')).toBeCloseTo(1, 0);
+  const share = (name: string) => (splits[name] ?? 0) / emoji.filter((one) => prefsSplitOf(one) === name).length;
+  for (const name of PREFS_SPLITS) expect(share(name) / share('train')).toBeCloseTo(1, 0);
+});
+
+test('all styles and variants of a concept are on one side of training and test', () => {
+  const sides = new Map<string, Set<boolean>>();
+  const count = { train: 0, test: 0, 'test-base': 0, 'test-style': 0 };
+  for (const one of emoji) {
+    const split = prefsSplitOf(one);
+    count[split] += 1;
+    if (split !== 'test-style') sides.set(one.family, (sides.get(one.family) ?? new Set()).add(split === 'train'));
+    if (split === 'test-base') expect(one.split).toBe('test');
+    if (split === 'test') expect(one.split).toBe('train');
+  }
+  for (const [family, trained] of sides) expect([family, trained.size]).toEqual([family, 1]);
+  // Frozen: what was trained on one side must never be tested on the other.
+  expect(count).toEqual({ train: 3812, test: 392, 'test-base': 458, 'test-style': 277 });
 });
 
 test('no pair of a split shows what another split is about', () => {
-  const splitOf = new Map(emoji.map(({ caption, split }) => [caption, split]));
+  const splitOf = new Map(emoji.map((one) => [one.caption, prefsSplitOf(one)]));
   const byKey = new Map(emoji.map((picture) => [picture.key, picture]));
   for (const pair of pairs) {
     expect(splitOf.get(pair.prompt)).toBe(pair.split);
     for (const side of ['chosen', 'rejected'] as const) {
       const [subject = ''] = idOf(pair, side).split(' / ');
-      expect(byKey.get(subject)?.split ?? splitOf.get(subject)).toBe(pair.split);
+      const real = byKey.get(subject);
+      expect(real ? prefsSplitOf(real) : splitOf.get(subject)).toBe(pair.split);
     }
   }
 });
@@ -115,7 +137,7 @@ test('chosen is the picture of the caption, or the base’s by its best settings
     if (pair.kind === 'sample-caption') expect(rejected).toMatch(/ \/ base, 28 steps, guidance 3, seed /);
     if (pair.kind === 'sample-caption') expect(rejected.startsWith(pair.prompt)).toBe(false);
     if (pair.kind === 'checkpoint')
-      expect(rejected).toBe(chosen.replace('base', pair.grade === 1 ? 'base at 5000' : 'base at 1000'));
+      expect(rejected).toBe(chosen.replace(' / base,', pair.grade === 1 ? ' / base at 5000,' : ' / base at 1000,'));
     if (CORRUPTIONS.includes(pair.kind as never)) expect(rejected).toBe(`${own.key} / ${pair.kind} ${pair.grade}`);
   }
 });
@@ -176,7 +198,7 @@ test('another seed pairs otherwise; no such split is said', async () => {
   expect((await other.record(0)).prompt).not.toBe(pairs.find(({ split }) => split === 'test')?.prompt);
   await other.close();
   expect(() => emojiPrefsSource({ ...options, split: 'all of them' }, painter().paint)).toThrow(
-    '--split all of them: expected all, train, test, test-style',
+    '--split all of them: expected all, train, test, test-base, test-style',
   );
 });
 
