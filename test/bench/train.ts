@@ -5,6 +5,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { resolveConfig } from '../../cli/config/resolve.js';
+import { readManifest } from '../../cli/data/manifest.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
 import { keptByRule } from '../../cli/rewards/drm_config.js';
 import { loadTokenizers, Tokenizer } from '../../cli/text/tokenizer.js';
@@ -30,7 +31,10 @@ async function shortRun(data: string, steps: number, latents: string, threads: s
   const scratch = mkdtempSync(join(tmpdir(), 'drm-bench-'));
   try {
     const never = { evaluate_every: 0, checkpoint_every: 0, checkpoint_minutes: 0 };
-    const set = Object.entries({ steps, log_every: steps, warm_up: 1, latents, ...never });
+    // The smallest part that holds a few batches: all of its pictures are encoded first, where latents are cached.
+    const splits = Object.entries(readManifest(data, 'pairs').splits).sort((a, b) => a[1] - b[1]);
+    const split = splits.find(([, pairs]) => pairs >= 1000)?.[0] ?? 'train';
+    const set = Object.entries({ split, steps, log_every: steps, warm_up: 1, latents, ...never });
     const args = ['train', '--config', PRESET, '--data', data, '--threads', threads, '--json'];
     const settings = set.flatMap(([key, value]) => ['--set', `${key}=${value}`]);
     const { stdout } = await timed(process.execPath, [drm, ...args, ...settings, '--out', join(scratch, 'run')]);
