@@ -208,3 +208,35 @@ test('numbers that people read', () => {
   expect(means.take()).toEqual({ loss: 1.5, accuracy: Number.NaN });
   expect(means.take()).toEqual({});
 });
+
+test('a reward model: accuracy and that of each part of the timesteps, all in 24 rows', () => {
+  const learnt = (step: number, low: number): Event => {
+    const parts = { accuracy_t0_250: low, accuracy_t250_500: 0.8, accuracy_t500_750: 0.7, accuracy_t750_1000: 0.6 };
+    const speed = { pairs_per_second: 41.5, data_wait: 0.004, memory_mb: 912, learning_rate: 3e-4 };
+    const values = { accuracy: 0.5 + step / 300, margin: step / 50, ...parts, loss: 0.7 - step / 400, grad_norm: 1.1 };
+    return { event: 'metric', step, total: 400, seconds: 2 * step, seconds_left: 9, values: { ...values, ...speed } };
+  };
+  const state = after(
+    ...Array.from({ length: 60 }, (_, i) => learnt(i + 1, i % 2)),
+    { event: 'evaluation', step: 60, values: { accuracy: 0.8125, margin: 1.2, loss: 0.41 } },
+    { event: 'checkpoint', step: 50, path: 'runs/reward/checkpoints/50' },
+  );
+  const shown = frame(state, 80);
+  expect(shown).toMatchInlineSnapshot(`
+    "drm grpo --step · tiny · emoji · cuda · grpo/tiny · candidates 6
+    █████░░░░░░░░░░░░░░░░░░░░░░░░░░░░  15 %  step 60/400 · 38 steps/s · 9.0 s left
+    loss                 0.561  ███▇▇▇▇▆▆▆▆▅▅▅▅▅▄▄▄▄▃▃▃▃▂▂▂▂▁▁▁  0.550 – 0.698
+    accuracy            68.5 %  ▁▁▁▂▂▂▂▃▃▃▃▄▄▄▄▄▅▅▅▅▆▆▆▆▇▇▇▇███  50.3 % – 70 %
+    margin                1.11  ▁▁▁▂▂▂▂▃▃▃▃▄▄▄▄▄▅▅▅▅▆▆▆▆▇▇▇▇███  0.0200 – 1.20
+    accuracy 0–250        50 %  ▁▅▅▅▅▅▅▅▅▅▅▅▅▅▅█▅▅▅▅▅▅▅▅▅▅▅▅▅▅▅  0 % – 100 %
+    accuracy 250–500      80 %  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    accuracy 500–750      70 %  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    accuracy 750–1000     60 %  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    grad                  1.10  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    curves of the last 2 min
+    lr 3.0e-4 · 41.5 pairs/s · waiting for data 0.4 % · memory 912 MB
+    evaluation 60: accuracy 81.3 % · margin 1.20 · loss 0.410
+    checkpoint runs/reward/checkpoints/50"
+  `);
+  expect(shown.split('\n').length).toBeLessThan(24);
+});
