@@ -13,13 +13,8 @@
 #include <cstring>
 #include <vector>
 
+#include "common/multiversion.h"
 #include "nn/fused.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define DRM_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define DRM_MULTIVERSION
-#endif
 
 namespace drm::fused::cpu {
 namespace {
