@@ -4,6 +4,10 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+namespace drm {
+struct SdeStep;
+}
+
 namespace drm::cuda {
 
 /// Whether this build has the kernels.
@@ -12,5 +16,12 @@ bool compiled();
 bool modulated_norm(const at::Tensor& x_BLD, const at::Tensor& shift_BD, const at::Tensor& scale_BD, at::Tensor& out);
 bool gated_add(const at::Tensor& x_BLD, const at::Tensor& gate_BD, const at::Tensor& y_BLD, at::Tensor& out);
 bool qk_norm(const at::Tensor& x_BLHK, const at::Tensor& weight_K, at::Tensor& out);
+
+/// flow/branch.h has the meaning; `unconditional` may be undefined.
+bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tensor& conditional, double scale,
+            const SdeStep& step, const at::Tensor& keys, int64_t step_index, at::Tensor& candidates,
+            at::Tensor& log_prob);
+bool select(const at::Tensor& candidates, const at::Tensor& rewards, double temperature, const at::Tensor& uniforms,
+            int64_t step_index, at::Tensor& lost, at::Tensor& latents, at::Tensor& index);
 
 }  // namespace drm::cuda

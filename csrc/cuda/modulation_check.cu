@@ -8,69 +8,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
-#include <functional>
-#include <random>
-#include <vector>
 
+#include "judging.h"
 #include "modulation.h"
 
 using namespace drm::cuda;
+using namespace drm::cuda::judging;
 
 namespace {
-
-int failures = 0;
-
-void must(cudaError_t e, const char* what) {
-  if (e == cudaSuccess) return;
-  std::printf("{\"check\":\"%s\",\"error\":\"%s\"}\n", what, cudaGetErrorString(e));
-  std::exit(1);
-}
-
-template <class T>
-float widen(T v);
-template <>
-float widen(float v) {
-  return v;
-}
-template <>
-float widen(__nv_bfloat16 v) {
-  return __bfloat162float(v);
-}
-
-template <class T>
-struct Buffer {
-  std::vector<T> host;
-  T* device = nullptr;
-  explicit Buffer(size_t n, unsigned seed = 0) : host(n) {
-    std::mt19937 generator(seed);
-    std::normal_distribution<float> normal;
-    for (auto& v : host) v = T(seed ? normal(generator) : 0.0f);
-    must(cudaMalloc(&device, n * sizeof(T)), "cudaMalloc");
-    must(cudaMemcpy(device, host.data(), n * sizeof(T), cudaMemcpyHostToDevice), "copy to the device");
-  }
-  ~Buffer() { cudaFree(device); }
-  void fetch() {
-    must(cudaMemcpy(host.data(), device, host.size() * sizeof(T), cudaMemcpyDeviceToHost), "copy from the device");
-  }
-  double operator[](size_t i) const { return widen(host[i]); }
-};
-
-double milliseconds(const std::function<cudaError_t()>& launch) {
-  cudaEvent_t start, stop;
-  cudaEventCreate(&start);
-  cudaEventCreate(&stop);
-  for (int i = 0; i < 3; ++i) must(launch(), "launch");
-  constexpr int kRuns = 50;
-  cudaEventRecord(start);
-  for (int i = 0; i < kRuns; ++i) launch();
-  cudaEventRecord(stop);
-  must(cudaEventSynchronize(stop), "run");
-  float ms = 0;
-  cudaEventElapsedTime(&ms, start, stop);
-  return ms / kRuns;
-}
 
 template <class T>
 void judge(const char* kernel, Buffer<T>& out, const std::function<double(size_t)>& expected, double bytes,

@@ -3,6 +3,11 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
+#include <chrono>
+#include <cmath>
+
+#include "random/philox.h"
+
 namespace drm {
 namespace {
 
@@ -10,20 +15,126 @@ TextEmbedding stack(const TextEmbedding& a, const TextEmbedding& b) {
   return {at::cat({a.context_BLD, b.context_BLD}, 0), at::cat({a.pooled_BD, b.pooled_BD}, 0)};
 }
 
-void require_finite(const Tensor& latents, int64_t step, int64_t steps, float timestep) {
-  // One read-back a step, beside a network pass of milliseconds at least: a picture of NaN found at the end, minutes
-  // later and without the step, is worth more than that.
-  if (at::isfinite(latents).all().item<bool>()) return;
-  const auto bad = at::isfinite(latents).logical_not().flatten(1).any(1).nonzero().flatten().to(at::kCPU);
-  std::string rows;
-  for (int64_t i = 0; i < bad.size(0); ++i) rows += (i ? ", " : "") + std::to_string(bad[i].item<int64_t>());
-  throw Failure(Code::NotFinite,
-                "[denoise] step " + std::to_string(step + 1) + " of " + std::to_string(steps) + " (timestep " +
-                    std::to_string(timestep) + "): expected finite latents, found NaN or infinity in picture " + rows +
-                    " of the batch; if it is step 1 the transformer's weights are damaged (verify them with `drm "
-                    "pull`), else try --dtype fp32",
-                {{"step", std::to_string(step + 1)}, {"steps", std::to_string(steps)}});
+/// What went wrong first, for each row of a batch: the step at which its latents stopped being finite, and the one at
+/// which all of its candidates' rewards were NaN; -1 for never. Filled on the device, read when that costs nothing.
+class Faults {
+ public:
+  Faults(const Tensor& latents, const Schedule& schedule)
+      : schedule_(schedule),
+        not_finite_(at::full({latents.size(0)}, -1, latents.options().dtype(at::kInt))),
+        lost(at::full_like(not_finite_, -1)) {}
+
+  void look(const Tensor& latents, int64_t step) {
+    looked_ = true;
+    const auto broken = at::isfinite(latents).flatten(1).all(1).logical_not() & not_finite_.lt(0);
+    not_finite_ = at::where(broken, step, not_finite_).to(at::kInt);
+  }
+
+  /// Waits for the device if anything was looked at there. Throws Failure(NotFinite) for the earliest fault.
+  void raise() const {
+    if (!looked_ && !lost.is_cpu()) return;
+    const auto broken = first(not_finite_), unscored = first(lost);
+    if (broken.step >= 0 && (unscored.step < 0 || broken.step <= unscored.step))
+      fail(broken.step, "expected finite latents, found NaN or infinity in picture " + broken.rows +
+                            " of the batch; if it is step 1 the transformer's weights are damaged (verify them with "
+                            "`drm pull`), else try --dtype fp32");
+    if (unscored.step >= 0)
+      fail(unscored.step, "expected a score for at least one candidate, found NaN for all candidates of picture " +
+                              unscored.rows +
+                              " of the batch; the reward model's weights are damaged or overflow: try "
+                              "--dtype fp32, or --score-from and --score-until to pass over this step");
+  }
+
+ private:
+  struct First {
+    int64_t step = -1;
+    std::string rows;
+  };
+  static First first(const Tensor& steps) {
+    const auto values = steps.to(at::kCPU);
+    const auto* at = values.const_data_ptr<int32_t>();
+    First f;
+    for (int64_t b = 0; b < values.size(0); ++b)
+      if (at[b] >= 0 && (f.step < 0 || at[b] < f.step)) f.step = at[b];
+    for (int64_t b = 0; b < values.size(0); ++b)
+      if (at[b] >= 0 && at[b] == f.step) f.rows += (f.rows.empty() ? "" : ", ") + std::to_string(b);
+    return f;
+  }
+  [[noreturn]] void fail(int64_t step, const std::string& what) const {
+    const auto steps = std::to_string(schedule_.timesteps.size());
+    throw Failure(Code::NotFinite,
+                  "[denoise] step " + std::to_string(step + 1) + " of " + steps + " (timestep " +
+                      std::to_string(schedule_.timesteps[static_cast<size_t>(step)]) + "): " + what,
+                  {{"step", std::to_string(step + 1)}, {"steps", steps}});
+  }
+
+  const Schedule& schedule_;
+  Tensor not_finite_;
+  bool looked_ = false;
+
+ public:
+  Tensor lost;
+};
+
+void check(const Stepwise& s, int64_t batch) {
+  const auto refuse = [](const std::string& what) { throw Failure(Code::BadRequest, "[sample] " + what); };
+  if (s.k < 1 || s.k > kMostCandidates)
+    refuse("k: expected 1 to " + std::to_string(kMostCandidates) + " candidates, found " + std::to_string(s.k));
+  if (s.k == 1) return;
+  if (!(s.noise_level > 0) || !std::isfinite(s.noise_level))
+    refuse("noise level: expected a number above 0, found " + std::to_string(s.noise_level) +
+           "; without noise all candidates are the same");
+  if (!(s.temperature >= 0) || !std::isfinite(s.temperature))
+    refuse("temperature of the choice: expected a number above 0, or 0 for the best, found " +
+           std::to_string(s.temperature));
+  if (!(s.score_from >= 0 && s.score_from <= s.score_until && s.score_until <= 1))
+    refuse("part of the trajectory to score: expected 0 <= from <= until <= 1, found " + std::to_string(s.score_from) +
+           " to " + std::to_string(s.score_until));
+  if (!s.score) refuse("k: expected 1 without a reward, found " + std::to_string(s.k));
+  if (static_cast<int64_t>(s.seeds.size()) != batch)
+    throw Failure(Code::Internal,
+                  "[sample] " + std::to_string(s.seeds.size()) + " seeds for " + std::to_string(batch) + " pictures");
 }
+
+/// Scores (B, K) of candidates (B, K, ...), at most `rows_per_pass` at once.
+Tensor score(const Stepwise& s, const Tensor& candidates, double sigma) {
+  const auto k = candidates.size(1), rows = candidates.size(0) * k;
+  const auto flat = candidates.flatten(0, 1);
+  const auto most = s.rows_per_pass > 0 ? std::min(s.rows_per_pass, rows) : rows;
+  std::vector<Tensor> parts;
+  for (int64_t at = 0; at < rows; at += most) {
+    const auto n = std::min(most, rows - at);
+    std::vector<int64_t> picture_of(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) picture_of[static_cast<size_t>(i)] = (at + i) / k;
+    auto scores = s.score(flat.narrow(0, at, n), sigma, picture_of).to(at::kFloat);
+    if (scores.dim() != 1 || scores.size(0) != n)
+      throw Failure(Code::Internal, "[sample] the reward gave another number of scores than it was given candidates");
+    parts.push_back(std::move(scores));
+  }
+  return at::cat(parts).view({-1, k});
+}
+
+/// A number in (0, 1) for each step and picture, (steps, B): made before the loop, so that the loop copies nothing.
+Tensor choice_uniforms(const std::vector<uint64_t>& seeds, int64_t steps, at::Device device) {
+  auto u = at::empty({steps, static_cast<int64_t>(seeds.size())}, at::kFloat);
+  auto* p = u.data_ptr<float>();
+  for (int64_t i = 0; i < steps; ++i)
+    for (const auto seed : seeds)
+      *p++ = uniform_from(philox({seed, Purpose::Continue, static_cast<uint32_t>(i)}, 0).word[0]);
+  return u.to(device);
+}
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(double* total) : total_(total) {}
+  ~Stopwatch() {
+    if (total_) *total_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  double* total_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
 
 }  // namespace
 
@@ -32,39 +143,82 @@ Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t 
   return at::randn({1, channels, height, width}, generator, at::TensorOptions().dtype(dtype)).to(at::kFloat);
 }
 
-Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
-               const Guidance& guidance, const Control& control, const StepObserver& observer) {
-  const auto dtype = m.proj_out.weight.scalar_type();
-  const auto batch = latents.size(0);
-  const auto steps = static_cast<int64_t>(schedule.timesteps.size());
-  const bool guided = guidance.scale > 1;
-  const auto both = guided ? stack(text.unconditional, text.conditional) : text.conditional;
+Policy network_policy(const MMDiT& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance) {
+  const bool with_guidance = guidance.scale > 1;
+  const auto both = with_guidance ? stack(text.unconditional, text.conditional) : text.conditional;
+  return [&m, &text, &schedule, &guidance, with_guidance, both](const Tensor& latents, int64_t i) -> PolicyOutput {
+    const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
+    const auto timestep = at::full({both.pooled_BD.size(0)}, schedule.timesteps[i], latents.options());
+    const auto x = latents.to(m.proj_out.weight.scalar_type());
+    const auto v = velocity(m, with_guidance ? at::cat({x, x}, 0) : x, timestep, both);
+    if (!with_guidance) return {{}, v, {{}, v, 1}};
+    const auto u = v.narrow(0, 0, batch), c = v.narrow(0, batch, batch);
+    Guided used{u, c, guidance.scale};
+    if (!guidance.skip_layers.empty() && i > steps * guidance.skip_start && i < steps * guidance.skip_stop) {
+      const auto skipped =
+          velocity(m, x, timestep.narrow(0, 0, batch), text.conditional, {guidance.skip_layers, nullptr});
+      used = {{}, guided(used) + guidance.skip_scale * (c.to(at::kFloat) - skipped.to(at::kFloat)), 1};
+    }
+    return {u, c, used};
+  };
+}
+
+Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
+               const Control& control, const StepObserver& observer, SamplingTimes* times) {
+  const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
+  check(stepwise, batch);
+  // A plain step reads back whether its latents are finite, beside a network pass of milliseconds at least: a picture
+  // of NaN found at the end, minutes later and without the step, is worth more than that. With candidates the device is
+  // kept busy instead, and told apart at the end; a CPU has nothing to wait for.
+  const bool look_each_step = latents.is_cpu() || stepwise.k == 1;
+  Faults faults(latents, schedule);
+  Tensor keys, uniforms;
+  if (stepwise.k > 1) {
+    keys = branch_keys(stepwise.seeds, std::vector<int64_t>(stepwise.seeds.size()), latents.device());
+    if (stepwise.temperature > 0) uniforms = choice_uniforms(stepwise.seeds, steps, latents.device());
+  }
   for (int64_t i = 0; i < steps; ++i) {
     control.check();
-    const auto timestep = at::full({both.pooled_BD.size(0)}, schedule.timesteps[i], latents.options());
-    const auto x = latents.to(dtype);
     StepView view{i, schedule.timesteps[i], {}, {}, {}, {}};
-    const auto v = velocity(m, guided ? at::cat({x, x}, 0) : x, timestep, both);
-    if (guided) {
-      view.unconditional = v.narrow(0, 0, batch);
-      view.conditional = v.narrow(0, batch, batch);
-      view.velocity = guide(view.unconditional, view.conditional, guidance.scale);
-      if (!guidance.skip_layers.empty() && i > steps * guidance.skip_start && i < steps * guidance.skip_stop) {
-        const auto skipped =
-            velocity(m, x, timestep.narrow(0, 0, batch), text.conditional, {guidance.skip_layers, nullptr});
-        view.velocity =
-            view.velocity + guidance.skip_scale * (view.conditional.to(at::kFloat) - skipped.to(at::kFloat));
-      }
-    } else {
-      view.conditional = v;
-      view.velocity = v.to(at::kFloat);
+    {
+      const Stopwatch clock(times ? &times->policy : nullptr);
+      auto out = policy(latents, i);
+      view.unconditional = std::move(out.unconditional);
+      view.conditional = std::move(out.conditional);
+      view.used = std::move(out.used);
     }
-    latents = euler_step(latents, view.velocity, schedule.sigmas[i], schedule.sigmas[i + 1]);
-    require_finite(latents, i, steps, schedule.timesteps[i]);
+    if (stepwise.branches_at(i, steps)) {
+      Branches branches;
+      {
+        const Stopwatch clock(times ? &times->branch : nullptr);
+        branches = branch(latents, view.used, sde_step(schedule.sigmas, i, stepwise.noise_level), keys, i, stepwise.k);
+      }
+      Tensor scores;
+      {
+        const Stopwatch clock(times ? &times->reward : nullptr);
+        scores = score(stepwise, branches.candidates, schedule.sigmas[i + 1]);
+      }
+      const Stopwatch clock(times ? &times->branch : nullptr);
+      const Choice choice{stepwise.temperature, uniforms.defined() ? uniforms[i] : Tensor()};
+      auto selected = select(branches.candidates, scores, choice, i, faults.lost);
+      if (stepwise.observer)
+        stepwise.observer({i, schedule.sigmas[i + 1], branches.candidates, scores, selected.index});
+      latents = std::move(selected.latents);
+    } else {
+      latents = euler_step(latents, view.velocity(), schedule.sigmas[i], schedule.sigmas[i + 1]);
+    }
+    if (!look_each_step || !at::isfinite(latents).all().item<bool>()) faults.look(latents, i);
+    if (look_each_step) faults.raise();
     view.latents = latents;
     if (observer) observer(view);
   }
+  if (!look_each_step) faults.raise();
   return latents;
+}
+
+Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
+               const Guidance& guidance, const Control& control, const StepObserver& observer) {
+  return denoise(network_policy(m, text, schedule, guidance), std::move(latents), schedule, {}, control, observer);
 }
 
 }  // namespace drm

@@ -1,10 +1,11 @@
-// The denoising loop: Euler on the flow-matching ODE with classifier-free guidance. Latents stay in fp32 between steps;
-// the network sees them in its own dtype.
+// The denoising loop: Euler on the flow-matching ODE with classifier-free guidance, or step-wise sampling by a reward.
+// Latents stay in fp32 between steps; the networks see them in their own dtype.
 #pragma once
 #include <functional>
 #include <optional>
 
 #include "common/control.h"
+#include "flow/branch.h"
 #include "flow/scheduler.h"
 #include "mmdit/mmdit.h"
 
@@ -25,17 +26,75 @@ struct Conditioning {
   TextEmbedding conditional, unconditional;
 };
 
-/// Called after each step with its index, the step's velocity (guided, fp32), the latents after it and the halves the
-/// velocity was made of (unconditional undefined without guidance).
+/// Called after each step with its index, the velocities it was made of (halves, where guidance ran) and the latents
+/// after it.
 struct StepView {
   int64_t index;
   float timestep;
-  Tensor unconditional, conditional, velocity, latents;
+  Tensor unconditional, conditional;
+  Guided used;  // what the step went along: those halves, or what skip-layer guidance made of them
+  Tensor latents;
+  /// Combined, fp32.
+  Tensor velocity() const { return guided(used); }
 };
 using StepObserver = std::function<void(const StepView&)>;
 
+/// A step at which candidates were scored.
+struct BranchView {
+  int64_t index;
+  float sigma;        // of the candidates
+  Tensor candidates;  // (B, K, C, h, w) fp32
+  Tensor scores;      // (B, K) fp32
+  Tensor chosen;      // (B) int64
+};
+using BranchObserver = std::function<void(const BranchView&)>;
+
+/// Scores of candidates (rows, C, h, w) fp32, all at noise level sigma; row r belongs to picture picture_of[r]. (rows)
+/// in any floating-point dtype, on the candidates' device.
+using Scorer = std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& picture_of)>;
+
+/// Step-wise sampling (section 3.4): at each step k candidates branch by the SDE step at `noise_level`, are scored at
+/// their own noise level, and the chosen one goes on. k = 1 is plain sampling. The last step, and steps outside the
+/// window, are Euler steps without scoring.
+constexpr int64_t kMostCandidates = 1024;
+
+struct Stepwise {
+  int64_t k = 1;
+  double noise_level = 0.7;
+  double temperature = 0;                  // of the choice; 0: the best
+  double score_from = 0, score_until = 1;  // fractions of the trajectory: steps i with from <= i / n < until
+  int64_t rows_per_pass = 0;    // candidates scored at once, bounded by memory; 0: all. Does not change scores
+  std::vector<uint64_t> seeds;  // of each picture: key the candidates' noise and the soft choice
+  Scorer score;
+  BranchObserver observer;  // may read the device; without it nothing waits for the device between steps
+  bool branches_at(int64_t step, int64_t steps) const {
+    const double at = static_cast<double>(step) / static_cast<double>(steps);
+    return k > 1 && step + 1 < steps && at >= score_from && at < score_until;
+  }
+};
+
+/// Wall time of the parts of a run on a CPU. (On a GPU work is only queued here, and these say little.)
+struct SamplingTimes {
+  double policy = 0, branch = 0, reward = 0;
+};
+
+/// Velocities of all rows of the latents at a step of the grid.
+struct PolicyOutput {
+  Tensor unconditional, conditional;
+  Guided used;
+};
+using Policy = std::function<PolicyOutput(const Tensor& latents, int64_t step)>;
+
 /// latents (B, C, h, w) fp32 at the first sigma -> latents at sigma 0, fp32. Checks `control` before each step.
-/// Throws Failure(NotFinite) naming the step at which NaN or infinity first appears.
+/// Throws Failure(NotFinite) naming the step at which NaN or infinity first appears, or at which a reward was NaN for
+/// all of a picture's candidates: at once on a CPU, and on a GPU at once for k = 1, else at the end.
+Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
+               const Control& control, const StepObserver& observer = {}, SamplingTimes* times = nullptr);
+
+/// The policy of a velocity network; refers to its arguments.
+Policy network_policy(const MMDiT& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance);
+
+/// Plain sampling from a network.
 Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
                const Guidance& guidance, const Control& control, const StepObserver& observer = {});
 

@@ -303,7 +303,7 @@ class LoadedPipeline final : public Pipeline {
             if (b == 0 && r.preview_every > 0 && (step.index + 1) % r.preview_every == 0 && step.index + 1 < r.steps) {
               // x_0 = x_t - sigma v, at the noise level after this step.
               const auto x_0 = step.latents.narrow(0, 0, 1) -
-                               static_cast<double>(schedule.sigmas[step.index + 1]) * step.velocity.narrow(0, 0, 1);
+                               static_cast<double>(schedule.sigmas[step.index + 1]) * step.velocity().narrow(0, 0, 1);
               auto e = picture_event("preview", picture_bytes(x_0, r.tile, control)[0].contiguous());
               e.fields.emplace_back("step", static_cast<double>(step.index + 1));
               control.emit(std::move(e));

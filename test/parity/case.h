@@ -43,5 +43,7 @@ void put(Outputs& out, const std::string& prefix, const Outputs& values);
 
 /// Reward models and RL (rl_cases.cc): whether `kind` is one of them, and then its outputs.
 bool check_rl_case(const std::string& kind, const Case& c, Outputs& out);
+/// The same for the SDE step and branching (sampling_cases.cc).
+bool check_sampling_case(const std::string& kind, const Case& c, Outputs& out);
 
 }  // namespace drm::parity

@@ -325,7 +325,7 @@ int run(int argc, char** argv) {
   }
   const std::string kind = argv[1], dir = argv[2];
   const Case c(dir);
-  if (Outputs out; check_rl_case(kind, c, out))
+  if (Outputs out; check_rl_case(kind, c, out) || check_sampling_case(kind, c, out))
     compare(c, out);
   else if (kind == "mmdit")
     compare(c, check_mmdit(c));

@@ -32,6 +32,8 @@ const checks: Record<string, Check> = {
   optim: checkNative,
   drm: checkNative,
   bt_loss: checkNative,
+  sde_step: checkNative,
+  branch_select: checkNative,
   tokenizers: checkTokenizers,
   tokenizers_real: checkTokenizers,
   scorers: checkScorers,
@@ -42,7 +44,7 @@ const checks: Record<string, Check> = {
 };
 
 /** Kinds whose code comes with later parts of the program. */
-const notBuiltYet = new Set(['branch_select', 'sde_step', 'grpo', 'grpo_adv', 'grpo_loss', 'step_grpo', 'ema']);
+const notBuiltYet = new Set(['grpo', 'grpo_adv', 'grpo_loss', 'step_grpo', 'ema']);
 
 /** What a case folder says it is; its name where it does not say. Throws when what it says cannot be read. */
 function kindOf(folder: string): string {
