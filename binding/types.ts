@@ -1,4 +1,5 @@
 // What crosses the native boundary. Mirrors csrc/pipeline/pipeline.h and csrc/common/control.h.
+import type { RewardModelHandle } from './native.js';
 
 /** Files of one component; see ComponentFiles in csrc/pipeline/pipeline.h. */
 export interface ComponentFiles {
@@ -44,6 +45,19 @@ export interface PromptTokens {
   t5: BigInt64Array; // empty when the pipeline has no T5
 }
 
+/** Step-wise sampling; see StepwiseRequest in csrc/pipeline/pipeline.h. */
+export interface StepwiseRequest {
+  reward: RewardModelHandle; // on the pipeline's device
+  /** The request's prompts with the reward model's number of T5 tokens, where that is another. */
+  prompts?: PromptTokens[];
+  k: number;
+  noiseLevel: number;
+  temperature: number; // of the choice; 0: the best
+  scoreFrom: number; // fractions of the trajectory
+  scoreUntil: number;
+  trace: boolean; // "candidate" events
+}
+
 export interface SampleRequest {
   prompts: PromptTokens[];
   negatives: PromptTokens[];
@@ -55,6 +69,7 @@ export interface SampleRequest {
   t5Length: number;
   batch: number; // 0 = chosen from the size
   skipLayers?: { layers: number[]; scale: number; start: number; stop: number };
+  stepwise?: StepwiseRequest;
   initLatents?: { file: string; tensor: string };
   saveLatents?: string;
   freeEncoders: boolean;
@@ -72,6 +87,9 @@ export interface SampleSummary {
   denoiseSeconds: number;
   decodeSeconds: number;
   secondsPerStep: number;
+  policySeconds: number; // of denoising, on a CPU; what follows likewise
+  rewardSeconds: number;
+  branchSeconds: number;
 }
 
 /** RGB, row by row. */

@@ -32,6 +32,7 @@ class Fields {
   std::vector<std::string> texts(const char* name) const;
   Fields object(const char* name) const;
   std::vector<Fields> objects(const char* name) const;
+  Napi::Value value(const char* name) const { return get(name); }  // as it is: for Handle::get
 
  private:
   Napi::Value get(const char* name) const;

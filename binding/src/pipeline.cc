@@ -6,6 +6,7 @@
 #include "handle.h"
 #include "job.h"
 #include "requests.h"
+#include "reward_handle.h"
 
 namespace drm::binding {
 
@@ -38,6 +39,18 @@ SampleRequest request_from_js(const Napi::Value& value) {
   if (fields.has("skipLayers")) {
     const auto skip = fields.object("skipLayers");
     request.skip_layers = {skip.integers("layers"), skip.number("scale"), skip.number("start"), skip.number("stop")};
+  }
+  if (fields.has("stepwise")) {
+    const auto stepwise = fields.object("stepwise");
+    auto& s = request.stepwise.emplace();
+    if (stepwise.has("reward")) s.reward = Handle<RewardModel>::get(stepwise.value("reward"), "sample");
+    if (stepwise.has("prompts")) s.prompts = prompts_from_js(stepwise, "prompts");
+    s.k = stepwise.integer("k");
+    s.noise_level = stepwise.number("noiseLevel");
+    s.temperature = stepwise.number("temperature");
+    s.score_from = stepwise.number("scoreFrom");
+    s.score_until = stepwise.number("scoreUntil");
+    s.trace = stepwise.flag("trace");
   }
   if (fields.has("initLatents")) {
     const auto init = fields.object("initLatents");
@@ -82,6 +95,9 @@ Napi::Object summary_to_js(Napi::Env env, const SampleSummary& summary) {
   out["denoiseSeconds"] = summary.denoise_seconds;
   out["decodeSeconds"] = summary.decode_seconds;
   out["secondsPerStep"] = summary.seconds_per_step;
+  out["policySeconds"] = summary.policy_seconds;
+  out["rewardSeconds"] = summary.reward_seconds;
+  out["branchSeconds"] = summary.branch_seconds;
   return out;
 }
 

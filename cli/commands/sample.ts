@@ -12,6 +12,10 @@ export const command: Command = {
       command: 'drm sample --model sd3.5-medium --prompts prompts.txt --size 512 --steps 50 --out pictures',
       does: 'one picture a line of the file',
     },
+    {
+      command: 'drm sample --prompt "a red fox" --k 6 --reward tiny --trace',
+      does: 'at each step the best of 6 candidates by a reward model, and a sheet of all of them',
+    },
     { command: 'drm sample --from out/0-a-red-fox.png --steps 50', does: 'the same picture again, with more steps' },
   ],
   options: [
@@ -26,6 +30,16 @@ export const command: Command = {
     { flags: '--from <png>', description: 'repeat a picture from the settings inside it; other flags change them' },
     { flags: '--steps <n>', description: 'denoising steps', default: '28' },
     { flags: '--guidance <scale>', description: 'classifier-free guidance; off at 1 and below', default: '4.5' },
+    { flags: '--k <n>', description: 'candidates a step, of which the best by the reward goes on', default: '1' },
+    {
+      flags: '--reward <reward>',
+      description: "reward model for --k: a name, a folder that `drm train` wrote, the authors' file",
+    },
+    { flags: '--noise-level <a>', description: 'of the candidates (a in Eq. 6)', default: '0.7' },
+    { flags: '--select <rule>', description: 'argmax, or softmax:T to draw at temperature T', default: 'argmax' },
+    { flags: '--score-from <fraction>', description: 'of the steps, where choosing begins', default: '0' },
+    { flags: '--score-until <fraction>', description: 'where it ends; Euler steps outside', default: '1' },
+    { flags: '--trace', description: "write every step's candidates, scores and choice as JSON and a sheet" },
     { flags: '--size <pixels>', description: 'height and width' },
     { flags: '--height <pixels>', description: 'a multiple of VAE factor x patch (16)' },
     { flags: '--width <pixels>', description: 'a multiple of VAE factor x patch (16)' },
@@ -96,6 +110,8 @@ async function sample(context: Context): Promise<void> {
   const { requestOf, sampleSettings } = await import('../sample/settings.js');
   const { askedPrompts, plan, tokenize } = await import('../sample/jobs.js');
   const { PictureWriter } = await import('../sample/pictures.js');
+  const { StepwiseReward } = await import('../sample/stepwise.js');
+  const { TraceWriter } = await import('../sample/trace.js');
   const { prepareFolder } = await import('../files.js');
   const { resolveModel } = await import('../hub/resolve.js');
   const { loadTokenizers } = await import('../text/tokenizer.js');
@@ -105,6 +121,10 @@ async function sample(context: Context): Promise<void> {
   const from = options.from === undefined ? undefined : readRecipe(String(options.from));
   const settings = sampleSettings(context, from);
   const prompts = askedPrompts(context, from);
+  const reward = StepwiseReward.find(settings);
+  const traced = options.trace === true;
+  if (traced && !reward)
+    throw new DrmError('USAGE', 'sample --trace: expected candidates to trace; add --k 6 and --reward');
   const out = global.out ?? 'out';
   await prepareFolder(out);
   const model = await resolveModel(settings.model, modelOptions(options));
@@ -123,10 +143,17 @@ async function sample(context: Context): Promise<void> {
       pictures: jobs.length,
       steps: settings.steps,
       guidance: settings.guidance,
+      ...(reward && { k: settings.k, reward: settings.reward }),
     },
   });
   for (const note of model.notes) events.emit({ event: 'info', message: note });
-  const texts = await tokenize(jobs, loadTokenizers(model.tokenizers), settings.t5_length, (message) =>
+  if (reward?.base !== undefined && reward.base !== settings.model)
+    events.emit({
+      event: 'warning',
+      message: `${settings.reward} was trained on latents of ${reward.base}, and ${settings.model} samples: its scores have meaning only where both share VAE and text encoders`,
+    });
+  const tokenizer = loadTokenizers(model.tokenizers);
+  const texts = await tokenize(jobs, tokenizer, settings.t5_length, (message) =>
     events.emit({ event: 'warning', message }),
   );
 
@@ -143,11 +170,14 @@ async function sample(context: Context): Promise<void> {
     { signal, onProgress: progress('load', 'loading', 'B') },
   );
   const pictures = new PictureWriter(out, jobs, { ...settings, dtype }, events, options.grid === true);
+  const trace = new TraceWriter(out, jobs, settings, events);
   try {
+    await reward?.load({ device, dtype }, { signal, onProgress: progress('load-reward', 'loading the reward', 'B') });
     const summary = await pipeline.sample(
       {
         ...texts,
         ...requestOf(settings),
+        ...(reward && { stepwise: await reward.request(settings, jobs, tokenizer, pipeline.info, traced) }),
         ...(options.initLatents !== undefined && { initLatents: splitInit(String(options.initLatents)) }),
         ...(options.saveLatents !== undefined && { saveLatents: latentsFile(String(options.saveLatents)) }),
       },
@@ -156,11 +186,13 @@ async function sample(context: Context): Promise<void> {
         onProgress: (p) => bars[p.phase]?.(p),
         onEvent: (event) => {
           if (event.kind === 'warning') events.emit({ event: 'warning', message: String(event.message) });
+          else if (event.kind === 'candidate') trace.take(event);
           else pictures.take(event);
         },
       },
     );
     await pictures.finish();
+    await trace.finish();
     if (options.grid) await pictures.grid();
     events.emit({
       event: 'done',
@@ -171,6 +203,13 @@ async function sample(context: Context): Promise<void> {
         encode_seconds: summary.encodeSeconds,
         denoise_seconds: summary.denoiseSeconds,
         decode_seconds: summary.decodeSeconds,
+        // Only a CPU has done the work when a call returns.
+        ...(reward &&
+          device === 'cpu' && {
+            policy_seconds: summary.policySeconds,
+            reward_seconds: summary.rewardSeconds,
+            branch_seconds: summary.branchSeconds,
+          }),
       },
     });
   } catch (error) {
@@ -182,6 +221,7 @@ async function sample(context: Context): Promise<void> {
       );
     throw error;
   } finally {
+    reward?.dispose();
     pipeline.dispose();
   }
 }

@@ -280,6 +280,18 @@ export interface SampleSettings {
   steps: number;
   /** Classifier-free guidance scale (paper: 4.5); on when above 1. */
   guidance: number;
+  /** Candidates a step, among which the reward chooses (paper: 6); 1 samples plainly and loads no reward. */
+  k: number;
+  /** The reward model that chooses when k is above 1: a name, a folder that drm train wrote, or the authors' file. */
+  reward: string;
+  /** a of the SDE step (Eq. 6) by which candidates branch (Flow-GRPO: 0.7). */
+  noise_level: number;
+  /** Which candidate goes on: argmax, the best (Eq. 12), or softmax:T, drawn at temperature T. */
+  select: string;
+  /** Fraction of the trajectory from which candidates are scored; steps outside are Euler's. */
+  score_from: number;
+  /** Fraction of the trajectory until which candidates are scored; the last step is always Euler's. */
+  score_until: number;
   /** Pixels, a multiple of VAE factor x patch (16); 0 is the model's default. */
   height: number;
   /** Pixels, a multiple of VAE factor x patch (16); 0 is the model's default. */

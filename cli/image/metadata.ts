@@ -21,7 +21,17 @@ const PICTURE_KEYS = [
   'skip_layer_stop',
 ] as const satisfies (keyof SampleSettings)[];
 
-type PictureSettings = Pick<SampleSettings, (typeof PICTURE_KEYS)[number]>;
+/** Likewise, of pictures that a reward chose among candidates. */
+const STEPWISE_KEYS = [
+  'k',
+  'reward',
+  'noise_level',
+  'select',
+  'score_from',
+  'score_until',
+] as const satisfies (keyof SampleSettings)[];
+
+type PictureSettings = Pick<SampleSettings, (typeof PICTURE_KEYS)[number] | (typeof STEPWISE_KEYS)[number]>;
 
 /** What makes a picture again. */
 export interface Recipe {
@@ -38,14 +48,17 @@ export function recipeTexts(
 ): Record<string, string> {
   const recipe: Recipe & { drm: string } = {
     drm: VERSION,
-    settings: Object.fromEntries(PICTURE_KEYS.map((key) => [key, settings[key]])),
+    settings: Object.fromEntries(
+      [...PICTURE_KEYS, ...(settings.k > 1 ? STEPWISE_KEYS : [])].map((key) => [key, settings[key]]),
+    ),
     prompt,
     negative_prompt: negative,
     seed: String(seed),
   };
-  const { steps, guidance, width, height, model } = settings;
+  const { steps, guidance, width, height, model, k, reward, noise_level } = settings;
+  const stepwise = k > 1 ? `, Candidates: ${k}, Reward: ${reward}, Noise level: ${noise_level}` : '';
   return {
-    parameters: `${prompt}\nNegative prompt: ${negative}\nSteps: ${steps}, CFG scale: ${guidance}, Seed: ${seed}, Size: ${width}x${height}, Model: ${model}, Version: drm ${VERSION}`,
+    parameters: `${prompt}\nNegative prompt: ${negative}\nSteps: ${steps}, CFG scale: ${guidance}, Seed: ${seed}, Size: ${width}x${height}, Model: ${model}${stepwise}, Version: drm ${VERSION}`,
     drm: JSON.stringify(recipe),
   };
 }
@@ -64,7 +77,7 @@ export function readRecipe(file: string): Recipe {
     const { settings, prompt, negative_prompt, seed } = JSON.parse(text ?? '') as Recipe;
     if (typeof prompt !== 'string' || typeof negative_prompt !== 'string' || typeof settings !== 'object')
       throw new Error('no settings');
-    return { settings, prompt, negative_prompt, seed };
+    return { settings: { k: 1, ...settings }, prompt, negative_prompt, seed };
   } catch {
     throw new DrmError(
       'BAD_FILE',

@@ -9,7 +9,9 @@
 
 #include "flow/sampler.h"
 #include "pipeline/device.h"
+#include "pipeline/reward_scorer.h"
 #include "pipeline/text_encoders.h"
+#include "reward/reward_model.h"
 #include "tensor_io/json.h"
 #include "vae/autoencoder.h"
 
@@ -169,7 +171,26 @@ class LoadedPipeline final : public Pipeline {
         if (layer < 0 || layer >= info_.layers)
           throw Failure(Code::BadRequest, "[sample] skip layers: expected 0 to " + std::to_string(info_.layers - 1) +
                                               ", found " + std::to_string(layer));
-    return {side(r.height, "height"), side(r.width, "width")};
+    const Latents size{side(r.height, "height"), side(r.width, "width")};
+    if (r.stepwise && r.stepwise->k > 1) check(*r.stepwise, r, size);
+    return size;
+  }
+
+  void check(const StepwiseRequest& s, const SampleRequest& r, const Latents& size) const {
+    if (!s.reward)
+      throw Failure(Code::BadRequest, "[sample] k: expected 1 without a reward model, found " + std::to_string(s.k));
+    if (s.reward->info().device != info_.device)
+      throw Failure(Code::BadRequest, "[sample] reward model: expected it on " + info_.device +
+                                          " as the pipeline, found " + s.reward->info().device);
+    const auto& net = s.reward->net();
+    require_same_base(net, transformer_.config);
+    const auto patches = std::max(size.height, size.width) / info_.patch;
+    if (patches > net.config.backbone.pos_embed_max_size)
+      throw Failure(Code::BadRequest, "[sample] size: the reward model reads at most " +
+                                          std::to_string(net.config.backbone.pos_embed_max_size) +
+                                          " patches a side (its position table), found " + std::to_string(patches));
+    if (!s.prompts.empty() && s.prompts.size() != r.prompts.size())
+      throw Failure(Code::Internal, "[sample] other prompts for the reward model than for the policy");
   }
 
   /// The ids say themselves how long they are; encoding checks that all prompts agree.
@@ -228,10 +249,54 @@ class LoadedPipeline final : public Pipeline {
     return {all.context_BLD.index_select(0, index), all.pooled_BD.index_select(0, index)};
   }
 
-  TextEmbedding embed(const std::vector<PromptTokens>& prompts, const SampleRequest& r, const Control& control) const {
-    const auto e =
-        encode_prompts(encoders_, prompts, r.t5_length, transformer_.config.joint_attention_dim, device_, control);
-    return embed_text(transformer_, e.sequence, e.pooled);
+  PromptEmbeds encode(const std::vector<PromptTokens>& prompts, int64_t t5_length, const Control& control) const {
+    return encode_prompts(encoders_, prompts, t5_length, transformer_.config.joint_attention_dim, device_, control);
+  }
+
+  /// The prompts as the reward model reads them: its own number of T5 tokens, its own embedders.
+  TextEmbedding embed_for_reward(const SampleRequest& r, const PromptEmbeds& policys, const Control& control) const {
+    const auto& net = r.stepwise->reward->net();
+    const auto length = net.config.t5_length;
+    // Prompts that came without tokens of another length serve only where the lengths agree, or T5 is absent.
+    const auto& prompts = r.stepwise->prompts.empty() ? r.prompts : r.stepwise->prompts;
+    const auto e = length == r.t5_length ? policys : encode(prompts, length, control);
+    const auto dtype = net.backbone.proj_out.weight.scalar_type();
+    return embed_text(net.backbone, e.sequence.to(dtype), e.pooled.to(dtype));
+  }
+
+  /// Tells every candidate of a step. The policy reads each once more, without guidance.
+  void trace(const BranchView& view, const SampleRequest& r, const Conditioning& text, int64_t first_picture,
+             const Control& control) const {
+    const auto k = view.candidates.size(1);
+    const auto scores = view.scores.to(at::kCPU);
+    const auto chosen = view.chosen.to(at::kCPU);
+    for (int64_t b = 0; b < view.candidates.size(0); ++b) {
+      control.check();
+      const auto x = view.candidates[b];
+      const auto rows_of = [&](const Tensor& t) {
+        auto shape = t.sizes().vec();
+        shape[0] = k;
+        return t.narrow(0, b, 1).expand(shape).contiguous();
+      };
+      const auto timestep = at::full({k}, view.sigma * 1000, x.options());
+      const auto v = velocity(transformer_, x.to(dtype_), timestep,
+                              {rows_of(text.conditional.context_BLD), rows_of(text.conditional.pooled_BD)});
+      auto x_0 = x - static_cast<double>(view.sigma) * v.to(at::kFloat);
+      constexpr int64_t kSmall = 32;  // latent pixels a side
+      if (const auto longest = std::max(x_0.size(2), x_0.size(3)); longest > kSmall)
+        x_0 = at::adaptive_avg_pool2d(x_0, {std::max<int64_t>(1, x_0.size(2) * kSmall / longest),
+                                            std::max<int64_t>(1, x_0.size(3) * kSmall / longest)});
+      for (int64_t i = 0; i < k; ++i) {
+        auto e = picture_event("candidate", picture_bytes(x_0.narrow(0, i, 1), r.tile, control)[0].contiguous());
+        e.fields.insert(e.fields.end(), {{"index", static_cast<double>(first_picture + b)},
+                                         {"step", static_cast<double>(view.index + 1)},
+                                         {"sigma", static_cast<double>(view.sigma)},
+                                         {"candidate", static_cast<double>(i)},
+                                         {"score", static_cast<double>(scores[b][i].item<float>())},
+                                         {"chosen", chosen[b].item<int64_t>() == i}});
+        control.emit(std::move(e));
+      }
+    }
   }
 
   /// Latents (B, C, h, w) -> bytes (B, H, W, 3) on the CPU.
@@ -273,8 +338,12 @@ class LoadedPipeline final : public Pipeline {
       encoders_ = load_text_encoders(plan_text_encoders(source_), dtype_, device_,
                                      [&](uint64_t, uint64_t) { control.check(); });
     const bool guided = r.guidance > 1;
-    const auto conditional = embed(r.prompts, r, control);
-    const auto unconditional = guided ? embed(r.negatives, r, control) : TextEmbedding{};
+    const auto embedded = [&](const PromptEmbeds& e) { return embed_text(transformer_, e.sequence, e.pooled); };
+    const auto prompts = encode(r.prompts, r.t5_length, control);
+    const auto conditional = embedded(prompts);
+    const auto unconditional = guided ? embedded(encode(r.negatives, r.t5_length, control)) : TextEmbedding{};
+    const bool scoring = r.stepwise && r.stepwise->k > 1;
+    const auto read_by_reward = scoring ? embed_for_reward(r, prompts, control) : TextEmbedding{};
     if (r.free_encoders) encoders_.free();
     s.encode_seconds = encode_clock.seconds();
     control.report({"encode", 1, 1, s.encode_seconds});
@@ -287,17 +356,34 @@ class LoadedPipeline final : public Pipeline {
     for (int64_t b = 0; b < batches; ++b) {
       const auto begin = b * batch, n = std::min(batch, count - begin);
       std::vector<int64_t> prompt_rows, negative_rows;
+      Stepwise stepwise;
       for (int64_t i = begin; i < begin + n; ++i) {
+        stepwise.seeds.push_back(r.pictures[i].seed);
         prompt_rows.push_back(r.pictures[i].prompt);
         negative_rows.push_back(r.pictures[i].negative);
       }
       const Conditioning text{rows(conditional, prompt_rows),
                               guided ? rows(unconditional, negative_rows) : TextEmbedding{}};
+      if (scoring) {
+        const auto& asked = *r.stepwise;
+        auto texts = rows(read_by_reward, prompt_rows);
+        stepwise.k = asked.k;
+        stepwise.noise_level = asked.noise_level;
+        stepwise.temperature = asked.temperature;
+        stepwise.score_from = asked.score_from;
+        stepwise.score_until = asked.score_until;
+        stepwise.rows_per_pass = rows_per_pass(asked.reward->net(), texts, size.height, size.width);
+        stepwise.score = reward_scorer(asked.reward->net(), std::move(texts));
+        if (asked.trace)
+          stepwise.observer = [&, begin](const BranchView& view) { trace(view, r, text, begin, control); };
+      }
       const Stopwatch clock;
       const auto total = batches * r.steps;
       control.report({"denoise", b * r.steps, total, s.denoise_seconds});
+      SamplingTimes times;
       const auto out = denoise(
-          transformer_, latents.narrow(0, begin, n).to(device_), text, schedule, guidance, control,
+          network_policy(transformer_, text, schedule, guidance), latents.narrow(0, begin, n).to(device_), schedule,
+          stepwise, control,
           [&](const StepView& step) {
             control.report({"denoise", b * r.steps + step.index + 1, total, s.denoise_seconds + clock.seconds()});
             if (b == 0 && r.preview_every > 0 && (step.index + 1) % r.preview_every == 0 && step.index + 1 < r.steps) {
@@ -308,7 +394,11 @@ class LoadedPipeline final : public Pipeline {
               e.fields.emplace_back("step", static_cast<double>(step.index + 1));
               control.emit(std::move(e));
             }
-          });
+          },
+          &times);
+      s.policy_seconds += times.policy;
+      s.reward_seconds += times.reward;
+      s.branch_seconds += times.branch;
       s.denoise_seconds += clock.seconds();
 
       if (r.decode) {

@@ -60,6 +60,20 @@ struct SkipLayerGuidance {
   double scale = 2.8, start = 0.01, stop = 0.2;
 };
 
+class RewardModel;
+
+/// Step-wise sampling: k candidates a step, the one that `reward` prefers goes on. See Stepwise in flow/sampler.h.
+struct StepwiseRequest {
+  std::shared_ptr<RewardModel> reward;  // on the pipeline's device; not needed when k is 1
+  /// The request's prompts with as many T5 tokens as the reward model reads; empty: they have as many already.
+  std::vector<PromptTokens> prompts;
+  int64_t k = 1;
+  double noise_level = 0.7;
+  double temperature = 0;                  // of the choice; 0: the best
+  double score_from = 0, score_until = 1;  // fractions of the trajectory
+  bool trace = false;                      // "candidate" events
+};
+
 struct SampleRequest {
   std::vector<PromptTokens> prompts, negatives;
   std::vector<PictureRequest> pictures;  // in output order
@@ -69,6 +83,7 @@ struct SampleRequest {
   int64_t t5_length = 256;        // max_sequence_length; gives the zeros' length when T5 is absent (0: none)
   int64_t batch = 0;              // pictures per network call; 0 = chosen from the size
   std::optional<SkipLayerGuidance> skip_layers;
+  std::optional<StepwiseRequest> stepwise;
   std::string init_latents, init_tensor = "latents";  // safetensors file with [N, C, H, W]; empty: drawn from the seeds
   std::string save_latents;    // file to write the final latents to (tensor "latents", fp32, all pictures)
   bool free_encoders = false;  // give the text encoders' memory back after encoding
@@ -80,10 +95,15 @@ struct SampleRequest {
 // Events emitted while sampling:
 //   "image"   {index, width, height, seed}          bytes = RGB, row by row, 3 per pixel; in output order
 //   "preview" {index, width, height, step}          bytes likewise: the current estimate of x_0, decoded
+//   "candidate" {index, step, sigma, candidate, score, chosen, width, height}   bytes likewise: the estimate of x_0
+//   that
+//             the policy makes from the candidate with the prompt and without guidance, decoded small
 //   "warning" {message}
 struct SampleSummary {
   int64_t pictures = 0, width = 0, height = 0, batches = 0;
   double encode_seconds = 0, denoise_seconds = 0, decode_seconds = 0, seconds_per_step = 0;
+  /// Of denoising, on a CPU: the policy's passes, the reward model's, and branching and selecting.
+  double policy_seconds = 0, reward_seconds = 0, branch_seconds = 0;
 };
 
 class Pipeline {

@@ -1,4 +1,5 @@
-// Fills a diffusers folder that holds only configs with random weights, so that speed can be measured at any size.
+// Fills a diffusers folder that holds only configs, or a reward model's, with random weights, so that speed can be
+// measured at any size.
 //   drm_random_model FOLDER [bf16]
 // Matrices are normal with standard deviation 1 / sqrt(fan-in), so that activations stay finite; norms are one, biases zero.
 #include <ATen/ATen.h>
@@ -9,6 +10,7 @@
 #include <filesystem>
 
 #include "mmdit/mmdit.h"
+#include "reward/reward_net.h"
 #include "tensor_io/safetensors.h"
 #include "text/clip.h"
 #include "text/t5.h"
@@ -38,6 +40,13 @@ void write(Model model, const std::string& path, at::ScalarType dtype) {
 }
 
 int run(const std::string& folder, at::ScalarType dtype) {
+  if (const auto own = folder + "/config.json"; std::filesystem::exists(own)) {
+    auto net = make_reward_net(read_reward_config(own));
+    net.backbone.positions.value = position_table(net.backbone.config);
+    std::printf("{\"reward_parameters\":%lld}\n", static_cast<long long>(size_of(net).parameters));
+    write(std::move(net), folder + "/model.safetensors", dtype);
+    return 0;
+  }
   const auto config = [&](const char* part) { return folder + "/" + part + "/config.json"; };
   auto m = make_mmdit(read_mmdit_config(config("transformer")));
   m.positions.value = position_table(m.config);

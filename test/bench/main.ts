@@ -1,6 +1,7 @@
 // Benchmarks: figures side by side in one run, one JSON line each; never part of the tests.
 //   npm run bench -- startup
 //   npm run bench -- sample [--model small|medium|full] [--repeats N] [--threads N] [--steps N] [--device cpu|cuda] [--dtype fp32|bf16]
+//   npm run bench -- sample --k 6 [--model tiny|small|medium|full] [--reward R] [--n N] [and the flags above]
 //   npm run bench -- pretrain [--part vae|clip|flow] [--repeats N] [--steps N] [--threads N] [--dtype fp32|bf16] [--data DIR]
 //   npm run bench -- train [--repeats N] [--steps N] [--threads N] [--dtype fp32|bf16] [--data DIR]
 // The Python half needs diffusers (for CLIP, transformers) in the Python that DRM_BENCH_PYTHON names (default python3);
@@ -27,7 +28,10 @@ async function startup(): Promise<void> {
 // Each bench is loaded when it runs: sharp and the addon are not wanted by all.
 const benches: Record<string, () => Promise<void>> = {
   startup,
-  sample: async () => (await import('./sample.js')).sample(),
+  sample: async () =>
+    process.argv.some((arg) => /^--k(=|$)/.test(arg))
+      ? (await import('./stepwise.js')).stepwise()
+      : (await import('./sample.js')).sample(),
   pretrain: async () => (await import('./pretrain.js')).pretrain(),
   train: async () => (await import('./train.js')).train(),
 };

@@ -16,7 +16,7 @@ interface Run {
   peak_mb: number;
 }
 
-const SIZES = {
+export const SIZES = {
   small: { transformer: undefined, vae: undefined, height: 64, width: 96, steps: 10 },
   // About 150 M parameters, 64 x 64 latents; a narrow VAE, so that decoding does not hide the steps.
   medium: {
@@ -52,7 +52,7 @@ const SIZES = {
   },
 } as const;
 
-function prepareModel(name: keyof typeof SIZES, dtype: string): string {
+export function prepareModel(name: keyof typeof SIZES, dtype: string): string {
   const { transformer, vae } = SIZES[name];
   if (!transformer) return fixture;
   const sizes = createHash('sha256')

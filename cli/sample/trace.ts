@@ -1,0 +1,96 @@
+// What step-wise sampling saw and chose: a JSON file and a sheet beside each picture.
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { DrmError } from '../../binding/error.js';
+import type { NativeEvent } from '../../binding/types.js';
+import type { SampleSettings } from '../config/types.js';
+import type { Events } from '../events.js';
+import { writeAtomically } from '../files.js';
+import { contactSheet, type Picture, slug } from '../image/write.js';
+import type { Job } from './jobs.js';
+
+const EDGE = 96; // of a candidate on the sheet
+const FRAME = 4;
+const CHOSEN = { r: 0, g: 150, b: 70 };
+const PLAIN = { r: 255, g: 255, b: 255 };
+
+interface Step {
+  step: number;
+  sigma: number;
+  /** Null where the reward model gave NaN. */
+  scores: (number | null)[];
+  chosen: number;
+}
+
+interface Trace {
+  steps: Map<number, Step>;
+  tiles: Promise<Picture>[];
+}
+
+/** A candidate small, in a frame that is coloured when it went on. */
+async function tile({ pixels, width, height }: Picture, chosen: boolean): Promise<Picture> {
+  const scale = Math.min(1, EDGE / Math.max(width, height));
+  const { data, info } = await sharp(pixels, { raw: { width, height, channels: 3 } })
+    .resize(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)), { fit: 'fill' })
+    .extend({ top: FRAME, bottom: FRAME, left: FRAME, right: FRAME, background: chosen ? CHOSEN : PLAIN })
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  return { pixels: data, width: info.width, height: info.height };
+}
+
+export class TraceWriter {
+  #traces = new Map<number, Trace>();
+
+  constructor(
+    private readonly folder: string,
+    private readonly jobs: Job[],
+    private readonly settings: SampleSettings,
+    private readonly events: Events,
+  ) {}
+
+  /** Takes the pipeline's "candidate" events. */
+  take(event: NativeEvent): void {
+    const picture = Number(event.index);
+    const trace = this.#traces.get(picture) ?? { steps: new Map<number, Step>(), tiles: [] };
+    this.#traces.set(picture, trace);
+    const number = Number(event.step);
+    const step = trace.steps.get(number) ?? { step: number, sigma: Number(event.sigma), scores: [], chosen: 0 };
+    trace.steps.set(number, step);
+    const score = Number(event.score);
+    step.scores[Number(event.candidate)] = Number.isFinite(score) ? score : null;
+    if (event.chosen === true) step.chosen = Number(event.candidate);
+    trace.tiles.push(
+      tile(
+        { pixels: event.bytes ?? new Uint8Array(), width: Number(event.width), height: Number(event.height) },
+        event.chosen === true,
+      ),
+    );
+  }
+
+  /** Writes `<seed>-<prompt>.trace.json` and `.trace.png`: a row a step from noise to picture, a column a candidate. */
+  async finish(): Promise<void> {
+    for (const [picture, { steps, tiles }] of this.#traces) {
+      const job = this.jobs[picture];
+      if (!job) throw new DrmError('INTERNAL', `[trace] picture ${picture} was not asked for`);
+      const stem = join(this.folder, `${job.seed}-${slug(job.prompt)}.trace`);
+      const { k, reward, noise_level, select, steps: total } = this.settings;
+      const told = {
+        prompt: job.prompt,
+        seed: String(job.seed),
+        k,
+        reward,
+        noise_level,
+        select,
+        total_steps: total,
+        sheet:
+          'a row a scored step, a column a candidate: the estimate of x_0 that the policy makes from the candidate, without guidance; the frame marks the one that went on',
+        steps: [...steps.values()],
+      };
+      await writeAtomically(`${stem}.json`, `${JSON.stringify(told, null, 2)}\n`);
+      const sheet = await contactSheet(await Promise.all(tiles), k, 2);
+      await writeAtomically(`${stem}.png`, sheet);
+      const { width = 0, height = 0 } = await sharp(sheet).metadata();
+      this.events.emit({ event: 'image', path: `${stem}.png`, width, height });
+    }
+  }
+}

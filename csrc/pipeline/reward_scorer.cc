@@ -1,0 +1,55 @@
+#include "pipeline/reward_scorer.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <memory>
+
+#include "common/failure.h"
+
+namespace drm {
+
+void require_same_base(const RewardNet& net, const MMDiTConfig& policy) {
+  const auto& own = net.config.backbone;
+  std::string differing;
+  const auto compare = [&](const char* what, int64_t found, int64_t expected) {
+    if (found != expected)
+      differing += (differing.empty() ? "" : ", ") + std::string(what) + " " + std::to_string(expected) + " (found " +
+                   std::to_string(found) + ")";
+  };
+  compare("latent channels", own.in_channels, policy.in_channels);
+  compare("patch", own.patch_size, policy.patch_size);
+  compare("width of the prompt's states", own.joint_attention_dim, policy.joint_attention_dim);
+  compare("width of the pooled prompt", own.pooled_projection_dim, policy.pooled_projection_dim);
+  if (!differing.empty())
+    throw Failure(Code::BadConfig,
+                  "[reward] the reward model was trained on another base than the model that samples: "
+                  "expected " +
+                      differing + "; use a reward model of this base, or the base it names");
+}
+
+int64_t rows_per_pass(const RewardNet& net, const TextEmbedding& text, int64_t height, int64_t width) {
+  constexpr int64_t kTokensAtOnce = 16384;  // K = 6 at 512 pixels in one pass
+  const auto patch = net.config.backbone.patch_size;
+  const auto tokens = height * width / (patch * patch) + text.context_BLD.size(1);
+  return std::max<int64_t>(1, kTokensAtOnce / std::max<int64_t>(1, tokens));
+}
+
+Scorer reward_scorer(const RewardNet& net, TextEmbedding text) {
+  using Rows = std::map<std::vector<int64_t>, TextEmbedding>;
+  return [&net, text = std::move(text), laid_out = std::make_shared<Rows>()](const Tensor& candidates, double sigma,
+                                                                             const std::vector<int64_t>& picture_of) {
+    auto it = laid_out->find(picture_of);
+    if (it == laid_out->end()) {
+      const auto index = at::tensor(picture_of, at::kLong).to(candidates.device());
+      it = laid_out
+               ->emplace(picture_of,
+                         TextEmbedding{text.context_BLD.index_select(0, index), text.pooled_BD.index_select(0, index)})
+               .first;
+    }
+    const auto timestep = at::full({candidates.size(0)}, static_cast<float>(sigma) * 1000, candidates.options());
+    return reward(net, candidates.to(net.backbone.proj_out.weight.scalar_type()), timestep, it->second);
+  };
+}
+
+}  // namespace drm
