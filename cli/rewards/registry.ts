@@ -36,7 +36,7 @@ export const DRM_CLASS = 'DiffusionRewardModel';
 
 /** Reward models that come with drm. */
 const BUILT_IN: Record<string, string> = {
-  tiny: join(packageRoot, 'models/drm'),
+  tiny: join(packageRoot, 'models/tiny-drm'),
 };
 
 const FORMS = () => [

@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util';
 import { drm, machine, median, python, pythonHas, repository, rounded, timed } from './common.js';
 import { prepareModel, SIZES } from './sample.js';
 
-const TINY = { folder: join(repository, 'models/tiny'), reward: join(repository, 'models/drm') };
+const TINY = { folder: join(repository, 'models/tiny'), reward: join(repository, 'models/tiny-drm') };
 
 /** Random weights with the paper's share of blocks (21 of 24) and the paper's head, or the embedded model's small one. */
 function prepareReward(model: string, name: string, dtype: string): string {
