@@ -17,6 +17,10 @@ export const command: Command = {
       does: 'a row for each guidance scale; pictures that are there already are not made again',
     },
     {
+      command: 'drm eval images --prompts prompts.txt --k 1,2,4,6 --reward tiny --scorer judge --n 4 --grid',
+      does: 'what step-wise sampling gains: differences to k = 1 on the same seeds, diversity, the price',
+    },
+    {
       command: 'drm eval pairs --data data/prefs --split test --reward tiny --reward judge --timesteps 0,250,500,750',
       does: 'how often rewards prefer what people preferred, by timestep and kind of pair, as a table and a plot',
     },
@@ -31,7 +35,11 @@ export const command: Command = {
   ],
   arguments: [{ name: '<what>', description: 'what to measure', choices: WHAT }],
   options: [
-    { flags: '--scorer <scorer>', description: 'clip:FOLDER; may be repeated', repeatable: true },
+    {
+      flags: '--scorer <scorer>',
+      description: 'images, retrieval: judge, clip:FOLDER, or (images) a reward model; may be repeated',
+      repeatable: true,
+    },
     {
       flags: '--model <model>',
       description: 'images: as in `drm sample` (tiny); pairs: the base, if not the one that a reward names',
@@ -43,17 +51,26 @@ export const command: Command = {
     { flags: '--guidance <scale>', description: 'images: classifier-free guidance', default: '4.5' },
     { flags: '--size <pixels>', description: 'images: height and width' },
     { flags: '--n <n>', description: 'images: pictures a prompt', default: '1' },
+    { flags: '--k <list>', description: 'images: candidates a step, such as 1,2,4,6; a row each', default: '1' },
+    { flags: '--noise-level <a>', description: 'images: of the candidates, as in `drm sample`', default: '0.7' },
+    { flags: '--select <rule>', description: 'images: argmax or softmax:T', default: 'argmax' },
+    { flags: '--score-from <fraction>', description: 'images: of the steps, where choosing begins', default: '0' },
+    { flags: '--score-until <fraction>', description: 'images: where it ends', default: '1' },
     { flags: '--batch <n>', description: 'images: pictures a network call; 0 chooses', default: '0' },
     {
       flags: '--sweep <key=a,b,c>',
-      description: 'images: a row for each value of guidance or steps; may be repeated',
+      description:
+        'images: a row for each value of guidance, steps, k, reward, noise-level, score-from …; may be repeated',
       repeatable: true,
     },
     { flags: '--reference <dir>', description: 'images: prepared set whose real pictures are compared with' },
-    { flags: '--grid', description: 'images: also a sheet of the first 64 of each row' },
+    {
+      flags: '--grid',
+      description: 'images: also a sheet of the first 64 of each row, and one of the rows side by side',
+    },
     {
       flags: '--reward <reward>',
-      description: 'pairs: name, reward model, run, or clip:FOLDER; may be repeated',
+      description: 'pairs: name, reward model, run, or clip:FOLDER; may be repeated; images: what chooses for --k',
       repeatable: true,
     },
     { flags: '--timesteps <list>', description: 'pairs: noise levels x 1000, such as 0,250,500,750', default: '0' },

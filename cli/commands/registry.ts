@@ -11,7 +11,7 @@ export const registry: Entry[] = [
   { name: 'sample', summary: 'sample pictures from prompts', load: async () => (await import('./sample.js')).command },
   {
     name: 'data',
-    summary: 'prepare pictures with captions for training, and look at what was prepared',
+    summary: 'prepare preference pairs or pictures with captions for training, and look at what was prepared',
     load: async () => (await import('./data.js')).command,
   },
   {

@@ -8,7 +8,7 @@ export interface Line {
 
 /** Told apart by people who see few colours, too (Okabe and Ito 2008). */
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
-const SIZE = { width: 720, height: 420, left: 64, right: 24, top: 48, bottom: 56 };
+const SIZE = { width: 720, height: 420, left: 64, right: 24, top: 48, bottom: 64 };
 const LEGEND_ROW = 20;
 
 const text = (value: string): string =>

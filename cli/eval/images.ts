@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { Pipeline } from '../../binding/index.js';
+import type { SampleSummary, StepwiseRequest } from '../../binding/types.js';
 import type { SampleSettings } from '../config/types.js';
 import { writeAtomically } from '../files.js';
 import type { ResolvedModel } from '../hub/resolve.js';
@@ -38,8 +39,10 @@ export interface PictureSet {
   files: string[];
   /** Made now, not taken from an earlier run. */
   made: number;
-  /** That making them took, the model's loading apart. */
+  /** That making them took, the models' loading apart. */
   seconds: number;
+  /** Undefined when none was made. */
+  summary?: SampleSummary;
 }
 
 export interface Maker {
@@ -48,6 +51,8 @@ export interface Maker {
   tokenizer: PromptTokenizer;
   /** Loaded when the first picture is missing. */
   pipeline: () => Promise<Pipeline>;
+  /** How a reward chooses among candidates; loaded likewise. */
+  stepwise?: (jobs: Job[], pipeline: Pipeline) => Promise<StepwiseRequest>;
   signal: AbortSignal;
   onPicture: (done: number, total: number, seconds: number) => void;
   onWarning: (message: string) => void;
@@ -66,9 +71,11 @@ export async function makePictures(
   const asked = missing.map((i) => jobs[i] as Job);
   const texts = await tokenize(asked, maker.tokenizer, settings.t5_length, maker.onWarning);
   const pipeline = await maker.pipeline();
+  const stepwise = await maker.stepwise?.(asked, pipeline);
   const began = performance.now();
   const stop = new AbortController();
   let failure: unknown;
+  let summary: SampleSummary;
   let written = 0;
   let queue: Promise<void> = Promise.resolve();
   const write = async (at: number, picture: Picture) => {
@@ -80,8 +87,8 @@ export async function makePictures(
     maker.onPicture(files.length - missing.length + written, files.length, (performance.now() - began) / 1000);
   };
   try {
-    await pipeline.sample(
-      { ...texts, ...requestOf(settings), freeEncoders: false, previewEvery: 0 },
+    summary = await pipeline.sample(
+      { ...texts, ...requestOf(settings), ...(stepwise && { stepwise }), freeEncoders: false, previewEvery: 0 },
       {
         signal: AbortSignal.any([maker.signal, stop.signal]),
         onEvent: (event) => {
@@ -109,5 +116,5 @@ export async function makePictures(
     throw error;
   }
   if (failure) throw failure;
-  return { files, made: missing.length, seconds: (performance.now() - began) / 1000 };
+  return { files, made: missing.length, seconds: (performance.now() - began) / 1000, summary };
 }

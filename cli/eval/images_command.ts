@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { Pipeline, setThreads } from '../../binding/index.js';
+import type { SampleSummary } from '../../binding/types.js';
 import type { Context } from '../command.js';
 import type { SampleSettings } from '../config/types.js';
 import { CaptionedSet } from '../data/captioned_set.js';
@@ -13,69 +14,21 @@ import { prepareFolder, writeAtomically } from '../files.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
 import { resolveModel } from '../hub/resolve.js';
 import { contactSheet, type Picture } from '../image/write.js';
+import { findReward } from '../rewards/registry.js';
 import { askedPrompts, plan } from '../sample/jobs.js';
-import { sampleSettings } from '../sample/settings.js';
+import { StepwiseReward } from '../sample/stepwise.js';
 import { loadTokenizers } from '../text/tokenizer.js';
 import { VERSION } from '../version.js';
 import { type Maker, makePictures } from './images.js';
-import { captionsOf, Judge, referenceSamples, type Verdict } from './judge.js';
+import { against, type Cost, type Results, report } from './images_report.js';
+import { captionsOf, Judge, type Judgement, referenceSamples, type Verdict } from './judge.js';
 import type { Watch } from './retrieval.js';
 import { loadScorers } from './scorers.js';
-import { percent, plusMinus, table } from './table.js';
+import { folderOf, type Setting, settingsOf } from './sweeps.js';
 
-/** Options that a sweep may vary. */
-const SWEPT = ['guidance', 'steps'] as const;
 const SHEET = { pictures: 64, columns: 8 };
-
-interface Setting {
-  /** As in the table, and as a folder's name: 'guidance=3'. */
-  name: string;
-  settings: SampleSettings;
-}
-
-interface Row {
-  setting: string;
-  folder: string;
-  settings: SampleSettings;
-  pictures: number;
-  /** Undefined when all pictures are of earlier runs that did not say. */
-  seconds_per_picture?: number;
-  verdicts: Verdict[];
-}
-
-interface Results {
-  drm: string;
-  model: string;
-  weights: string;
-  reference?: { folder: string; pictures: number; captions: number; verdicts: Verdict[] };
-  rows: Row[];
-}
-
-/** Every combination of the swept values; one nameless setting without a sweep. */
-function settingsOf(context: Context): Setting[] {
-  const sweeps = ((context.options.sweep as string[] | undefined) ?? []).map((text) => {
-    const [key = '', list = ''] = text.split(/=(.*)/s);
-    const values = list.split(',').map((value) => value.trim());
-    if (!SWEPT.some((name) => name === key) || values.includes(''))
-      throw new DrmError(
-        'USAGE',
-        `--sweep ${text}: expected ${SWEPT.join(' or ')} and values, such as --sweep guidance=1,2,3`,
-      );
-    return values.map((value) => ({ key, value }));
-  });
-  const combinations = sweeps.reduce<{ key: string; value: string }[][]>(
-    (all, values) => all.flatMap((chosen) => values.map((value) => [...chosen, value])),
-    [[]],
-  );
-  const names = new Set<string>();
-  return combinations.flatMap((chosen) => {
-    const name = chosen.map(({ key, value }) => `${key}=${value}`).join(' ');
-    if (names.has(name)) return [];
-    names.add(name);
-    const options = { ...context.options, ...Object.fromEntries(chosen.map(({ key, value }) => [key, value])) };
-    return [{ name, settings: sampleSettings({ ...context, options }, undefined) }];
-  });
-}
+/** Prompts on the sheet that has a column for each setting. */
+const COMPARED = 12;
 
 function earlierResults(file: string): Partial<Results> {
   if (!existsSync(file)) return {};
@@ -92,34 +45,25 @@ async function writeSheet(files: string[], path: string): Promise<void> {
   await writeAtomically(path, await contactSheet(pictures, SHEET.columns));
 }
 
-const HEAD = ['setting', 'score', 'top-1 %', 'top-5 %', 'CMMD', 'unbiased', 's/pic'];
-
-function cells(setting: string, { score, retrieval, cmmd }: Verdict, seconds?: number): string[] {
-  return [
-    setting,
-    plusMinus(score, 4),
-    retrieval ? percent(retrieval.top1) : '-',
-    retrieval ? percent(retrieval.top5) : '-',
-    cmmd ? cmmd.biased.toFixed(3) : '-',
-    cmmd ? cmmd.unbiased.toFixed(3) : '-',
-    seconds === undefined ? '-' : seconds.toFixed(2),
-  ];
+/** The first picture of the first prompts, a row each, a column for each setting. */
+async function writeComparison(columns: readonly string[][], each: number, path: string): Promise<void> {
+  const rows = Array.from({ length: Math.min(COMPARED, (columns[0]?.length ?? 0) / each) }, (_, i) => i * each);
+  const files = rows.flatMap((picture) => columns.map((column) => column[picture] as string));
+  const decoded = await Promise.all(files.map((file) => decodePicture(readFileSync(file))));
+  if (decoded.some((picture) => picture instanceof Drop)) return;
+  await writeAtomically(path, await contactSheet(decoded as Picture[], columns.length));
 }
 
-/** A table for each scorer: their numbers cannot be compared, those of settings can. */
-function report(model: string, { rows, reference }: Results): string {
-  const scorers = rows[0]?.verdicts ?? [];
-  return scorers
-    .map(({ scorer, unit, pictures, retrieval }, at) => {
-      const lines = rows.map((row) =>
-        cells(row.setting || model, row.verdicts[at] as Verdict, row.seconds_per_picture),
-      );
-      const real = reference?.verdicts.find((verdict) => verdict.scorer === scorer);
-      if (real) lines.push(cells('real pictures', real));
-      const among = retrieval ? `, captions found among ${retrieval.among}` : '';
-      return `${scorer}: ${unit} of ${pictures} pictures${among}\n${table(HEAD, lines)}`;
-    })
-    .join('\n\n');
+const costOf = ({ policySeconds, rewardSeconds, branchSeconds }: SampleSummary, made: number): Cost => ({
+  policy: policySeconds / made,
+  reward: rewardSeconds / made,
+  branch: branchSeconds / made,
+});
+
+/** Of the reward model that chooses: pictures chosen by other weights are made again. */
+function rewardFingerprint(name: string): string {
+  const found = findReward(name);
+  return found.kind === 'drm' ? weightsFingerprint({ reward: found.checkpoint }) : '';
 }
 
 export async function evaluateImages(context: Context): Promise<void> {
@@ -128,6 +72,7 @@ export async function evaluateImages(context: Context): Promise<void> {
   const warn = (message: string) => events.emit({ event: 'warning', message });
   const settings = settingsOf(context);
   const [first] = settings as [Setting];
+  for (const { settings: one } of settings) StepwiseReward.find(one); // what cannot choose is refused now
   if (options.prompts === undefined && options.prompt === undefined)
     throw new DrmError('USAGE', 'eval images: expected prompts; give --prompts FILE (one a line, or JSONL)');
   const prompts = askedPrompts(context, undefined);
@@ -186,12 +131,13 @@ export async function evaluateImages(context: Context): Promise<void> {
       results.reference = { folder, pictures: samples.length, captions: matched, verdicts };
     }
 
+    const tokenizer = loadTokenizers(model.tokenizers);
     const resultsFile = join(out, 'results.json');
     const earlier = earlierResults(resultsFile);
-    const maker = (name: string): Maker => ({
+    const maker = (name: string, values: SampleSettings, reward: StepwiseReward | undefined): Maker => ({
       model,
-      weights,
-      tokenizer: loadTokenizers(model.tokenizers),
+      weights: values.k > 1 ? `${weights} ${rewardFingerprint(values.reward)}` : weights,
+      tokenizer,
       pipeline: async () => {
         pipeline ??= await Pipeline.load(
           model.source,
@@ -203,28 +149,58 @@ export async function evaluateImages(context: Context): Promise<void> {
         );
         return pipeline;
       },
+      ...(reward && {
+        stepwise: async (asked, { info }) => {
+          await reward.load(
+            { device, dtype },
+            {
+              signal,
+              onProgress: (p) =>
+                events.emit({ event: 'progress', id: 'load-reward', label: 'loading the reward', unit: 'B', ...p }),
+            },
+          );
+          return reward.request(values, asked, tokenizer, info, false);
+        },
+      }),
       signal,
       onPicture: progress(`make ${name}`, `pictures${name && `, ${name}`}`),
       onWarning: warn,
     });
+    const columns: string[][] = [];
+    let firstJudgements: Judgement[] = [];
     for (const { name, settings: values } of settings) {
-      const folder = name === '' ? out : join(out, name.replaceAll(' ', ',').replaceAll('=', '-'));
+      const folder = name === '' ? out : join(out, folderOf(name));
       await prepareFolder(folder);
-      const { files, made, seconds } = await makePictures(folder, jobs, { ...values, dtype }, maker(name));
-      const before = earlier.rows?.find((row) => row.folder === folder)?.seconds_per_picture;
-      const each = made > 0 ? seconds / made : before;
-      const verdicts: Verdict[] = [];
+      const reward = StepwiseReward.find(values);
+      const { files, made, seconds, summary } = await makePictures(
+        folder,
+        jobs,
+        { ...values, dtype },
+        maker(name, values, reward),
+      ).finally(() => reward?.dispose());
+      columns.push(files);
+      const before = earlier.rows?.find((row) => row.folder === folder);
+      const each = made > 0 ? seconds / made : before?.seconds_per_picture;
+      const cost = device === 'cpu' && summary ? costOf(summary, made) : before?.cost;
+      const judgements: Judgement[] = [];
       for (const judge of judges) {
         const id = `judge ${judge.scorer.name} ${name}`;
-        verdicts.push(await judge.verdict(files, watch(id, `judging by ${judge.scorer.name}`)));
+        judgements.push(await judge.judge(files, watch(id, `judging by ${judge.scorer.name}`)));
       }
+      if (columns.length === 1) firstJudgements = judgements;
+      const firstEach = results.rows[0]?.seconds_per_picture;
       results.rows.push({
         setting: name,
         folder,
         settings: { ...values, dtype },
         pictures: files.length,
         ...(each !== undefined && { seconds_per_picture: each }),
-        verdicts,
+        ...(each !== undefined && firstEach !== undefined && { time_ratio: each / firstEach }),
+        ...(cost && { cost }),
+        verdicts: judgements.map(({ verdict }) => verdict),
+        ...(columns.length > 1 && {
+          against_first: judgements.map((one, i) => against(one, firstJudgements[i] as Judgement)),
+        }),
       });
       if (options.grid) {
         const path = join(folder, 'grid.png');
@@ -232,6 +208,11 @@ export async function evaluateImages(context: Context): Promise<void> {
         events.emit({ event: 'image', path, width: 0, height: 0 });
       }
       await writeAtomically(resultsFile, `${JSON.stringify(results, null, 2)}\n`);
+    }
+    if (options.grid && columns.length > 1) {
+      const path = join(out, 'compare.png');
+      await writeComparison(columns, first.settings.n, path);
+      events.emit({ event: 'image', path, width: 0, height: 0 });
     }
     events.emit({ event: 'result', text: report(model.name, results), data: results });
     events.emit({

@@ -8,7 +8,8 @@ import { Drop } from '../data/source.js';
 import type { Picture } from '../image/write.js';
 import type { Scorer, Space } from '../scorers/scorer.js';
 import { type Estimate, estimate } from './bootstrap.js';
-import { embedPictures, grouped, type Retrieval, readSample, retrieve, type Watch } from './retrieval.js';
+import { spreads } from './diversity.js';
+import { embedPictures, grouped, nearness, type Retrieval, readSample, retrieval, type Watch } from './retrieval.js';
 
 /** Pictures judged at a time by a scorer without a space. */
 const CHUNK = 32;
@@ -22,6 +23,16 @@ export interface Verdict {
   retrieval?: Retrieval;
   /** Distance to the reference pictures. */
   cmmd?: Cmmd;
+  /** How far pictures of one prompt are from each other; needs several a prompt. */
+  diversity?: Estimate;
+}
+
+/** A verdict and what it was made of, prompt by prompt: with it two settings can be compared on the same prompts. */
+export interface Judgement {
+  verdict: Verdict;
+  score: number[][];
+  top1?: number[][];
+  diversity?: number[][];
 }
 
 /** The prompts of a run: each caption once, and which pictures belong to it. */
@@ -47,7 +58,7 @@ export class Judge {
     private readonly captions: Captions,
   ) {}
 
-  async verdict(files: string[], watch: Watch): Promise<Verdict> {
+  async judge(files: string[], watch: Watch): Promise<Judgement> {
     const { name, unit, space } = this.scorer;
     const { of } = this.captions;
     const group = (i: number) => of[i] as number;
@@ -60,17 +71,29 @@ export class Judge {
         scores.push(...(await this.scorer.score(pictures, texts, watch)));
         watch.onPictures?.(begin + some.length, files.length);
       }
-      return { scorer: name, unit, pictures: files.length, score: estimate(grouped(scores, group)) };
+      const score = grouped(scores, group);
+      return { verdict: { scorer: name, unit, pictures: files.length, score: estimate(score) }, score };
     }
     const { features } = await embedPictures(space, files.length, (i) => readPng(files[i] as string), watch);
-    const retrieval = retrieve(features, await this.#embedCaptions(space, watch), of, group);
-    return {
+    const captions = await this.#embedCaptions(space, watch);
+    const near = nearness(features, captions, of);
+    const found = retrieval(near, captions.rows, group);
+    const diversity = spreads(features, group).map((value) => [value]);
+    const verdict = {
       scorer: name,
       unit,
       pictures: files.length,
-      score: retrieval.cosine,
-      retrieval,
+      score: found.cosine,
+      retrieval: found,
       ...(this.#real && { cmmd: await distance(features, this.#real.features, watch) }),
+      ...(diversity.length > 0 && { diversity: estimate(diversity) }),
+    };
+    const hits = near.ranks.map((rank) => Number(rank === 1));
+    return {
+      verdict,
+      score: grouped(near.cosines, group),
+      top1: grouped(hits, group),
+      ...(diversity.length > 0 && { diversity }),
     };
   }
 
@@ -91,8 +114,9 @@ export class Judge {
     const of = kept.map((place) => index.get(set.caption(samples[place] as number)));
     this.#real = { features, of };
     if (!of.every((caption): caption is number => caption !== undefined)) return undefined;
-    const retrieval = retrieve(features, await this.#embedCaptions(space, watch), of, (i) => of[i] as number);
-    return { scorer: name, unit, pictures: kept.length, score: retrieval.cosine, retrieval };
+    const captions = await this.#embedCaptions(space, watch);
+    const found = retrieval(nearness(features, captions, of), captions.rows, (i) => of[i] as number);
+    return { scorer: name, unit, pictures: kept.length, score: found.cosine, retrieval: found };
   }
 
   async #embedCaptions(space: Space, watch: Watch): Promise<Features> {

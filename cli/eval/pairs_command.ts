@@ -102,6 +102,33 @@ function facetTable(facet: Facet, rows: readonly Row[]): string | undefined {
     .join('\n\n');
 }
 
+/** Kinds down, grades across; of each reward at its first timestep. */
+function gradeTables(rows: readonly Row[]): string[] {
+  const first = [...new Set(rows.map(({ reward }) => reward))].map((name) =>
+    rows.find(({ reward }) => reward === name),
+  );
+  return first.flatMap((row) => {
+    const cells = Object.entries(row?.by['kind and grade'] ?? {}).map(([name, figure]) => {
+      const [, kind = '', grade = ''] = /^(.*), grade (.*)$/s.exec(name) ?? [];
+      return { kind, grade, figure };
+    });
+    if (!row || cells.length === 0) return [];
+    const kinds = [...new Set(cells.map(({ kind }) => kind))];
+    const grades = [...new Set(cells.map(({ grade }) => grade))].sort();
+    const of = (kind: string, grade: string) => {
+      const found = cells.find((cell) => cell.kind === kind && cell.grade === grade);
+      return found ? (100 * found.figure.accuracy.mean).toFixed(1) : '-';
+    };
+    const head = [`${short(row.reward, NAME)}, t = ${row.timestep}`, ...grades.map((grade) => `grade ${grade}`)];
+    return [
+      table(
+        head,
+        kinds.map((kind) => [kind, ...grades.map((grade) => of(kind, grade))]),
+      ),
+    ];
+  });
+}
+
 function ownTable(rows: readonly Row[]): string | undefined {
   const lines = rows.flatMap((row) =>
     Object.entries(row.own).flatMap(([source, figures]) =>
@@ -145,7 +172,8 @@ function report({ data, bad_pictures: bad, rows }: Results): string {
   ];
   const tables = [
     overallTable(rows),
-    ...(Object.keys(FACETS) as Facet[]).map((facet) => facetTable(facet, rows)),
+    ...(['source', 'kind', 'grade'] as const).map((facet) => facetTable(facet, rows)),
+    ...gradeTables(rows),
     ownTable(rows),
     aheadTable(rows),
   ].filter((text) => text !== undefined);

@@ -75,23 +75,24 @@ export interface Retrieval {
   cosine: Estimate;
 }
 
-/** `group` tells which pictures are of one prompt: see estimate(). By default each is for itself. */
-export function retrieve(
-  pictures: Features,
-  captions: Features,
-  of: readonly number[],
-  group: (picture: number) => number = (picture) => picture,
-): Retrieval {
-  const found = ranks(pictures, captions, (picture) => of[picture] as number);
-  return {
-    among: captions.rows,
-    ...summary(
-      found,
-      found.map((_, i) => cosine(pictures, i, captions, of[i] as number)),
-      group,
-    ),
-  };
+/** What is found of each picture; summaries are made of it, and settings are compared by it. */
+export interface Nearness {
+  /** Of its own caption among all, from 1. */
+  ranks: number[];
+  cosines: number[];
 }
+
+export const nearness = (pictures: Features, captions: Features, of: readonly number[]): Nearness => ({
+  ranks: ranks(pictures, captions, (picture) => of[picture] as number),
+  cosines: of.map((caption, picture) => cosine(pictures, picture, captions, caption)),
+});
+
+/** `group` tells which pictures are of one prompt: see estimate(). By default each is for itself. */
+export const retrieval = (
+  { ranks, cosines }: Nearness,
+  among: number,
+  group: (picture: number) => number = (picture) => picture,
+): Retrieval => ({ among, ...summary(ranks, cosines, group) });
 
 function summary(found: number[], cosines: number[], group: (picture: number) => number) {
   return {

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { ClipScorer, cmmd } from '../../binding/index.js';
 import { readText } from '../../cli/image/png_text.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
+import { writeDrm } from '../rewards/drm_folder.js';
 import { fixture, runDrm, temporaryFolder } from '../run_drm.js';
 import { writeClip } from './clip_folder.js';
 import { colours, writeSet } from './small_set.js';
@@ -170,8 +171,8 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(data.rows[0].verdicts.map(({ scorer }: Verdict) => scorer)).toEqual([w.judge, second]);
     expect(data.rows[0].verdicts[0].score.mean).not.toBe(data.rows[0].verdicts[1].score.mean);
     expect(data.rows[0].verdicts[0].score.mean).not.toBe(data.rows[1].verdicts[0].score.mean);
-    // For each judge a title, a head, two settings; a blank line between.
-    expect(text.split('\n')).toHaveLength(9);
+    // For each judge a title, a head, two settings, and the same with differences; a blank line between.
+    expect(text.split('\n')).toHaveLength(15);
     for (const line of text.split('\n').filter((l) => !l.includes(':'))) expect(line.length).toBeLessThanOrEqual(80);
     for (const name of ['guidance-1', 'guidance-3']) {
       expect(pngs(join(w.out, name))).toHaveLength(4);
@@ -180,6 +181,63 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     const [picture = ''] = pngs(join(w.out, 'guidance-3'));
     const recipe = JSON.parse(readText(readFileSync(join(w.out, 'guidance-3', picture))).drm ?? '{}');
     expect(recipe.settings).toMatchObject({ guidance: 3, steps: 2, height: 32, width: 32 });
+  });
+
+  test('compares numbers of candidates on the same prompts and seeds', async () => {
+    const w = world();
+    const reward = await writeDrm(join(w.folder, 'drm'));
+    const more = [
+      '--scorer',
+      reward,
+      '--k',
+      '1,3',
+      '--reward',
+      reward,
+      '--noise-level',
+      '0.9',
+      '--n',
+      '2',
+      '--grid',
+      '--json',
+    ];
+    const first = await run(w, ...more);
+    expect(first.stderr).toBe('');
+    expect(first.code).toBe(0);
+    const { data, text, events } = resultOf(first.stdout);
+    const [one, three] = data.rows;
+    expect([one.setting, three.setting]).toEqual(['k=1', 'k=3']);
+    expect(one.against_first).toBeUndefined();
+    expect(three.against_first[0].score.mean).toBeCloseTo(
+      three.verdicts[0].score.mean - one.verdicts[0].score.mean,
+      12,
+    );
+    expect(three.against_first[0].score.n).toBe(3); // prompts, not pictures
+    expect(three.time_ratio).toBeCloseTo(three.seconds_per_picture / one.seconds_per_picture, 12);
+    expect(three.cost.reward).toBeGreaterThan(0);
+    expect(one.cost.reward).toBe(0);
+    expect(one.verdicts[0].diversity.mean).toBeGreaterThan(0);
+    expect(one.verdicts[1]).toMatchObject({ scorer: reward, unit: 'score', pictures: 6 });
+    expect(text).toMatch(/against k=1 +score +top-1 points +diversity +time/);
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+    expect(events.find(({ path }) => path === join(w.out, 'compare.png'))).toBeDefined();
+
+    // One candidate is plain sampling, pixel for pixel; three are not.
+    const plain = { ...w, out: join(w.folder, 'plain') };
+    expect((await run(plain, '--n', '2')).code).toBe(0);
+    const [name = ''] = pngs(plain.out);
+    const pixels = (folder: string) => sharp(join(folder, name)).raw().toBuffer();
+    expect((await pixels(join(w.out, 'k-1'))).equals(await pixels(plain.out))).toBe(true);
+    expect((await pixels(join(w.out, 'k-3'))).equals(await pixels(plain.out))).toBe(false);
+
+    // The same reward under the same name is not asked again; another is.
+    const chosen = () => times(join(w.out, 'k-3')).slice(0, 6); // the seventh is the sheet
+    const before = chosen();
+    const again = await run(w, ...more);
+    expect(chosen()).toEqual(before);
+    expect(resultOf(again.stdout).data).toEqual(data);
+    await writeDrm(reward, 2);
+    expect((await run(w, ...more)).code).toBe(0);
+    expect(chosen().every((time, i) => time !== before[i])).toBe(true);
   });
 
   test('compares with all of a set that knows none of the prompts, and says so', async () => {
@@ -219,9 +277,13 @@ describe('drm eval images', { timeout: 180_000 }, () => {
   });
 
   test.each([
-    [['--sweep', 'gidance=1,2'], 2, '--sweep gidance=1,2: expected guidance or steps'],
+    [['--sweep', 'gidance=1,2'], 2, 'did you mean guidance?'],
     [['--sweep', 'guidance=1,,2'], 2, '--sweep guidance=1,,2'],
     [['--sweep', 'steps=0'], 2, 'steps'],
+    [['--k', '1,x'], 2, '--k'],
+    [['--k', '2'], 2, 'expected a reward'],
+    [['--k', '2', '--reward', 'judge'], 2, 'expected a reward model (DRM)'],
+    [['--k', '2', '--reward', 'a', '--reward', 'b'], 2, '--sweep reward=a,b'],
     [['--scorer', 'clip:/nowhere'], 4, '/nowhere'],
     [['--reference', '/nowhere'], 3, '/nowhere'],
   ])('refuses %j before it makes anything', async (more, expected, part) => {

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import type { Features } from '../../binding/types.js';
 import { philox } from '../../cli/data/order.js';
 import { estimate } from '../../cli/eval/bootstrap.js';
-import { retrieve } from '../../cli/eval/retrieval.js';
+import { spreads } from '../../cli/eval/diversity.js';
+import { nearness, retrieval } from '../../cli/eval/retrieval.js';
 import { percent, table } from '../../cli/eval/table.js';
 import { ranks } from '../../cli/scorers/features.js';
 
@@ -70,12 +71,22 @@ describe('ranks', () => {
       [0, 1],
     ]);
     // Two pictures of prompt 0, of which one is filed under the wrong caption, and one of prompt 1.
-    const found = retrieve(pictures, captions, [0, 1, 1], (i) => (i < 2 ? 0 : 1));
+    const found = retrieval(nearness(pictures, captions, [0, 1, 1]), captions.rows, (i) => (i < 2 ? 0 : 1));
     expect(found.top1.mean).toBe(0.75);
     expect(found.top5.mean).toBe(1);
     expect(found.top1.n).toBe(2);
     expect(found.cosine.mean).toBe(0.75);
   });
+});
+
+test('pictures of a prompt are as different as the mean of their pairs', () => {
+  const all = features([
+    [1, 0],
+    [0, 1],
+    [0, 1],
+    [1, 0],
+  ]);
+  expect(spreads(all, (i) => (i < 3 ? 7 : 8))).toEqual([2 / 3]); // of prompt 8 there is one picture alone
 });
 
 test('a table lines its columns up', () => {

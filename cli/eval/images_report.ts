@@ -1,0 +1,133 @@
+// What `drm eval images` found, as JSON and as people read it.
+import type { SampleSettings } from '../config/types.js';
+import { average, type Estimate, estimate } from './bootstrap.js';
+import type { Judgement, Verdict } from './judge.js';
+import { percent, plusMinus, table } from './table.js';
+
+/** A setting against the first one on the same prompts and seeds: differences of the two, prompt by prompt. */
+export interface Ahead {
+  scorer: string;
+  score: Estimate;
+  top1?: Estimate;
+  diversity?: Estimate;
+}
+
+/** Where the seconds of a picture went; only a CPU has done the work when a call returns. */
+export interface Cost {
+  policy: number;
+  reward: number;
+  branch: number;
+}
+
+export interface Row {
+  setting: string;
+  folder: string;
+  settings: SampleSettings;
+  pictures: number;
+  /** Undefined when all pictures are of earlier runs that did not say. */
+  seconds_per_picture?: number;
+  /** Of the first row's. */
+  time_ratio?: number;
+  cost?: Cost;
+  verdicts: Verdict[];
+  /** Of all rows but the first. */
+  against_first?: Ahead[];
+}
+
+export interface Results {
+  drm: string;
+  model: string;
+  weights: string;
+  reference?: { folder: string; pictures: number; captions: number; verdicts: Verdict[] };
+  rows: Row[];
+}
+
+/** Both have the same prompts in the same order. */
+function paired(one: number[][] | undefined, first: number[][] | undefined): Estimate | undefined {
+  if (!one || !first) return undefined;
+  return estimate(one.map((group, i) => [average(group) - average(first[i] as number[])]));
+}
+
+export function against(one: Judgement, first: Judgement): Ahead {
+  const top1 = paired(one.top1, first.top1);
+  const diversity = paired(one.diversity, first.diversity);
+  return {
+    scorer: one.verdict.scorer,
+    score: paired(one.score, first.score) as Estimate,
+    ...(top1 && { top1 }),
+    ...(diversity && { diversity }),
+  };
+}
+
+const HEAD = ['setting', 'score', 'top-1 %', 'top-5 %', 'CMMD', 'unbiased', 's/pic'];
+
+function cells(setting: string, { score, retrieval, cmmd }: Verdict, seconds?: number): string[] {
+  return [
+    setting,
+    plusMinus(score, 4),
+    retrieval ? percent(retrieval.top1) : '-',
+    retrieval ? percent(retrieval.top5) : '-',
+    cmmd ? cmmd.biased.toFixed(3) : '-',
+    cmmd ? cmmd.unbiased.toFixed(3) : '-',
+    seconds === undefined ? '-' : seconds.toFixed(2),
+  ];
+}
+
+const signed = (value: string): string => (value.startsWith('-') ? value : `+${value}`);
+
+/** What the first row and its kind lack: differences to it, diversity, the price. */
+function comparison(rows: readonly Row[], at: number): string[] {
+  const [first] = rows;
+  const diverse = rows.some(({ verdicts }) => verdicts[at]?.diversity);
+  if (rows.length < 2 && !diverse) return [];
+  const head = [
+    rows.length > 1 ? `against ${first?.setting}` : 'setting',
+    ...(rows.length > 1 ? ['score', 'top-1 points'] : []),
+    ...(diverse ? ['diversity'] : []),
+    ...(rows.length > 1 ? ['time'] : []),
+  ];
+  const lines = rows.map(({ setting, verdicts, against_first: all, time_ratio: ratio }) => {
+    const ahead = all?.[at];
+    const diversity = verdicts[at]?.diversity;
+    return [
+      setting,
+      ...(rows.length > 1
+        ? [ahead ? signed(plusMinus(ahead.score, 4)) : '-', ahead?.top1 ? signed(percent(ahead.top1)) : '-']
+        : []),
+      ...(diverse ? [diversity ? plusMinus(diversity, 4) : '-'] : []),
+      ...(rows.length > 1 ? [ratio === undefined ? '-' : `x ${ratio.toFixed(2)}`] : []),
+    ];
+  });
+  return [table(head, lines)];
+}
+
+const shares = ({ policy, reward, branch }: Cost, seconds: number): string =>
+  `policy ${((100 * policy) / seconds).toFixed(0)} %, reward ${((100 * reward) / seconds).toFixed(0)} %, branching ${((100 * branch) / seconds).toFixed(1)} %`;
+
+/** Of the dearest setting. */
+function priceOf(rows: readonly Row[]): string[] {
+  const dear = rows
+    .filter(({ cost }) => cost && cost.reward > 0)
+    .sort((a, b) => (b.seconds_per_picture ?? 0) - (a.seconds_per_picture ?? 0))[0];
+  return dear?.cost && dear.seconds_per_picture !== undefined
+    ? [`time of ${dear.setting || 'a picture'}: ${shares(dear.cost, dear.seconds_per_picture)}`]
+    : [];
+}
+
+/** Tables for each scorer: their numbers cannot be compared, those of settings can. */
+export function report(model: string, { rows, reference }: Results): string {
+  const scorers = rows[0]?.verdicts ?? [];
+  return scorers
+    .map(({ scorer, unit, pictures, retrieval }, at) => {
+      const lines = rows.map((row) =>
+        cells(row.setting || model, row.verdicts[at] as Verdict, row.seconds_per_picture),
+      );
+      const real = reference?.verdicts.find((verdict) => verdict.scorer === scorer);
+      if (real) lines.push(cells('real pictures', real));
+      const among = retrieval ? `, captions found among ${retrieval.among}` : '';
+      const tables = [table(HEAD, lines), ...comparison(rows, at)].join('\n');
+      return `${scorer}: ${unit} of ${pictures} pictures${among}\n${tables}`;
+    })
+    .concat(priceOf(rows))
+    .join('\n\n');
+}
