@@ -85,7 +85,7 @@ export const command: Command = {
     { flags: '--shard-size <mb>', description: 'prepare: a shard ends after so many megabytes', default: '256' },
     { flags: '--shard-samples <n>', description: 'prepare: and after so many samples', default: 'no limit' },
     { flags: '--verify', description: "inspect: also compare each shard's sha256" },
-    { flags: '--samples <n>', description: 'inspect: pictures on the contact sheet', default: '64' },
+    { flags: '--samples <n>', description: 'inspect: pictures or pairs on the contact sheet', default: '64' },
     {
       flags: '--seed <n>',
       description: 'chooses them, and the pairs of --sample and --mix; emoji-prefs: makes the pairs',
@@ -359,38 +359,74 @@ async function inspectCommand(context: Context): Promise<void> {
   const folder = String(args[1]);
   const seed = wholeNumber(context, 'seed', '--seed', Number.MAX_SAFE_INTEGER, 0) ?? 0;
   const count = wholeNumber(context, 'samples', '--samples', 1000) ?? 64;
-  const { CaptionedSet } = await import('../data/captioned_set.js');
-  const { inspectSet, inspectionText, writeContactSheet } = await import('../data/inspect.js');
-  const { prepareFolder } = await import('../files.js');
   const split = options.split === undefined || options.split === 'all' ? {} : { split: String(options.split) };
-  const set = await CaptionedSet.open(folder, { ...split, verify: options.verify === true });
+  const opening = { ...split, verify: options.verify === true };
+  const out = global.out ?? folder;
+  const { readManifest } = await import('../data/manifest.js');
+  const { prepareFolder } = await import('../files.js');
+  const isPairs = readManifest(folder).kind === 'pairs';
+  const onProgress = (label: string, step: number, total: number) =>
+    events.emit({
+      event: 'progress',
+      id: label,
+      label,
+      step,
+      total,
+      unit: label === 'reading' ? 'pair' : 'picture',
+      seconds: (performance.now() - started) / 1000,
+    });
   try {
-    const out = global.out ?? folder;
-    await prepareFolder(out);
-    const found = await inspectSet(set, seed, signal, (step, total) =>
-      events.emit({
-        event: 'progress',
-        id: 'inspect',
-        label: 'opening pictures',
-        step,
-        total,
-        unit: 'picture',
-        seconds: (performance.now() - started) / 1000,
-      }),
-    );
-    for (const bad of found.pictures.bad.slice(0, 5)) events.emit({ event: 'warning', message: bad });
-    const sheet = await writeContactSheet(set, found, out, { count, seed });
-    events.emit({ event: 'result', text: inspectionText(found), data: { ...found, contact_sheet: sheet } });
+    const { text, found, sheet, samples, bad } = await (isPairs ? inspectedPairs() : inspectedPictures());
+    for (const warning of bad.slice(0, 5)) events.emit({ event: 'warning', message: warning });
+    events.emit({ event: 'result', text, data: { ...found, contact_sheet: sheet } });
     events.emit({ event: 'image', path: sheet.png, width: sheet.width, height: sheet.height });
     events.emit({
       event: 'done',
       seconds: (performance.now() - started) / 1000,
-      facts: { samples: found.samples, bad: found.pictures.bad.length, page: sheet.html },
+      facts: { ...samples, bad: bad.length, page: sheet.html },
     });
   } catch (error) {
     if (signal.aborted) throw new DrmError('CANCELLED', 'stopped; nothing was written');
     throw error;
-  } finally {
-    await set.close();
+  }
+
+  async function inspectedPictures() {
+    const { CaptionedSet } = await import('../data/captioned_set.js');
+    const { inspectSet, inspectionText, writeContactSheet } = await import('../data/inspect.js');
+    const set = await CaptionedSet.open(folder, opening);
+    try {
+      await prepareFolder(out);
+      const found = await inspectSet(set, seed, signal, (done, total) => onProgress('opening pictures', done, total));
+      const sheet = await writeContactSheet(set, found, out, { count, seed });
+      return {
+        text: inspectionText(found),
+        found,
+        sheet,
+        samples: { samples: found.samples },
+        bad: found.pictures.bad,
+      };
+    } finally {
+      await set.close();
+    }
+  }
+
+  async function inspectedPairs() {
+    const { PairSet } = await import('../data/pair_set.js');
+    const { inspectPairs, pairInspectionText, writePairSheet } = await import('../data/inspect_pairs.js');
+    const set = await PairSet.open(folder, opening);
+    try {
+      await prepareFolder(out);
+      const found = await inspectPairs(set, seed, signal, onProgress);
+      const sheet = await writePairSheet(set, found, out, { count, seed });
+      return {
+        text: pairInspectionText(found),
+        found,
+        sheet,
+        samples: { pairs: found.pairs },
+        bad: found.pictures.bad,
+      };
+    } finally {
+      await set.close();
+    }
   }
 }

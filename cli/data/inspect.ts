@@ -1,4 +1,4 @@
-// What is in a prepared set: figures, and a contact sheet to look at.
+// What is in a prepared set of captioned pictures: figures, and a contact sheet to look at. Pairs: inspect_pairs.ts.
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { writeAtomically } from '../files.js';
@@ -9,9 +9,9 @@ import { decodePicture } from './picture.js';
 import { Drop } from './source.js';
 
 /** Of a larger set so many pictures are opened for the figures about sizes, chosen by seed. */
-const OPENED = 20_000;
+export const OPENED = 20_000;
 /** A field of the sidecars with more values than this is a description, not a kind. */
-const MOST_KINDS = 40;
+export const MOST_KINDS = 40;
 
 export interface Spread {
   least: number;
@@ -40,8 +40,8 @@ export interface Inspection {
   };
 }
 
-function spreadOf(values: number[]): Spread {
-  const sorted = [...values].sort((a, b) => a - b);
+export function spreadOf(values: ArrayLike<number>): Spread {
+  const sorted = Float64Array.from(values).sort();
   const sum = sorted.reduce((total, value) => total + value, 0);
   return {
     least: sorted[0] ?? 0,
@@ -51,10 +51,10 @@ function spreadOf(values: number[]): Spread {
   };
 }
 
-const byCount = (counts: Map<string, number>): Record<string, number> =>
+export const byCount = (counts: Map<string, number>): Record<string, number> =>
   Object.fromEntries([...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1)));
 
-const add = (counts: Map<string, number>, key: string) => counts.set(key, (counts.get(key) ?? 0) + 1);
+export const add = (counts: Map<string, number>, key: string) => counts.set(key, (counts.get(key) ?? 0) + 1);
 
 /** The kinds among the sidecars' fields: texts of few values, each field on its own. */
 async function kindsOf(set: CaptionedSet, signal: AbortSignal): Promise<Inspection['kinds']> {
@@ -134,10 +134,13 @@ export async function inspectSet(
   };
 }
 
-const figure = (value: number): string => (Number.isInteger(value) ? String(value) : value.toFixed(1));
-const range = ({ least, median, mean, most }: Spread): string =>
-  `${figure(least)} to ${figure(most)}, median ${figure(median)}, mean ${figure(mean)}`;
-const list = (counts: Record<string, number>): string =>
+export const figure = (value: number, digits = 1): string =>
+  Number.isInteger(value) ? String(value) : value.toFixed(digits);
+export const range = ({ least, median, mean, most }: Spread, digits = 1): string => {
+  const of = (value: number) => figure(value, digits);
+  return `${of(least)} to ${of(most)}, median ${of(median)}, mean ${of(mean)}`;
+};
+export const list = (counts: Record<string, number>): string =>
   Object.entries(counts)
     .map(([key, count]) => `${key.replaceAll('_', ' ')} ${count}`)
     .join(' · ');
@@ -164,10 +167,13 @@ export function inspectionText(found: Inspection): string {
   return rows.map(([name, text]) => `${name.padEnd(width)}  ${text}`).join('\n');
 }
 
-const CELL = 128;
-const GAP = 12;
+export const CELL = 128;
+export const GAP = 12;
 const COLUMNS = 8;
-const LINE = 15;
+export const LINE = 15;
+/** Told apart by place, too: the chosen picture is on the left. */
+export const CHOSEN = '#2b8a3e';
+export const REJECTED = '#c92a2a';
 const LINES = 3;
 const LETTERS = 22;
 
@@ -182,22 +188,22 @@ const WIDE = /[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katak
 const widthOf = (text: string): number =>
   Array.from(text).reduce((sum, letter) => sum + (WIDE.test(letter) ? 2 : 1), 0);
 
-/** At most LINES lines of about LETTERS letters (wide ones count twice); what does not fit ends in an ellipsis. */
-export function captionLines(caption: string): string[] {
+/** At most so many lines of about so many letters (wide ones count twice); what does not fit ends in an ellipsis. */
+export function captionLines(caption: string, most = LINES, letters = LETTERS): string[] {
   const lines = [''];
   const words = caption
-    .slice(0, 4 * LETTERS * LINES)
+    .slice(0, 4 * letters * most)
     .toWellFormed()
     .split(/\s+/)
     .filter(Boolean);
   for (const word of words) {
     let line = lines.at(-1) as string;
-    if (line !== '' && widthOf(line) + 1 + widthOf(word) <= LETTERS) line += ` ${word}`;
+    if (line !== '' && widthOf(line) + 1 + widthOf(word) <= letters) line += ` ${word}`;
     else {
       if (line !== '') lines.push('');
       line = '';
       for (const letter of Array.from(word)) {
-        if (widthOf(line + letter) > LETTERS) {
+        if (widthOf(line + letter) > letters) {
           lines[lines.length - 1] = line;
           lines.push('');
           line = '';
@@ -207,17 +213,23 @@ export function captionLines(caption: string): string[] {
     }
     lines[lines.length - 1] = line;
   }
-  if (lines.length <= LINES) return lines;
+  if (lines.length <= most) return lines;
   return [
-    ...lines.slice(0, LINES - 1),
-    `${Array.from(lines[LINES - 1] as string)
-      .slice(0, LETTERS - 1)
+    ...lines.slice(0, most - 1),
+    `${Array.from(lines[most - 1] as string)
+      .slice(0, letters - 1)
       .join('')}…`,
   ];
 }
 
+export interface Thumbnail {
+  png: Buffer;
+  width: number;
+  height: number;
+}
+
 /** As it is, doubled while it stays within the cell, or reduced into it. */
-async function thumbnail({ pixels, width, height }: Picture): Promise<{ png: Buffer; width: number; height: number }> {
+export async function thumbnail({ pixels, width, height }: Picture): Promise<Thumbnail> {
   const times = Math.floor(CELL / Math.max(width, height));
   const scale = times >= 1 ? times : CELL / Math.max(width, height);
   const to = { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
@@ -295,7 +307,7 @@ function page(
     i: number;
     caption: string;
     meta: Record<string, unknown>;
-    image: { png: Buffer; width: number; height: number } | undefined;
+    image: Thumbnail | undefined;
   }[],
   seed: number,
 ): string {
@@ -310,22 +322,34 @@ function page(
     const text = caption.length > 2000 ? `${caption.slice(0, 2000)}… (${caption.length} letters)` : caption;
     return `<figure title="${escapeXml([set.key(i), ...details].join('\n').slice(0, 2000))}">${shown}<figcaption>${escapeXml(text)}</figcaption></figure>`;
   });
-  const name = escapeXml(set.folder);
+  return pageOf(
+    set.folder,
+    inspectionText(found),
+    `${cells.length} samples, chosen by seed ${seed}; details show when the pointer rests on a picture.`,
+    figures,
+  );
+}
+
+/** A page that needs nothing else; `edge` is the least width of a figure. */
+export function pageOf(folder: string, text: string, note: string, figures: string[], edge = CELL + 16): string {
+  const name = escapeXml(folder);
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${name}</title>
 <style>
 body { font: 14px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #f2f2f2 }
 pre { white-space: pre-wrap }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(144px, 1fr)); gap: 12px }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(${edge}px, 1fr)); gap: 12px }
 figure { margin: 0; text-align: center; overflow-wrap: anywhere }
 img { image-rendering: pixelated; max-width: 100% }
+img.chosen { border-bottom: 4px solid ${CHOSEN} }
+img.rejected { border-bottom: 4px solid ${REJECTED} }
 figcaption { font-size: 12px; max-height: 8rem; overflow: auto }
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #1c1c1c } }
 </style>
 <h1>${name}</h1>
-<pre>${escapeXml(inspectionText(found))}</pre>
-<p>${cells.length} samples, chosen by seed ${seed}; details show when the pointer rests on a picture.</p>
+<pre>${escapeXml(text)}</pre>
+<p>${note}</p>
 <main>
 ${figures.join('\n')}
 </main></html>

@@ -1,9 +1,10 @@
 // `drm data inspect`: figures and the contact sheet.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { captionLines, escapeXml } from '../../cli/data/inspect.js';
-import { runDrm, temporaryFolder } from '../run_drm.js';
+import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 import { write, writePictures } from './pictures.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
@@ -74,4 +75,33 @@ test('inspect: figures as JSON, a sheet as PNG and as a page that needs nothing 
   const nothing = await runDrm(['data', 'inspect', temporaryFolder()]);
   expect(nothing.stderr).toContain('expected a prepared set with manifest.json, found none');
   expect(nothing.code).toBe(3);
+});
+
+test('inspect of pairs: figures, and a sheet of chosen beside rejected', async () => {
+  const set = newFolder();
+  await runDrm(['data', 'prepare', 'hpdv3', '--from', join(repository, 'test/samples/hpdv3'), '--out', set]);
+  const { code, stdout } = await runDrm(['data', 'inspect', set, '--json', '--samples', '3', '--verify']);
+  expect(code).toBe(0);
+  const events = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(events.find(({ event }) => event === 'result')?.data).toMatchObject({
+    pairs: 11,
+    records: 15,
+    splits: { train: 6, test: 5 },
+    kinds: { source: { hpdv3: 11 } },
+    prompts: { distinct: 8, characters: { most: 20_000 } },
+    pictures: { distinct: 22, uses: { most: 1 }, formats: { jpg: 18, png: 2, webp: 2 }, bad: [] },
+  });
+  const page = readFileSync(join(set, 'contact-sheet.html'), 'utf8');
+  expect(page.match(/<img class="chosen"/g)?.length).toBe(3);
+  expect(page.match(/<img class="rejected"/g)?.length).toBe(3);
+  expect(page).not.toMatch(/<script|(src|href)="(?!data:)/);
+  // The left half of the sheet's first bar is the chosen one's green, the right half the rejected one's red.
+  const { data, info } = await sharp(join(set, 'contact-sheet.png')).raw().toBuffer({ resolveWithObject: true });
+  const at = (x: number, y: number) => [...data.subarray((y * info.width + x) * info.channels).subarray(0, 3)];
+  expect(at(12 + 64, 24 + 128 + 1)).toEqual([0x2b, 0x8a, 0x3e]);
+  expect(at(12 + 130 + 64, 24 + 128 + 1)).toEqual([0xc9, 0x2a, 0x2a]);
+  expect((await runDrm(['data', 'inspect', set, '--split', 'tset'])).stderr).toContain('expected split tset, found');
 });
