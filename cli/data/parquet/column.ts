@@ -19,6 +19,8 @@ export interface ColumnChunk {
   /** Bytes of the chunk, which begins with its first page. */
   read(at: number, length: number): Promise<Uint8Array>;
   bytes: number;
+  rows: number;
+  /** Read at a time. */
   chunk: number;
   codec: string;
   isOptional: boolean;
@@ -127,7 +129,10 @@ export class BinaryColumn {
     if (this.#at >= this.chunk.bytes) throw new Error('it has fewer values than rows');
     const header = await this.#header();
     const end = this.#at + header.compressed_page_size;
-    if (end > this.chunk.bytes) throw new Error('a page reaches over its end');
+    if (!(end >= this.#at && end <= this.chunk.bytes)) throw new Error('a page reaches over its end');
+    const counts = [header.dictionary_page_header, header.data_page_header, header.data_page_header_v2];
+    if (counts.some((part) => part && !(part.num_values >= 0 && part.num_values <= this.chunk.rows)))
+      throw new Error('a page has more values than there are rows');
     const body = (from: number) => this.#chunks(this.#at + from, end);
     const size = header.uncompressed_page_size;
     const { codec, isOptional } = this.chunk;

@@ -91,13 +91,15 @@ export class ParquetFile {
   /** A column of byte arrays, read row by row. */
   binary(group: number, name: string): BinaryColumn {
     const column = this.groups[group]?.columns.find(({ meta_data }) => meta_data?.path_in_schema[0] === name);
-    const meta = column?.meta_data as ColumnMetaData;
+    const meta: ColumnMetaData | undefined = column?.meta_data;
+    if (!meta) throw this.#damaged(group, name, new Error('the column is not there'));
     // Where the dictionary is not named, pages begin with it all the same.
     const start = Number(meta.dictionary_page_offset || meta.data_page_offset);
     const element = this.metadata.schema.find((part) => part.name === name);
     return new BinaryColumn({
       read: (at, length) => readExactly(this.handle, start + at, length).then((bytes) => new Uint8Array(bytes)),
       bytes: Number(meta.total_compressed_size),
+      rows: this.rows(group),
       chunk: CHUNK,
       codec: meta.codec,
       isOptional: element?.repetition_type !== 'REQUIRED',

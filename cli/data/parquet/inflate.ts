@@ -1,5 +1,6 @@
 // The codecs of Parquet pages as streams.
-import { Readable } from 'node:stream';
+import { Readable, type Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { createBrotliDecompress, createGunzip } from 'node:zlib';
 import { Decompress } from 'fzstd';
 import { unsnappy } from './snappy.js';
@@ -16,6 +17,19 @@ async function* unzstd(chunks: Chunks): AsyncGenerator<Uint8Array> {
   }
   stream.push(new Uint8Array(0), true);
   yield* ready;
+}
+
+/** Ends both streams when the reader has enough. */
+async function* through(chunks: Chunks, transform: Transform): AsyncGenerator<Uint8Array> {
+  const source = Readable.from(chunks);
+  const flow = pipeline(source, transform).catch(() => {}); // the transform is destroyed with the same error, below
+  try {
+    yield* transform as Chunks;
+  } finally {
+    source.destroy();
+    transform.destroy();
+    await flow;
+  }
 }
 
 /** These have no form that can be read piecewise: one page is held. */
@@ -36,9 +50,9 @@ export function inflate(codec: string, chunks: Chunks, size: number): Chunks {
     case 'ZSTD':
       return unzstd(chunks);
     case 'GZIP':
-      return Readable.from(chunks).compose(createGunzip()) as Chunks;
+      return through(chunks, createGunzip());
     case 'BROTLI':
-      return Readable.from(chunks).compose(createBrotliDecompress()) as Chunks;
+      return through(chunks, createBrotliDecompress());
     case 'LZ4':
     case 'LZ4_RAW':
       return whole(chunks, codec, size);
