@@ -25,19 +25,37 @@ export function pythonHas(module: string): boolean {
   return found;
 }
 
-/** Runs a program to its end; wall seconds, what it printed, and its peak resident memory as Linux counts it. */
-export function timed(command: string, args: string[]): Promise<{ seconds: number; stdout: string; peakMb: number }> {
+export interface Timed {
+  seconds: number;
+  /** Of all its threads; what other programs do at the same time does not count. */
+  cpuSeconds: number;
+  stdout: string;
+  /** Resident memory as Linux counts it. */
+  peakMb: number;
+}
+
+/** Clock ticks a second, in which Linux tells a process's time. */
+const TICKS = 100;
+
+/** Runs a program to its end. */
+export function timed(command: string, args: string[]): Promise<Timed> {
   return new Promise((done, failed) => {
     const started = performance.now();
     const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     let stdout = '';
     let stderr = '';
     let peakMb = 0;
+    let cpuSeconds = 0;
     // VmHWM only grows, so the last reading before the end is the peak but for its last moments.
     const timer = setInterval(() => {
       try {
         const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1];
         peakMb = Math.max(peakMb, Number(peak ?? 0) / 1024);
+        // After the name, which may hold spaces: utime and stime are fields 14 and 15.
+        const fields = readFileSync(`/proc/${child.pid}/stat`, 'utf8')
+          .replace(/^.*\) /s, '')
+          .split(' ');
+        cpuSeconds = Math.max(cpuSeconds, (Number(fields[11]) + Number(fields[12])) / TICKS);
       } catch {
         // it has ended
       }
@@ -51,7 +69,7 @@ export function timed(command: string, args: string[]): Promise<{ seconds: numbe
     child.on('error', failed);
     child.on('close', (code) => {
       clearInterval(timer);
-      if (code === 0) done({ seconds: (performance.now() - started) / 1000, stdout, peakMb });
+      if (code === 0) done({ seconds: (performance.now() - started) / 1000, cpuSeconds, stdout, peakMb });
       else failed(new Error(`${command} ${args.join(' ')}: exit ${code}\n${stderr}`));
     });
   });

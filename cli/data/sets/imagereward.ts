@@ -71,7 +71,7 @@ class PicturesByName extends PictureFolder {
     for (const entry of entries) {
       const path = relative(this.place, join(entry.parentPath, entry.name));
       if (!/\.zip$/.test(path)) {
-        if (entry.isFile()) places.set(entry.name, path);
+        if (entry.isFile() || entry.isSymbolicLink()) places.set(entry.name, path);
         continue;
       }
       const zip = await ZipFolder.open(join(this.place, path));
