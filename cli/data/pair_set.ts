@@ -1,4 +1,4 @@
-// A prepared set of preference pairs, open for reading. In memory are places and picture ids, some 100 bytes a pair;
+// A prepared set of preference pairs, open for reading. In memory are places and picture ids, some 150 bytes a pair;
 // prompts and pictures are read when asked for.
 import { DrmError } from '../../binding/error.js';
 import { IdTable } from './id_table.js';
