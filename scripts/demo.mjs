@@ -1,6 +1,7 @@
-// `npm run demo`: a sheet of pictures from the embedded model, through the real command line.
+// `npm run demo`: a sheet of pictures from the embedded model, and what its reward model makes of the same seeds, through
+// the real command line.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { runMain } from './setup/errors.mjs';
 import { root } from './setup/paths.mjs';
@@ -21,10 +22,44 @@ const ROWS = [
   ['green apple, noto style', 'training saw red apples and green things, but no green apple'],
 ];
 
-function sample(args) {
-  console.error(`$ drm sample ${args.map((a) => (/[^\w./-]/.test(a) ? JSON.stringify(a) : a)).join(' ')}`);
-  const program = [join(root, 'dist', 'cli', 'main.js'), 'sample', ...args];
+function drm(...args) {
+  console.error(`$ drm ${args.map((a) => (/[^\w./,-]/.test(a) ? JSON.stringify(a) : a)).join(' ')}`);
+  const program = [join(root, 'dist', 'cli', 'main.js'), ...args];
   return spawnSync(process.execPath, program, { stdio: 'inherit', cwd: root }).status ?? 1;
+}
+
+/** The sheets of K = 1 and K = 6 side by side, each as `drm eval images` laid it out. */
+async function besideEachOther(left, right, path) {
+  const { default: sharp } = await import('sharp'); // after `npm install`, which came before
+  const sheets = await Promise.all(
+    [left, right].map((file) => sharp(file).png().toBuffer({ resolveWithObject: true })),
+  );
+  const gap = 24;
+  const width = sheets[0].info.width + gap + sheets[1].info.width;
+  const height = Math.max(...sheets.map(({ info }) => info.height));
+  await sharp({ create: { width, height, channels: 3, background: '#ffffff' } })
+    .composite([
+      { input: sheets[0].data, left: 0, top: 0 },
+      { input: sheets[1].data, left: sheets[0].info.width + gap, top: 0 },
+    ])
+    .png()
+    .toFile(path);
+}
+
+/** The same seeds once plainly and once with the reward model choosing among six candidates a step, and the judge's view. */
+async function chosenByTheReward() {
+  console.error(
+    '\nThe same prompts and seeds, plainly (k = 1) and with a reward model choosing among 6 candidates a step:',
+  );
+  const folder = join(out, 'chosen');
+  const asked = ['--prompts', here(promptFile), '--n', '4', '--k', '1,6', '--reward', 'tiny', '--scorer', 'judge'];
+  const status = drm('eval', 'images', ...asked, '--grid', '--out', here(folder));
+  if (status !== 0) return status;
+  const both = join(out, 'k1-and-k6.png');
+  await besideEachOther(join(folder, 'k-1', 'grid.png'), join(folder, 'k-6', 'grid.png'), both);
+  console.error(`\nBoth sheets, k = 1 on the left: ${both}`);
+  console.error('The judge above is a CLIP of its own; its score is higher where it finds the prompt in the picture.');
+  return 0;
 }
 
 function next(lines) {
@@ -34,16 +69,23 @@ function next(lines) {
 }
 
 /** Four pictures of each prompt. Steps and guidance are what the model's drm.json says. */
-function demo() {
+async function demo() {
   mkdirSync(out, { recursive: true });
   writeFileSync(promptFile, `${ROWS.map(([prompt]) => prompt).join('\n')}\n`);
   const seeds = ['--seed', '0', '--n', '4', '--grid'];
-  const status = sample(['--prompts', here(promptFile), ...seeds, '--out', here(out)]);
+  const status = drm('sample', '--prompts', here(promptFile), ...seeds, '--out', here(out));
   if (status !== 0) return status;
   console.error(`\nThe sheet: ${join(out, 'grid.png')}`);
   console.error('Four pictures a row, each of its own seed. From the top:');
   for (const [prompt, shows] of ROWS) console.error(`  ${prompt.padEnd(25)} ${shows}`.trimEnd());
+  const traced = 'npx drm sample --prompt "green apple" --k 6 --reward tiny --trace';
+  const withReward = existsSync(join(root, 'models/tiny-drm'));
+  if (withReward) {
+    const chosen = await chosenByTheReward();
+    if (chosen !== 0) return chosen;
+  }
   next([
+    ...(withReward ? [[traced, "every step's candidates and scores, as a sheet"]] : []),
     ['npx drm sample --prompt "octopus, noto style" --n 8 --grid', 'a thing of your own; "octopus" alone is fine, too'],
     ['npx drm sample --prompt octopus --guidance 1 --n 8 --grid', 'the same without guidance: see what it is for'],
     ['npx drm pretrain --help', 'how this model was made; docs/embedded-model.md has every command'],
