@@ -198,9 +198,12 @@ Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, c
         const Stopwatch clock(times ? &times->reward : nullptr);
         scores = score(stepwise, branches.candidates, schedule.sigmas[i + 1]);
       }
-      const Stopwatch clock(times ? &times->branch : nullptr);
-      const Choice choice{stepwise.temperature, uniforms.defined() ? uniforms[i] : Tensor()};
-      auto selected = select(branches.candidates, scores, choice, i, faults.lost);
+      Selected selected;
+      {
+        const Stopwatch clock(times ? &times->branch : nullptr);
+        const Choice choice{stepwise.temperature, uniforms.defined() ? uniforms[i] : Tensor()};
+        selected = select(branches.candidates, scores, choice, i, faults.lost);
+      }
       if (stepwise.observer)
         stepwise.observer({i, schedule.sigmas[i + 1], branches.candidates, scores, selected.index});
       latents = std::move(selected.latents);
