@@ -150,7 +150,10 @@ void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text
   tap("norm1.gate_mlp", im[5]);
   tap("norm1_context", text_in);
 
-  const auto joint = attend_jointly({{b.image.attn, image_in}, {b.text.attn, text_in, b.text_goes_on()}}, heads);
+  // Nobody reads what the last block's text finds. In training the reference's parameters there have a gradient of
+  // zero, which an optimizer does not treat as none: weights decay.
+  const bool text_asks = b.text_goes_on() || (b.last && at::GradMode::is_enabled());
+  const auto joint = attend_jointly({{b.image.attn, image_in}, {b.text.attn, text_in, text_asks}}, heads);
   const auto image_out = linear(b.image.attn.to_out, joint.narrow(1, 0, image.size(1)));
   tap("attn_img", image_out);
 
