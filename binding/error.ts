@@ -15,6 +15,7 @@ export const ERROR_CODES = [
   'BAD_REQUEST',
   'NOT_FINITE',
   'DEVICE',
+  'PEER_LOST',
   'DISK',
   'INTERNAL',
   'ENVIRONMENT',

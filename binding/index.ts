@@ -5,6 +5,7 @@ import type { BuildInfo, RuntimeInfo } from './types.js';
 export { DataSetEncoder } from './encoder.js';
 export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
 export { Pipeline } from './pipeline.js';
+export { ProcessGroup, parallelInfo } from './process_group.js';
 export { RewardModel } from './reward_model.js';
 export { ClipScorer, cmmd, resizePictures } from './scorer.js';
 export { Trainer } from './trainer.js';

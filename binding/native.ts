@@ -12,10 +12,12 @@ import type {
   ClipScorerSource,
   Cmmd,
   Features,
+  GroupPlace,
   LoadOptions,
   Metrics,
   NativeEvent,
   ObjectiveSpec,
+  ParallelInfo,
   PipelineInfo,
   PipelineSource,
   PreviewRequest,
@@ -37,6 +39,7 @@ import type {
 /** A native object behind a type tag; only the addon can look inside. */
 export type Handle<Kind extends string> = { readonly [kind in Kind]: never };
 export type PipelineHandle = Handle<'pipeline'>;
+export type GroupHandle = Handle<'processGroup'>;
 export type TrainerHandle = Handle<'trainer'>;
 export type EncoderHandle = Handle<'encoder'>;
 export type RewardModelHandle = Handle<'rewardModel'>;
@@ -75,7 +78,17 @@ export interface Native {
   pipelineInfo(pipeline: PipelineHandle): PipelineInfo;
   sample(pipeline: PipelineHandle, request: SampleRequest, listen: NativeListener): NativeJob<SampleSummary>;
   disposePipeline(pipeline: PipelineHandle): void;
-  createTrainer(objective: ObjectiveSpec, options: TrainerOptions, listen: NativeListener): NativeJob<TrainerHandle>;
+  parallelInfo(): ParallelInfo;
+  joinGroup(place: GroupPlace, listen: NativeListener): NativeJob<GroupHandle>;
+  groupExchange(group: GroupHandle, request: { text: string }, listen: NativeListener): NativeJob<string[]>;
+  groupWatch(group: GroupHandle, listen: NativeListener): NativeJob<void>;
+  leaveGroup(group: GroupHandle, request: { code: string; message: string }, listen: NativeListener): NativeJob<void>;
+  createTrainer(
+    objective: ObjectiveSpec,
+    options: TrainerOptions,
+    listen: NativeListener,
+    group?: GroupHandle,
+  ): NativeJob<TrainerHandle>;
   trainerParameters(trainer: TrainerHandle): number;
   trainerStep(trainer: TrainerHandle, request: StepRequest, listen: NativeListener): NativeJob<Metrics>;
   trainerEvaluate(trainer: TrainerHandle, batch: TrainBatch, listen: NativeListener): NativeJob<WeightedMetrics>;
@@ -151,6 +164,11 @@ const declared: Record<keyof Native, true> = {
   pipelineInfo: true,
   sample: true,
   disposePipeline: true,
+  parallelInfo: true,
+  joinGroup: true,
+  groupExchange: true,
+  groupWatch: true,
+  leaveGroup: true,
   createTrainer: true,
   trainerParameters: true,
   trainerStep: true,

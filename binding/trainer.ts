@@ -2,6 +2,7 @@
 import { DrmError } from './error.js';
 import { runJob } from './job.js';
 import { callNative, type Native, type NativeJob, type NativeListener, type TrainerHandle } from './native.js';
+import type { ProcessGroup } from './process_group.js';
 import type {
   JobOptions,
   Metrics,
@@ -20,14 +21,27 @@ export class Trainer {
   readonly parameters: number;
   #handle: TrainerHandle | undefined;
 
-  private constructor(handle: TrainerHandle) {
+  private constructor(
+    handle: TrainerHandle,
+    /** Whether its state is spread over several processes, so that save() takes all of them. */
+    readonly spread: boolean,
+  ) {
     this.#handle = handle;
     this.parameters = callNative((addon) => addon.trainerParameters(handle));
   }
 
-  /** Rejects with BAD_FILE, BAD_CONFIG, KEYS_MISMATCH, BAD_REQUEST, OUT_OF_MEMORY or DEVICE. */
-  static async create(objective: ObjectiveSpec, options: TrainerOptions, job: JobOptions = {}): Promise<Trainer> {
-    return new Trainer(await runJob(job, (addon, listen) => addon.createTrainer(objective, options, listen)));
+  /**
+   * Rejects with BAD_FILE, BAD_CONFIG, KEYS_MISMATCH, BAD_REQUEST, OUT_OF_MEMORY or DEVICE. With a group, this is one of
+   * several trainers of one model: all must create theirs, step(), save() and restore() in the same order.
+   */
+  static async create(
+    objective: ObjectiveSpec,
+    options: TrainerOptions,
+    job: JobOptions & { group?: ProcessGroup | undefined } = {},
+  ): Promise<Trainer> {
+    const group = job.group?.handle;
+    const handle = await runJob(job, (addon, listen) => addon.createTrainer(objective, options, listen, group));
+    return new Trainer(handle, group !== undefined && options.zero === true);
   }
 
   /**

@@ -200,6 +200,24 @@ export interface TrainerOptions {
   weightDecay: number;
   maxGradientNorm: number; // 0: only measured
   emaDecay: number; // 0: no averages
+  zero?: boolean; // of several processes, each keeps a share of the optimizer's state (ZeRO-1)
+}
+
+/** A process's place among those that train one model; see GroupPlace in csrc/parallel/process_group.h. */
+export interface GroupPlace {
+  rank: number;
+  size: number;
+  address: string;
+  port: number;
+  storeIsThere: boolean;
+  attempt: string;
+  patience: number; // seconds until all must have come
+}
+
+/** Names of what connects processes; empty where this build has none. */
+export interface ParallelInfo {
+  cpu: string;
+  gpu: string;
 }
 
 /** A micro-batch. Which fields are needed depends on the objective. */

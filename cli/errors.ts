@@ -13,6 +13,7 @@ const EXIT: Record<ErrorCode, number> = {
   NOT_FINITE: 3,
   OUT_OF_MEMORY: 4,
   DEVICE: 4,
+  PEER_LOST: 4,
   DISK: 4,
   ENVIRONMENT: 4,
   MISSING_WEIGHTS: 4,

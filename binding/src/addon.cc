@@ -18,6 +18,11 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define<pipeline_info>(exports, "pipelineInfo");
   define<sample>(exports, "sample");
   define<dispose_pipeline>(exports, "disposePipeline");
+  define<parallel_info_to_js>(exports, "parallelInfo");
+  define<join_group>(exports, "joinGroup");
+  define<group_exchange>(exports, "groupExchange");
+  define<group_watch>(exports, "groupWatch");
+  define<leave_group>(exports, "leaveGroup");
   define<create_trainer>(exports, "createTrainer");
   define<trainer_parameters>(exports, "trainerParameters");
   define<trainer_step>(exports, "trainerStep");

@@ -16,6 +16,13 @@ Napi::Value pipeline_info(const Napi::CallbackInfo& info);
 Napi::Value sample(const Napi::CallbackInfo& info);
 Napi::Value dispose_pipeline(const Napi::CallbackInfo& info);
 
+// process_group.cc
+Napi::Value parallel_info_to_js(const Napi::CallbackInfo& info);
+Napi::Value join_group(const Napi::CallbackInfo& info);
+Napi::Value group_exchange(const Napi::CallbackInfo& info);
+Napi::Value group_watch(const Napi::CallbackInfo& info);
+Napi::Value leave_group(const Napi::CallbackInfo& info);
+
 // trainer.cc
 Napi::Value create_trainer(const Napi::CallbackInfo& info);
 Napi::Value trainer_parameters(const Napi::CallbackInfo& info);

@@ -1,6 +1,7 @@
 // Trainer: create, step, evaluate, caches, previews, save, restore, export, dispose.
 #include "arguments.h"
 #include "exports.h"
+#include "group_handle.h"
 #include "handle.h"
 #include "job.h"
 #include "requests.h"
@@ -27,6 +28,7 @@ TrainerOptions options_from_js(const Fields& fields) {
   o.weight_decay = fields.number("weightDecay");
   o.max_gradient_norm = fields.number("maxGradientNorm");
   o.ema_decay = fields.number("emaDecay");
+  o.zero = fields.has("zero") && fields.flag("zero");
   return o;
 }
 
@@ -132,11 +134,13 @@ Napi::Value on_trainer(const Napi::CallbackInfo& info, const char* name, size_t 
 }  // namespace
 
 Napi::Value create_trainer(const Napi::CallbackInfo& info) {
+  std::shared_ptr<ProcessGroup> group;
+  if (info[3].IsExternal()) group = Handle<ProcessGroup>::get(info[3], "createTrainer");
   return Job<std::shared_ptr<Training>>::start(
       info.Env(), "drm.createTrainer", listener(info[2]),
-      [objective = objective_from_js(Fields(info[0], "objective")),
+      [group, objective = objective_from_js(Fields(info[0], "objective")),
        options = options_from_js(Fields(info[1], "trainer options"))](Control& control) {
-        return Training::create(objective, options, control);
+        return Training::create(objective, options, group, control);
       },
       [](Napi::Env env, std::shared_ptr<Training>&& trainer) {
         // Weights, gradients, two moments and averages, all fp32.
@@ -210,12 +214,12 @@ Napi::Value trainer_preview(const Napi::CallbackInfo& info) {
 
 Napi::Value trainer_save(const Napi::CallbackInfo& info) {
   return on_trainer(info, "drm.trainerSave", 2,
-                    [path = Fields(info[1], "save").text("path")](Training& t, Control&) { t.save(path); });
+                    [path = Fields(info[1], "save").text("path")](Training& t, Control& c) { t.save(path, c); });
 }
 
 Napi::Value trainer_restore(const Napi::CallbackInfo& info) {
   return on_trainer(info, "drm.trainerRestore", 2,
-                    [path = Fields(info[1], "restore").text("path")](Training& t, Control&) { t.restore(path); });
+                    [path = Fields(info[1], "restore").text("path")](Training& t, Control& c) { t.restore(path, c); });
 }
 
 Napi::Value trainer_export(const Napi::CallbackInfo& info) {

@@ -2,6 +2,7 @@ import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
 import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
 import { flagOf } from '../options.js';
+import { PARALLEL_OPTIONS } from '../parallel/options.js';
 import type { Prepared, TaskContext, TrainingSettings } from '../train/run.js';
 
 const PARTS = ['vae', 'clip', 'flow'] as const;
@@ -19,6 +20,10 @@ export const command: Command = {
       command: 'drm pretrain flow --model sd3.5-medium --data data/mine --set lora_rank=32 --out runs/lora',
       does: 'fine-tunes a base on your own pictures',
     },
+    {
+      command: 'drm pretrain flow --nproc 4 --model sd3.5-medium --data data/mine --out runs/full',
+      does: 'the same on four GPUs of this machine',
+    },
     { command: 'drm pretrain vae --out runs/vae --resume', does: 'goes on where that run stopped' },
   ],
   arguments: [{ name: '<part>', description: 'what to train', choices: [...PARTS] }],
@@ -34,6 +39,7 @@ export const command: Command = {
     { flags: '--learning-rate <rate>', description: 'peak of the schedule' },
     { flags: '--seed <n>', description: 'of first weights, data order and all draws' },
     { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
+    ...PARALLEL_OPTIONS,
   ],
   run: pretrain,
 };

@@ -50,6 +50,8 @@ export interface PretrainClipSettings {
   max_gradient_norm: number;
   /** Decay of the weight average that is evaluated and exported, with warm-up; 0 keeps none. */
   ema_decay: number;
+  /** Of several processes (--nproc, torchrun), each keeps a part of the optimizer's state instead of all of it (ZeRO-1): less memory, the same numbers. */
+  zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
   /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
@@ -160,6 +162,8 @@ export interface PretrainFlowSettings {
   max_gradient_norm: number;
   /** Decay of the weight average that is evaluated and exported, with warm-up; 0 keeps none. */
   ema_decay: number;
+  /** Of several processes (--nproc, torchrun), each keeps a part of the optimizer's state instead of all of it (ZeRO-1): less memory, the same numbers. */
+  zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
   /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
@@ -240,6 +244,8 @@ export interface PretrainVaeSettings {
   max_gradient_norm: number;
   /** Decay of the weight average that is evaluated and exported, with warm-up; 0 keeps none. */
   ema_decay: number;
+  /** Of several processes (--nproc, torchrun), each keeps a part of the optimizer's state instead of all of it (ZeRO-1): less memory, the same numbers. */
+  zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
   /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
@@ -418,6 +424,8 @@ export interface TrainSettings {
   eps: number;
   /** Gradients are scaled down to this norm; 0 only measures it. */
   max_gradient_norm: number;
+  /** Of several processes (--nproc, torchrun), each keeps a part of the optimizer's state instead of all of it (ZeRO-1): less memory, the same numbers. */
+  zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
   /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */

@@ -24,6 +24,8 @@ export interface LoaderOptions extends AheadOptions {
   order: (step: number) => readonly number[];
   /** Steps from 0 of a pass over samples; without it training, which has no end. */
   steps?: number;
+  /** The steps' samples are a part of what is trained on: a batch may be empty, since other processes have theirs. */
+  isPart?: boolean;
   /** A set whose decoded pictures fit into so many bytes is decoded once and kept. */
   keepBytes?: number;
   /** Told once for each bad picture. */
@@ -70,14 +72,14 @@ export class BatchLoader {
    */
   async next(): Promise<Batch | undefined> {
     let batch = await this.#ahead.next();
-    while (batch?.indices.length === 0) batch = await this.#ahead.next();
+    while (batch?.indices.length === 0 && !this.options.isPart) batch = await this.#ahead.next();
     this.#isGiven ||= batch !== undefined;
     if (!this.#isGiven && this.badPictures > 0) throw this.#unusable(0);
     return batch;
   }
 
   async #load(step: number): Promise<Batch> {
-    const { order, steps, onWarning } = this.options;
+    const { order, steps, isPart, onWarning } = this.options;
     // Two epochs' length of samples holds each of the set, wherever it begins.
     for (let from = step, tried = 0; tried < 2 * this.set.length; from++) {
       const asked = order(from);
@@ -89,7 +91,7 @@ export class BatchLoader {
       }
       if (this.#ahead.closed) return batch;
       if (asked.some((index) => this.#pictures.faultOf(index)?.lost)) break;
-      if (steps !== undefined) return batch;
+      if (steps !== undefined || isPart) return batch;
       tried += asked.length;
     }
     throw this.#unusable(step);

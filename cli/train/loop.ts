@@ -8,8 +8,9 @@ import { errorEvent } from '../errors.js';
 import type { Events } from '../events.js';
 import { diskError } from '../files.js';
 import { commandLine } from '../options.js';
+import type { LoopRun } from '../parallel/follower.js';
+import { Team } from '../parallel/team.js';
 import type { KeepRule } from '../runs/checkpoints.js';
-import type { Run } from '../runs/folder.js';
 import { Meter, type MeterState } from './meter.js';
 import { learningRate, type RateOptions } from './rate.js';
 
@@ -29,6 +30,8 @@ export interface TrainingTask<Batch> {
   /** Writes all that restore() needs into an empty folder. The loop makes it durable and checks it on the way back. */
   save(folder: string): Promise<void>;
   restore(folder: string): Promise<void>;
+  /** Whether save() takes all processes, since each has a part of the state. */
+  readonly savesTogether?: boolean;
   /**
    * Writes what the run was for (exported weights) into the run's folder; returns facts for the last line. A signal may end
    * it with CANCELLED: resuming a run whose steps are done does it again.
@@ -80,20 +83,36 @@ interface LoopState {
   meter: MeterState;
   /** An interruption came before these could be done. */
   owed: { evaluation: boolean; preview: boolean };
+  /** That trained up to here. */
+  processes?: number;
+}
+
+/** What a process tells the others before each step. */
+interface Word {
+  samples: number;
+  waitedSeconds: number;
+  /** Its user has asked for the end. */
+  stop: boolean;
+  /** By its clock a checkpoint is due; the first one's counts. */
+  late: boolean;
+  warnings: string[];
 }
 
 const STOPPED = Symbol('stopped by the signal');
 
-/** Trains from where `run` stands to the end. Closes the data, not the run. Throws what ended it, CANCELLED for a signal. */
+/**
+ * Trains from where `run` stands to the end. Closes the data, not the run. Throws what ended it, CANCELLED for a signal.
+ * With a team, every one of its processes comes here, with its part of the data; the first one alone evaluates and writes.
+ */
 export async function train<Batch>(
   task: TrainingTask<Batch>,
   data: TrainingData<Batch>,
-  run: Run,
+  run: LoopRun,
   options: TrainingOptions,
-  { events, signal }: { events: Events; signal: AbortSignal },
+  { events, signal, team = Team.solo }: { events: Events; signal: AbortSignal; team?: Team },
 ): Promise<TrainingSummary> {
   try {
-    return await new Loop(task, data, run, options, run.recording(events), signal).toTheEnd();
+    return await new Loop(task, data, run, options, run.recording(events), signal, team).toTheEnd();
   } catch (error) {
     try {
       run.record(errorEvent(error, false)); // the report says how a run ended; the user hears it from the caller
@@ -112,34 +131,46 @@ class Loop<Batch> {
   #meter = new Meter();
   /** Of the last checkpoint. */
   #saved: { step: number; path: string; time: number } | undefined;
+  /** What the team has agreed on. */
+  #agreed = { stop: false, late: false };
 
   constructor(
     private readonly task: TrainingTask<Batch>,
     private readonly data: TrainingData<Batch>,
-    private readonly run: Run,
+    private readonly run: LoopRun,
     private readonly options: TrainingOptions,
     private readonly events: Events,
     private readonly signal: AbortSignal,
+    private readonly team: Team,
   ) {}
 
   async toTheEnd(): Promise<TrainingSummary> {
+    try {
+      return await this.#toTheEnd();
+    } catch (error) {
+      throw error instanceof DrmError && error.code === 'PEER_LOST' ? await this.#bereaved(error) : error;
+    }
+  }
+
+  async #toTheEnd(): Promise<TrainingSummary> {
     const { steps } = this.options;
     await this.#begin();
     this.#meter.start();
     await this.#payOwed();
-    while (this.#at < steps && !this.signal.aborted) {
-      await this.#step();
+    while (this.#at < steps && !this.#stopping) {
+      if (!(await this.#step())) break;
       // Promises alone never let signals in or the terminal be drawn.
       await setImmediate();
       this.#owed = {
-        evaluation: this.task.evaluate !== undefined && this.#due(this.options.evaluateEvery),
-        preview: this.task.preview !== undefined && this.#due(this.options.previewEvery),
+        evaluation: this.team.first && this.task.evaluate !== undefined && this.#due(this.options.evaluateEvery),
+        preview: this.team.first && this.task.preview !== undefined && this.#due(this.options.previewEvery),
       };
       await this.#payOwed();
       if (this.#checkpointDue()) await this.#checkpoint();
     }
     if (this.#at < steps || this.#owed.evaluation || this.#owed.preview) await this.#interrupted();
     if (this.#saved?.step !== this.#at) await this.#checkpoint();
+    await this.team.meet();
     const facts = { ...(await this.#finish()), ...this.data.facts?.() };
     const summary = {
       steps,
@@ -170,21 +201,48 @@ class Loop<Batch> {
     const state = from.state as unknown as LoopState;
     this.#at = from.step;
     this.#skipped = state.skipped;
-    this.#owed = state.owed;
+    if (this.team.first) this.#owed = state.owed;
     this.#meter.restore(state.meter);
     this.#saved = { step: from.step, path: from.folder, time: performance.now() };
     this.events.emit({ event: 'resumed', step: from.step, path: from.folder });
+    const { processes = 1 } = state;
+    if (processes !== this.team.size)
+      this.events.emit({
+        event: 'info',
+        message: `processes up to here: ${processes}, from here on: ${this.team.size}; the figures are the same up to rounding, not to the bit`,
+      });
   }
 
-  async #step(): Promise<void> {
+  /** Whether this process alone may write a checkpoint. */
+  get #canSave(): boolean {
+    return this.team.first && (this.team.alone || !this.task.savesTogether);
+  }
+
+  get #stopping(): boolean {
+    return this.team.alone ? this.signal.aborted : this.#agreed.stop;
+  }
+
+  /** False when the team has agreed to stop instead. */
+  async #step(): Promise<boolean> {
     const { steps, rate, logEvery } = this.options;
     const index = this.#at;
     this.#meter.begin();
-    const { batch, samples, waitedSeconds } = await this.data.next(index).catch(async (error: unknown) => {
+    const given = await this.data.next(index).catch(async (error: unknown) => {
       // The model is as good as it was a moment ago: what it learned since the last checkpoint is not lost with the data.
-      if (this.#saved?.step !== index && index > 0) await this.#checkpoint();
+      if (this.#saved?.step !== index && index > 0 && this.#canSave) await this.#checkpoint();
       throw error;
     });
+    const { batch } = given;
+    const { samples, waitedSeconds } = this.team.alone ? given : await this.#agree(given);
+    if (this.#stopping && !this.team.alone) return false;
+    if (samples === 0) {
+      this.events.emit({
+        event: 'warning',
+        message: `step ${index + 1}: no process has a picture for it; it is left out`,
+      });
+      this.#at += 1;
+      return true;
+    }
     const learning_rate = learningRate(index, steps, rate);
     const values = await this.task.step(index, batch, learning_rate).catch((error: unknown): Values => {
       if (!(error instanceof DrmError && error.code === 'NOT_FINITE')) throw error;
@@ -194,7 +252,7 @@ class Loop<Batch> {
     const bad = ['loss', 'grad_norm'].find((name) => name in values && !Number.isFinite(values[name]));
     if (bad) this.#skip(bad, values[bad]);
     this.#meter.add(bad ? {} : { ...values, learning_rate }, samples, waitedSeconds);
-    if (this.#at % logEvery !== 0 && this.#at !== steps) return;
+    if (this.#at % logEvery !== 0 && this.#at !== steps) return true;
     const { means, seconds, secondsPerStep } = this.#meter.take(this.data.unit);
     if (this.#skipped > 0) means.skipped = this.#skipped;
     this.events.emit({
@@ -205,6 +263,36 @@ class Loop<Batch> {
       seconds_left: secondsPerStep * (steps - this.#at),
       values: means,
     });
+    return true;
+  }
+
+  /** Before a step: what it is made of in all, and whether there shall be one. */
+  async #agree({ samples, waitedSeconds }: { samples: number; waitedSeconds: number }) {
+    const { team } = this;
+    const words = await team.exchange<Word>({
+      ...{ samples, waitedSeconds, stop: this.signal.aborted, late: this.#late },
+      warnings: team.takeWarnings(),
+    });
+    this.#agreed = { stop: words.some(({ stop }) => stop), late: words[0]?.late === true };
+    for (const message of words.flatMap(({ warnings }) => warnings)) this.events.emit({ event: 'warning', message });
+    return {
+      samples: words.reduce((sum, word) => sum + word.samples, 0),
+      waitedSeconds: Math.max(...words.map((word) => word.waitedSeconds)), // the others wait for the slowest
+    };
+  }
+
+  /** Another process is gone in the middle of a step, which has changed nothing yet. */
+  async #bereaved(error: DrmError): Promise<DrmError> {
+    if (!this.team.first) return error;
+    const keep = this.#canSave && this.#at > 0 && this.#saved?.step !== this.#at;
+    // What is wrong with the disk, too, is less to know than that the process is gone.
+    if (keep) await this.#checkpoint().catch(() => {});
+    return new DrmError(
+      error.code,
+      `${error.message}\n${this.#lastGood()}\ngo on with: ${this.options.resumeCommand}`,
+      { ...error.details, step: String(this.#at), checkpoint: this.#saved?.path ?? '' },
+      { cause: error },
+    );
   }
 
   /** Throws when no more steps may be skipped. */
@@ -235,8 +323,11 @@ class Loop<Batch> {
   }
 
   #checkpointDue(): boolean {
-    const { checkpointEvery, checkpointMinutes } = this.options;
-    if (this.#due(checkpointEvery)) return true;
+    return this.#due(this.options.checkpointEvery) || (this.team.alone ? this.#late : this.#agreed.late);
+  }
+
+  get #late(): boolean {
+    const { checkpointMinutes } = this.options;
     const since = performance.now() - (this.#saved?.time ?? this.#meter.startedAt);
     return checkpointMinutes > 0 && since >= checkpointMinutes * 60_000;
   }
@@ -270,7 +361,7 @@ class Loop<Batch> {
   }
 
   async #finish(): Promise<Record<string, string | number>> {
-    if (!this.task.finish) return {};
+    if (!this.task.finish || !this.team.first) return {};
     this.events.emit({ event: 'info', message: `all ${this.#at} steps are done; finishing` });
     const facts = await this.#unlessStopped(this.task.finish(this.run.folder, this.signal)).catch((error: unknown) => {
       // Node's own word, of a file that could not be copied.
@@ -282,7 +373,12 @@ class Loop<Batch> {
 
   async #checkpoint(): Promise<void> {
     const step = this.#at;
-    const state: LoopState = { skipped: this.#skipped, meter: this.#meter.state(), owed: this.#owed };
+    const state: LoopState = {
+      skipped: this.#skipped,
+      meter: this.#meter.state(),
+      owed: this.#owed,
+      ...(this.team.alone ? {} : { processes: this.team.size }),
+    };
     try {
       const path = await this.run.checkpoint(step, { ...state }, (folder) => this.task.save(folder));
       this.#saved = { step, path, time: performance.now() };
@@ -301,6 +397,7 @@ class Loop<Batch> {
 
   async #interrupted(): Promise<never> {
     if (this.#at > 0 && this.#saved?.step !== this.#at) await this.#checkpoint();
+    await this.team.meet();
     const { steps, resumeCommand } = this.options;
     throw new DrmError(
       'CANCELLED',

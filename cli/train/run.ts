@@ -6,6 +6,7 @@ import type { Sources } from '../config/resolve.js';
 import type { PretrainClipSettings, PretrainFlowSettings, Settings, Task, TrainSettings } from '../config/types.js';
 import type { Events } from '../events.js';
 import { numberOption } from '../options.js';
+import type { Team } from '../parallel/team.js';
 import type { TrainingData, TrainingOptions, TrainingTask } from './loop.js';
 
 export interface TaskContext {
@@ -13,6 +14,8 @@ export interface TaskContext {
   signal: AbortSignal;
   device: string;
   dtype: 'fp32' | 'bf16';
+  /** The processes that train together: the trainer is of its group, and a step's samples are its part() of the batch. */
+  team: Team;
 }
 
 /** A task with its data, ready for the loop. Only the two of them know what a batch is. */
@@ -44,6 +47,7 @@ export function trainerOptions(s: TrainingSettings, device: string, dtype: 'fp32
     weightDecay: s.weight_decay,
     maxGradientNorm: s.max_gradient_norm,
     emaDecay: s.ema_decay,
+    zero: s.zero,
   };
 }
 
@@ -79,6 +83,7 @@ const MAY_DIFFER = [
   'keep_last',
   'keep_every',
   'skip_not_finite',
+  'zero',
   'export_dtype',
 ];
 
@@ -118,21 +123,39 @@ export async function runSettings<T extends Task>(
   }).values;
 }
 
-/** Trains what `prepare` makes in a run folder, a new one or with --resume the one that is there. */
+/** Trains what `prepare` makes in a run folder, a new one or with --resume the one that is there; with all processes. */
 export async function trainInRun(
   context: Context,
-  { name, folder, settings }: { name: string; folder: string; settings: TrainingSettings },
+  what: { name: string; folder: string; settings: TrainingSettings },
   prepare: (context: TaskContext) => Promise<Prepared>,
 ): Promise<void> {
-  const { options, global, events, signal } = context;
-  const { resumeCommand, train } = await import('./loop.js');
-  const { Run } = await import('../runs/folder.js');
+  const { resumeCommand } = await import('./loop.js');
+  const { together } = await import('../parallel/together.js');
+  const resume = resumeCommand(process.argv.slice(2), what.folder);
+  await together(context, resume, (team, own) => trainInTeam(team, own, { ...what, resume }, prepare));
+}
+
+async function trainInTeam(
+  team: Team,
+  { options, global, events, signal }: Context,
+  { name, folder, settings, resume }: { name: string; folder: string; settings: TrainingSettings; resume: string },
+  prepare: (context: TaskContext) => Promise<Prepared>,
+): Promise<void> {
+  const { train } = await import('./loop.js');
+  const { openRun } = await import('../parallel/follower.js');
   const { chooseDevice } = await import('../device.js');
   const { setThreads } = await import('../../binding/index.js');
   if (global.threads !== undefined) setThreads(global.threads);
 
-  const { device, dtype } = await chooseDevice(settings);
-  const run = await Run.open({
+  const { device, dtype } = await chooseDevice(settings, team);
+  await team.sameSettings(settings, MAY_DIFFER);
+  if (settings.batch < team.size)
+    throw new DrmError(
+      'BAD_CONFIG',
+      `[train] batch: expected at least ${team.size}, a sample for each process, found ${settings.batch}; give --batch ${team.size} or more, or train with fewer processes`,
+      { key: 'batch', expected: String(team.size), found: String(settings.batch) },
+    );
+  const run = await openRun(team, {
     folder,
     task: name,
     settings: { ...settings },
@@ -140,7 +163,8 @@ export async function trainInRun(
     mayDiffer: MAY_DIFFER,
   });
   try {
-    const { task, data, steps = settings.steps, facts, close } = await prepare({ events, device, dtype, signal });
+    const made = await prepare({ events, device, dtype, signal, team });
+    const { task, data, steps = settings.steps, facts, close } = made;
     try {
       run.recording(events).emit({
         event: 'started',
@@ -152,13 +176,13 @@ export async function trainInRun(
           data: settings.data,
           device,
           dtype,
+          ...(team.alone ? {} : { processes: team.size }),
           ...(global.config !== undefined && { config: global.config }),
           batch: settings.batch,
           ...facts,
         },
       });
-      const command = resumeCommand(process.argv.slice(2), folder);
-      await train(task, data, run, loopOptions(settings, steps, command), { events, signal });
+      await train(task, data, run, loopOptions(settings, steps, resume), { events, signal, team });
     } finally {
       await close();
     }

@@ -56,6 +56,8 @@ const char* code_name(Code code) {
       return "NOT_FINITE";
     case Code::Device:
       return "DEVICE";
+    case Code::PeerLost:
+      return "PEER_LOST";
     case Code::Disk:
       return "DISK";
     case Code::Internal:

@@ -21,6 +21,7 @@ enum class Code {
   BadRequest,    // the call's own arguments: negative steps, size not a multiple, ...
   NotFinite,     // NaN or infinity where numbers were due; details: step
   Device,        // no such device, or it failed
+  PeerLost,      // another process of the same training is gone; details: rank
   Disk,          // a file that cannot be written: full, read-only, no permission; details: file
   Internal,      // a bug of ours
 };

@@ -19,6 +19,7 @@ struct TrainerOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   double max_gradient_norm = 1;  // 0: only measured
   double ema_decay = 0;          // 0: no averages
+  bool zero = false;             // of several processes, each keeps a share of the optimizer's state (ZeRO-1)
 };
 
 /// An AutoencoderKL from pictures alone (vae_objective.h).

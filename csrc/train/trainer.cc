@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "nn/autocast.h"
 #include "pipeline/device.h"
@@ -57,12 +58,15 @@ NamedTensors prefixed(const char* prefix, const NamedTensors& tensors) {
 
 }  // namespace
 
-Trainer::Trainer(std::unique_ptr<Objective> objective, const TrainerOptions& options)
+Trainer::Trainer(std::unique_ptr<Objective> objective, const TrainerOptions& options,
+                 std::shared_ptr<Collectives> group, const Control& control)
     : options_(options),
       dtype_(parse_dtype(options.dtype)),
       objective_(std::move(objective)),
       parameters_(objective_->parameters()),
-      optimizer_(parameters_, {0, options.beta1, options.beta2, options.eps, options.weight_decay}) {
+      parallel_(group ? std::make_unique<DataParallel>(std::move(group), parameters_, options.zero, control) : nullptr),
+      optimizer_(parallel_ ? parallel_->stepped() : parameters_,
+                 {0, options.beta1, options.beta2, options.eps, options.weight_decay}) {
   if (options.ema_decay > 0) averages_ = std::make_unique<Ema>(parameters_, options.ema_decay, /*warm_up=*/true);
 }
 
@@ -76,27 +80,37 @@ Metrics Trainer::step(const std::vector<TrainBatch>& batches, int64_t index, dou
   const std::lock_guard<std::mutex> one_at_a_time(mutex_);
   int64_t samples = 0;
   for (const auto& b : batches) samples += b.size();
-  if (samples == 0)
-    throw Failure(Code::BadRequest, "[train] step " + std::to_string(index) + ": expected samples, found none");
-  optimizer_.zero_gradients();
+  const auto here = samples;
+  std::function<int64_t()> count = [here] { return here; };
+  if (parallel_) count = parallel_->count(here, control);
+  for (auto& [name, p] : parameters_) p.mutable_grad() = Tensor();
   Means means;
+  int64_t seen = 0;
   for (const auto& batch : batches) {
     control.check();
     if (batch.size() == 0) continue;
-    const double share = static_cast<double>(batch.size()) / static_cast<double>(samples);
     Loss loss;
     {
       const Autocast autocast(parameters_.front().second.device().type(), dtype_);
       loss = objective_->loss(batch, {options_.seed, index, false});
     }
+    if (seen == 0) samples = count();
+    seen += batch.size();
+    if (parallel_ && seen == here) parallel_->last_pass();
+    const double share = static_cast<double>(batch.size()) / static_cast<double>(samples);
     (loss.total * share).backward();
     loss.metrics.push_back({"loss", loss.total});
     means.add(loss.metrics, batch.size());
   }
+  if (seen == 0) samples = count();
+  if (samples == 0)
+    throw Failure(Code::BadRequest, "[train] step " + std::to_string(index) + ": expected samples, found none");
+  if (parallel_) parallel_->reduce(control);
   const auto norm = clip_gradients(parameters_, options_.max_gradient_norm);
-  means.add({{"grad_norm", norm}}, 1);
+  if (!parallel_ || parallel_->first()) means.add({{"grad_norm", norm}}, 1);  // it is the same for all
   // The one wait for the device in a step: a loss that is not finite must not reach the weights.
   auto metrics = means.read();
+  if (parallel_) metrics = parallel_->pooled(metrics, control);
   for (const auto& [name, value, weight] : metrics)
     if ((name == "loss" || name == "grad_norm") && !std::isfinite(value))
       throw Failure(Code::NotFinite,
@@ -106,6 +120,7 @@ Metrics Trainer::step(const std::vector<TrainBatch>& batches, int64_t index, dou
                         "--dtype fp32",
                     {{"step", std::to_string(index)}, {"name", name}, {"found", std::to_string(value)}});
   optimizer_.step(learning_rate);
+  if (parallel_) parallel_->stepped_all(control);
   objective_->after_step();
   if (averages_) averages_->update();
   return metrics;
@@ -121,41 +136,51 @@ Metrics Trainer::evaluate(const TrainBatch& batch) {
   });
 }
 
-void Trainer::save(const std::string& path) {
+void Trainer::save(const std::string& path, const Control& control) {
   const std::lock_guard<std::mutex> one_at_a_time(mutex_);
+  auto state = optimizer_.state();
+  if (parallel_) state = parallel_->optimizer_state(state, control);
+  if (parallel_ && !parallel_->first()) return;
   auto all = prefixed("parameter.", parameters_);
-  for (const auto& t : optimizer_.state()) all.push_back(t);
+  for (const auto& t : state) all.push_back(t);
   if (averages_)
     for (const auto& t : prefixed("average.", averages_->averages())) all.push_back(t);
   save_safetensors(path, all, {{"updates", std::to_string(averages_ ? averages_->updates() : 0)}});
 }
 
-void Trainer::restore(const std::string& path) {
+void Trainer::restore(const std::string& path, const Control& control) {
   const std::lock_guard<std::mutex> one_at_a_time(mutex_);
-  const auto file = SafetensorsFile::open(path);
-  std::map<std::string, Tensor> state, averages;
-  for (const auto& [name, info] : file->tensors()) {
-    if (name.rfind("average.", 0) == 0)
-      averages[name.substr(8)] = file->load(name);
-    else
-      state[name] = file->load(name);
+  std::map<std::string, Tensor> all;
+  if (!parallel_ || parallel_->first()) {
+    const auto file = SafetensorsFile::open(path);
+    for (const auto& [name, info] : file->tensors()) all[name] = file->load(name);
+    const auto it = file->metadata().find("updates");
+    all["updates"] = at::scalar_tensor(it == file->metadata().end() ? 0 : std::stoll(it->second), at::kLong);
   }
+  if (parallel_) {
+    std::set<std::string> mine;
+    for (const auto& [name, t] : optimizer_.state()) mine.insert(name);
+    all = parallel_->from_first(std::move(all), control, [&](const std::string& name) {
+      return mine.count(name) || name == "updates" || name.starts_with("parameter.") ||
+             (averages_ && name.starts_with("average."));
+    });
+  }
+  std::map<std::string, Tensor> averages;
+  for (const auto& [name, t] : all)
+    if (name.starts_with("average.")) averages[name.substr(8)] = t;
   const at::NoGradGuard no_grad;
   for (const auto& [name, parameter] : parameters_) {
-    const auto it = state.find("parameter." + name);
-    if (it == state.end() || it->second.sizes() != parameter.sizes())
-      throw Failure(it == state.end() ? Code::KeysMismatch : Code::BadShape,
+    const auto it = all.find("parameter." + name);
+    if (it == all.end() || it->second.sizes() != parameter.sizes())
+      throw Failure(it == all.end() ? Code::KeysMismatch : Code::BadShape,
                     "[resume] parameter." + name + " in " + path + ": expected this run's tensor, found " +
-                        (it == state.end() ? "none" : "another shape") +
+                        (it == all.end() ? "none" : "another shape") +
                         "; the checkpoint was written by another configuration",
                     {{"file", path}, {"key", name}});
     parameter.detach().copy_(it->second);
   }
-  optimizer_.restore(state);
-  if (averages_) {
-    const auto it = file->metadata().find("updates");
-    averages_->restore(averages, it == file->metadata().end() ? 0 : std::stoll(it->second));
-  }
+  optimizer_.restore(all);
+  if (averages_) averages_->restore(averages, all.at("updates").item<int64_t>());
 }
 
 void Trainer::export_weights(const std::string& path, const std::string& dtype) {

@@ -7,13 +7,18 @@
 #include <string>
 #include <vector>
 
+#include "parallel/data_parallel.h"
 #include "train/objective.h"
 
 namespace drm {
 
 class Trainer {
  public:
-  Trainer(std::unique_ptr<Objective> objective, const TrainerOptions& options);
+  /// With a group, this is one process of several that train one model: each gives step() its samples and gets the metrics
+  /// of all. All make the same calls of this constructor, step(), save() and restore(), in the same order; the first one's
+  /// weights and file are what all have.
+  Trainer(std::unique_ptr<Objective> objective, const TrainerOptions& options,
+          std::shared_ptr<Collectives> group = nullptr, const Control& control = {});
 
   /// One optimizer step over the micro-batches, whose gradients are averaged by their number of samples. Returns the
   /// objective's metrics, "loss" and "grad_norm" (before clipping). Checks `control` between micro-batches: a cancelled
@@ -23,10 +28,10 @@ class Trainer {
   /// batch gives the same numbers for the same weights.
   Metrics evaluate(const TrainBatch& batch);
 
-  /// Everything that step() changes, as one safetensors file. Throws Failure(Disk).
-  void save(const std::string& path);
+  /// Everything that step() changes, as one safetensors file, the same for any number of processes. Throws Failure(Disk).
+  void save(const std::string& path, const Control& control = {});
   /// Throws Failure(BadFile | KeysMismatch | BadShape).
-  void restore(const std::string& path);
+  void restore(const std::string& path, const Control& control = {});
   /// The averaged weights (the current ones without averages) as the ecosystem reads them.
   void export_weights(const std::string& path, const std::string& dtype);
 
@@ -61,6 +66,7 @@ class Trainer {
   at::ScalarType dtype_;
   std::unique_ptr<Objective> objective_;
   NamedTensors parameters_;
+  std::unique_ptr<DataParallel> parallel_;  // null: this process alone
   AdamW optimizer_;
   std::unique_ptr<Ema> averages_;
   std::mutex mutex_;  // one call at a time; others wait

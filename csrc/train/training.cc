@@ -29,19 +29,20 @@ struct MakeObjective {
 
 class TrainingRun final : public Training {
  public:
-  TrainingRun(const ObjectiveSpec& objective, const TrainerOptions& options, Control& control)
+  TrainingRun(const ObjectiveSpec& objective, const TrainerOptions& options,
+              const std::shared_ptr<ProcessGroup>& group, Control& control)
       : trainer_(
             std::visit(MakeObjective{options.seed, parse_dtype(options.dtype), parse_device(options.device), control},
                        objective),
-            options) {}
+            options, std::dynamic_pointer_cast<Collectives>(group), control) {}
 
   int64_t parameters() const override { return trainer_.trained_parameters(); }
   Metrics step(const std::vector<TrainBatch>& batches, int64_t index, double rate, Control& control) override {
     return trainer_.step(batches, index, rate, control);
   }
   Metrics evaluate(const TrainBatch& batch) override { return trainer_.evaluate(batch); }
-  void save(const std::string& path) override { trainer_.save(path); }
-  void restore(const std::string& path) override { trainer_.restore(path); }
+  void save(const std::string& path, const Control& control) override { trainer_.save(path, control); }
+  void restore(const std::string& path, const Control& control) override { trainer_.restore(path, control); }
   void export_weights(const std::string& path, const std::string& dtype, RewardLayout layout) override {
     if (layout == RewardLayout::Kept) return trainer_.export_weights(path, dtype);
     const auto type = parse_dtype(dtype);
@@ -92,8 +93,8 @@ class TrainingRun final : public Training {
 }  // namespace
 
 std::shared_ptr<Training> Training::create(const ObjectiveSpec& objective, const TrainerOptions& options,
-                                           Control& control) {
-  return std::make_shared<TrainingRun>(objective, options, control);
+                                           const std::shared_ptr<ProcessGroup>& group, Control& control) {
+  return std::make_shared<TrainingRun>(objective, options, group, control);
 }
 
 }  // namespace drm

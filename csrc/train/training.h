@@ -5,15 +5,17 @@
 #include <vector>
 
 #include "common/control.h"
+#include "parallel/process_group.h"
 #include "train/spec.h"
 
 namespace drm {
 
 class Training {
  public:
-  /// Throws Failure(BadFile | BadConfig | KeysMismatch | BadRequest | OutOfMemory | Device).
+  /// Throws Failure(BadFile | BadConfig | KeysMismatch | BadRequest | OutOfMemory | Device). `group`: the processes that
+  /// train together, or null; see Trainer.
   static std::shared_ptr<Training> create(const ObjectiveSpec& objective, const TrainerOptions& options,
-                                          Control& control);
+                                          const std::shared_ptr<ProcessGroup>& group, Control& control);
   virtual ~Training() = default;
 
   /// Numbers that are trained.
@@ -22,8 +24,8 @@ class Training {
   virtual Metrics step(const std::vector<TrainBatch>& batches, int64_t index, double learning_rate,
                        Control& control) = 0;
   virtual Metrics evaluate(const TrainBatch& batch) = 0;
-  virtual void save(const std::string& path) = 0;
-  virtual void restore(const std::string& path) = 0;
+  virtual void save(const std::string& path, const Control& control) = 0;
+  virtual void restore(const std::string& path, const Control& control) = 0;
   /// `layout` matters to reward models alone. Throws Failure(BadRequest) for one that an objective does not have.
   virtual void export_weights(const std::string& path, const std::string& dtype,
                               RewardLayout layout = RewardLayout::Kept) = 0;

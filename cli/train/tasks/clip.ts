@@ -127,8 +127,13 @@ async function tokenizerThatFits(settings: PretrainClipSettings, config: string)
 
 export async function prepareClip(
   settings: PretrainClipSettings,
-  { events, device, dtype, signal }: TaskContext,
+  { events, device, dtype, signal, team }: TaskContext,
 ): Promise<Prepared> {
+  if (!team.alone)
+    throw new DrmError(
+      'USAGE',
+      `pretrain clip: expected one process, found ${team.size}: a caption is told from the others of its pass, so parts of a batch would teach less than the whole; leave --nproc out`,
+    );
   const config = architectureFile(settings.architecture);
   const tokenizer = await tokenizerThatFits(settings, config);
   const train = await openSet(settings, 'split');
@@ -145,11 +150,11 @@ export async function prepareClip(
       augment: settings.augment,
     },
     trainerOptions(settings, device, dtype),
-    { signal },
+    { signal, group: team.group },
   );
   return {
     task: new ClipTask(trainer, settings, ids, heldOut, warn),
-    data: new PictureData(train, settings, warn),
+    data: new PictureData(train, settings, warn, team),
     facts: { parameters: trainer.parameters, pictures: train.length, size: settings.size },
     close: closing(trainer, train, heldOut),
   };

@@ -13,6 +13,7 @@ import { sampleOrder } from '../../data/order.js';
 import { writeAtomically } from '../../files.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { contactSheet } from '../../image/write.js';
+import type { Team } from '../../parallel/team.js';
 import { copyTokenizer, loadTokenizers } from '../../text/tokenizer.js';
 import { partsFit, targetsFit, warnOfCuts } from '../fit.js';
 import type { TrainingData } from '../loop.js';
@@ -60,8 +61,10 @@ class CachedData implements TrainingData<Step> {
     private readonly samples: number[],
     private readonly length: number,
     { seed, batch }: PretrainFlowSettings,
+    team: Team,
   ) {
-    this.#order = sampleOrder(seed, samples.length, batch);
+    const order = sampleOrder(seed, samples.length, batch);
+    this.#order = (step) => team.part(order(step));
   }
 
   async next(index: number) {
@@ -281,7 +284,7 @@ async function cacheLatents(
 }
 
 export async function prepareFlow(settings: PretrainFlowSettings, context: TaskContext): Promise<Prepared> {
-  const { events, device, dtype, signal } = context;
+  const { events, device, dtype, signal, team } = context;
   const parts = await findParts(settings);
   partsFit(settings.size, parts.source);
   if (settings.lora_rank > 0) await targetsFit(settings.lora_targets, parts.source.transformer.weights);
@@ -314,7 +317,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
       }),
     },
     trainerOptions(settings, device, dtype),
-    { signal },
+    { signal, group: team.group },
   );
   const tokenizer = loadTokenizers(parts.tokenizers);
   const tokens: PromptTokens[] = [];
@@ -328,8 +331,8 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
   events.emit({ event: 'info', message: `encoding ${tokens.length} prompts` }); // minutes, with a T5
   await trainer.cachePrompts(tokens, { signal });
   const data = settings.cache_latents
-    ? new CachedData(await cacheLatents(trainer, train, settings, warn, context), train.length, settings)
-    : new PictureData(train, settings, warn);
+    ? new CachedData(await cacheLatents(trainer, train, settings, warn, context), train.length, settings, team)
+    : new PictureData(train, settings, warn, team);
   return {
     task: new FlowTask(trainer, settings, parts, { train, heldOut, rows, previews }, warn),
     data,

@@ -9,6 +9,10 @@ const STATE = 'state.safetensors';
 export abstract class NativeTask<Batch> implements TrainingTask<Batch> {
   constructor(protected readonly trainer: Trainer) {}
 
+  get savesTogether(): boolean {
+    return this.trainer.spread;
+  }
+
   /** The passes of one step. */
   abstract batches(batch: Batch): TrainBatch[];
 

@@ -6,6 +6,7 @@ import { type Batch, BatchLoader } from '../../data/loader.js';
 import { readManifest } from '../../data/manifest.js';
 import { sampleOrder } from '../../data/order.js';
 import type { Events } from '../../events.js';
+import type { Team } from '../../parallel/team.js';
 import type { TrainingData, Values } from '../loop.js';
 
 /** Settings of configs/schema/parts/training.json that say which pictures are seen, and when. */
@@ -83,6 +84,7 @@ export class PictureData implements TrainingData<Batch> {
     private readonly set: CaptionedSet,
     private readonly settings: PictureSettings,
     private readonly warn: (message: string) => void,
+    private readonly team: Team,
   ) {}
 
   async next(index: number): Promise<{ batch: Batch; samples: number; waitedSeconds: number }> {
@@ -90,9 +92,11 @@ export class PictureData implements TrainingData<Batch> {
     if (!this.#loader || this.#at !== index) {
       await this.#loader?.close();
       this.#waited = 0;
+      const order = sampleOrder(seed, this.set.length, length);
       this.#loader = new BatchLoader(this.set, {
         size,
-        order: sampleOrder(seed, this.set.length, length),
+        order: (step) => this.team.part(order(step)),
+        isPart: !this.team.alone,
         firstStep: index,
         ahead: prefetch,
         onWarning: this.warn,

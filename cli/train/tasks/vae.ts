@@ -70,7 +70,7 @@ class VaeTask extends NativeTask<Batch> {
 
 export async function prepareVae(
   settings: PretrainVaeSettings,
-  { events, device, dtype, signal }: TaskContext,
+  { events, device, dtype, signal, team }: TaskContext,
 ): Promise<Prepared> {
   const config = architectureFile(settings.architecture);
   sizeFits(settings.size, config);
@@ -85,11 +85,11 @@ export async function prepareVae(
       loss: { l1: settings.l1, l2: settings.l2, edges: settings.edges, kl: settings.kl },
     },
     trainerOptions(settings, device, dtype),
-    { signal },
+    { signal, group: team.group },
   );
   return {
     task: new VaeTask(trainer, settings, sets, warn),
-    data: new PictureData(sets.train, settings, warn),
+    data: new PictureData(sets.train, settings, warn, team),
     facts: { parameters: trainer.parameters, pictures: sets.train.length, size: settings.size },
     close: closing(trainer, sets.train, sets.heldOut),
   };

@@ -1,0 +1,74 @@
+// ProcessGroup: join, exchange, watch, leave.
+#include "arguments.h"
+#include "exports.h"
+#include "group_handle.h"
+#include "job.h"
+
+namespace drm::binding {
+namespace {
+
+Napi::Value nothing(Napi::Env env, bool&&) { return env.Undefined(); }
+
+}  // namespace
+
+Napi::Value parallel_info_to_js(const Napi::CallbackInfo& info) {
+  const auto p = parallel_info();
+  auto out = Napi::Object::New(info.Env());
+  out["cpu"] = p.cpu;
+  out["gpu"] = p.gpu;
+  return out;
+}
+
+Napi::Value join_group(const Napi::CallbackInfo& info) {
+  const Fields fields(info[0], "place");
+  GroupPlace place;
+  place.rank = fields.integer("rank");
+  place.size = fields.integer("size");
+  place.address = fields.text("address");
+  place.port = fields.integer("port");
+  place.store_is_there = fields.flag("storeIsThere");
+  place.attempt = fields.text("attempt");
+  place.patience = fields.number("patience");
+  return Job<std::shared_ptr<ProcessGroup>>::start(
+      info.Env(), "drm.joinGroup", listener(info[1]),
+      [place](Control& control) { return ProcessGroup::join(place, control); },
+      [](Napi::Env env, std::shared_ptr<ProcessGroup>&& group) {
+        return Handle<ProcessGroup>::create(env, std::move(group), 0);
+      });
+}
+
+Napi::Value group_exchange(const Napi::CallbackInfo& info) {
+  return Job<std::vector<std::string>>::start(
+      info.Env(), "drm.groupExchange", listener(info[2]),
+      [group = Handle<ProcessGroup>::get(info[0], "groupExchange"),
+       text = Fields(info[1], "exchange").text("text")](Control& control) { return group->exchange(text, control); },
+      [](Napi::Env env, std::vector<std::string>&& texts) {
+        auto out = Napi::Array::New(env, texts.size());
+        for (uint32_t i = 0; i < texts.size(); ++i) out[i] = texts[i];
+        return out;
+      });
+}
+
+Napi::Value group_watch(const Napi::CallbackInfo& info) {
+  return Job<bool>::start(
+      info.Env(), "drm.groupWatch", listener(info[1]),
+      [group = Handle<ProcessGroup>::get(info[0], "groupWatch")](Control& control) {
+        group->watch(control);
+        return true;
+      },
+      nothing);
+}
+
+Napi::Value leave_group(const Napi::CallbackInfo& info) {
+  const Fields fields(info[1], "leave");
+  return Job<bool>::start(
+      info.Env(), "drm.leaveGroup", listener(info[2]),
+      [group = Handle<ProcessGroup>::get(info[0], "leaveGroup"), code = fields.text("code"),
+       message = fields.text("message")](Control&) {
+        group->leave(code, message);
+        return true;
+      },
+      nothing);
+}
+
+}  // namespace drm::binding

@@ -1,0 +1,391 @@
+// The processes of a training by c10d: a TCP store where they meet, Gloo between their main memories, NCCL between their
+// GPUs where this build has it, and a pulse by which each knows that the others live.
+#define USE_C10D_GLOO 1
+
+#include <ATen/ATen.h>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#ifdef USE_C10D_NCCL
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "parallel/collectives.h"
+
+namespace drm {
+namespace {
+
+using at::Tensor;
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+using StorePtr = c10::intrusive_ptr<c10d::Store>;
+using BackendPtr = c10::intrusive_ptr<c10d::Backend>;
+using WorkPtr = c10::intrusive_ptr<c10d::Work>;
+
+/// Between two beats of a process's pulse. It beats on a thread of its own, whatever the process computes.
+constexpr auto kBeat = 500ms;
+/// Silence after which a process is taken for dead: when nothing else is known, and when a connection has just broken.
+constexpr auto kSilence = 15s, kSilenceAfterBreak = 3s;
+/// How long the host of the store stays for the others to read why it goes.
+constexpr auto kFarewell = 3s;
+/// Collectives wait as long as the pulses beat: the first process may be drawing samples for an hour.
+constexpr auto kNever = std::chrono::hours(24 * 20);
+
+std::string text_of(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
+std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::string this_process() {
+  char host[256] = "";
+  gethostname(host, sizeof host - 1);
+  return "process " + std::to_string(getpid()) + " on " + host;
+}
+
+/// One try, of a few seconds.
+StorePtr connect(const GroupPlace& place, bool as_host) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(place.port);
+  options.isServer = as_host;
+  options.numWorkers = static_cast<size_t>(place.size);
+  options.waitWorkers = false;
+  options.timeout = 5s;
+  StorePtr tcp = c10::make_intrusive<c10d::TCPStore>(place.address, options);
+  return c10::make_intrusive<c10d::PrefixStore>("drm/" + place.attempt, tcp);
+}
+
+BackendPtr connect_gloo(const GroupPlace& place, const StorePtr& store) {
+  auto options = c10d::ProcessGroupGloo::Options::create_default(kNever);
+  // On one machine, whatever its name resolves to.
+  if (place.address == "localhost" || place.address.rfind("127.", 0) == 0)
+    options->devices = {c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")};
+  return c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<c10d::PrefixStore>("gloo", store),
+                                                     static_cast<int>(place.rank), static_cast<int>(place.size),
+                                                     options);
+}
+
+class C10dGroup final : public Collectives {
+ public:
+  C10dGroup(const GroupPlace& place, Control& control) : place_(place) {
+    const auto until = Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(1000 * place.patience));
+    store_ = meet(control, until);
+    pulse_store_ = connect(place_, false);  // of its own: a client serves one call at a time
+    store_->setTimeout(60s);
+    store_->set(key("who", rank()), bytes_of(this_process()));
+    store_->add("came", 1);
+    await_all(control, until);
+    for (int64_t r = 0; r < size(); ++r) who_.push_back(text_of(store_->get(key("who", r))));
+    gloo_ = connect_gloo(place_, store_);
+    pulse_ = std::thread([this] { beat(); });
+  }
+
+  ~C10dGroup() override {
+    leave("", "");
+    // The threads of a broken group may wait for a dead process for ever: what they use is left to the system.
+    if (broken_) new std::pair(std::move(gloo_), std::move(nccl_));
+  }
+
+  int64_t rank() const override { return place_.rank; }
+  int64_t size() const override { return place_.size; }
+
+  std::vector<std::string> exchange(const std::string& mine, const Control& control) override {
+    // Short messages, which almost all are, take one transfer.
+    constexpr int64_t kSlot = 1024, kHead = sizeof(int64_t);
+    const auto gathered = [&](const char* from, int64_t length, int64_t slot) {
+      auto sent = at::zeros({slot}, at::kByte);
+      const auto whole = static_cast<int64_t>(mine.size());
+      std::memcpy(sent.data_ptr<uint8_t>(), &whole, kHead);
+      std::memcpy(sent.data_ptr<uint8_t>() + kHead, from, static_cast<size_t>(length));
+      std::vector<Tensor> in{sent};
+      std::vector<std::vector<Tensor>> out{{}};
+      for (int64_t r = 0; r < size(); ++r) out[0].push_back(at::empty({slot}, at::kByte));
+      finish(started([&] { return gloo_->allgather(out, in); }), control);
+      return std::move(out[0]);
+    };
+    const auto first = std::min(static_cast<int64_t>(mine.size()), kSlot - kHead);
+    auto parts = gathered(mine.data(), first, kSlot);
+    std::vector<int64_t> lengths;
+    int64_t longest = 0;
+    for (const auto& part : parts) {
+      std::memcpy(&lengths.emplace_back(), part.data_ptr<uint8_t>(), kHead);
+      longest = std::max(longest, lengths.back());
+    }
+    if (longest > kSlot - kHead) parts = gathered(mine.data(), static_cast<int64_t>(mine.size()), longest + kHead);
+    std::vector<std::string> all;
+    for (size_t r = 0; r < parts.size(); ++r)
+      all.emplace_back(reinterpret_cast<const char*>(parts[r].data_ptr<uint8_t>()) + kHead,
+                       static_cast<size_t>(lengths[r]));
+    return all;
+  }
+
+  Pending all_reduce(const Tensor& sum) override {
+    std::vector<Tensor> tensors{sum};
+    return pending(sum, [&](c10d::Backend& b) { return b.allreduce(tensors); });
+  }
+  Pending broadcast(const Tensor& tensor, int64_t from) override {
+    std::vector<Tensor> tensors{tensor};
+    c10d::BroadcastOptions options;
+    options.rootRank = from;
+    return pending(tensor, [&](c10d::Backend& b) { return b.broadcast(tensors, options); });
+  }
+
+  void watch(const Control& control) override {
+    std::unique_lock lock(mutex_);
+    while (!left_ && !lost_) {
+      changed_.wait_for(lock, 100ms);
+      if (control.cancelled) return;
+    }
+    if (lost_ && !left_) throw *lost_;
+  }
+
+  void leave(const std::string& code, const std::string& message) override {
+    {
+      const std::lock_guard lock(mutex_);
+      if (left_) return;
+      left_ = true;
+      changed_.notify_all();
+    }
+    if (pulse_.joinable()) pulse_.join();
+    try {
+      store_->set(key("left", rank()), bytes_of(code + "\n" + message));
+      if (rank() == 0 && !place_.store_is_there) {
+        const auto until = Clock::now() + kFarewell;
+        while (Clock::now() < until && !all_left()) std::this_thread::sleep_for(20ms);
+      }
+    } catch (const std::exception&) {
+      // The store is gone, and with it whoever could have listened.
+    }
+  }
+
+ private:
+  static std::string key(const char* what, int64_t rank) { return std::string(what) + "/" + std::to_string(rank); }
+  std::string name(int64_t rank) const {
+    return "rank " + std::to_string(rank) + " (" + who_.at(static_cast<size_t>(rank)) + ")";
+  }
+
+  StorePtr meet(Control& control, Clock::time_point until) {
+    const bool host = rank() == 0 && !place_.store_is_there;
+    for (;;) {
+      control.check();
+      try {
+        return connect(place_, host);
+      } catch (const std::exception& e) {
+        const auto where = place_.address + ":" + std::to_string(place_.port);
+        if (host)
+          throw Failure(Code::Device, "[parallel] MASTER_ADDR:MASTER_PORT " + where +
+                                          ": expected an address of this machine with a free port, found " +
+                                          first_line(e.what()) + "; set others");
+        if (Clock::now() >= until)
+          throw Failure(Code::PeerLost, "[parallel] MASTER_ADDR:MASTER_PORT " + where +
+                                            ": expected rank 0 there, found " + first_line(e.what()) +
+                                            "; was it started, and may its machine be reached from this one?");
+        std::this_thread::sleep_for(200ms);
+      }
+    }
+  }
+
+  void await_all(Control& control, Clock::time_point until) {
+    for (;;) {
+      control.check();
+      const auto came = store_->add("came", 0);
+      if (came >= size()) return;
+      if (Clock::now() >= until)
+        throw Failure(Code::PeerLost, "[parallel] expected " + std::to_string(size()) +
+                                          " processes (WORLD_SIZE), found " + std::to_string(came) + " after " +
+                                          std::to_string(static_cast<int64_t>(place_.patience)) +
+                                          " s; start the others with the same MASTER_ADDR and MASTER_PORT");
+      std::this_thread::sleep_for(50ms);
+    }
+  }
+
+  /// All but one that is gone without a word.
+  bool all_left() {
+    const auto gone = lost_ ? lost_->details.at("rank") : "";
+    for (int64_t r = 1; r < size(); ++r)
+      if (std::to_string(r) != gone && !store_->check({key("left", r)})) return false;
+    return true;
+  }
+
+  // The pulse's thread. The first process listens to all others, they to it and to its verdict: two or three calls a beat
+  // for each, however many there are.
+  void beat() {
+    struct Heard {
+      int64_t beats = -1;
+      Clock::time_point at = Clock::now();
+    };
+    std::vector<Heard> heard(static_cast<size_t>(size()));
+    auto silence = [&] { return suspicious_ ? Clock::duration(kSilenceAfterBreak) : Clock::duration(kSilence); };
+    for (;;) {
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait_for(lock, kBeat, [&] { return left_; });
+        if (left_ || lost_) return;
+      }
+      try {
+        pulse_store_->add(key("pulse", rank()), 1);
+        if (rank() != 0 && pulse_store_->check({"lost"})) return lose_as(text_of(pulse_store_->get("lost")));
+        for (int64_t r = 0; r < size(); ++r) {
+          if (r == rank() || (rank() != 0 && r != 0)) continue;
+          auto& last = heard[static_cast<size_t>(r)];
+          if (const auto beats = pulse_store_->add(key("pulse", r), 0); beats != last.beats) {
+            last = {beats, Clock::now()};
+            continue;
+          }
+          if (pulse_store_->check({key("left", r)})) {
+            const auto said = text_of(pulse_store_->get(key("left", r)));
+            if (said == "\n") continue;  // it had done its part
+            return lose(r, first_line(said), said.substr(said.find('\n') + 1));
+          }
+          if (Clock::now() - last.at > silence())
+            return lose(r, "",
+                        "no sign of life for " +
+                            std::to_string(std::chrono::duration_cast<std::chrono::seconds>(silence()).count()) +
+                            " s; was it killed, or did its machine go down?");
+        }
+      } catch (const std::exception& e) {
+        return lose(0, "", "the store it hosts does not answer; was it killed, or did its machine go down?");
+      }
+    }
+  }
+
+  void lose(int64_t rank, const std::string& code, const std::string& why) {
+    const auto verdict = std::to_string(rank) + "\n" + code + "\n" + why;
+    try {
+      pulse_store_->set("lost", bytes_of(verdict));
+    } catch (const std::exception&) {
+    }
+    lose_as(verdict);
+  }
+
+  void lose_as(const std::string& verdict) {
+    const auto rank = first_line(verdict);
+    const auto rest = verdict.substr(rank.size() + 1);
+    const auto code = first_line(rest), why = rest.substr(code.size() + 1);
+    Details details{{"rank", rank}, {"code", code}};
+    const auto who = name(std::stoll(rank));
+    const std::lock_guard lock(mutex_);
+    if (code == code_name(Code::Cancelled))
+      lost_.emplace(Code::Cancelled, "[parallel] " + who + " was stopped: " + why, details);
+    else
+      lost_.emplace(Code::PeerLost,
+                    "[parallel] " + who + (code.empty() ? " is gone: " : " ended with an error: ") + why, details);
+    changed_.notify_all();
+#ifdef USE_C10D_NCCL
+    if (nccl_) nccl_->abort();
+#endif
+  }
+
+  BackendPtr& backend(const Tensor& tensor) {
+#ifdef USE_C10D_NCCL
+    if (tensor.is_cuda()) {
+      if (!nccl_) {
+        auto options = c10d::ProcessGroupNCCL::Options::create();
+        options->timeout = std::chrono::duration_cast<std::chrono::milliseconds>(kNever);
+        nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", store_),
+                                                            static_cast<int>(rank()), static_cast<int>(size()),
+                                                            options);
+      }
+      return nccl_;
+    }
+#else
+    (void)tensor;
+#endif
+    return gloo_;
+  }
+
+  template <class Start>
+  WorkPtr started(Start start) {
+    try {
+      return start();
+    } catch (const std::exception& e) {
+      fail(e.what());
+    }
+  }
+
+  template <class Start>
+  Pending pending(const Tensor& tensor, Start start) {
+    auto& used = backend(tensor);
+    auto work = started([&] { return start(*used); });
+    // The tensor is held until then.
+    return {[this, work, tensor, queued = used == nccl_](const Control& control) {
+      if (queued)
+        work->wait();  // queues the GPU's wait, does not wait itself
+      else
+        finish(work, control);
+    }};
+  }
+
+  /// Waits for a transfer of Gloo's, which cannot be interrupted itself.
+  void finish(const WorkPtr& work, const Control& control) {
+    const auto began = Clock::now();
+    while (!work->isCompleted()) {
+      const auto waited = Clock::now() - began;
+      if (waited < 50us) {
+        std::this_thread::yield();
+        continue;
+      }
+      if (control.cancelled) broken_ = true;
+      control.check();
+      if (const std::lock_guard lock(mutex_); lost_) {
+        broken_ = true;
+        throw *lost_;
+      }
+      std::this_thread::sleep_for(std::min<Clock::duration>(waited / 20, 2ms));
+    }
+    try {
+      work->wait();
+    } catch (const std::exception& e) {
+      fail(e.what());
+    }
+  }
+
+  /// A transfer failed: that says that a process is gone, not which. The pulse will tell.
+  [[noreturn]] void fail(const std::string& what) {
+    broken_ = true;
+    suspicious_ = true;
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, kSilenceAfterBreak + 5s, [&] { return lost_ || left_; });
+    if (lost_) throw *lost_;
+    throw Failure(Code::PeerLost, "[parallel] the connection to another process broke (" + first_line(what) +
+                                      "), though all of them give signs of life; is the network at fault?");
+  }
+
+  const GroupPlace place_;
+  StorePtr store_, pulse_store_;
+  std::vector<std::string> who_;
+  BackendPtr gloo_, nccl_;
+  std::thread pulse_;
+  std::atomic<bool> suspicious_{false}, broken_{false};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool left_ = false;
+  std::optional<Failure> lost_;
+};
+
+}  // namespace
+
+std::shared_ptr<ProcessGroup> ProcessGroup::join(const GroupPlace& place, Control& control) {
+  if (place.size < 1 || place.rank < 0 || place.rank >= place.size || place.port < 1 || place.port > 65535)
+    throw Failure(Code::BadRequest, "[parallel] expected RANK below WORLD_SIZE and a MASTER_PORT up to 65535, found " +
+                                        std::to_string(place.rank) + " of " + std::to_string(place.size) +
+                                        ", port " + std::to_string(place.port));
+  return std::make_shared<C10dGroup>(place, control);
+}
+
+ParallelInfo parallel_info() {
+#ifdef USE_C10D_NCCL
+  return {"Gloo", "NCCL"};
+#else
+  return {"Gloo", ""};
+#endif
+}
+
+}  // namespace drm
