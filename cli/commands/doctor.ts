@@ -3,6 +3,7 @@ import { access, stat, statfs } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import type { ParallelInfo } from '../../binding/types.js';
 import type { Command } from '../command.js';
 import { cacheFolder, hubToken } from '../hub/cache.js';
 import { bytes } from '../ui/figures.js';
@@ -39,9 +40,29 @@ async function disk(name: string, folder: string, wanted: number): Promise<Check
   );
 }
 
+/** What connects processes that train one model together. */
+function processes({ cpu, gpu }: ParallelInfo, gpus: number): Check {
+  const name = 'processes';
+  if (cpu === '')
+    return check(
+      name,
+      'warn',
+      'this libtorch has no Gloo that compiles here: one process trains, --nproc is refused',
+      'point LIBTORCH to a libtorch of 2.11 to 2.13 (any PyTorch wheel) and run `npm run setup`',
+    );
+  if (gpus > 1 && gpu === '')
+    return check(
+      name,
+      'warn',
+      `${cpu}; without NCCL GPUs exchange gradients through main memory`,
+      'install the nvidia-nccl wheel beside torch and run `npm run setup`',
+    );
+  return check(name, 'ok', gpu === '' ? cpu : `${cpu} between CPUs, ${gpu} between GPUs`);
+}
+
 async function native(): Promise<Check[]> {
   try {
-    const { buildInfo, runtimeInfo } = await import('../../binding/index.js');
+    const { buildInfo, parallelInfo, runtimeInfo } = await import('../../binding/index.js');
     const build = buildInfo();
     const info = runtimeInfo();
     const cores = availableParallelism();
@@ -61,6 +82,7 @@ async function native(): Promise<Check[]> {
         'more threads than cores slow each other: set --threads',
       ),
       check('attention', 'ok', info.attention),
+      processes(parallelInfo(), info.gpus.length),
     ];
     for (const [i, gpu] of info.gpus.entries())
       checks.push(

@@ -1,5 +1,6 @@
 import type { Command, Context } from '../command.js';
 import { numberOption } from '../options.js';
+import { PARALLEL_OPTIONS } from '../parallel/options.js';
 
 export const command: Command = {
   name: 'train',
@@ -35,6 +36,7 @@ export const command: Command = {
       choices: ['drm', 'authors'],
     },
     { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
+    ...PARALLEL_OPTIONS,
   ],
   async run(context: Context) {
     const { options } = context;

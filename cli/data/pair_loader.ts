@@ -47,6 +47,8 @@ export interface PairLoaderOptions extends AheadOptions {
   size: number;
   /** Pairs of each step; see sampleOrder. */
   order: (step: number) => readonly number[];
+  /** The steps' pairs are a part of what is trained on: a batch may be empty, since other processes have theirs. */
+  isPart?: boolean;
   /** Pairs of a pass; 0 is all of a step. */
   pass: number;
   /** Number of the set's first picture, where several sets share a trainer. */
@@ -132,7 +134,7 @@ export class PairLoader {
    */
   async next(): Promise<PairBatch | undefined> {
     let batch = await this.#ahead.next();
-    while (batch?.count === 0) batch = await this.#ahead.next();
+    while (batch?.count === 0 && !this.options.isPart) batch = await this.#ahead.next();
     return batch;
   }
 
@@ -142,13 +144,13 @@ export class PairLoader {
   }
 
   async #load(step: number): Promise<PairBatch> {
-    const { order, steps, onWarning } = this.options;
+    const { order, steps, isPart, onWarning } = this.options;
     const { folder, length } = this.set;
     // Two epochs' length of pairs holds each of the set, wherever it begins.
     for (let from = step, tried = 0; tried < 2 * length; from++) {
       const asked = order(from);
       const pairs = await this.#pairsOf(asked);
-      if (pairs.length > 0 || steps !== undefined || this.#ahead.closed) {
+      if (pairs.length > 0 || steps !== undefined || isPart || this.#ahead.closed) {
         if (from > step)
           onWarning?.(`[data] step ${step}: none of its pairs can be used; those of step ${from} take their place`);
         return this.#batch(step, pairs);

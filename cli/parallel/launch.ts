@@ -66,6 +66,7 @@ export async function launch(
       ...(threads === undefined && { OMP_NUM_THREADS: String(share) }),
       ...process.env,
       ...{ RANK: String(rank), LOCAL_RANK: String(rank), WORLD_SIZE: String(count) },
+      LOCAL_WORLD_SIZE: String(count),
       ...{ MASTER_ADDR: '127.0.0.1', MASTER_PORT: String(port), [LAUNCHED]: '1' },
     };
     const first = rank === 0;

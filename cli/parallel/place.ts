@@ -5,6 +5,8 @@ import type { GroupPlace } from '../../binding/types.js';
 export interface Place extends GroupPlace {
   /** On its machine: which GPU is its own. */
   localRank: number;
+  /** Processes on its machine; all of them, where the launcher does not say. */
+  localSize: number;
 }
 
 /** Set by our own launcher beside the others; see launch.ts. */
@@ -50,6 +52,7 @@ export function placeOf(env: Environment): Place | undefined {
     rank,
     size,
     localRank: named('LOCAL_RANK') === undefined ? 0 : whole('LOCAL_RANK', 0, size),
+    localSize: named('LOCAL_WORLD_SIZE') === undefined ? size : whole('LOCAL_WORLD_SIZE', 1, size + 1),
     address: String(env.MASTER_ADDR),
     port: whole('MASTER_PORT', 1, 65536),
     storeIsThere: env.TORCHELASTIC_USE_AGENT_STORE === 'True',

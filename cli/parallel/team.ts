@@ -45,6 +45,9 @@ export class Team {
   get localRank(): number {
     return this.place?.localRank ?? 0;
   }
+  get localSize(): number {
+    return this.place?.localSize ?? 1;
+  }
   /** The one that writes the run and talks to the user. */
   get first(): boolean {
     return this.rank === 0;

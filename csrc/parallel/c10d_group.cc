@@ -1,8 +1,9 @@
-// The processes of a training by c10d: a TCP store where they meet, Gloo between their main memories, NCCL between their
-// GPUs where this build has it, and a pulse by which each knows that the others live.
+// The processes of a training by c10d: a TCP store where they meet, Gloo between their main memories, NCCL between
+// their GPUs where this build has it, and a pulse by which each knows that the others live.
 #define USE_C10D_GLOO 1
 
 #include <ATen/ATen.h>
+
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -214,8 +215,8 @@ class C10dGroup final : public Collectives {
     return true;
   }
 
-  // The pulse's thread. The first process listens to all others, they to it and to its verdict: two or three calls a beat
-  // for each, however many there are.
+  // The pulse's thread. The first process listens to all others, they to it and to its verdict: two or three calls a
+  // beat for each, however many there are.
   void beat() {
     struct Heard {
       int64_t beats = -1;
@@ -289,9 +290,9 @@ class C10dGroup final : public Collectives {
       if (!nccl_) {
         auto options = c10d::ProcessGroupNCCL::Options::create();
         options->timeout = std::chrono::duration_cast<std::chrono::milliseconds>(kNever);
-        nccl_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", store_),
-                                                            static_cast<int>(rank()), static_cast<int>(size()),
-                                                            options);
+        nccl_ =
+            c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", store_),
+                                                        static_cast<int>(rank()), static_cast<int>(size()), options);
       }
       return nccl_;
     }
@@ -375,8 +376,8 @@ class C10dGroup final : public Collectives {
 std::shared_ptr<ProcessGroup> ProcessGroup::join(const GroupPlace& place, Control& control) {
   if (place.size < 1 || place.rank < 0 || place.rank >= place.size || place.port < 1 || place.port > 65535)
     throw Failure(Code::BadRequest, "[parallel] expected RANK below WORLD_SIZE and a MASTER_PORT up to 65535, found " +
-                                        std::to_string(place.rank) + " of " + std::to_string(place.size) +
-                                        ", port " + std::to_string(place.port));
+                                        std::to_string(place.rank) + " of " + std::to_string(place.size) + ", port " +
+                                        std::to_string(place.port));
   return std::make_shared<C10dGroup>(place, control);
 }
 

@@ -8,8 +8,8 @@
 
 namespace drm {
 
-/// A transfer under way. `wait` returns when its tensor holds the result, on a GPU when what is queued from then on sees
-/// it; it throws Failure(PeerLost | Cancelled).
+/// A transfer under way. `wait` returns when its tensor holds the result, on a GPU when what is queued from then on
+/// sees it; it throws Failure(PeerLost | Cancelled).
 struct Pending {
   std::function<void(const Control&)> wait;
 };

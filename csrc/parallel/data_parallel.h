@@ -13,7 +13,8 @@ namespace drm {
 
 class DataParallel {
  public:
-  /// Gives all processes the first one's parameters. With `zero`, each keeps the optimizer's state of some of them (ZeRO-1).
+  /// Gives all processes the first one's parameters. With `zero`, each keeps the optimizer's state of some of them
+  /// (ZeRO-1).
   DataParallel(std::shared_ptr<Collectives> group, const NamedTensors& parameters, bool zero, const Control& control);
 
   bool first() const { return group_->rank() == 0; }

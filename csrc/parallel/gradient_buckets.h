@@ -1,5 +1,5 @@
-// Gradients summed over processes while the backward pass still computes others: they are packed into buckets in the order
-// in which they come, and a full bucket is sent at once (Li et al. 2020, "PyTorch Distributed").
+// Gradients summed over processes while the backward pass still computes others: they are packed into buckets in the
+// order in which they come, and a full bucket is sent at once (Li et al. 2020, "PyTorch Distributed").
 #pragma once
 #include <mutex>
 #include <vector>

@@ -12,17 +12,17 @@ namespace drm {
 /// A process's place, as torchrun, Slurm and Kubernetes operators say it by environment variables.
 struct GroupPlace {
   int64_t rank = 0, size = 1;
-  std::string address;         // MASTER_ADDR: where the store is that all meet at
-  int64_t port = 0;            // MASTER_PORT
-  bool store_is_there = false; // the launcher hosts it (torchrun); otherwise the first process does
-  std::string attempt;         // tells apart the attempts of a launcher that restarts processes
-  double patience = 600;       // seconds until all must have come
+  std::string address;          // MASTER_ADDR: where the store is that all meet at
+  int64_t port = 0;             // MASTER_PORT
+  bool store_is_there = false;  // the launcher hosts it (torchrun); otherwise the first process does
+  std::string attempt;          // tells apart the attempts of a launcher that restarts processes
+  double patience = 600;        // seconds until all must have come
 };
 
 class ProcessGroup {
  public:
-  /// Waits for all processes. Throws Failure(PeerLost) when some do not come, Failure(Device) when the address cannot be
-  /// used or this build has no c10d.
+  /// Waits for all processes. Throws Failure(PeerLost) when some do not come, Failure(Device) when the address cannot
+  /// be used or this build has no c10d.
   static std::shared_ptr<ProcessGroup> join(const GroupPlace& place, Control& control);
   virtual ~ProcessGroup() = default;
 

@@ -49,9 +49,8 @@ Sharding::Sharding(NamedTensors parameters, Collectives& group)
     : parameters_(std::move(parameters)), group_(group), of_rank_(static_cast<size_t>(group.size())) {
   std::vector<size_t> by_size(parameters_.size());
   std::iota(by_size.begin(), by_size.end(), size_t{0});
-  std::stable_sort(by_size.begin(), by_size.end(), [&](size_t a, size_t b) {
-    return parameters_[a].second.numel() > parameters_[b].second.numel();
-  });
+  std::stable_sort(by_size.begin(), by_size.end(),
+                   [&](size_t a, size_t b) { return parameters_[a].second.numel() > parameters_[b].second.numel(); });
   std::vector<int64_t> load(of_rank_.size(), 0);
   for (const auto n : by_size) {
     const auto least = static_cast<size_t>(std::min_element(load.begin(), load.end()) - load.begin());
@@ -125,7 +124,8 @@ NamedTensors Sharding::gather(const NamedTensors& own, const Control& control) {
 }
 
 std::map<std::string, Tensor> from_first(std::map<std::string, Tensor> tensors, Collectives& group, at::Device device,
-                                         const Control& control, const std::function<bool(const std::string&)>& wanted) {
+                                         const Control& control,
+                                         const std::function<bool(const std::string&)>& wanted) {
   const at::NoGradGuard no_grad;
   NamedTensors mine(tensors.begin(), tensors.end());
   const auto texts = group.exchange(group.rank() == 0 ? describe(mine) : "", control);

@@ -28,8 +28,8 @@ class Sharding {
   std::vector<std::vector<size_t>> of_rank_;
 };
 
-/// Gives all processes the first one's tensors, of whatever names and shapes, in main memory; those that `wanted` names.
-/// The others pass an empty map.
+/// Gives all processes the first one's tensors, of whatever names and shapes, in main memory; those that `wanted`
+/// names. The others pass an empty map.
 std::map<std::string, at::Tensor> from_first(std::map<std::string, at::Tensor> tensors, Collectives& group,
                                              at::Device device, const Control& control,
                                              const std::function<bool(const std::string&)>& wanted);

@@ -14,9 +14,9 @@ namespace drm {
 
 class Trainer {
  public:
-  /// With a group, this is one process of several that train one model: each gives step() its samples and gets the metrics
-  /// of all. All make the same calls of this constructor, step(), save() and restore(), in the same order; the first one's
-  /// weights and file are what all have.
+  /// With a group, this is one process of several that train one model: each gives step() its samples and gets the
+  /// metrics of all. All make the same calls of this constructor, step(), save() and restore(), in the same order; the
+  /// first one's weights and file are what all have.
   Trainer(std::unique_ptr<Objective> objective, const TrainerOptions& options,
           std::shared_ptr<Collectives> group = nullptr, const Control& control = {});
 
@@ -28,7 +28,8 @@ class Trainer {
   /// batch gives the same numbers for the same weights.
   Metrics evaluate(const TrainBatch& batch);
 
-  /// Everything that step() changes, as one safetensors file, the same for any number of processes. Throws Failure(Disk).
+  /// Everything that step() changes, as one safetensors file, the same for any number of processes. Throws
+  /// Failure(Disk).
   void save(const std::string& path, const Control& control = {});
   /// Throws Failure(BadFile | KeysMismatch | BadShape).
   void restore(const std::string& path, const Control& control = {});

@@ -29,8 +29,8 @@ struct MakeObjective {
 
 class TrainingRun final : public Training {
  public:
-  TrainingRun(const ObjectiveSpec& objective, const TrainerOptions& options,
-              const std::shared_ptr<ProcessGroup>& group, Control& control)
+  TrainingRun(const ObjectiveSpec& objective, const TrainerOptions& options, const std::shared_ptr<ProcessGroup>& group,
+              Control& control)
       : trainer_(
             std::visit(MakeObjective{options.seed, parse_dtype(options.dtype), parse_device(options.device), control},
                        objective),

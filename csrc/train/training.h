@@ -12,8 +12,8 @@ namespace drm {
 
 class Training {
  public:
-  /// Throws Failure(BadFile | BadConfig | KeysMismatch | BadRequest | OutOfMemory | Device). `group`: the processes that
-  /// train together, or null; see Trainer.
+  /// Throws Failure(BadFile | BadConfig | KeysMismatch | BadRequest | OutOfMemory | Device). `group`: the processes
+  /// that train together, or null; see Trainer.
   static std::shared_ptr<Training> create(const ObjectiveSpec& objective, const TrainerOptions& options,
                                           const std::shared_ptr<ProcessGroup>& group, Control& control);
   virtual ~Training() = default;

@@ -30,8 +30,8 @@ const NOT_NEEDED =
   /^torch\/lib\/lib(torch_python|shm|shm_windows|jitbackend_test|torchbind_test|backend_with_compiler|aoti_custom_ops)\b/;
 const isTorchPart = (name) =>
   (/^torch\/(include|lib|share)\//.test(name) && !NOT_NEEDED.test(name)) || name === 'torch/version.py';
-/** The CUDA libraries, where libtorch_cuda.so looks for them: ../../nvidia relative to torch/lib. */
-const isCudaLibrary = (name) => /^nvidia\/.*\.so[.\d]*$/.test(name);
+/** The CUDA libraries and NCCL's headers, where libtorch_cuda.so looks for them: ../../nvidia relative to torch/lib. */
+const isCudaLibrary = (name) => /^nvidia\/(.*\.so[.\d]*|nccl\/include\/.*\.h)$/.test(name);
 
 async function sha256(path) {
   const hash = createHash('sha256');

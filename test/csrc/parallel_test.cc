@@ -35,7 +35,8 @@ int64_t free_port() {
 
 using Rank = std::function<void(const std::shared_ptr<Collectives>&, Control&)>;
 
-/// Runs `work` in `size` processes and expects these exit codes. This one computes nothing: threads do not survive a fork.
+/// Runs `work` in `size` processes and expects these exit codes. This one computes nothing: threads do not survive a
+/// fork.
 void fork_ranks(int64_t size, const std::vector<int>& codes, const Rank& work) {
   const auto port = free_port();
   std::vector<pid_t> children;

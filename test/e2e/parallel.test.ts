@@ -8,6 +8,7 @@ import { beforeAll, expect, test, vi } from 'vitest';
 import { openCheckpoint } from '../../cli/runs/checkpoints.js';
 import { drm, fixture, type Outcome, runDrm, temporaryFolder } from '../run_drm.js';
 import { at, learned, linesOf, preparedSet, pretrain, resumeArguments } from './pretraining.js';
+import { preparedPairs, quickConfig, train } from './reward_training.js';
 
 // Seconds on an idle machine; a busy one may take minutes.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -144,6 +145,36 @@ test.each([
     const last = Math.max(...steps) + 1;
     expect(await flow(run, ['--nproc', '2', '--resume', '--steps', String(last)])).toMatchObject({ code: 0 });
     expect(learned(path(run)).at(-1)?.step).toBe(last);
+  },
+);
+
+test.each([
+  ['kept', ['latents=cached', 'text=cached']],
+  ['at every step', ['latents=on_the_fly', 'text=on_the_fly', 'zero=true', 'gradient_checkpointing=true']],
+])(
+  'a reward model: two processes have the losses and the accuracies of one, with latents and prompts %s',
+  async (how, choices) => {
+    const name = how.replaceAll(' ', '-');
+    await preparedPairs(path(`pairs-${name}`));
+    const file = quickConfig(work, { data: path(`pairs-${name}`), batch: 5 });
+    const more = choices.flatMap((choice) => ['--set', choice]);
+    expect(await train(file, path(`reward-one-${name}`), more)).toMatchObject({ code: 0 });
+    expect(await train(file, path(`reward-two-${name}`), [...more, '--nproc', '2'])).toMatchObject({ code: 0 });
+    expectSameToRounding(`reward-one-${name}`, `reward-two-${name}`);
+    const accuracies = (run: string) =>
+      learned(path(run)).map(({ values }) =>
+        Object.entries(values)
+          .filter(([key]) => key.startsWith('accuracy'))
+          .sort(),
+      );
+    expect(accuracies(`reward-two-${name}`).flat().length).toBeGreaterThan(12);
+    for (const [n, of] of accuracies(`reward-one-${name}`).entries())
+      for (const [i, [key, value]] of of.entries()) {
+        const found = accuracies(`reward-two-${name}`)[n]?.[i];
+        expect(found?.[0]).toBe(key);
+        expect(found?.[1]).toBeCloseTo(value, 6);
+      }
+    expect(readFileSync(path(`reward-two-${name}/model/config.json`), 'utf8')).toContain('DiffusionRewardModel');
   },
 );
 

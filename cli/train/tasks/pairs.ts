@@ -6,6 +6,7 @@ import { type PairBatch, PairLoader, type PairLoaderOptions, type Pairs } from '
 import { PairSet } from '../../data/pair_set.js';
 import { splitOfCaption } from '../../data/user_pictures.js';
 import type { Events } from '../../events.js';
+import type { Team } from '../../parallel/team.js';
 import type { TrainingData } from '../loop.js';
 
 /** Settings that say which pairs are seen, and when. */
@@ -176,19 +177,21 @@ export class PairData implements TrainingData<PairBatch> {
     private readonly part: PairPart,
     private readonly settings: Pick<PairSettings, 'seed' | 'batch' | 'prefetch'>,
     private readonly form: PairForm,
+    private readonly team: Team,
     /** Pairs that were left out before. */
     private readonly leftOut = 0,
   ) {}
 
   async next(index: number): Promise<{ batch: PairBatch; samples: number; waitedSeconds: number }> {
-    const { part } = this;
+    const { part, team } = this;
     if (!this.#loader || this.#at !== index) {
       await this.#loader?.close();
       this.#waited = 0;
       const order = sampleOrder(this.settings.seed, part.length, this.settings.batch);
       this.#loader = new PairLoader(part.set, {
         ...this.form,
-        order: (step) => order(step).map((n) => part.at(n)),
+        order: (step) => team.part(order(step)).map((n) => part.at(n)),
+        isPart: !team.alone,
         firstStep: index,
         ahead: this.settings.prefetch,
         firstPicture: part.firstPicture,

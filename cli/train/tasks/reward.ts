@@ -15,6 +15,7 @@ import type { TrainSettings } from '../../config/types.js';
 import { type PairBatch, type PairPass, squaresOf } from '../../data/pair_loader.js';
 import { writeAtomically } from '../../files.js';
 import { type ResolvedModel, resolveModel } from '../../hub/resolve.js';
+import type { Team } from '../../parallel/team.js';
 import {
   baseFits,
   type DrmConfig,
@@ -306,7 +307,7 @@ async function chooseCaches(
   plan: Plan,
   parts: PairPart[],
   tokenizer: PromptTokenizer,
-  { events, device }: TaskContext,
+  { events, device, team }: TaskContext,
 ): Promise<Caches> {
   const say = (message: string) => events.emit({ event: 'info', message });
   const number = (key: string, otherwise: number) => Number(plan.backbone[key] ?? otherwise);
@@ -314,7 +315,7 @@ async function chooseCaches(
     4 *
     ((tokenizer.clipLength + s.t5_length) * number('joint_attention_dim', 4096) +
       number('pooled_projection_dim', 2048));
-  const share = await memoryShare(device);
+  const share = await memoryShare(device, team.localSize);
   const most = s.text === 'cached' ? Number.POSITIVE_INFINITY : Math.floor(share / each);
   const texts = s.text === 'on_the_fly' ? undefined : await promptsOf(parts, most);
   if (s.text === 'auto')
@@ -326,7 +327,7 @@ async function chooseCaches(
   const factor = vaeFactor(plan.base.source.vae.config);
   const latent = 2 * 4 * number('in_channels', 16) * (s.size / factor) ** 2;
   const pictures = [...new Set(parts.map(({ set }) => set))].reduce((sum, set) => sum + set.pictureCount, 0);
-  const main = await memoryShare('cpu'); // latents wait there whatever the device
+  const main = await memoryShare('cpu', team.localSize); // latents wait there whatever the device
   const latents = s.latents === 'cached' || (s.latents === 'auto' && pictures * latent <= main);
   if (s.latents === 'auto')
     say(
@@ -335,6 +336,15 @@ async function chooseCaches(
         : `latents: ${pictures} pictures of ${bytes(latent)} each would take over ${bytes(main)}, a quarter of the memory; they are encoded at every step (latents=cached keeps them all the same)`,
     );
   return { texts, latents };
+}
+
+/** What the first process has chosen, by its memory and files: which pairs there are must not differ between them. */
+async function sameCaches(team: Team, parts: PairPart[], own: Caches): Promise<Caches> {
+  const texts = own.texts !== undefined;
+  const first = await team.fromFirst(async () => ({ texts, latents: own.latents }));
+  if (first.texts === texts && first.latents === own.latents) return own;
+  const all = first.texts ? await promptsOf(parts, Number.POSITIVE_INFINITY) : undefined;
+  return { texts: all, latents: first.latents };
 }
 
 async function cachePrompts(
@@ -357,7 +367,7 @@ async function cachePrompts(
 }
 
 export async function prepareReward(s: TrainSettings, context: TaskContext): Promise<Prepared> {
-  const { events, device, dtype, signal } = context;
+  const { events, device, dtype, signal, team } = context;
   const warn = (message: string) => events.emit({ event: 'warning', message });
   const warnOfPicture = pictureWarnings(events);
   const plan = await planOf(s, warn);
@@ -365,16 +375,18 @@ export async function prepareReward(s: TrainSettings, context: TaskContext): Pro
   const used = [parts.train, ...(parts.heldOut ? [parts.heldOut.first(s.evaluate_samples)] : [])];
   try {
     const tokenizer = loadTokenizers(plan.base.tokenizers);
-    const encoded =
+    const found =
       s.text === 'on_the_fly' || s.latents === 'on_the_fly'
         ? undefined
         : await EncodedInputs.find(used, plan.base, s, tokenizer.clipLength);
-    const caches = encoded ? { texts: encoded, latents: true } : await chooseCaches(s, plan, used, tokenizer, context);
+    const own = found ? { texts: found, latents: true } : await chooseCaches(s, plan, used, tokenizer, context);
+    const caches = await sameCaches(team, used, own);
+    const encoded = caches.texts === found ? found : undefined;
     const { Trainer } = await import('../../../binding/index.js');
     const { from, keepLayers, head } = plan;
     const files = { source: plan.base.source, ...(from && { checkpoint: from.checkpoint }) };
     const objective = rewardObjective(s, { ...files, keepLayers, head });
-    const trainer = await Trainer.create(objective, trainerOptions(s, device, dtype), { signal });
+    const trainer = await Trainer.create(objective, trainerOptions(s, device, dtype), { signal, group: team.group });
     try {
       if (caches.texts instanceof Texts) await cachePrompts(trainer, caches.texts, s.t5_length, tokenizer, context);
       if (encoded)
@@ -413,7 +425,7 @@ export async function prepareReward(s: TrainSettings, context: TaskContext): Pro
       const { train, heldOut } = parts;
       return {
         task: new RewardTask(trainer, s, plan, parts, form, caches.texts),
-        data: new PairData(train, s, form, leftOut),
+        data: new PairData(train, s, form, team, leftOut),
         steps: s.steps > 0 ? s.steps : Math.max(1, Math.ceil((s.epochs * train.length) / s.batch)),
         facts: {
           model: s.model,
