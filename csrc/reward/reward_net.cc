@@ -127,11 +127,27 @@ Tensor reward_of_map(const RewardNet& net, const Tensor& map, const Tensor& drop
   return (x.to(at::kFloat) * w.weight.to(at::kFloat)).sum(1) + w.bias.to(at::kFloat);
 }
 
-Tensor reward(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
-              const RewardOptions& options) {
+namespace {
+
+Tensor feature_map(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
+                   const RewardOptions& options) {
   VelocityOptions velocity_options;
   velocity_options.recompute = options.recompute;
-  return reward_of_map(net, velocity(net.backbone, latent, timestep, text, velocity_options), options.dropout);
+  return velocity(net.backbone, latent, timestep, text, velocity_options);
+}
+
+}  // namespace
+
+Tensor reward(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
+              const RewardOptions& options) {
+  return reward_of_map(net, feature_map(net, latent, timestep, text, options), options.dropout);
+}
+
+PairScores reward_of_pairs(const RewardNet& net, const Tensor& latent, const Tensor& timestep,
+                           const TextEmbedding& text, const RewardOptions& options) {
+  const auto maps = feature_map(net, latent, timestep, text, options).chunk(2, 0);
+  const auto kept = options.dropout.defined() ? options.dropout.chunk(2, 0) : std::vector<Tensor>(2);
+  return {reward_of_map(net, maps[0], kept[0]), reward_of_map(net, maps[1], kept[1])};
 }
 
 }  // namespace drm

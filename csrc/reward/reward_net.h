@@ -66,6 +66,16 @@ struct RewardOptions {
 /// Scores (B) in fp32. latent (B, C, H, W) in the model's dtype, timestep (B) in [0, 1000] fp32, text for B rows.
 Tensor reward(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
               const RewardOptions& options = {});
+
+/// Scores (B) of the two pictures of B pairs.
+struct PairScores {
+  Tensor chosen, rejected;
+};
+/// The same for 2 B rows, the chosen of all pairs first, then the rejected. They share the backbone's pass; the head
+/// runs on each half by itself, so that gradients which cancel between the two (of a bias under units that are active
+/// for both) cancel exactly, as in the authors' two passes: Adam would turn their rounding into steps.
+PairScores reward_of_pairs(const RewardNet& net, const Tensor& latent, const Tensor& timestep,
+                           const TextEmbedding& text, const RewardOptions& options = {});
 /// The head alone: map (B, C, H, W) -> scores (B) in fp32.
 Tensor reward_of_map(const RewardNet& net, const Tensor& map, const Tensor& dropout = {});
 

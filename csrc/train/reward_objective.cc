@@ -104,12 +104,11 @@ class Reward final : public RewardObjective {
       const auto kept = both_sides(key, Purpose::Dropout, batch, {net_.config.head.hidden}).ge(p);
       options.dropout = kept.to(at::kFloat) / (1 - p);
     }
-    const auto scores =
-        reward(net_, x_t, twice(levels.timestep), {twice(text.context_BLD), twice(text.pooled_BD)}, options)
-            .chunk(2, 0);
-    const auto right = preferred(scores[0], scores[1]).detach();
-    Loss l{preference_loss(scores[0], scores[1]).mean(),
-           {{"accuracy", right.mean()}, {"margin", (scores[0] - scores[1]).mean().detach()}}};
+    const auto [chosen, rejected] =
+        reward_of_pairs(net_, x_t, twice(levels.timestep), {twice(text.context_BLD), twice(text.pooled_BD)}, options);
+    const auto right = preferred(chosen, rejected).detach();
+    Loss l{preference_loss(chosen, rejected).mean(),
+           {{"accuracy", right.mean()}, {"margin", (chosen - rejected).mean().detach()}}};
     const auto width = 1000 / kBuckets;
     const auto bucket = levels.timestep.div(static_cast<double>(width)).floor().clamp(0, kBuckets - 1);
     for (int64_t i = 0; i < kBuckets; ++i) {

@@ -118,8 +118,8 @@ Outputs check_drm(const Case& c) {
     const auto text = embed_text(net.backbone, at::cat({c.in("in.bt.ctx"), c.in("in.bt.ctx")}),
                                  at::cat({c.in("in.bt.pooled"), c.in("in.bt.pooled")}));
     const auto scores =
-        reward(net, at::cat({noised("win"), noised("lose")}), at::cat({timestep, timestep}), text).chunk(2, 0);
-    return {preference_loss(scores[0], scores[1]).mean(), scores[0], scores[1]};
+        reward_of_pairs(net, at::cat({noised("win"), noised("lose")}), at::cat({timestep, timestep}), text);
+    return {preference_loss(scores.chosen, scores.rejected).mean(), scores.chosen, scores.rejected};
   };
   const auto& o = c.at({"optimizer"});
   AdamW adamw(parameters, {o.find("lr")->as_double(), o.find("betas")->items()[0].as_double(),
