@@ -9,11 +9,11 @@ export const command: Command = {
   examples: [
     {
       command:
-        'drm eval images --model tiny --prompts data/emoji/prompts/train.txt --scorer clip:judge --reference data/emoji',
+        'drm eval images --model tiny --prompts data/emoji/prompts/train.txt --scorer judge --reference data/emoji',
       does: "pictures of 256 captions: how often they are told apart, how far they are from the set's",
     },
     {
-      command: 'drm eval images --model tiny --prompts prompts.txt --scorer clip:judge --sweep guidance=1,2,3,4,5',
+      command: 'drm eval images --model tiny --prompts prompts.txt --scorer judge --sweep guidance=1,2,3,4,5',
       does: 'a row for each guidance scale; pictures that are there already are not made again',
     },
     {
@@ -29,7 +29,7 @@ export const command: Command = {
       does: "accuracy of scores that any program gave, in the list's order; more forms: docs/evaluation.md",
     },
     {
-      command: 'drm eval retrieval --data data/emoji --split test-style --scorer clip:judge',
+      command: 'drm eval retrieval --data data/emoji --split test-style --scorer judge',
       does: 'how often a CLIP finds the right caption of real pictures among 256',
     },
   ],

@@ -32,11 +32,15 @@ test('`drm sample` without a model draws with the embedded one, by its own recom
   }
 });
 
-test('all that is embedded takes 24 MB at most', () => {
-  const bytes = readdirSync(join(repository, 'models'), { recursive: true, withFileTypes: true })
+const weightBytes = (model: string) =>
+  readdirSync(join(repository, 'models', model), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith('.safetensors'))
     .reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0);
-  expect(bytes).toBeLessThanOrEqual(24_000_000);
+
+test('a clone stays small: the base and its judge take 24 MB at most, the reward model 13 MB', () => {
+  expect(readdirSync(join(repository, 'models')).sort()).toEqual(['judge', 'tiny', 'tiny-drm']);
+  expect(weightBytes('tiny') + weightBytes('judge')).toBeLessThanOrEqual(24_000_000);
+  expect(weightBytes('tiny-drm')).toBeLessThanOrEqual(13_000_000);
 });
 
 const python = process.env.DRM_BENCH_PYTHON ?? 'python3';
