@@ -167,7 +167,7 @@ async function writeRecords(source: Source, writer: ShardWriter, options: Prepar
     if (!next) return;
     const made = await next.made;
     if (isEnough(next.ordinal)) return;
-    records = next.ordinal + 1;
+    records = Math.max(records, next.ordinal + 1); // records of finished shards do not wait, and may be further on
     if (made instanceof Failed) throw made.error;
     if (made instanceof Drop) {
       if (next.planned) writer.drop(next.planned.split, made.reason);
