@@ -2,8 +2,8 @@
 // that a training over days, or a second one, does not encode them again. Written in numbered files, each complete or
 // absent, so that an interrupted encoding goes on.
 //
-// encoded/<name>/ holds latents-00000.safetensors with latents-00000.json (the ids of its rows), prompts-… likewise (the
-// sha256 of each text), and encoded.json, written last.
+// encoded/<name>/ holds latents-00000.safetensors with latents-00000.json (the ids of its rows, and the pictures that could
+// not be decoded), prompts-… likewise (the sha256 of each text), and encoded.json, written last.
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
@@ -12,9 +12,8 @@ import { DrmError } from '../../binding/error.js';
 import type { DataSetEncoder } from '../../binding/index.js';
 import { writeAtomically } from '../files.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
+import { squaresOf } from './pair_loader.js';
 import type { PairSet } from './pair_set.js';
-import { decodePicture, squashPicture } from './picture.js';
-import { Drop } from './source.js';
 
 export const ENCODED = 'encoded';
 const MANIFEST = 'encoded.json';
@@ -65,7 +64,23 @@ export interface EncodeOptions {
 
 const stem = (kind: 'latents' | 'prompts', index: number) => `${kind}-${String(index).padStart(5, '0')}`;
 
-const readList = (path: string) => JSON.parse(readFileSync(path, 'utf8')) as string[];
+/** Beside each file: the ids of its rows, and what has none, with the reason. Written after the file. */
+interface Sidecar {
+  rows: string[];
+  bad: Record<string, string>;
+}
+
+const sidecarFile = (folder: string, name: string) => join(folder, `${name}.json`);
+const readSidecar = (folder: string, name: string) =>
+  JSON.parse(readFileSync(sidecarFile(folder, name), 'utf8')) as Sidecar;
+
+/** Of a finished file that is about these; undefined when there is none, or the set has been prepared anew since. */
+function finished(folder: string, name: string, wanted: readonly string[]): Sidecar | undefined {
+  if (!existsSync(sidecarFile(folder, name))) return undefined;
+  const sidecar = readSidecar(folder, name);
+  const known = new Set([...sidecar.rows, ...Object.keys(sidecar.bad)]);
+  return known.size === wanted.length && wanted.every((id) => known.has(id)) ? sidecar : undefined;
+}
 
 /** Encodes all of an open set that is not yet encoded. Resolves to the folder and what it says of itself. */
 export async function encodeSet(
@@ -107,47 +122,35 @@ async function encodePictures(
 ): Promise<{ bad: Record<string, string>; files: string[] }> {
   const bad: Record<string, string> = {};
   const files: string[] = [];
+  const squares = squaresOf(set, { size, keepBytes: 0, onWarning: onBad });
   // Pixels cross as bytes, latents are about (2 x 16 / 64) numbers a pixel.
   const each = size ** 2 * Math.max(3, (dtype === 'bf16' ? 2 : 4) / 2);
   const perFile = Math.max(1, Math.min(4096, Math.floor(FILE_BYTES / each)));
   for (let first = 0; first < set.pictureCount; first += perFile) {
     const name = stem('latents', first / perFile);
     const wanted = Array.from({ length: Math.min(perFile, set.pictureCount - first) }, (_, i) => first + i);
-    const done = join(folder, `${name}.json`);
-    if (existsSync(done)) {
-      const rows = new Set(readList(done));
-      for (const picture of wanted) {
-        const id = set.pictureId(picture);
-        if (!rows.has(id)) bad[id] = 'could not be decoded';
-      }
-    } else {
+    const ids = wanted.map((picture) => set.pictureId(picture));
+    let sidecar = finished(folder, name, ids);
+    if (!sidecar) {
       stopIfAsked(signal);
-      const decoded = await Promise.all(
-        wanted.map(async (picture) => {
-          const found = await decodePicture(await set.picture(picture));
-          return found instanceof Drop ? found : squashPicture(found, size);
-        }),
-      );
-      const rows: string[] = [];
-      const squares: Uint8Array[] = [];
-      for (const [i, square] of decoded.entries()) {
-        const id = set.pictureId(wanted[i] as number);
-        if (square instanceof Drop) {
-          bad[id] = square.detail;
-          onBad(`picture ${id}: ${square.detail}`);
-        } else {
-          rows.push(id);
-          squares.push(square.pixels);
-        }
+      sidecar = { rows: [], bad: {} };
+      const pixels: Uint8Array[] = [];
+      for (const [i, square] of (await Promise.all(wanted.map((picture) => squares.get(picture)))).entries()) {
+        const id = ids[i] as string;
+        if (square) {
+          sidecar.rows.push(id);
+          pixels.push(square);
+        } else sidecar.bad[id] = String(squares.faultOf(wanted[i] as number)?.message);
       }
-      if (rows.length > 0) {
-        const batch = { samples: [], pictures: rows.map((_, i) => i), pixels: Buffer.concat(squares) };
-        const path = join(folder, `${name}.safetensors`);
-        await encoder.latents({ ...batch, height: size, width: size }, path, { signal });
+      if (pixels.length > 0) {
+        const pictures = pixels.map((_, row) => row);
+        const batch = { samples: [], pictures, pixels: Buffer.concat(pixels), height: size, width: size };
+        await encoder.latents(batch, join(folder, `${name}.safetensors`), { signal });
       }
-      await writeAtomically(done, JSON.stringify(rows));
+      await writeAtomically(sidecarFile(folder, name), JSON.stringify(sidecar));
     }
-    if (existsSync(join(folder, `${name}.safetensors`))) files.push(name);
+    Object.assign(bad, sidecar.bad);
+    if (sidecar.rows.length > 0) files.push(name);
     onProgress('pictures', first + wanted.length, set.pictureCount);
   }
   return { bad, files };
@@ -170,8 +173,8 @@ async function encodePrompts(
   const flush = async () => {
     if (texts.length === 0) return;
     const name = stem('prompts', files.length);
-    const done = join(folder, `${name}.json`);
-    if (!existsSync(done)) {
+    const rows = texts.map(textKey);
+    if (!finished(folder, name, rows)) {
       stopIfAsked(signal);
       const tokens = [];
       for (const text of texts) {
@@ -180,7 +183,7 @@ async function encodePrompts(
         tokens.push(prompt.tokens);
       }
       await encoder.prompts(tokens, join(folder, `${name}.safetensors`), { signal });
-      await writeAtomically(done, JSON.stringify(texts.map(textKey)));
+      await writeAtomically(sidecarFile(folder, name), JSON.stringify({ rows, bad: {} } satisfies Sidecar));
     }
     files.push(name);
     texts = [];
@@ -218,13 +221,13 @@ export function openEncoded(set: string, key: Omit<EncodedKey, 'dtype'>): Encode
     const path = (name: string) => join(folder, `${name}.safetensors`);
     const rows = new Map<string, number>();
     for (const name of manifest.prompts_files)
-      for (const text of readList(join(folder, `${name}.json`))) rows.set(text, rows.size);
+      for (const text of readSidecar(folder, name).rows) rows.set(text, rows.size);
     return {
       folder,
       manifest,
       latents: manifest.latents_files.map((name) => ({
         path: path(name),
-        ids: readList(join(folder, `${name}.json`)),
+        ids: readSidecar(folder, name).rows,
       })),
       prompts: { paths: manifest.prompts_files.map(path), row: (text) => rows.get(textKey(text)) },
     };

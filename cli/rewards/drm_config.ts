@@ -100,8 +100,8 @@ export function baseFits({ name, config }: FoundDrm, base: string, transformerCo
   );
 }
 
-/** What base_vae_sha256 holds. */
-export async function vaeHash({ weights }: ComponentFiles): Promise<string> {
+/** sha256 of a part's weights, file by file; of a VAE it is what base_vae_sha256 holds. */
+export async function weightsHash({ weights }: ComponentFiles): Promise<string> {
   const hash = createHash('sha256');
   for (const file of weights) for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
   return hash.digest('hex');
@@ -113,7 +113,7 @@ export async function otherVae(
   base: string,
   vae: ComponentFiles,
 ): Promise<string | undefined> {
-  if (config?.base_vae_sha256 === undefined || config.base_vae_sha256 === (await vaeHash(vae))) return undefined;
+  if (config?.base_vae_sha256 === undefined || config.base_vae_sha256 === (await weightsHash(vae))) return undefined;
   return `${name}: the VAE of ${base} is another file than that of ${config.base}, which it was trained with; unless it is the same one in another format, its scores mean nothing`;
 }
 

@@ -48,13 +48,29 @@ test('another size or dtype is another encoding; a set that changed is told', as
   expect(readdirSync(join(pairs, 'encoded'))).toHaveLength(2);
   for (const name of readdirSync(join(pairs, 'encoded'))) {
     const rows = join(pairs, 'encoded', name, 'latents-00000.json');
-    const ids = JSON.parse(readFileSync(rows, 'utf8')) as string[];
-    rmSync(rows);
-    writeFileSync(rows, JSON.stringify(['someone-else', ...ids.slice(1)]));
+    const { rows: ids } = JSON.parse(readFileSync(rows, 'utf8')) as { rows: string[] };
+    writeFileSync(rows, JSON.stringify({ rows: ['someone-else', ...ids.slice(1)], bad: {} }));
   }
   const run = await train(config, join(work, 'changed'));
   expect(run.code).toBe(3);
   expect(run.stdout + run.stderr).toMatch(/found none of .*encode the set again/s);
+  for (const dtype of ['fp32', 'bf16']) expect(await encode('--dtype', dtype)).toMatchObject({ code: 0 });
+  expect(await train(config, join(work, 'mended'))).toMatchObject({ code: 0 });
+  expect(weights('mended').equals(weights('own'))).toBe(true);
+});
+
+test('a set prepared anew in its place, with more pictures: what is there of the old one is not taken for it', async () => {
+  const grown = join(work, 'grown');
+  const encodeGrown = async () => {
+    await runDrm(['data', 'encode', grown, '--model', fixture, '--size', '32', '--t5-length', '8']);
+    const encoded = join(grown, 'encoded', readdirSync(join(grown, 'encoded'))[0] as string);
+    return JSON.parse(readFileSync(join(encoded, 'encoded.json'), 'utf8'));
+  };
+  await preparedPairs(grown, { train: 4, test: 2 });
+  expect(await encodeGrown()).toMatchObject({ pictures: 12, bad: {} });
+  for (const name of readdirSync(grown)) if (name !== 'encoded') rmSync(join(grown, name), { recursive: true });
+  await preparedPairs(grown, { train: 6, test: 2 });
+  expect(await encodeGrown()).toMatchObject({ pictures: 16, bad: {} });
 });
 
 test('what cannot be encoded is said', async () => {

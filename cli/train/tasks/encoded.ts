@@ -5,7 +5,7 @@ import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
 import { ENCODED, type Encoded, type EncodedKey, openEncoded } from '../../data/encoded.js';
 import type { ResolvedModel } from '../../hub/resolve.js';
-import { vaeHash } from '../../rewards/drm_config.js';
+import { weightsHash } from '../../rewards/drm_config.js';
 import { vaeFactor } from '../fit.js';
 import type { PairPart } from './pairs.js';
 
@@ -22,8 +22,8 @@ export async function encodedKey(
     (part) => part?.weights ?? [],
   );
   return {
-    vae: await vaeHash(source.vae),
-    text_encoders: await vaeHash({ weights: encoders }),
+    vae: await weightsHash(source.vae),
+    text_encoders: await weightsHash({ weights: encoders }),
     size,
     t5_length: t5Length,
     clip_length: clipLength,

@@ -23,7 +23,7 @@ import {
   findDrm,
   keptByRule,
   otherVae,
-  vaeHash,
+  weightsHash,
 } from '../../rewards/drm_config.js';
 import { DRM_CLASS } from '../../rewards/registry.js';
 import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
@@ -34,7 +34,7 @@ import { beginningOf, partsFit, targetsFit, vaeFactor, warnOfCuts } from '../fit
 import type { Values } from '../loop.js';
 import { memoryShare } from '../memory.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
-import { EncodedInputs } from './encoded.js';
+import { EncodedInputs, promptBytes } from './encoded.js';
 import { NativeTask } from './native.js';
 import { openPairs, PairData, type PairForm, type PairPart, type PairParts, passesOf, recordsOf } from './pairs.js';
 import { meanValues, pictureWarnings } from './pictures.js';
@@ -216,7 +216,7 @@ class RewardTask extends NativeTask<PairBatch> {
     const config: DrmConfig = {
       _class_name: DRM_CLASS,
       base: s.model,
-      base_vae_sha256: await vaeHash(plan.base.source.vae),
+      base_vae_sha256: await weightsHash(plan.base.source.vae),
       backbone: plan.backbone,
       keep_layers: plan.keepLayers,
       head: plan.head,
@@ -311,10 +311,7 @@ async function chooseCaches(
 ): Promise<Caches> {
   const say = (message: string) => events.emit({ event: 'info', message });
   const number = (key: string, otherwise: number) => Number(plan.backbone[key] ?? otherwise);
-  const each =
-    4 *
-    ((tokenizer.clipLength + s.t5_length) * number('joint_attention_dim', 4096) +
-      number('pooled_projection_dim', 2048));
+  const each = promptBytes(plan.base, tokenizer.clipLength + s.t5_length, 'fp32');
   const share = await memoryShare(device, team.localSize);
   const most = s.text === 'cached' ? Number.POSITIVE_INFINITY : Math.floor(share / each);
   const texts = s.text === 'on_the_fly' ? undefined : await promptsOf(parts, most);
