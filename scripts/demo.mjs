@@ -1,7 +1,7 @@
 // `npm run demo`: a sheet of pictures from the embedded model, and what its reward model makes of the same seeds, through
 // the real command line.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { runMain } from './setup/errors.mjs';
 import { root } from './setup/paths.mjs';
@@ -79,13 +79,10 @@ async function demo() {
   console.error('Four pictures a row, each of its own seed. From the top:');
   for (const [prompt, shows] of ROWS) console.error(`  ${prompt.padEnd(25)} ${shows}`.trimEnd());
   const traced = 'npx drm sample --prompt "green apple" --k 6 --reward tiny --trace';
-  const withReward = existsSync(join(root, 'models/tiny-drm'));
-  if (withReward) {
-    const chosen = await chosenByTheReward();
-    if (chosen !== 0) return chosen;
-  }
+  const chosen = await chosenByTheReward();
+  if (chosen !== 0) return chosen;
   next([
-    ...(withReward ? [[traced, "every step's candidates and scores, as a sheet"]] : []),
+    [traced, "every step's candidates and scores, as a sheet"],
     ['npx drm sample --prompt "octopus, noto style" --n 8 --grid', 'a thing of your own; "octopus" alone is fine, too'],
     ['npx drm sample --prompt octopus --guidance 1 --n 8 --grid', 'the same without guidance: see what it is for'],
     ['npx drm pretrain --help', 'how this model was made; docs/embedded-model.md has every command'],

@@ -20,8 +20,10 @@ class FrozenInputs {
   const Vae& vae() const { return vae_; }
   const TextEncoders& encoders() const { return encoders_; }
 
+  /// The batch's pictures are encoded once and kept: later batches name them without pixels.
   void cache_latents(const TrainBatch& batch);
-  /// Gives the encoders' memory back afterwards.
+  /// Embeds of all prompts that batches refer to by row; for flow matching row 0 must be the empty prompt. Gives the
+  /// encoders' memory back afterwards.
   void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control);
 
   /// The posterior of the batch's pictures as a file, "latents" (N, 2, C, h, w): mean, standard deviation. Throws
@@ -30,8 +32,9 @@ class FrozenInputs {
   /// Embeds of prompts as a file: "sequence" (B, L, D), "pooled" (B, P). Throws Failure(Disk).
   void save_prompts(const std::vector<PromptTokens>& prompts, const std::string& path, at::ScalarType dtype,
                     Control& control) const;
-  /// What these wrote in the place of a cache; it is read as it is used. A picture of a negative number is passed over.
-  /// Throws Failure(BadFile) when the shapes are not this model's.
+  /// What these wrote (by a DataSetEncoder, encoder.h) in the place of a cache; it is read as it is used. `pictures`
+  /// are the numbers of the file's rows; a negative one is passed over. Throws Failure(BadFile) when the shapes are not
+  /// this model's.
   void load_latents(const std::string& path, const std::vector<int64_t>& pictures);
   /// Rows are counted through the files in their order. Gives the encoders' memory back.
   void load_prompts(const std::vector<std::string>& paths);

@@ -15,6 +15,8 @@
 
 namespace drm {
 
+class FrozenInputs;
+
 /// Names the random numbers of one step. A held-out loss is always drawn at step 0 under a purpose of its own.
 struct StepKey {
   uint64_t seed = 0;
@@ -56,18 +58,10 @@ class Objective {
   virtual void export_weights(const std::string& path, at::ScalarType dtype) = 0;
 };
 
-/// An objective whose pictures and prompts go through frozen parts, which serve through caches.
+/// An objective whose pictures and prompts go through frozen parts, which serve through caches (frozen_inputs.h).
 class CachingObjective : public Objective {
  public:
-  /// The batch's pictures are encoded once and kept, as the posterior's mean and deviation: later batches name them
-  /// without pixels.
-  virtual void cache_latents(const TrainBatch& batch) = 0;
-  /// Embeddings of all prompts that batches refer to by row. For flow matching row 0 must be the empty prompt.
-  virtual void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) = 0;
-  /// Files of DataSetEncoder (encoder.h) in the place of these caches: latents of the pictures of these numbers, in the
-  /// file's order; prompts whose rows count through the files. Throws Failure(BadFile).
-  virtual void load_latents(const std::string& path, const std::vector<int64_t>& pictures) = 0;
-  virtual void load_prompts(const std::vector<std::string>& paths) = 0;
+  virtual FrozenInputs& inputs() = 0;
 };
 
 }  // namespace drm

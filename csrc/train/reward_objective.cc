@@ -73,14 +73,7 @@ class Reward final : public RewardObjective {
   }
 
   NamedTensors parameters() override { return parameters_; }
-  void cache_latents(const TrainBatch& batch) override { inputs_.cache_latents(batch); }
-  void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) override {
-    inputs_.cache_prompts(prompts, control);
-  }
-  void load_latents(const std::string& path, const std::vector<int64_t>& pictures) override {
-    inputs_.load_latents(path, pictures);
-  }
-  void load_prompts(const std::vector<std::string>& paths) override { inputs_.load_prompts(paths); }
+  FrozenInputs& inputs() override { return inputs_; }
 
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
     if (batch.pictures.size() != 2 * batch.samples.size())

@@ -5,6 +5,7 @@
 #include "pipeline/device.h"
 #include "train/clip_objective.h"
 #include "train/flow_objective.h"
+#include "train/frozen_inputs.h"
 #include "train/reward_objective.h"
 #include "train/trainer.h"
 #include "train/vae_objective.h"
@@ -50,17 +51,17 @@ class TrainingRun final : public Training {
   }
 
   void cache_latents(const TrainBatch& batch) override {
-    trainer_.exclusively([&] { objective<CachingObjective>("a cache of latents").cache_latents(batch); });
+    trainer_.exclusively([&] { inputs("a cache of latents").cache_latents(batch); });
   }
   void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) override {
-    trainer_.exclusively([&] { objective<CachingObjective>("a cache of prompts").cache_prompts(prompts, control); });
+    trainer_.exclusively([&] { inputs("a cache of prompts").cache_prompts(prompts, control); });
   }
 
   void load_latents(const std::string& path, const std::vector<int64_t>& pictures) override {
-    trainer_.exclusively([&] { objective<CachingObjective>("a cache of latents").load_latents(path, pictures); });
+    trainer_.exclusively([&] { inputs("a cache of latents").load_latents(path, pictures); });
   }
   void load_prompts(const std::vector<std::string>& paths) override {
-    trainer_.exclusively([&] { objective<CachingObjective>("a cache of prompts").load_prompts(paths); });
+    trainer_.exclusively([&] { inputs("a cache of prompts").load_prompts(paths); });
   }
 
   void preview(const PreviewRequest& request, Control& control) override {
@@ -80,6 +81,8 @@ class TrainingRun final : public Training {
   }
 
  private:
+  FrozenInputs& inputs(const char* what) { return objective<CachingObjective>(what).inputs(); }
+
   template <class Wanted>
   Wanted& objective(const char* what) {
     auto* wanted = dynamic_cast<Wanted*>(&trainer_.objective());

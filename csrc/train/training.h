@@ -30,7 +30,7 @@ class Training {
   virtual void export_weights(const std::string& path, const std::string& dtype,
                               RewardLayout layout = RewardLayout::Kept) = 0;
 
-  /// See CachingObjective (objective.h). Throws Failure(BadRequest) for objectives without frozen parts.
+  /// See FrozenInputs (frozen_inputs.h). Throws Failure(BadRequest) for objectives without frozen parts.
   virtual void cache_latents(const TrainBatch& batch) = 0;
   virtual void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) = 0;
   virtual void load_latents(const std::string& path, const std::vector<int64_t>& pictures) = 0;

@@ -15,8 +15,10 @@
 #include "tensor_io/safetensors.h"
 #include "train/trainer.h"
 #include "train/vae_objective.h"
+#include "training.h"
 
 using namespace drm;
+using namespace drm::test;
 using at::Tensor;
 
 namespace {
@@ -102,12 +104,6 @@ TrainerOptions options(bool zero) {
 Trainer trainer(bool zero = false, std::shared_ptr<Collectives> group = nullptr, const Control& control = {}) {
   const VaeSpec spec{std::string(DRM_GOLDEN) + "/pipeline/vae/config.json", {}, 1, 1, 0.5, 1e-3};
   return {vae_objective(spec, 3, at::kCPU), options(zero), std::move(group), control};
-}
-
-double metric(const Metrics& metrics, const std::string& name) {
-  for (const auto& m : metrics)
-    if (m.name == name) return m.value;
-  throw Failure(Code::Internal, "no metric " + name);
 }
 
 std::map<std::string, Tensor> tensors_of(const std::string& path) {

@@ -9,34 +9,22 @@
 #include "reward/reward_model.h"
 #include "reward/reward_net.h"
 #include "tensor_io/safetensors.h"
+#include "train/frozen_inputs.h"
 #include "train/reward_objective.h"
 #include "train/trainer.h"
+#include "training.h"
 
 using namespace drm;
+using namespace drm::test;
 using at::Tensor;
 
 namespace {
 
-const std::string kPipeline = std::string(DRM_GOLDEN) + "/pipeline/";
 constexpr int64_t kEdge = 64;
-
-/// The fixtures' small pipeline as a base, T5 left out.
-PipelineSource base() {
-  const auto part = [](const std::string& name, const char* file) {
-    return ComponentFiles{kPipeline + name + "/config.json", {kPipeline + name + "/" + file}};
-  };
-  PipelineSource s;
-  s.transformer = part("transformer", "diffusion_pytorch_model.safetensors");
-  s.vae = part("vae", "diffusion_pytorch_model.safetensors");
-  s.text_encoder = part("text_encoder", "model.safetensors");
-  s.text_encoder_2 = part("text_encoder_2", "model.safetensors");
-  s.scheduler_config = kPipeline + "scheduler/scheduler_config.json";
-  return s;
-}
 
 RewardSpec small() {
   RewardSpec s;
-  s.source = base();
+  s.source = small_pipeline();
   s.keep_layers = 2;
   s.head_channels = 8;
   s.head_groups = 4;
@@ -44,18 +32,6 @@ RewardSpec small() {
   s.dropout = 0.2;
   s.t5_length = 4;
   return s;
-}
-
-std::vector<PromptTokens> prompts(int64_t count) {
-  std::vector<PromptTokens> all;
-  for (int64_t i = 0; i < count; ++i) {
-    PromptTokens p;
-    p.clip_l.assign(8, 5 + i);
-    p.clip_g.assign(8, 9 + i);
-    p.clip_l.back() = p.clip_g.back() = 900;
-    all.push_back(std::move(p));
-  }
-  return all;
 }
 
 /// Light pictures are the chosen ones, dark ones the rejected.
@@ -93,26 +69,8 @@ TrainerOptions options() {
 std::unique_ptr<RewardObjective> objective(const RewardSpec& spec = small()) {
   Control control;
   auto r = RewardObjective::create(spec, 1, at::kFloat, at::kCPU, control);
-  r->cache_prompts(prompts(2), control);
+  r->inputs().cache_prompts(prompts(2), control);
   return r;
-}
-
-double metric(const Metrics& metrics, const std::string& name) {
-  for (const auto& m : metrics)
-    if (m.name == name) return m.value;
-  throw Failure(Code::Internal, "no metric " + name);
-}
-
-std::vector<Tensor> copies(Trainer& t) {
-  std::vector<Tensor> all;
-  for (const auto& [name, p] : t.objective().parameters()) all.push_back(p.detach().clone());
-  return all;
-}
-
-bool same(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
-  for (size_t i = 0; i < a.size(); ++i)
-    if (!at::equal(a[i], b[i])) return false;
-  return a.size() == b.size();
 }
 
 double furthest(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
@@ -195,7 +153,7 @@ TEST(cached_latents_and_prompts_encoded_now_train_as_cached_prompts_and_pictures
   Trainer plain(objective(), options());
   auto owned = objective();
   auto batch = pairs(0, 4);
-  owned->cache_latents(batch);
+  owned->inputs().cache_latents(batch);
   Trainer cached(std::move(owned), options());
   auto now = RewardObjective::create(small(), 1, at::kFloat, at::kCPU, control);  // encoders kept
   Trainer encoding(std::move(now), options());
@@ -281,7 +239,8 @@ TEST(both_layouts_score_alike_and_training_goes_on_from_either) {
   std::vector<std::vector<float>> scores;
   for (const char* file : {"kept.safetensors", "authors.safetensors"}) {
     const ComponentFiles checkpoint{folder.file("config.json"), {folder.file(file)}};
-    scores.push_back(RewardModel::load({checkpoint, base()}, {}, control)->score(request({0, 1, 2, 3}, 400), control));
+    scores.push_back(
+        RewardModel::load({checkpoint, small_pipeline()}, {}, control)->score(request({0, 1, 2, 3}, 400), control));
     auto more = small();
     more.checkpoint = checkpoint;
     Trainer on(objective(more), options());
@@ -296,8 +255,8 @@ TEST(scores_depend_on_the_picture_alone) {
   Trainer t(objective(), options());
   t.export_weights(folder.file("model.safetensors"), "fp32");
   write_config(folder.file("config.json"));
-  const auto model =
-      RewardModel::load({{folder.file("config.json"), {folder.file("model.safetensors")}}, base()}, {}, control);
+  const auto model = RewardModel::load(
+      {{folder.file("config.json"), {folder.file("model.safetensors")}}, small_pipeline()}, {}, control);
   CHECK_EQ(model->info().keep_layers, 2);
   const auto together = model->score(request({0, 1, 2}, 500), control);
   const auto alone = model->score(request({2}, 500), control);
@@ -327,11 +286,11 @@ TEST(what_does_not_fit_is_named) {
   EXPECT_FAILURE(BadRequest, ({"two pictures a pair"}), t.step({odd}, 0, 1e-3, control));
   t.export_weights(folder.file("model.safetensors"), "fp32");
   write_config(folder.file("config.json"), 3);
-  EXPECT_FAILURE(
-      KeysMismatch, ({"add_q_proj", "missing"}),
-      RewardModel::load({{folder.file("config.json"), {folder.file("model.safetensors")}}, base()}, {}, control));
+  EXPECT_FAILURE(KeysMismatch, ({"add_q_proj", "missing"}),
+                 RewardModel::load({{folder.file("config.json"), {folder.file("model.safetensors")}}, small_pipeline()},
+                                   {}, control));
   EXPECT_FAILURE(BadFile, ({"reward_output"}),
-                 RewardModel::load({{"", base().transformer.weights}, base()}, {}, control));
+                 RewardModel::load({{"", small_pipeline().transformer.weights}, small_pipeline()}, {}, control));
 }
 
 DRM_TEST_MAIN

@@ -10,15 +10,16 @@
 #include "nn/recompute.h"
 #include "tensor_io/safetensors.h"
 #include "train/flow_objective.h"
+#include "train/frozen_inputs.h"
 #include "train/trainer.h"
 #include "train/vae_objective.h"
+#include "training.h"
 
 using namespace drm;
+using namespace drm::test;
 using at::Tensor;
 
 namespace {
-
-const std::string kPipeline = std::string(DRM_GOLDEN) + "/pipeline/";
 
 std::string scratch(const std::string& name) {
   return (std::filesystem::temp_directory_path() / ("drm-train-test-" + name + ".safetensors")).string();
@@ -48,24 +49,6 @@ std::unique_ptr<Objective> small(const TrainerOptions& o) { return vae_objective
 
 Trainer vae_trainer(const TrainerOptions& o = options()) { return {small(o), o}; }
 
-std::vector<Tensor> copies(Trainer& t) {
-  std::vector<Tensor> all;
-  for (const auto& [name, p] : t.objective().parameters()) all.push_back(p.detach().clone());
-  return all;
-}
-
-bool same(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
-  for (size_t i = 0; i < a.size(); ++i)
-    if (!at::equal(a[i], b[i])) return false;
-  return a.size() == b.size();
-}
-
-double metric(const Metrics& metrics, const std::string& name) {
-  for (const auto& m : metrics)
-    if (m.name == name) return m.value;
-  throw Failure(Code::Internal, "no metric " + name);
-}
-
 void run(Trainer& t, int64_t from, int64_t to) {
   Control control;
   for (int64_t i = from; i < to; ++i) t.step({pictures(4 * i, 4)}, i, 1e-3, control);
@@ -73,30 +56,11 @@ void run(Trainer& t, int64_t from, int64_t to) {
 
 /// The fixtures' small pipeline: its transformer from nothing or from its weights.
 FlowSpec small_flow(bool from_weights) {
-  const auto part = [](const std::string& name, const char* file) {
-    return ComponentFiles{kPipeline + name + "/config.json", {kPipeline + name + "/" + file}};
-  };
   FlowSpec s;
-  s.source.transformer = part("transformer", "diffusion_pytorch_model.safetensors");
+  s.source = small_pipeline();
   if (!from_weights) s.source.transformer.weights.clear();
-  s.source.vae = part("vae", "diffusion_pytorch_model.safetensors");
-  s.source.text_encoder = part("text_encoder", "model.safetensors");
-  s.source.text_encoder_2 = part("text_encoder_2", "model.safetensors");
-  s.source.scheduler_config = kPipeline + "scheduler/scheduler_config.json";
   s.t5_length = 4;  // T5 left out: four rows of zeros
   return s;
-}
-
-std::vector<PromptTokens> prompts(int64_t count) {
-  std::vector<PromptTokens> all;
-  for (int64_t i = 0; i < count; ++i) {
-    PromptTokens p;
-    p.clip_l.assign(8, 5 + i);
-    p.clip_g.assign(8, 9 + i);
-    p.clip_l.back() = p.clip_g.back() = 900;
-    all.push_back(std::move(p));
-  }
-  return all;
 }
 
 TrainBatch with_texts(TrainBatch b) {
@@ -231,7 +195,7 @@ TEST(flow_recomputes_to_the_same_step) {
     auto spec = small_flow(true);
     spec.recompute = recompute;
     auto objective = FlowObjective::create(spec, 1, at::kCPU, control);
-    objective->cache_prompts(prompts(3), control);
+    objective->inputs().cache_prompts(prompts(3), control);
     Trainer t(std::move(objective), options());
     results.push_back(t.step({with_texts(pictures(0, 4, 64))}, 0, 1e-3, control));
   }
@@ -247,11 +211,11 @@ TEST(cached_latents_train_as_pictures_do) {
   for (const bool cached : {false, true}) {
     auto owned = FlowObjective::create(small_flow(false), 1, at::kCPU, control);
     auto& flow = *owned;
-    flow.cache_prompts(prompts(3), control);
+    flow.inputs().cache_prompts(prompts(3), control);
     Trainer t(std::move(owned), options());
     auto batch = with_texts(pictures(0, 4, 64));
     if (cached) {
-      flow.cache_latents(batch);
+      flow.inputs().cache_latents(batch);
       batch.pixels.clear();
     }
     for (int64_t i = 0; i < 2; ++i) t.step({batch}, i, 1e-3, control);
@@ -263,7 +227,7 @@ TEST(cached_latents_train_as_pictures_do) {
 TEST(flow_from_nothing_starts_at_the_loss_of_predicting_zero) {
   Control control;
   auto owned = FlowObjective::create(small_flow(false), 1, at::kCPU, control);
-  owned->cache_prompts(prompts(3), control);
+  owned->inputs().cache_prompts(prompts(3), control);
   auto& flow = *owned;
   Trainer t(std::move(owned), options());
   // adaLN-Zero: the output layer is zero, so the loss is the mean square of noise - x_0.
@@ -279,7 +243,7 @@ TEST(lora_trains_adapters_alone) {
   auto spec = small_flow(true);
   spec.lora = LoraConfig{2, 4, {"attn.to_q", "attn.to_v"}};
   auto owned = FlowObjective::create(spec, 1, at::kCPU, control);
-  owned->cache_prompts(prompts(3), control);
+  owned->inputs().cache_prompts(prompts(3), control);
   Trainer t(std::move(owned), options());
   for (const auto& [name, p] : t.objective().parameters()) CHECK(name.find(".lora_") != std::string::npos);
   const auto before = copies(t);
