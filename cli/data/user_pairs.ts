@@ -1,9 +1,9 @@
 // A user's own preference pairs: JSONL, a line {"prompt": ..., "chosen": "a.jpg", "rejected": "b.jpg"} each.
 import { basename, dirname, resolve } from 'node:path';
 import { linesOf, parseRecord, survey } from './jsonl.js';
-import { type PairFields, pairSource } from './pair.js';
+import type { PairFields } from './pair.js';
 import { GuardedPictures, PictureFolder } from './pictures_at.js';
-import { type ListedPair, type PairSetOptions, rewriteName, withPictures } from './sets/listed.js';
+import { type ListedPair, listedSource, type PairSetOptions } from './sets/listed.js';
 import { Drop, type Source } from './source.js';
 import { CAPTION, fieldOf, splitOfCaption } from './user_pictures.js';
 
@@ -70,7 +70,7 @@ export async function userPairSource(file: string, options: UserPairOptions): Pr
       row += 1;
     }
   }
-  return pairSource({
+  return listedSource(options, {
     notes: [{ name }],
     settings: {
       source: 'jsonl',
@@ -79,13 +79,9 @@ export async function userPairSource(file: string, options: UserPairOptions): Pr
       ...(options.holdOut > 0 && { hold_out: options.holdOut }),
       ...(options.minConfidence !== undefined && { min_confidence: options.minConfidence }),
       ...(options.keepTies && { ties: true }),
-      ...(options.rewrite.length > 0 && { rewrite: options.rewrite }),
     },
     total: lines,
-    size: options.size,
-    selfContained: options.selfContained,
-    pairs: (listing) => withPictures(all, [pictures], listing, (path) => rewriteName(path, options.rewrite)),
-    fault: () => (pictures.isWrong ? pictures.error() : undefined),
-    close: () => pictures.close(),
+    pairs: all,
+    stores: [pictures],
   });
 }

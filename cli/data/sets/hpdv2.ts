@@ -2,20 +2,19 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashOfFile, listRecords } from '../json_list.js';
-import { type PairFields, pairSource } from '../pair.js';
+import type { PairFields } from '../pair.js';
 import { Drop, type Source } from '../source.js';
 import {
   findPictures,
   folderOf,
   isTexts,
   type ListedPair,
+  listedSource,
   type PairSetOptions,
   pairsOfRanking,
   ranksOf,
-  rewriteName,
   splitsOf,
   under,
-  withPictures,
 } from './listed.js';
 
 type Listed = Omit<ListedPair, 'pictures' | 'split'>;
@@ -67,7 +66,6 @@ export async function hpdv2Source(options: PairSetOptions): Promise<Source> {
       pictures: findPictures(options.images, under(folder, split), archives, join(options.work, split), file),
     };
   });
-  const stores = lists.map(({ pictures }) => pictures);
   async function* all(): AsyncGenerator<ListedPair | Drop> {
     for (const [note, { file, split, pictures }] of lists.entries())
       for await (const { row, value } of listRecords(file)) {
@@ -90,7 +88,7 @@ export async function hpdv2Source(options: PairSetOptions): Promise<Source> {
         for (const pair of pairs) yield pair instanceof Drop ? pair : { ...pair, split, note, pictures };
       }
   }
-  return pairSource({
+  return listedSource(options, {
     notes: splits.map((split) => ({ name: 'hpdv2', url: `${split}.json`, licence: 'Apache-2.0' })),
     settings: {
       source: 'hpdv2',
@@ -98,14 +96,8 @@ export async function hpdv2Source(options: PairSetOptions): Promise<Source> {
         lists.map(async ({ file, split }) => ({ list: `${split}.json`, sha256: await hashOfFile(file) })),
       ),
       ...(options.keepTies && { ties: true }),
-      ...(options.rewrite.length > 0 && { rewrite: options.rewrite }),
     },
-    size: options.size,
-    selfContained: options.selfContained,
-    pairs: (listing) => withPictures(all, stores, listing, (name) => rewriteName(name, options.rewrite)),
-    fault: () => stores.find((store) => store.isWrong)?.error(),
-    close: async () => {
-      for (const store of stores) await store.close();
-    },
+    pairs: all,
+    stores: lists.map(({ pictures }) => pictures),
   });
 }

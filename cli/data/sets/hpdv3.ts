@@ -4,19 +4,17 @@ import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { hashOfFile, listRecords } from '../json_list.js';
-import { pairSource } from '../pair.js';
 import { GuardedPictures, PictureFolder } from '../pictures_at.js';
 import { Drop, type Source } from '../source.js';
 import {
   findPictures,
   folderOf,
   type ListedPair,
+  listedSource,
   type PairSetOptions,
-  rewriteName,
   sampledRows,
   splitsOf,
   under,
-  withPictures,
 } from './listed.js';
 import { PickapicPictures } from './pickapic.js';
 
@@ -162,7 +160,6 @@ export async function hpdv3Source(options: Hpdv3Options): Promise<Source> {
       ...(sample !== undefined && { sample }),
     })),
   );
-  const rewrite = [...options.rewrite, ...REWRITE];
   const samples = new Map<List, Set<number>>();
   async function* all(): AsyncGenerator<ListedPair | Drop> {
     for (const [note, list] of lists.entries()) {
@@ -177,22 +174,16 @@ export async function hpdv3Source(options: Hpdv3Options): Promise<Source> {
       }
     }
   }
-  const stores = new Set(lists.map((list) => list.pictures));
-  return pairSource({
+  return listedSource(options, {
     notes: lists.map(({ source, split, file }) => ({ name: source, url: `${basename(file)} (${split})` })),
     settings: {
       source: 'hpdv3',
       lists: inputs,
       min_confidence: options.minConfidence,
       ...(lists.some(({ sample }) => sample !== undefined) && { seed }),
-      ...(options.rewrite.length > 0 && { rewrite: options.rewrite }),
     },
-    size: options.size,
-    selfContained: options.selfContained,
-    pairs: (listing) => withPictures(all, stores, listing, (name) => rewriteName(name, rewrite)),
-    fault: () => [...stores].find((store) => store.isWrong)?.error(),
-    close: async () => {
-      for (const store of stores) await store.close();
-    },
+    pairs: all,
+    stores: lists.map(({ pictures }) => pictures),
+    rewrite: REWRITE,
   });
 }

@@ -2,7 +2,6 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
 import { hashOfFile, listRecords } from '../json_list.js';
-import { pairSource } from '../pair.js';
 import { ParquetFile } from '../parquet/file.js';
 import { GuardedPictures, PictureFolder } from '../pictures_at.js';
 import { Drop, type Source } from '../source.js';
@@ -13,11 +12,10 @@ import {
   folderOf,
   isTexts,
   type ListedPair,
+  listedSource,
   type PairSetOptions,
   ranksOf,
-  rewriteName,
   splitsOf,
-  withPictures,
 } from './listed.js';
 
 const SPLITS = ['train', 'validation', 'test'];
@@ -117,7 +115,6 @@ function listsOf(options: PairSetOptions): List[] {
 
 export async function imagerewardSource(options: PairSetOptions): Promise<Source> {
   const lists = listsOf(options);
-  const stores = lists.map(({ pictures }) => pictures);
   async function* all(): AsyncGenerator<ListedPair | Drop> {
     for (const [note, { file, split, pictures }] of lists.entries()) {
       let row = 0;
@@ -138,7 +135,7 @@ export async function imagerewardSource(options: PairSetOptions): Promise<Source
       }
     }
   }
-  return pairSource({
+  return listedSource(options, {
     notes: lists.map(({ file }) => ({ name: 'imagereward', url: basename(file), licence: 'Apache-2.0' })),
     settings: {
       source: 'imagereward',
@@ -146,14 +143,8 @@ export async function imagerewardSource(options: PairSetOptions): Promise<Source
         lists.map(async ({ file }) => ({ list: basename(file), sha256: await hashOfFile(file) })),
       ),
       ...(options.keepTies && { ties: true }),
-      ...(options.rewrite.length > 0 && { rewrite: options.rewrite }),
     },
-    size: options.size,
-    selfContained: options.selfContained,
-    pairs: (listing) => withPictures(all, stores, listing, (name) => rewriteName(name, options.rewrite)),
-    fault: () => stores.find((store) => store.isWrong)?.error(),
-    close: async () => {
-      for (const store of stores) await store.close();
-    },
+    pairs: all,
+    stores: lists.map(({ pictures }) => pictures),
   });
 }

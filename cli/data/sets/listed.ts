@@ -3,9 +3,9 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { philox } from '../order.js';
-import type { Pair, PairFields } from '../pair.js';
+import { type Pair, type PairFields, type PairSourceOptions, pairSource } from '../pair.js';
 import { archiveFiles, GuardedPictures, PictureArchive, PictureFolder, type Pictures } from '../pictures_at.js';
-import { Drop, type Listing } from '../source.js';
+import { Drop, type Listing, type Source } from '../source.js';
 
 /** What the user may ask of every set of pairs. */
 export interface PairSetOptions {
@@ -34,16 +34,42 @@ export interface ListedPair {
   pictures: GuardedPictures;
 }
 
-export const rewriteName = (name: string, rules: readonly [string, string][]): string => {
+const rewriteName = (name: string, rules: readonly [string, string][]): string => {
   const rule = rules.find(([from]) => name.startsWith(from));
   return rule ? rule[1] + name.slice(rule[0].length) : name;
 };
+
+/** The source of a set's listed pairs; `stores` are where their pictures are, and are closed with it. */
+export function listedSource(
+  options: Pick<PairSetOptions, 'rewrite' | 'size' | 'selfContained'>,
+  given: Pick<PairSourceOptions, 'notes' | 'settings' | 'total'> & {
+    pairs: () => AsyncIterable<ListedPair | Drop>;
+    stores: Iterable<GuardedPictures>;
+    /** Rules of the set's own, after the user's. */
+    rewrite?: readonly [string, string][];
+  },
+): Source {
+  const stores = [...new Set(given.stores)];
+  const rules = [...options.rewrite, ...(given.rewrite ?? [])];
+  return pairSource({
+    notes: given.notes,
+    settings: { ...given.settings, ...(options.rewrite.length > 0 && { rewrite: options.rewrite }) },
+    ...(given.total !== undefined && { total: given.total }),
+    size: options.size,
+    selfContained: options.selfContained,
+    pairs: (listing) => withPictures(given.pairs, stores, listing, (name) => rewriteName(name, rules)),
+    fault: () => stores.find((store) => store.isWrong)?.error(),
+    close: async () => {
+      for (const store of stores) await store.close();
+    },
+  });
+}
 
 /**
  * Pairs whose pictures can be read; those in archives are unpacked before the first one is given out. `list` is gone
  * through several times, since the names of a large set's pictures together are too many to be held.
  */
-export async function* withPictures(
+async function* withPictures(
   list: () => AsyncIterable<ListedPair | Drop>,
   stores: Iterable<GuardedPictures>,
   listing: Listing,
