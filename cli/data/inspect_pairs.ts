@@ -1,29 +1,35 @@
 // What is in a prepared set of preference pairs: figures, and a contact sheet of chosen beside rejected pictures.
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
-import sharp from 'sharp';
-import { writeAtomically } from '../files.js';
-import { IdTable } from './id_table.js';
 import {
-  add,
-  byCount,
   CELL,
   CHOSEN,
   captionLines,
+  centred,
+  detailsOf,
+  embedded,
   escapeXml,
+  figureOf,
   GAP,
   LINE,
-  list,
-  MOST_KINDS,
-  OPENED,
   pageOf,
   REJECTED,
+  type SheetFiles,
+  type Thumbnail,
+  thumbnail,
+  writeSheet,
+} from './contact_sheet.js';
+import { IdTable } from './id_table.js';
+import {
+  add,
+  columnsOf,
+  FieldKinds,
+  list,
+  type OpenedPictures,
+  openPictures,
   range,
   type Spread,
   spreadOf,
-  type Thumbnail,
-  thumbnail,
-} from './inspect.js';
+} from './inspection.js';
 import { epochOrder } from './order.js';
 import type { PairRecord, PairSet } from './pair_set.js';
 import { decodePicture } from './picture.js';
@@ -42,16 +48,11 @@ export interface PairInspection {
   prompts: { distinct: number; characters: Spread; words: Spread };
   /** Of those that state one. */
   confidence?: Spread;
-  pictures: {
+  pictures: OpenedPictures & {
     distinct: number;
     /** Pairs that a picture is in. */
     uses: Spread;
-    opened: number;
-    width: Spread;
-    height: Spread;
     bytes: Spread;
-    formats: Record<string, number>;
-    bad: string[];
   };
 }
 
@@ -63,8 +64,7 @@ async function readRecords(set: PairSet, signal: AbortSignal, onProgress: Progre
   const words = new Float64Array(set.length);
   const confidence: number[] = [];
   const prompts = new IdTable();
-  const fields = new Map<string, Map<string, number>>();
-  const ruledOut = new Set(['prompt', 'split', 'key', 'group']);
+  const kinds = new FieldKinds(['prompt', 'split', 'key', 'group']);
   let ties = 0;
   for (let i = 0; i < set.length; i++) {
     signal.throwIfAborted();
@@ -74,49 +74,11 @@ async function readRecords(set: PairSet, signal: AbortSignal, onProgress: Progre
     prompts.add(createHash('sha256').update(record.prompt).digest('base64').slice(0, 20));
     if (record.confidence !== undefined) confidence.push(record.confidence);
     if (record.tie) ties += 1;
-    for (const [field, value] of Object.entries(record)) {
-      if ((typeof value !== 'string' && field !== 'grade') || ruledOut.has(field)) continue;
-      const counts = fields.get(field) ?? new Map<string, number>();
-      fields.set(field, counts);
-      add(counts, String(value));
-      if (counts.size <= MOST_KINDS) continue;
-      fields.delete(field);
-      ruledOut.add(field);
-    }
+    for (const [field, value] of Object.entries(record))
+      if (typeof value === 'string' || field === 'grade') kinds.count(field, String(value));
     if (i % 256 === 255 || i === set.length - 1) onProgress('reading', i + 1, set.length);
   }
-  const kinds = Object.fromEntries([...fields].map(([field, counts]) => [field, byCount(counts)]));
-  return { characters, words, confidence, distinct: prompts.length, kinds, ties };
-}
-
-async function openPictures(set: PairSet, seed: number, signal: AbortSignal, onProgress: Progress) {
-  const chosen = epochOrder(seed, 0, set.pictureCount).subarray(0, OPENED).sort();
-  const widths: number[] = [];
-  const heights: number[] = [];
-  const formats = new Map<string, number>();
-  const bad: string[] = [];
-  const queue = chosen.entries();
-  const worker = async () => {
-    for (const [done, i] of queue) {
-      signal.throwIfAborted();
-      const picture = await decodePicture(await set.picture(i));
-      if (picture instanceof Drop) bad.push(`${set.pictureId(i)}: ${picture.detail}`);
-      else {
-        widths.push(picture.width);
-        heights.push(picture.height);
-        add(formats, picture.extension);
-      }
-      onProgress('opening pictures', done + 1, chosen.length);
-    }
-  };
-  await Promise.all(Array.from({ length: 4 }, worker));
-  return {
-    opened: chosen.length,
-    width: spreadOf(widths),
-    height: spreadOf(heights),
-    formats: byCount(formats),
-    bad: bad.sort(),
-  };
+  return { characters, words, confidence, distinct: prompts.length, kinds: kinds.result(), ties };
 }
 
 export async function inspectPairs(
@@ -132,6 +94,12 @@ export async function inspectPairs(
     for (const picture of [set.chosen(i), set.rejected(i)]) uses[picture] = (uses[picture] as number) + 1;
     add(splits, set.shardOf(i).split);
   }
+  const store = {
+    count: set.pictureCount,
+    name: (i: number) => set.pictureId(i),
+    bytes: (i: number) => set.picture(i),
+  };
+  const opened = await openPictures(store, seed, signal, (done, total) => onProgress('opening pictures', done, total));
   return {
     folder: set.folder,
     pairs: set.length,
@@ -146,7 +114,7 @@ export async function inspectPairs(
     pictures: {
       distinct: set.pictureCount,
       uses: spreadOf(uses),
-      ...(await openPictures(set, seed, signal, onProgress)),
+      ...opened,
       bytes: spreadOf(Float64Array.from({ length: set.pictureCount }, (_, i) => set.pictureSize(i))),
     },
   };
@@ -177,8 +145,7 @@ export function pairInspectionText(found: PairInspection): string {
     ['  height', range(pictures.height)],
     ['  bytes', range(pictures.bytes)],
   ];
-  const width = Math.max(...rows.map(([name]) => name.length));
-  return rows.map(([name, text]) => `${name.padEnd(width)}  ${text}`).join('\n');
+  return columnsOf(rows);
 }
 
 const COLUMNS = 4;
@@ -211,7 +178,7 @@ export async function writePairSheet(
   found: PairInspection,
   out: string,
   { count, seed }: { count: number; seed: number },
-): Promise<{ png: string; html: string; width: number; height: number }> {
+): Promise<SheetFiles> {
   const pairs = epochOrder(seed, 0, set.length).subarray(0, count);
   const cells: Cell[] = [];
   for (const pair of pairs) cells.push(await cellOf(set, pair));
@@ -236,44 +203,20 @@ export async function writePairSheet(
       ),
     ];
   });
-  const overlay = Buffer.from(
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="11" fill="#333" text-anchor="middle"><text x="${GAP}" y="16" text-anchor="start">left (green): chosen · right (red): rejected</text>${drawn.join('')}</svg>`,
-  );
   const images = cells.flatMap(({ chosen, rejected }, n) => {
     const { left, top } = place(n);
     return [chosen, rejected].flatMap((image, side) =>
-      image
-        ? [
-            {
-              input: image.png,
-              left: left + side * (CELL + SEAM) + Math.floor((CELL - image.width) / 2),
-              top: top + Math.floor((CELL - image.height) / 2),
-            },
-          ]
-        : [],
+      image ? [centred(image, left + side * (CELL + SEAM), top)] : [],
     );
   });
-  const sheet = await sharp({ create: { width, height, channels: 3, background: '#f2f2f2' } })
-    .composite([...images, { input: overlay, left: 0, top: 0 }])
-    .png()
-    .toBuffer();
-  const png = join(out, 'contact-sheet.png');
-  const html = join(out, 'contact-sheet.html');
-  await writeAtomically(png, sheet);
+  const legend = `<text x="${GAP}" y="16" text-anchor="start">left (green): chosen · right (red): rejected</text>`;
   const note = `${cells.length} pairs, chosen by seed ${seed}: the chosen picture left (green), the rejected one right (red); details show when the pointer rests on a pair.`;
-  await writeAtomically(html, pageOf(set.folder, pairInspectionText(found), note, cells.map(figureOf), PAIR + 8));
-  return { png, html, width, height };
+  const page = pageOf(set.folder, pairInspectionText(found), note, cells.map(pairFigure), PAIR + 8);
+  return writeSheet(out, { width, height, images, drawn: [legend, ...drawn] }, page);
 }
 
-function figureOf({ record, chosen, rejected }: Cell): string {
-  const { prompt, ...rest } = record;
-  const details = Object.entries(rest).map(
-    ([key, value]) => `${key}: ${typeof value === 'string' ? value : JSON.stringify(value)}`,
-  );
+function pairFigure({ record: { prompt, ...rest }, chosen, rejected }: Cell): string {
   const shown = (image: Thumbnail | undefined, name: string) =>
-    image
-      ? `<img class="${name}" src="data:image/png;base64,${image.png.toString('base64')}" width="${image.width}" height="${image.height}" alt="${name}">`
-      : `<span>${name}: cannot be decoded</span>`;
-  const text = prompt.length > 2000 ? `${prompt.slice(0, 2000)}… (${prompt.length} letters)` : prompt;
-  return `<figure title="${escapeXml(details.join('\n').slice(0, 2000))}">${shown(chosen, 'chosen')} ${shown(rejected, 'rejected')}<figcaption>${escapeXml(text)}</figcaption></figure>`;
+    image ? embedded(image, name, `class="${name}" `) : `<span>${name}: cannot be decoded</span>`;
+  return figureOf(`${shown(chosen, 'chosen')} ${shown(rejected, 'rejected')}`, prompt, detailsOf(rest));
 }
