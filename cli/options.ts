@@ -14,11 +14,19 @@ export function numberOption(options: Record<string, unknown>, name: string): nu
   return value;
 }
 
-/** Likewise a whole number that is at least `least`. */
-export function wholeOption(options: Record<string, unknown>, name: string, least: number): number | undefined {
+/** Likewise a whole number from `least` to `most`. */
+export function wholeOption(
+  options: Record<string, unknown>,
+  name: string,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): number | undefined {
   const value = numberOption(options, name);
-  if (value !== undefined && !(Number.isSafeInteger(value) && value >= least))
-    throw new DrmError('USAGE', `${flagOf(name)} ${options[name]}: expected a whole number from ${least}`);
+  if (value !== undefined && !(Number.isSafeInteger(value) && value >= least && value <= most))
+    throw new DrmError(
+      'USAGE',
+      `${flagOf(name)} ${options[name]}: expected a whole number from ${least}${most < Number.MAX_SAFE_INTEGER ? ` to ${most}` : ''}`,
+    );
   return value;
 }
 
