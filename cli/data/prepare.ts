@@ -55,7 +55,7 @@ export async function prepare(source: Source, folder: string, options: PrepareOp
   let isComplete = false;
   try {
     const complete = completeSet(folder, settings);
-    if (!complete) await removeLeftovers(folder, source);
+    await removeLeftovers(folder, source);
     const prepared = complete
       ? { manifest: complete, resumed: complete.kept, present: true }
       : await write(source, settings, folder, options);
@@ -71,7 +71,8 @@ export async function prepare(source: Source, folder: string, options: PrepareOp
     throw error;
   } finally {
     await source.close?.();
-    if (isComplete) await rm(join(folder, WORK), { recursive: true, force: true });
+    // Here, so that a run that was killed after writing the manifest is cleaned up after, too.
+    if (isComplete) for (const name of [WORK, JOURNAL]) await rm(join(folder, name), { recursive: true, force: true });
     await lock.release();
   }
 }
@@ -109,7 +110,6 @@ async function write(
     }
     await writeAtomically(join(folder, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
     await syncFolder(folder);
-    await rm(join(folder, JOURNAL));
     return { manifest, resumed, present: false };
   } catch (error) {
     await writer.abandon();

@@ -97,6 +97,18 @@ test('killed at random points, then resumed: byte for byte the uninterrupted res
   expect(resumed).toBeGreaterThan(0);
 }, 240_000);
 
+test('killed after the manifest was written: what it left beside it goes when the same is asked for again', async () => {
+  const out = newFolder();
+  await runDrm(flags(out));
+  for (const left of ['.progress.jsonl', '.manifest.json.0123abcd']) appendFileSync(join(out, left), '{}\n');
+  mkdirSync(join(out, '.pictures'));
+  const again = await runDrm(flags(out));
+  expect(again).toMatchObject({ code: 0 });
+  expect(again.stderr).toContain('is complete already');
+  expect(contentOf(out)).toEqual(whole);
+  expect(existsSync(join(out, '.pictures'))).toBe(false);
+});
+
 test('stopped between the last shards of two splits, then resumed: the same content', async () => {
   // The first split is complete then, the last record of all included; the second begins anew.
   const sample = (i: number): Sample => ({ key: `${i}`, files: [], json: { caption: `picture ${i}` } });
