@@ -5,6 +5,7 @@
 #include "exports.h"
 #include "handle.h"
 #include "job.h"
+#include "load.h"
 #include "requests.h"
 
 namespace drm::binding {
@@ -16,11 +17,11 @@ struct HandleType<DataSetEncoder> {
 };
 
 Napi::Value load_encoder(const Napi::CallbackInfo& info) {
-  const Fields request(info[0], "encoder"), options(info[1], "load options");
+  const Fields request(info[0], "encoder");
   return Job<std::shared_ptr<DataSetEncoder>>::start(
       info.Env(), "drm.loadEncoder", listener(info[2]),
       [source = pipeline_source_from_js(request.object("source")), t5_length = request.integer("t5Length"),
-       o = LoadOptions{options.text("device"), options.text("dtype")}](Control& control) {
+       o = load_options_from_js(info[1])](Control& control) {
         return DataSetEncoder::load(source, t5_length, o, control);
       },
       [](Napi::Env env, std::shared_ptr<DataSetEncoder>&& encoder) {

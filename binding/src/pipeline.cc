@@ -5,6 +5,7 @@
 #include "exports.h"
 #include "handle.h"
 #include "job.h"
+#include "load.h"
 #include "requests.h"
 #include "reward_handle.h"
 
@@ -17,11 +18,6 @@ struct HandleType<Pipeline> {
 };
 
 namespace {
-
-LoadOptions options_from_js(const Napi::Value& value) {
-  const Fields fields(value, "load options");
-  return {fields.text("device"), fields.text("dtype")};
-}
 
 SampleRequest request_from_js(const Napi::Value& value) {
   const Fields fields(value, "sample request");
@@ -104,14 +100,7 @@ Napi::Object summary_to_js(Napi::Env env, const SampleSummary& summary) {
 }  // namespace
 
 Napi::Value load_pipeline(const Napi::CallbackInfo& info) {
-  return Job<std::shared_ptr<Pipeline>>::start(
-      info.Env(), "drm.loadPipeline", listener(info[2]),
-      [source = pipeline_source_from_js(Fields(info[0], "pipeline source")),
-       options = options_from_js(info[1])](Control& control) { return Pipeline::load(source, options, control); },
-      [](Napi::Env env, std::shared_ptr<Pipeline>&& pipeline) {
-        const int64_t bytes = pipeline->info().weight_bytes;
-        return Handle<Pipeline>::create(env, std::move(pipeline), bytes);
-      });
+  return load_in_job<Pipeline>(info, "drm.loadPipeline", pipeline_source_from_js(Fields(info[0], "pipeline source")));
 }
 
 Napi::Value pipeline_info(const Napi::CallbackInfo& info) {

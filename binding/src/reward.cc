@@ -2,6 +2,7 @@
 #include "arguments.h"
 #include "exports.h"
 #include "job.h"
+#include "load.h"
 #include "requests.h"
 #include "reward_handle.h"
 
@@ -25,17 +26,11 @@ ScoreRequest score_from_js(const Fields& fields) {
 }  // namespace
 
 Napi::Value load_reward_model(const Napi::CallbackInfo& info) {
-  const Fields source(info[0], "reward source"), options(info[1], "load options");
-  RewardSource s{component_from_js(source, "checkpoint"),
-                 source.has("base") ? pipeline_source_from_js(source.object("base")) : PipelineSource{}};
-  LoadOptions o{options.text("device"), options.text("dtype")};
-  return Job<std::shared_ptr<RewardModel>>::start(
-      info.Env(), "drm.loadRewardModel", listener(info[2]),
-      [s = std::move(s), o = std::move(o)](Control& control) { return RewardModel::load(s, o, control); },
-      [](Napi::Env env, std::shared_ptr<RewardModel>&& model) {
-        const auto bytes = model->info().weight_bytes;
-        return Handle<RewardModel>::create(env, std::move(model), bytes);
-      });
+  const Fields source(info[0], "reward source");
+  return load_in_job<RewardModel>(
+      info, "drm.loadRewardModel",
+      RewardSource{component_from_js(source, "checkpoint"),
+                   source.has("base") ? pipeline_source_from_js(source.object("base")) : PipelineSource{}});
 }
 
 Napi::Value reward_model_info(const Napi::CallbackInfo& info) {

@@ -3,6 +3,7 @@
 #include "exports.h"
 #include "handle.h"
 #include "job.h"
+#include "load.h"
 #include "requests.h"
 #include "scorers/clip_scorer.h"
 #include "values.h"
@@ -46,17 +47,11 @@ Napi::Value features_to_js(Napi::Env env, Features&& features) {
 }  // namespace
 
 Napi::Value load_clip_scorer(const Napi::CallbackInfo& info) {
-  const Fields source(info[0], "scorer source"), options(info[1], "load options");
-  ClipScorerSource s{source.text("config"), source.texts("weights"),
-                     source.has("preprocessorConfig") ? source.text("preprocessorConfig") : ""};
-  LoadOptions o{options.text("device"), options.text("dtype")};
-  return Job<std::shared_ptr<ClipScorer>>::start(
-      info.Env(), "drm.loadClipScorer", listener(info[2]),
-      [s = std::move(s), o = std::move(o)](Control& control) { return ClipScorer::load(s, o, control); },
-      [](Napi::Env env, std::shared_ptr<ClipScorer>&& scorer) {
-        const int64_t bytes = scorer->info().weight_bytes;
-        return Handle<ClipScorer>::create(env, std::move(scorer), bytes);
-      });
+  const Fields source(info[0], "scorer source");
+  return load_in_job<ClipScorer>(
+      info, "drm.loadClipScorer",
+      ClipScorerSource{source.text("config"), source.texts("weights"),
+                       source.has("preprocessorConfig") ? source.text("preprocessorConfig") : ""});
 }
 
 Napi::Value clip_scorer_info(const Napi::CallbackInfo& info) {

@@ -1,0 +1,33 @@
+// Loading a model in a job, for every type with T::load(source, LoadOptions, Control&) and info().weight_bytes.
+#pragma once
+#include <memory>
+#include <utility>
+
+#include "arguments.h"
+#include "handle.h"
+#include "job.h"
+#include "pipeline/pipeline.h"
+
+namespace drm::binding {
+
+/// { device, dtype }.
+inline LoadOptions load_options_from_js(const Napi::Value& value) {
+  const Fields fields(value, "load options");
+  return {fields.text("device"), fields.text("dtype")};
+}
+
+/// Arguments of the call: the source, which the caller has read, load options, a listener.
+template <class T, class Source>
+Napi::Value load_in_job(const Napi::CallbackInfo& info, const char* name, Source source) {
+  return Job<std::shared_ptr<T>>::start(
+      info.Env(), name, listener(info[2]),
+      [source = std::move(source), options = load_options_from_js(info[1])](Control& control) {
+        return T::load(source, options, control);
+      },
+      [](Napi::Env env, std::shared_ptr<T>&& object) {
+        const int64_t bytes = object->info().weight_bytes;
+        return Handle<T>::create(env, std::move(object), bytes);
+      });
+}
+
+}  // namespace drm::binding
