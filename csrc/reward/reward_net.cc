@@ -127,25 +127,15 @@ Tensor reward_of_map(const RewardNet& net, const Tensor& map, const Tensor& drop
   return (x.to(at::kFloat) * w.weight.to(at::kFloat)).sum(1) + w.bias.to(at::kFloat);
 }
 
-namespace {
-
-Tensor feature_map(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
-                   const RewardOptions& options) {
-  VelocityOptions velocity_options;
-  velocity_options.recompute = options.recompute;
-  return velocity(net.backbone, latent, timestep, text, velocity_options);
-}
-
-}  // namespace
-
-Tensor reward(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
-              const RewardOptions& options) {
-  return reward_of_map(net, feature_map(net, latent, timestep, text, options), options.dropout);
+Tensor reward(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text) {
+  return reward_of_map(net, velocity(net.backbone, latent, timestep, text));
 }
 
 PairScores reward_of_pairs(const RewardNet& net, const Tensor& latent, const Tensor& timestep,
-                           const TextEmbedding& text, const RewardOptions& options) {
-  const auto maps = feature_map(net, latent, timestep, text, options).chunk(2, 0);
+                           const TextEmbedding& text, const TrainingOptions& options) {
+  VelocityOptions whole;
+  whole.recompute = options.recompute;
+  const auto maps = velocity(net.backbone, latent, timestep, text, whole).chunk(2, 0);
   const auto kept = options.dropout.defined() ? options.dropout.chunk(2, 0) : std::vector<Tensor>(2);
   return {reward_of_map(net, maps[0], kept[0]), reward_of_map(net, maps[1], kept[1])};
 }

@@ -58,14 +58,13 @@ RewardNet make_reward_net(const RewardConfig& config);
 void load_reward_net(RewardNet& net, const std::vector<std::string>& files, at::ScalarType dtype, at::Device device,
                      const std::function<void(uint64_t, uint64_t)>& progress = {});
 
-struct RewardOptions {
-  Tensor dropout;          // (B, hidden) factors 0 or 1 / (1 - p); undefined: none
+/// Scores (B) in fp32. latent (B, C, H, W) in the model's dtype, timestep (B) in [0, 1000] fp32, text for B rows.
+Tensor reward(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text);
+
+struct TrainingOptions {
+  Tensor dropout;          // (2 B, hidden) factors 0 or 1 / (1 - p); undefined: none
   bool recompute = false;  // gradient checkpointing, block by block
 };
-
-/// Scores (B) in fp32. latent (B, C, H, W) in the model's dtype, timestep (B) in [0, 1000] fp32, text for B rows.
-Tensor reward(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
-              const RewardOptions& options = {});
 
 /// Scores (B) of the two pictures of B pairs.
 struct PairScores {
@@ -75,7 +74,7 @@ struct PairScores {
 /// runs on each half by itself, so that gradients which cancel between the two (of a bias under units that are active
 /// for both) cancel exactly, as in the authors' two passes: Adam would turn their rounding into steps.
 PairScores reward_of_pairs(const RewardNet& net, const Tensor& latent, const Tensor& timestep,
-                           const TextEmbedding& text, const RewardOptions& options = {});
+                           const TextEmbedding& text, const TrainingOptions& options = {});
 /// The head alone: map (B, C, H, W) -> scores (B) in fp32.
 Tensor reward_of_map(const RewardNet& net, const Tensor& map, const Tensor& dropout = {});
 

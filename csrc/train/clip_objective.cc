@@ -36,12 +36,6 @@ class ClipObjective final : public Objective {
              {"logit_scale", model_.logit_scale.value.detach()}}};
   }
 
-  std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey& key) override {
-    auto l = loss(batch, key);
-    l.metrics.push_back({"loss", l.total});
-    return std::move(l.metrics);
-  }
-
   void after_step() override { clamp_logit_scale(model_); }
 
   void export_weights(const std::string& path, at::ScalarType dtype) override {

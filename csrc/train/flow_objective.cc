@@ -83,12 +83,6 @@ class Flow final : public FlowObjective {
     return {errors.mean(), {part("loss_low_noise", low), part("loss_high_noise", 1 - low)}};
   }
 
-  std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey& key) override {
-    auto l = loss(batch, key);
-    l.metrics.push_back({"loss", l.total});
-    return std::move(l.metrics);
-  }
-
   Tensor preview(const PreviewRequest& r, const Control& control) override {
     const at::InferenceMode inference;
     const auto& vae = inputs_.vae();

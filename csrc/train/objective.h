@@ -50,8 +50,13 @@ class Objective {
   /// Mean over the batch's samples. Runs under autocast when the trainer's dtype is bf16. Throws Failure(BadRequest)
   /// when the batch lacks what is needed.
   virtual Loss loss(const TrainBatch& batch, const StepKey& key) = 0;
-  /// Held-out quality beyond the loss (reconstruction PSNR, ...), from the current weights, without gradient.
-  virtual std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey& key) { return loss(batch, key).metrics; }
+  /// Held-out quality from the current weights, without gradient: the loss and its metrics, or what says more
+  /// (reconstruction PSNR, ...).
+  virtual std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey& key) {
+    auto l = loss(batch, key);
+    l.metrics.push_back({"loss", l.total});
+    return std::move(l.metrics);
+  }
   /// Called after each optimizer step.
   virtual void after_step() {}
   /// Writes the weights as the ecosystem reads them, in `dtype`. Throws Failure(Disk).

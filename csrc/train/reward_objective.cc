@@ -91,7 +91,7 @@ class Reward final : public RewardObjective {
     const auto prompts = inputs_.prompts_of(batch);
     const auto text = embed_text(net_.backbone, prompts.sequence, prompts.pooled);
 
-    RewardOptions options;
+    TrainingOptions options;
     options.recompute = spec_.recompute;
     if (const auto p = net_.config.head.dropout; p > 0 && !key.evaluation) {
       const auto kept = both_sides(key, Purpose::Dropout, batch, {net_.config.head.hidden}).ge(p);
@@ -110,12 +110,6 @@ class Reward final : public RewardObjective {
                            (right * here).sum() / here.sum().clamp_min(1), here.sum()});
     }
     return l;
-  }
-
-  std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey& key) override {
-    auto l = loss(batch, key);
-    l.metrics.push_back({"loss", l.total});
-    return std::move(l.metrics);
   }
 
   void export_weights(const std::string& path, at::ScalarType dtype) override { write(path, dtype, {}); }
