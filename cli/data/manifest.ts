@@ -94,9 +94,11 @@ export function readManifest(folder: string, kind?: Manifest['kind']): Manifest 
   if (!Object.hasOwn(KINDS, manifest.kind))
     throw bad(file, `expected ${Object.values(KINDS).join(' or ')}, found kind ${JSON.stringify(manifest.kind)}`);
   if (kind !== undefined && manifest.kind !== kind)
-    throw new DrmError('BAD_FILE', `[data] ${folder}: expected ${KINDS[kind]}, found ${KINDS[manifest.kind]}`, {
-      file,
-    });
+    throw new DrmError(
+      'BAD_FILE',
+      `[data] ${folder}: expected ${KINDS[kind]}, found ${KINDS[manifest.kind]}; name another set, or prepare one (\`drm data prepare --help\` says from what)`,
+      { file },
+    );
   if (!Array.isArray(manifest.shards)) throw bad(file, 'expected a list of shards');
   const odd = manifest.shards.findIndex((shard) => !isShard(shard));
   if (odd >= 0)
