@@ -139,7 +139,7 @@ export interface ResizeRequest {
 }
 
 /** What is trained; see csrc/train/*_objective.h. */
-export type ObjectiveSpec = VaeObjective | ClipObjective | FlowObjective | RewardObjective;
+export type ObjectiveSpec = VaeObjective | ClipObjective | FlowObjective | RewardObjective | PolicyObjective;
 
 export interface VaeObjective {
   kind: 'vae';
@@ -190,6 +190,28 @@ export interface RewardObjective {
   lora?: { rank: number; alpha: number; targets: string[] };
 }
 
+/** An adapter of a text-to-image model by policy gradients; see csrc/train/policy_objective.h. */
+export interface PolicyObjective {
+  kind: 'policy';
+  source: PipelineSource;
+  dtype: 'fp32' | 'bf16'; // of the base's weights; adapters are fp32
+  lora: { rank: number; alpha: number; targets: string[] };
+  loraFrom?: string; // an adapter file to go on from; its rank and targets then count
+  t5Length: number;
+  height: number; // 0 = the model's default size
+  width: number;
+  steps: number; // of the denoising grid
+  guidance: number; // in rollout and update; 1: none
+  noiseLevel: number;
+  sde: 'sde' | 'cps';
+  clipRange: number;
+  advantageClip: number;
+  klBeta: number; // 0: no reference pass
+  kl: 'flow' | 'exact' | 'velocity';
+  detachUnconditional: boolean;
+  recompute: boolean; // gradient checkpointing, block by block
+}
+
 export interface TrainerOptions {
   device: string;
   dtype: 'fp32' | 'bf16'; // of matrix products; weights stay fp32
@@ -200,6 +222,7 @@ export interface TrainerOptions {
   weightDecay: number;
   maxGradientNorm: number; // 0: only measured
   emaDecay: number; // 0: no averages
+  emaEvery?: number; // steps between updates of the averages
   zero?: boolean; // of several processes, each keeps a share of the optimizer's state (ZeRO-1)
 }
 
@@ -231,6 +254,78 @@ export interface TrainBatch {
   ids?: BigInt64Array; // samples x length
   texts?: number[]; // rows of the cached prompts
   prompts?: PromptTokens[]; // prompts to encode now instead; reward models only
+  /** Policies: `samples` are rows of the collected rollout, `step` the denoising step, and candidates have advantages. */
+  step?: number;
+  advantages?: Float32Array; // samples x candidates
+}
+
+/** Trajectories of the policy as it is now, kept until the next iteration begins. */
+export interface RolloutRequest {
+  iteration: number; // another one than before forgets what was collected
+  prompts: PromptTokens[];
+  /** The same with as many T5 tokens as the reward models read, where that is another number. */
+  rewardPrompts?: PromptTokens[];
+  negative: PromptTokens;
+  promptOf: number[]; // of each trajectory, an index into prompts
+  samples: number[]; // of each, what keys its noise
+  latents: number[]; // of each, what keys its initial latents: equal numbers share them
+  k: number; // candidates of a state; 1: none
+  goOn: 'random' | 'best' | 'first' | 'ode'; // which candidate does
+  from: number; // steps with noise, which can be trained: from <= step < until; Euler steps outside
+  until: number;
+  rewards: { reward: RewardModelHandle; weight: number }[];
+  /** With k = 1: rewards of the final latents alone, or of all states. Candidates are always scored. */
+  score: 'final' | 'states';
+  pictures: boolean; // "image" events of the final latents
+}
+
+export interface Rollout {
+  firstRow: number; // rows of these trajectories are firstRow, firstRow + 1, ...
+  /**
+   * For each reward: k > 1: (until - from) x trajectories x k, of the candidates; k = 1: trajectories, of the final latents,
+   * or with score 'states' (until - from + 1) x trajectories, of the states at steps from to until.
+   */
+  scores: Float32Array[];
+  encodeSeconds: number;
+  policySeconds: number; // branching included
+  rewardSeconds: number;
+  decodeSeconds: number;
+  pictures: Bitmap[];
+}
+
+/** Pictures of the policy by plain sampling. */
+export interface PolicySampleRequest {
+  adapter: 'average' | 'current' | 'off';
+  prompts: PromptTokens[];
+  rewardPrompts?: PromptTokens[];
+  negative: PromptTokens;
+  promptOf: number[];
+  seeds: number[]; // initial latents, as in `drm sample`
+  steps: number;
+  guidance: number;
+  rewards: { reward: RewardModelHandle; weight: number }[];
+}
+
+export interface PolicySample {
+  pictures: Bitmap[];
+  scores: Float32Array[]; // for each reward, of the final latents at timestep 0
+}
+
+export interface AdvantageRequest {
+  rewards: Float32Array;
+  groups: number[]; // of each reward; any numbers
+  globalDeviation: boolean; // divide by the deviation of all rewards instead of the group's
+  epsilon: number; // added to the deviation
+}
+
+export interface Advantages {
+  advantages: Float32Array; // 0 where the reward is not finite
+  groups: number;
+  zeroVariance: number; // groups whose rewards are all equal
+  notFinite: number; // rewards
+  mean: number; // of all finite rewards
+  deviation: number; // of all finite rewards
+  groupDeviation: number; // mean over groups
 }
 
 export interface StepRequest {
