@@ -1,6 +1,6 @@
 // The only door to the native core. Importing it loads nothing: the addon is loaded by the first call that needs it.
 import { callNative } from './native.js';
-import type { BuildInfo, RuntimeInfo } from './types.js';
+import type { AdvantageRequest, Advantages, BuildInfo, RuntimeInfo } from './types.js';
 
 export { DataSetEncoder } from './encoder.js';
 export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
@@ -24,4 +24,9 @@ export function setThreads(count: number): void {
 /** What the loaded addon was built from. */
 export function buildInfo(): BuildInfo {
   return callNative((addon) => addon.buildInfo());
+}
+
+/** How much better each reward is than those of its group; see csrc/rl/advantage.h. */
+export function groupAdvantages(request: AdvantageRequest): Advantages {
+  return callNative((addon) => addon.groupAdvantages(request));
 }

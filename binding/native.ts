@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { DrmError, fromNative, isErrorCode, type NativeFailure } from './error.js';
 import type {
+  AdvantageRequest,
+  Advantages,
   Bitmap,
   BuildInfo,
   ClipScorerInfo,
@@ -20,12 +22,15 @@ import type {
   ParallelInfo,
   PipelineInfo,
   PipelineSource,
+  PolicySampleRequest,
   PreviewRequest,
   Progress,
   PromptTokens,
   ResizeRequest,
   RewardInfo,
   RewardSource,
+  RolloutFigures,
+  RolloutRequest,
   RuntimeInfo,
   SampleRequest,
   SampleSummary,
@@ -105,6 +110,18 @@ export interface Native {
   ): NativeJob<void>;
   trainerLoadPrompts(trainer: TrainerHandle, request: { paths: string[] }, listen: NativeListener): NativeJob<void>;
   trainerPreview(trainer: TrainerHandle, request: PreviewRequest, listen: NativeListener): NativeJob<void>;
+  trainerRollout(trainer: TrainerHandle, request: RolloutRequest, listen: NativeListener): NativeJob<RolloutFigures>;
+  trainerRatioError(
+    trainer: TrainerHandle,
+    request: { batches: TrainBatch[] },
+    listen: NativeListener,
+  ): NativeJob<number>;
+  trainerSample(
+    trainer: TrainerHandle,
+    request: PolicySampleRequest,
+    listen: NativeListener,
+  ): NativeJob<Float32Array[]>;
+  groupAdvantages(request: AdvantageRequest): Advantages;
   trainerSave(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
   trainerRestore(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
   trainerExport(
@@ -178,6 +195,10 @@ const declared: Record<keyof Native, true> = {
   trainerLoadLatents: true,
   trainerLoadPrompts: true,
   trainerPreview: true,
+  trainerRollout: true,
+  trainerRatioError: true,
+  trainerSample: true,
+  groupAdvantages: true,
   trainerSave: true,
   trainerRestore: true,
   trainerExport: true,

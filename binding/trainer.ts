@@ -4,12 +4,17 @@ import { runJob } from './job.js';
 import { callNative, type Native, type NativeJob, type NativeListener, type TrainerHandle } from './native.js';
 import type { ProcessGroup } from './process_group.js';
 import type {
+  Bitmap,
   JobOptions,
   Metrics,
   NativeEvent,
   ObjectiveSpec,
+  PolicySample,
+  PolicySampleRequest,
   PreviewRequest,
   PromptTokens,
+  Rollout,
+  RolloutRequest,
   StepRequest,
   TrainBatch,
   TrainerOptions,
@@ -78,17 +83,34 @@ export class Trainer {
   }
 
   /** Flow only: pictures of the averaged weights, RGB row by row, in the order asked for. */
-  async preview(
-    request: PreviewRequest,
-    job: JobOptions = {},
-  ): Promise<{ pixels: Uint8Array; width: number; height: number }[]> {
-    const pictures: { pixels: Uint8Array; width: number; height: number }[] = [];
-    const onEvent = (event: NativeEvent) => {
-      if (event.kind === 'image' && event.bytes)
-        pictures.push({ pixels: event.bytes, width: Number(event.width), height: Number(event.height) });
-    };
-    await this.#run({ ...job, onEvent }, (addon, handle, listen) => addon.trainerPreview(handle, request, listen));
-    return pictures;
+  preview(request: PreviewRequest, job: JobOptions = {}): Promise<Bitmap[]> {
+    return this.#painting(job, (addon, handle, listen) => addon.trainerPreview(handle, request, listen)).then(
+      ({ pictures }) => pictures,
+    );
+  }
+
+  /**
+   * Policies only: trajectories of the current adapter, kept for the updates of this iteration. Rejects with BAD_REQUEST,
+   * BAD_CONFIG (a reward model of another base) or NOT_FINITE.
+   */
+  async rollout(request: RolloutRequest, job: JobOptions = {}): Promise<Rollout> {
+    const { value, pictures } = await this.#painting(job, (addon, handle, listen) =>
+      addon.trainerRollout(handle, request, listen),
+    );
+    return { ...value, pictures };
+  }
+
+  /** Policies only: largest |ratio - 1| over these batches. Before the first update it is 0 up to rounding. */
+  ratioError(batches: TrainBatch[], job: JobOptions = {}): Promise<number> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerRatioError(handle, { batches }, listen));
+  }
+
+  /** Policies only: pictures by plain sampling. */
+  async sample(request: PolicySampleRequest, job: JobOptions = {}): Promise<PolicySample> {
+    const { value, pictures } = await this.#painting(job, (addon, handle, listen) =>
+      addon.trainerSample(handle, request, listen),
+    );
+    return { scores: value, pictures };
   }
 
   /** All that step() changes, as one safetensors file. Rejects with DISK. */
@@ -123,6 +145,20 @@ export class Trainer {
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** A job whose "image" events are its pictures, in order. */
+  async #painting<Result>(
+    job: JobOptions,
+    start: (addon: Native, handle: TrainerHandle, listen: NativeListener) => NativeJob<Result>,
+  ): Promise<{ value: Result; pictures: Bitmap[] }> {
+    const pictures: Bitmap[] = [];
+    const onEvent = (event: NativeEvent) => {
+      if (event.kind === 'image' && event.bytes)
+        pictures.push({ pixels: event.bytes, width: Number(event.width), height: Number(event.height) });
+      job.onEvent?.(event);
+    };
+    return { value: await this.#run({ ...job, onEvent }, start), pictures };
   }
 
   async #run<Result>(

@@ -193,8 +193,7 @@ export interface RewardObjective {
 /** An adapter of a text-to-image model by policy gradients; see csrc/train/policy_objective.h. */
 export interface PolicyObjective {
   kind: 'policy';
-  source: PipelineSource;
-  dtype: 'fp32' | 'bf16'; // of the base's weights; adapters are fp32
+  source: PipelineSource; // its weights are in the trainer's dtype, adapters in fp32
   lora: { rank: number; alpha: number; targets: string[] };
   loraFrom?: string; // an adapter file to go on from; its rank and targets then count
   t5Length: number;
@@ -279,7 +278,7 @@ export interface RolloutRequest {
   pictures: boolean; // "image" events of the final latents
 }
 
-export interface Rollout {
+export interface RolloutFigures {
   firstRow: number; // rows of these trajectories are firstRow, firstRow + 1, ...
   /**
    * For each reward: k > 1: (until - from) x trajectories x k, of the candidates; k = 1: trajectories, of the final latents,
@@ -290,7 +289,10 @@ export interface Rollout {
   policySeconds: number; // branching included
   rewardSeconds: number;
   decodeSeconds: number;
-  pictures: Bitmap[];
+}
+
+export interface Rollout extends RolloutFigures {
+  pictures: Bitmap[]; // empty where none were asked for
 }
 
 /** Pictures of the policy by plain sampling. */

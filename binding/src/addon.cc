@@ -32,10 +32,14 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define<trainer_load_latents>(exports, "trainerLoadLatents");
   define<trainer_load_prompts>(exports, "trainerLoadPrompts");
   define<trainer_preview>(exports, "trainerPreview");
+  define<trainer_rollout>(exports, "trainerRollout");
+  define<trainer_ratio_error>(exports, "trainerRatioError");
+  define<trainer_sample>(exports, "trainerSample");
   define<trainer_save>(exports, "trainerSave");
   define<trainer_restore>(exports, "trainerRestore");
   define<trainer_export>(exports, "trainerExport");
   define<dispose_trainer>(exports, "disposeTrainer");
+  define<group_advantages_of>(exports, "groupAdvantages");
   define<load_encoder>(exports, "loadEncoder");
   define<encode_latents>(exports, "encodeLatents");
   define<encode_prompts_to_file>(exports, "encodePrompts");

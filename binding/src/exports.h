@@ -33,10 +33,16 @@ Napi::Value trainer_cache_prompts(const Napi::CallbackInfo& info);
 Napi::Value trainer_load_latents(const Napi::CallbackInfo& info);
 Napi::Value trainer_load_prompts(const Napi::CallbackInfo& info);
 Napi::Value trainer_preview(const Napi::CallbackInfo& info);
+Napi::Value trainer_rollout(const Napi::CallbackInfo& info);
+Napi::Value trainer_ratio_error(const Napi::CallbackInfo& info);
+Napi::Value trainer_sample(const Napi::CallbackInfo& info);
 Napi::Value trainer_save(const Napi::CallbackInfo& info);
 Napi::Value trainer_restore(const Napi::CallbackInfo& info);
 Napi::Value trainer_export(const Napi::CallbackInfo& info);
 Napi::Value dispose_trainer(const Napi::CallbackInfo& info);
+
+// advantages.cc
+Napi::Value group_advantages_of(const Napi::CallbackInfo& info);
 
 // scorer.cc
 Napi::Value load_clip_scorer(const Napi::CallbackInfo& info);

@@ -48,6 +48,8 @@ TrainBatch batch_from_js(const Fields& fields) {
   if (fields.has("ids")) b.ids = fields.token_ids("ids");
   if (fields.has("texts")) b.texts = fields.integers("texts");
   if (fields.has("prompts")) b.prompts = prompts_from_js(fields, "prompts");
+  if (fields.has("step")) b.step = fields.integer("step");
+  if (fields.has("advantages")) b.advantages = fields.floats("advantages");
   return b;
 }
 

@@ -5,6 +5,7 @@
 #include "handle.h"
 #include "job.h"
 #include "requests.h"
+#include "reward_handle.h"
 #include "train/training.h"
 
 namespace drm::binding {
@@ -28,6 +29,7 @@ TrainerOptions options_from_js(const Fields& fields) {
   o.weight_decay = fields.number("weightDecay");
   o.max_gradient_norm = fields.number("maxGradientNorm");
   o.ema_decay = fields.number("emaDecay");
+  if (fields.has("emaEvery")) o.ema_every = fields.integer("emaEvery");
   o.zero = fields.has("zero") && fields.flag("zero");
   return o;
 }
@@ -46,6 +48,72 @@ std::optional<LoraConfig> lora_from_js(const Fields& fields) {
   if (!fields.has("lora")) return {};
   const auto lora = fields.object("lora");
   return LoraConfig{lora.integer("rank"), lora.number("alpha"), lora.texts("targets")};
+}
+
+PolicySpec policy_from_js(const Fields& fields) {
+  PolicySpec s;
+  s.source = pipeline_source_from_js(fields.object("source"));
+  s.lora = lora_from_js(fields).value_or(LoraConfig{});
+  if (fields.has("loraFrom")) s.lora_from = fields.text("loraFrom");
+  s.t5_length = fields.integer("t5Length");
+  s.height = fields.integer("height");
+  s.width = fields.integer("width");
+  s.steps = fields.integer("steps");
+  s.guidance = fields.number("guidance");
+  s.noise_level = fields.number("noiseLevel");
+  s.cps = fields.text("sde") == "cps";
+  s.clip_range = fields.number("clipRange");
+  s.advantage_clip = fields.number("advantageClip");
+  s.kl_beta = fields.number("klBeta");
+  s.kl = fields.text("kl");
+  s.detach_unconditional = fields.flag("detachUnconditional");
+  s.recompute = fields.flag("recompute");
+  return s;
+}
+
+std::vector<WeightedReward> rewards_from_js(const Fields& request) {
+  std::vector<WeightedReward> rewards;
+  for (const auto& fields : request.objects("rewards"))
+    rewards.push_back({Handle<RewardModel>::get(fields.value("reward"), "rewards"), fields.number("weight")});
+  return rewards;
+}
+
+PromptTokens negative_from_js(const Fields& request) {
+  const auto fields = request.object("negative");
+  return {fields.token_ids("clipL"), fields.token_ids("clipG"), fields.token_ids("t5")};
+}
+
+RolloutRequest rollout_from_js(const Fields& fields) {
+  RolloutRequest r;
+  r.iteration = fields.integer("iteration");
+  r.prompts = prompts_from_js(fields, "prompts");
+  if (fields.has("rewardPrompts")) r.reward_prompts = prompts_from_js(fields, "rewardPrompts");
+  r.negative = negative_from_js(fields);
+  r.prompt_of = fields.integers("promptOf");
+  r.samples = fields.integers("samples");
+  r.latents = fields.integers("latents");
+  r.k = fields.integer("k");
+  r.go_on = fields.text("goOn");
+  r.from = fields.integer("from");
+  r.until = fields.integer("until");
+  r.rewards = rewards_from_js(fields);
+  r.score_states = fields.text("score") == "states";
+  r.pictures = fields.flag("pictures");
+  return r;
+}
+
+PolicySampleRequest policy_sample_from_js(const Fields& fields) {
+  PolicySampleRequest r;
+  r.adapter = fields.text("adapter");
+  r.prompts = prompts_from_js(fields, "prompts");
+  if (fields.has("rewardPrompts")) r.reward_prompts = prompts_from_js(fields, "rewardPrompts");
+  r.negative = negative_from_js(fields);
+  r.prompt_of = fields.integers("promptOf");
+  for (const auto seed : fields.integers("seeds")) r.seeds.push_back(static_cast<uint64_t>(seed));
+  r.steps = fields.integer("steps");
+  r.guidance = fields.number("guidance");
+  r.rewards = rewards_from_js(fields);
+  return r;
 }
 
 FlowSpec flow_from_js(const Fields& fields) {
@@ -92,7 +160,8 @@ ObjectiveSpec objective_from_js(const Fields& fields) {
   if (kind == "clip") return clip_from_js(fields);
   if (kind == "flow") return flow_from_js(fields);
   if (kind == "reward") return reward_from_js(fields);
-  throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip, flow or reward, found " + kind);
+  if (kind == "policy") return policy_from_js(fields);
+  throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip, flow, reward or policy, found " + kind);
 }
 
 std::vector<TrainBatch> batches_from_js(const Fields& fields, const char* name) {
@@ -105,6 +174,16 @@ Napi::Value metrics_to_js(Napi::Env env, Metrics&& metrics) {
   auto out = Napi::Object::New(env);
   for (const auto& m : metrics) out[m.name] = m.value;
   return out;
+}
+
+Napi::Array scores_to_js(Napi::Env env, const std::vector<std::vector<float>>& scores) {
+  auto all = Napi::Array::New(env, scores.size());
+  for (size_t i = 0; i < scores.size(); ++i) {
+    auto out = Napi::Float32Array::New(env, scores[i].size());
+    std::copy(scores[i].begin(), scores[i].end(), out.Data());
+    all[static_cast<uint32_t>(i)] = out;
+  }
+  return all;
 }
 
 /// Of held-out samples, which the caller averages over batches.
@@ -210,6 +289,43 @@ Napi::Value trainer_preview(const Napi::CallbackInfo& info) {
   r.width = fields.integer("width");
   return on_trainer(info, "drm.trainerPreview", 2,
                     [r](Training& trainer, Control& control) { trainer.preview(r, control); });
+}
+
+Napi::Value trainer_rollout(const Napi::CallbackInfo& info) {
+  return Job<Rollout>::start(
+      info.Env(), "drm.trainerRollout", listener(info[2]),
+      [trainer = Handle<Training>::get(info[0], "trainerRollout"),
+       r = rollout_from_js(Fields(info[1], "rollout"))](Control& control) { return trainer->rollout(r, control); },
+      [](Napi::Env env, Rollout&& rollout) -> Napi::Value {
+        auto out = Napi::Object::New(env);
+        out["firstRow"] = static_cast<double>(rollout.first_row);
+        out["scores"] = scores_to_js(env, rollout.scores);
+        out["encodeSeconds"] = rollout.encode_seconds;
+        out["policySeconds"] = rollout.policy_seconds;
+        out["rewardSeconds"] = rollout.reward_seconds;
+        out["decodeSeconds"] = rollout.decode_seconds;
+        return out;
+      });
+}
+
+Napi::Value trainer_ratio_error(const Napi::CallbackInfo& info) {
+  return Job<double>::start(
+      info.Env(), "drm.trainerRatioError", listener(info[2]),
+      [trainer = Handle<Training>::get(info[0], "trainerRatioError"),
+       batches = batches_from_js(Fields(info[1], "ratio error"), "batches")](Control& control) {
+        return trainer->ratio_error(batches, control);
+      },
+      [](Napi::Env env, double&& error) -> Napi::Value { return Napi::Number::New(env, error); });
+}
+
+Napi::Value trainer_sample(const Napi::CallbackInfo& info) {
+  return Job<PolicyScores>::start(
+      info.Env(), "drm.trainerSample", listener(info[2]),
+      [trainer = Handle<Training>::get(info[0], "trainerSample"),
+       r = policy_sample_from_js(Fields(info[1], "policy sample"))](Control& control) {
+        return trainer->sample(r, control);
+      },
+      [](Napi::Env env, PolicyScores&& scores) -> Napi::Value { return scores_to_js(env, scores); });
 }
 
 Napi::Value trainer_save(const Napi::CallbackInfo& info) {

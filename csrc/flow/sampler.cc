@@ -3,17 +3,13 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include <chrono>
 #include <cmath>
 
+#include "common/stopwatch.h"
 #include "random/philox.h"
 
 namespace drm {
 namespace {
-
-TextEmbedding stack(const TextEmbedding& a, const TextEmbedding& b) {
-  return {at::cat({a.context_BLD, b.context_BLD}, 0), at::cat({a.pooled_BD, b.pooled_BD}, 0)};
-}
 
 /// What went wrong first, for each row of a batch: the step at which its latents stopped being finite, and the one at
 /// which all of its candidates' rewards were NaN; -1 for never. Filled on the device, read when that costs nothing.
@@ -96,24 +92,6 @@ void check(const Stepwise& s, int64_t batch) {
                   "[sample] " + std::to_string(s.seeds.size()) + " seeds for " + std::to_string(batch) + " pictures");
 }
 
-/// Scores (B, K) of candidates (B, K, ...), at most `rows_per_pass` at once.
-Tensor score(const Stepwise& s, const Tensor& candidates, double sigma) {
-  const auto k = candidates.size(1), rows = candidates.size(0) * k;
-  const auto flat = candidates.flatten(0, 1);
-  const auto most = s.rows_per_pass > 0 ? std::min(s.rows_per_pass, rows) : rows;
-  std::vector<Tensor> parts;
-  for (int64_t at = 0; at < rows; at += most) {
-    const auto n = std::min(most, rows - at);
-    std::vector<int64_t> picture_of(static_cast<size_t>(n));
-    for (int64_t i = 0; i < n; ++i) picture_of[static_cast<size_t>(i)] = (at + i) / k;
-    auto scores = s.score(flat.narrow(0, at, n), sigma, picture_of).to(at::kFloat);
-    if (scores.dim() != 1 || scores.size(0) != n)
-      throw Failure(Code::Internal, "[sample] the reward gave another number of scores than it was given candidates");
-    parts.push_back(std::move(scores));
-  }
-  return at::cat(parts).view({-1, k});
-}
-
 /// A number in (0, 1) for each step and picture, (steps, B): made before the loop, so that the loop copies nothing.
 Tensor choice_uniforms(const std::vector<uint64_t>& seeds, int64_t steps, at::Device device) {
   auto u = at::empty({steps, static_cast<int64_t>(seeds.size())}, at::kFloat);
@@ -124,18 +102,6 @@ Tensor choice_uniforms(const std::vector<uint64_t>& seeds, int64_t steps, at::De
   return u.to(device);
 }
 
-class Stopwatch {
- public:
-  explicit Stopwatch(double* total) : total_(total) {}
-  ~Stopwatch() {
-    if (total_) *total_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  double* total_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
 }  // namespace
 
 Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t width, at::ScalarType dtype) {
@@ -143,20 +109,50 @@ Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t 
   return at::randn({1, channels, height, width}, generator, at::TensorOptions().dtype(dtype)).to(at::kFloat);
 }
 
+Tensor score_candidates(const Scorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass) {
+  const auto k = candidates.size(1), rows = candidates.size(0) * k;
+  const auto flat = candidates.flatten(0, 1);
+  const auto most = rows_per_pass > 0 ? std::min(rows_per_pass, rows) : rows;
+  std::vector<Tensor> parts;
+  for (int64_t at = 0; at < rows; at += most) {
+    const auto n = std::min(most, rows - at);
+    std::vector<int64_t> picture_of(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) picture_of[static_cast<size_t>(i)] = (at + i) / k;
+    auto scores = score(flat.narrow(0, at, n), sigma, picture_of).to(at::kFloat);
+    if (scores.dim() != 1 || scores.size(0) != n)
+      throw Failure(Code::Internal, "[sample] the reward gave another number of scores than it was given candidates");
+    parts.push_back(std::move(scores));
+  }
+  return at::cat(parts).view({-1, k});
+}
+
+TextEmbedding text_for_guidance(const Conditioning& text, double scale) {
+  if (scale <= 1) return text.conditional;
+  return {at::cat({text.unconditional.context_BLD, text.conditional.context_BLD}, 0),
+          at::cat({text.unconditional.pooled_BD, text.conditional.pooled_BD}, 0)};
+}
+
+Guided guided_velocity(const MMDiT& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
+                       const VelocityOptions& options) {
+  const auto batch = latents.size(0);
+  const auto x = latents.to(m.proj_out.weight.scalar_type());
+  const auto timesteps = at::full({text.pooled_BD.size(0)}, timestep, latents.options());
+  if (scale <= 1) return {{}, velocity(m, x, timesteps, text, options), 1};
+  const auto v = velocity(m, at::cat({x, x}, 0), timesteps, text, options);
+  return {v.narrow(0, 0, batch), v.narrow(0, batch, batch), scale};
+}
+
 Policy network_policy(const MMDiT& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance) {
-  const bool with_guidance = guidance.scale > 1;
-  const auto both = with_guidance ? stack(text.unconditional, text.conditional) : text.conditional;
-  return [&m, &text, &schedule, &guidance, with_guidance, both](const Tensor& latents, int64_t i) -> PolicyOutput {
+  return [&m, &text, &schedule, &guidance, both = text_for_guidance(text, guidance.scale)](const Tensor& latents,
+                                                                                           int64_t i) -> PolicyOutput {
     const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
-    const auto timestep = at::full({both.pooled_BD.size(0)}, schedule.timesteps[i], latents.options());
-    const auto x = latents.to(m.proj_out.weight.scalar_type());
-    const auto v = velocity(m, with_guidance ? at::cat({x, x}, 0) : x, timestep, both);
-    if (!with_guidance) return {{}, v, {{}, v, 1}};
-    const auto u = v.narrow(0, 0, batch), c = v.narrow(0, batch, batch);
-    Guided used{u, c, guidance.scale};
-    if (!guidance.skip_layers.empty() && i > steps * guidance.skip_start && i < steps * guidance.skip_stop) {
-      const auto skipped =
-          velocity(m, x, timestep.narrow(0, 0, batch), text.conditional, {guidance.skip_layers, nullptr});
+    auto used = guided_velocity(m, latents, schedule.timesteps[i], both, guidance.scale);
+    const auto u = used.unconditional, c = used.conditional;
+    if (u.defined() && !guidance.skip_layers.empty() && i > steps * guidance.skip_start &&
+        i < steps * guidance.skip_stop) {
+      const auto timestep = at::full({batch}, schedule.timesteps[i], latents.options());
+      const auto skipped = velocity(m, latents.to(m.proj_out.weight.scalar_type()), timestep, text.conditional,
+                                    {guidance.skip_layers, nullptr});
       used = {{}, guided(used) + guidance.skip_scale * (c.to(at::kFloat) - skipped.to(at::kFloat)), 1};
     }
     return {u, c, used};
@@ -196,7 +192,7 @@ Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, c
       Tensor scores;
       {
         const Stopwatch clock(times ? &times->reward : nullptr);
-        scores = score(stepwise, branches.candidates, schedule.sigmas[i + 1]);
+        scores = score_candidates(stepwise.score, branches.candidates, schedule.sigmas[i + 1], stepwise.rows_per_pass);
       }
       Selected selected;
       {

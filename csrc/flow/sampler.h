@@ -91,6 +91,16 @@ using Policy = std::function<PolicyOutput(const Tensor& latents, int64_t step)>;
 Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
                const Control& control, const StepObserver& observer = {}, SamplingTimes* times = nullptr);
 
+/// Scores (B, K) fp32 of candidates (B, K, C, h, w), at most `rows_per_pass` at once (0: all).
+Tensor score_candidates(const Scorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass);
+
+/// The network's velocities at latents (B, C, h, w) for guidance: `text` holds B unconditional rows, then B
+/// conditional ones, which go through it in one pass; with a scale of at most 1 the conditional alone.
+Guided guided_velocity(const MMDiT& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
+                       const VelocityOptions& options = {});
+/// The text that it takes.
+TextEmbedding text_for_guidance(const Conditioning& text, double scale);
+
 /// The policy of a velocity network; refers to its arguments.
 Policy network_policy(const MMDiT& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance);
 

@@ -2,29 +2,21 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
 
+#include "common/stopwatch.h"
 #include "flow/sampler.h"
 #include "pipeline/device.h"
 #include "pipeline/reward_scorer.h"
 #include "pipeline/text_encoders.h"
 #include "reward/reward_model.h"
 #include "tensor_io/json.h"
-#include "vae/autoencoder.h"
+#include "vae/pictures.h"
 
 namespace drm {
 namespace {
-
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 template <class Work>
 auto guarded(Work work) {
@@ -287,7 +279,7 @@ class LoadedPipeline final : public Pipeline {
         x_0 = at::adaptive_avg_pool2d(x_0, {std::max<int64_t>(1, x_0.size(2) * kSmall / longest),
                                             std::max<int64_t>(1, x_0.size(3) * kSmall / longest)});
       for (int64_t i = 0; i < k; ++i) {
-        auto e = picture_event("candidate", picture_bytes(x_0.narrow(0, i, 1), r.tile, control)[0].contiguous());
+        auto e = picture_event("candidate", decode_to_bytes(vae_, x_0.narrow(0, i, 1), r.tile, control)[0]);
         e.fields.insert(e.fields.end(), {{"index", static_cast<double>(first_picture + b)},
                                          {"step", static_cast<double>(view.index + 1)},
                                          {"sigma", static_cast<double>(view.sigma)},
@@ -297,26 +289,6 @@ class LoadedPipeline final : public Pipeline {
         control.emit(std::move(e));
       }
     }
-  }
-
-  /// Latents (B, C, h, w) -> bytes (B, H, W, 3) on the CPU.
-  Tensor picture_bytes(const Tensor& latents, int64_t tile, const Control& control) const {
-    const auto z = unscale_latents(vae_.config, latents).to(dtype_);
-    const auto largest = std::max(z.size(2), z.size(3));
-    // One pass up to 2048 pixels a side for SD3's VAE; beyond, activations alone would take tens of gigabytes.
-    const bool tiled = tile > 0 ? largest > tile : tile == 0 && largest > 256;
-    const Tiling tiling{tile > 0 ? tile : 128, (tile > 0 ? tile : 128) / 4};
-    const auto decoded = tiled ? decode_tiled(vae_, z, tiling, control) : decode(vae_, z);
-    return bytes_from_unit(unit_range(decoded)).to(at::kCPU);
-  }
-
-  static Event picture_event(const char* kind, const Tensor& bytes_HWC) {
-    Event e;
-    e.kind = kind;
-    const auto* p = bytes_HWC.data_ptr<uint8_t>();
-    e.bytes.assign(p, p + bytes_HWC.numel());
-    e.fields = {{"height", static_cast<double>(bytes_HWC.size(0))}, {"width", static_cast<double>(bytes_HWC.size(1))}};
-    return e;
   }
 
   SampleSummary sample_locked(const SampleRequest& r, Control& control) {
@@ -390,7 +362,7 @@ class LoadedPipeline final : public Pipeline {
               // x_0 = x_t - sigma v, at the noise level after this step.
               const auto x_0 = step.latents.narrow(0, 0, 1) -
                                static_cast<double>(schedule.sigmas[step.index + 1]) * step.velocity().narrow(0, 0, 1);
-              auto e = picture_event("preview", picture_bytes(x_0, r.tile, control)[0].contiguous());
+              auto e = picture_event("preview", decode_to_bytes(vae_, x_0, r.tile, control)[0]);
               e.fields.emplace_back("step", static_cast<double>(step.index + 1));
               control.emit(std::move(e));
             }
@@ -405,7 +377,7 @@ class LoadedPipeline final : public Pipeline {
         const Stopwatch decode_clock;
         for (int64_t i = 0; i < n; ++i) {  // one at a time: decoding a batch would multiply the peak memory
           control.check();
-          auto e = picture_event("image", picture_bytes(out.narrow(0, i, 1), r.tile, control)[0].contiguous());
+          auto e = picture_event("image", decode_to_bytes(vae_, out.narrow(0, i, 1), r.tile, control)[0]);
           e.fields.emplace_back("index", static_cast<double>(begin + i));
           e.fields.emplace_back("seed", std::to_string(r.pictures[begin + i].seed));
           control.emit(std::move(e));

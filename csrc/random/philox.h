@@ -29,6 +29,7 @@ enum class Purpose : uint32_t {
   Augment = 8,     // changes of a training picture
   Caption = 9,     // which form of a caption a sample is trained with
   Dropout = 10,    // which of a layer's outputs are dropped
+  Initial = 11,    // the noise that a trajectory of a rollout begins with
 };
 
 struct Draw {

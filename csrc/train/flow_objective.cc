@@ -9,6 +9,7 @@
 #include "tensor_io/safetensors.h"
 #include "train/frozen_inputs.h"
 #include "train/initialize.h"
+#include "vae/pictures.h"
 
 namespace drm {
 namespace {
@@ -95,7 +96,7 @@ class Flow final : public FlowObjective {
     const Conditioning text{text_rows(rows), text_rows(at::zeros_like(rows))};
     const auto latents = denoise(transformer_, at::cat(first, 0).to(device_), text,
                                  sampling_schedule(scheduler_, r.steps), {r.guidance}, control);
-    return bytes_from_unit(unit_range(decode(vae, unscale_latents(vae.config, latents)))).to(at::kCPU);
+    return decode_to_bytes(vae, latents, 0, control);
   }
 
   void export_weights(const std::string& path, at::ScalarType dtype) override {

@@ -57,6 +57,8 @@ class Objective {
     l.metrics.push_back({"loss", l.total});
     return std::move(l.metrics);
   }
+  /// Whether the trainer's dtype is autocast's; else the objective sees to it itself.
+  virtual bool autocasts() const { return true; }
   /// Called after each optimizer step.
   virtual void after_step() {}
   /// Writes the weights as the ecosystem reads them, in `dtype`. Throws Failure(Disk).

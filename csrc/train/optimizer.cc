@@ -103,15 +103,16 @@ void AdamW::restore(const std::map<std::string, Tensor>& state) {
     if (parameters_[i].second.scalar_type() != at::kFloat) parameters_[i].second.detach().copy_(master_[i]);
 }
 
-Ema::Ema(const NamedTensors& parameters, double decay, bool warm_up)
-    : parameters_(parameters), decay_(decay), warm_up_(warm_up) {
+Ema::Ema(const NamedTensors& parameters, const EmaOptions& options) : parameters_(parameters), options_(options) {
   for (const auto& [name, p] : parameters_) averages_.emplace_back(name, p.detach().to(at::kFloat).clone());
 }
 
 void Ema::update() {
   const at::NoGradGuard no_grad;
-  const auto s = static_cast<double>(updates_++);
-  const double decay = warm_up_ ? std::min((1 + s) / (10 + s), decay_) : decay_;
+  const auto step = options_.first + updates_++;
+  if ((step + 1) % options_.every != 0) return;
+  const auto s = static_cast<double>(step);
+  const double decay = options_.warm_up ? std::min((1 + s) / (10 + s), options_.decay) : options_.decay;
   for (size_t i = 0; i < parameters_.size(); ++i)
     averages_[i].second.lerp_(parameters_[i].second.detach().to(at::kFloat), 1 - decay);
 }

@@ -47,11 +47,18 @@ class AdamW {
   std::vector<at::Tensor> exp_avg_, exp_avg_sq_, steps_;
 };
 
-/// Exponential moving average of parameters, in fp32: ema += (1 - decay) * (p - ema) after every step.
+struct EmaOptions {
+  double decay = 0.9;
+  bool warm_up = true;  // the decay of step s is min((1 + s) / (10 + s), decay)
+  int64_t every = 1;    // the average moves only where s + 1 is a multiple of it
+  int64_t first = 0;    // s of the first step; flow_grpo counts from 1
+};
+
+/// Exponential moving average of parameters, in fp32: ema += (1 - decay) * (p - ema).
 class Ema {
  public:
-  /// With warm-up the decay of step s is min((1 + s) / (10 + s), decay), s from 0.
-  Ema(const NamedTensors& parameters, double decay, bool warm_up);
+  Ema(const NamedTensors& parameters, const EmaOptions& options);
+  /// To be called after every step.
   void update();
   const NamedTensors& averages() const { return averages_; }
   int64_t updates() const { return updates_; }
@@ -60,8 +67,7 @@ class Ema {
 
  private:
   NamedTensors parameters_, averages_;
-  double decay_;
-  bool warm_up_;
+  EmaOptions options_;
   int64_t updates_ = 0;
 };
 

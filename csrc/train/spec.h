@@ -1,6 +1,7 @@
 // What a training run is made of, as plain data: the binding fills it, no torch header needed.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -12,13 +13,17 @@
 
 namespace drm {
 
+class RewardModel;
+
 struct TrainerOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:N"
-  std::string dtype = "fp32";  // of matrix products: "fp32", or "bf16" by autocast; weights stay fp32
+  /// Of matrix products: "fp32", or "bf16" by autocast, where weights stay fp32; of a policy, of its frozen weights.
+  std::string dtype = "fp32";
   uint64_t seed = 0;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   double max_gradient_norm = 1;  // 0: only measured
   double ema_decay = 0;          // 0: no averages
+  int64_t ema_every = 1;         // steps between updates of the averages
   bool zero = false;             // of several processes, each keeps a share of the optimizer's state (ZeRO-1)
 };
 
@@ -72,7 +77,26 @@ struct RewardSpec {
   std::optional<LoraConfig> lora;  // of the backbone only adapters are trained; the head is trained whole
 };
 
-using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec>;
+/// An adapter of a text-to-image model by policy gradients (policy_objective.h).
+struct PolicySpec {
+  PipelineSource source;
+  LoraConfig lora;
+  std::string lora_from;          // an adapter file to go on from, or empty
+  int64_t t5_length = 256;        // tokens of T5 (zeros without one)
+  int64_t height = 0, width = 0;  // pixels; 0: the model's default size
+  int64_t steps = 10;             // of the denoising grid
+  double guidance = 4.5;          // in rollout and update; 1: none
+  double noise_level = 0.7;
+  bool cps = false;                   // the noise of cps_step() instead of sde_step()
+  double clip_range = 1e-4;           // of the ratio
+  double advantage_clip = 5;          // advantages are clamped to +- this; 0: not at all
+  double kl_beta = 0;                 // weight of the divergence from the model without adapter; 0: no such pass
+  std::string kl = "flow";            // "flow", "exact", "velocity": see PolicyDivergence
+  bool detach_unconditional = false;  // no gradient through guidance's unconditional half
+  bool recompute = false;             // gradient checkpointing, block by block
+};
+
+using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec, PolicySpec>;
 
 /// A micro-batch of B samples. Which fields are needed is the objective's affair.
 struct TrainBatch {
@@ -84,6 +108,9 @@ struct TrainBatch {
   std::vector<int64_t> ids;           // (B, L) token ids, or empty
   std::vector<int64_t> texts;         // (B) rows of the cached prompts, or empty
   std::vector<PromptTokens> prompts;  // (B) prompts to encode now instead, or empty
+  // Of a policy: `samples` are rows of what was collected, at one denoising step.
+  int64_t step = -1;
+  std::vector<float> advantages;  // (B, K)
   int64_t size() const { return static_cast<int64_t>(samples.size()); }
   /// What names the pictures: latents are cached under these.
   const std::vector<int64_t>& picture_ids() const { return pictures.empty() ? samples : pictures; }
@@ -96,6 +123,49 @@ struct PreviewRequest {
   int64_t steps = 28, height = 0, width = 0;
   double guidance = 3;
 };
+
+/// A reward model that scores latents, and its weight in the sum that chooses.
+struct WeightedReward {
+  std::shared_ptr<RewardModel> reward;  // on the trainer's device
+  double weight = 1;
+};
+
+/// Trajectories of the policy as it is now; they are kept until another iteration begins.
+struct RolloutRequest {
+  int64_t iteration = 0;
+  std::vector<PromptTokens> prompts;
+  std::vector<PromptTokens> reward_prompts;  // with the reward models' number of T5 tokens; empty: the same
+  PromptTokens negative;
+  // (N) of each trajectory: index into prompts, what keys its noise, what keys its initial latents.
+  std::vector<int64_t> prompt_of, samples, latents;
+  int64_t k = 1;
+  std::string go_on = "random";  // "random", "best", "first", "ode": see GoOn
+  int64_t from = 0, until = 0;   // denoising steps with noise
+  std::vector<WeightedReward> rewards;
+  bool score_states = false;  // see RolloutOptions
+  bool pictures = false;      // "image" events {index, width, height} of the final latents
+};
+// Reports phases "encode", "rollout" (steps) and "decode" (pictures).
+struct Rollout {
+  int64_t first_row = 0;  // rows of these trajectories, for TrainBatch::samples, count from here
+  /// Of each reward: with k > 1 (until - from, N, k); else (N), or with score_states (until - from + 1, N).
+  std::vector<std::vector<float>> scores;
+  double encode_seconds = 0, policy_seconds = 0, reward_seconds = 0, decode_seconds = 0;
+};
+
+/// Pictures of a policy by plain sampling, as events "image"; phases "encode", "denoise" and "decode".
+struct PolicySampleRequest {
+  std::string adapter = "average";  // "average", "current", "off"
+  std::vector<PromptTokens> prompts, reward_prompts;
+  PromptTokens negative;
+  std::vector<int64_t> prompt_of;
+  std::vector<uint64_t> seeds;  // initial latents, as in `drm sample`
+  int64_t steps = 28;
+  double guidance = 4.5;
+  std::vector<WeightedReward> rewards;
+};
+/// Of each reward (N): scores of the final latents at timestep 0.
+using PolicyScores = std::vector<std::vector<float>>;
 
 struct MetricValue {
   std::string name;

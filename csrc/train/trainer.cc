@@ -61,13 +61,15 @@ NamedTensors prefixed(const char* prefix, const NamedTensors& tensors) {
 Trainer::Trainer(std::unique_ptr<Objective> objective, const TrainerOptions& options,
                  std::shared_ptr<Collectives> group, const Control& control)
     : options_(options),
-      dtype_(parse_dtype(options.dtype)),
+      dtype_(objective->autocasts() ? parse_dtype(options.dtype) : at::kFloat),
       objective_(std::move(objective)),
       parameters_(objective_->parameters()),
       parallel_(group ? std::make_unique<DataParallel>(std::move(group), parameters_, options.zero, control) : nullptr),
       optimizer_(parallel_ ? parallel_->stepped() : parameters_,
                  {0, options.beta1, options.beta2, options.eps, options.weight_decay}) {
-  if (options.ema_decay > 0) averages_ = std::make_unique<Ema>(parameters_, options.ema_decay, /*warm_up=*/true);
+  // An average that moves rarely is flow_grpo's, which counts steps from 1.
+  const EmaOptions ema{options.ema_decay, true, options.ema_every, options.ema_every > 1 ? 1 : 0};
+  if (options.ema_decay > 0) averages_ = std::make_unique<Ema>(parameters_, ema);
 }
 
 int64_t Trainer::trained_parameters() const {

@@ -6,9 +6,11 @@
 #include "train/clip_objective.h"
 #include "train/flow_objective.h"
 #include "train/frozen_inputs.h"
+#include "train/policy_objective.h"
 #include "train/reward_objective.h"
 #include "train/trainer.h"
 #include "train/vae_objective.h"
+#include "vae/pictures.h"
 
 namespace drm {
 namespace {
@@ -25,6 +27,9 @@ struct MakeObjective {
   }
   std::unique_ptr<Objective> operator()(const RewardSpec& spec) {
     return RewardObjective::create(spec, seed, dtype, device, control);
+  }
+  std::unique_ptr<Objective> operator()(const PolicySpec& spec) {
+    return PolicyObjective::create(spec, seed, dtype, device, control);
   }
 };
 
@@ -68,19 +73,32 @@ class TrainingRun final : public Training {
     const auto pictures =
         trainer_.with_averages([&] { return objective<FlowObjective>("previews").preview(request, control); });
     for (int64_t i = 0; i < pictures.size(0); ++i) {
-      const auto picture = pictures[i].contiguous();
-      const auto* p = picture.const_data_ptr<uint8_t>();
-      Event e;
-      e.kind = "image";
-      e.fields = {{"index", static_cast<double>(i)},
-                  {"height", static_cast<double>(picture.size(0))},
-                  {"width", static_cast<double>(picture.size(1))}};
-      e.bytes.assign(p, p + picture.numel());
+      auto e = picture_event("image", pictures[i]);
+      e.fields.emplace_back("index", static_cast<double>(i));
       control.emit(std::move(e));
     }
   }
 
+  Rollout rollout(const RolloutRequest& request, Control& control) override {
+    return trainer_.exclusively([&] { return policy().rollout(request, control); });
+  }
+  double ratio_error(const std::vector<TrainBatch>& batches, Control& control) override {
+    return trainer_.exclusively([&] {
+      double most = 0;
+      for (const auto& batch : batches) {
+        control.check();
+        most = std::max(most, policy().ratio_error(batch));
+      }
+      return most;
+    });
+  }
+  PolicyScores sample(const PolicySampleRequest& request, Control& control) override {
+    const auto work = [&] { return policy().sample(request, control); };
+    return request.adapter == "average" ? trainer_.with_averages(work) : trainer_.exclusively(work);
+  }
+
  private:
+  PolicyObjective& policy() { return objective<PolicyObjective>("rollouts"); }
   FrozenInputs& inputs(const char* what) { return objective<CachingObjective>(what).inputs(); }
 
   template <class Wanted>

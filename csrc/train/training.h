@@ -37,6 +37,10 @@ class Training {
   virtual void load_prompts(const std::vector<std::string>& paths) = 0;
   /// Flow matching alone: pictures of the averaged weights as events "image" {index, width, height} with RGB bytes.
   virtual void preview(const PreviewRequest& request, Control& control) = 0;
+  /// Policies alone; see PolicyObjective (policy_objective.h). The largest ratio error of the batches.
+  virtual Rollout rollout(const RolloutRequest& request, Control& control) = 0;
+  virtual double ratio_error(const std::vector<TrainBatch>& batches, Control& control) = 0;
+  virtual PolicyScores sample(const PolicySampleRequest& request, Control& control) = 0;
 };
 
 }  // namespace drm

@@ -41,9 +41,11 @@ void compare(const Case& expected, const Outputs& got, const std::string& only_p
 
 void put(Outputs& out, const std::string& prefix, const Outputs& values);
 
-/// Reward models and RL (rl_cases.cc): whether `kind` is one of them, and then its outputs.
-bool check_rl_case(const std::string& kind, const Case& c, Outputs& out);
+/// Reward models (reward_cases.cc): whether `kind` is one of them, and then its outputs.
+bool check_reward_case(const std::string& kind, const Case& c, Outputs& out);
 /// The same for the SDE step and branching (sampling_cases.cc).
 bool check_sampling_case(const std::string& kind, const Case& c, Outputs& out);
+/// The same for policy training (policy_cases.cc).
+bool check_policy_case(const std::string& kind, const Case& c, Outputs& out);
 
 }  // namespace drm::parity

@@ -273,7 +273,8 @@ Outputs check_optim(const Case& c, const std::string& root) {
   auto adapters = lora_tensors(apply_lora(m, read_lora(lora.folder + "adapter_model.safetensors")));
   for (auto& [name, t] : adapters) t.requires_grad_(true);
   AdamW adamw(adapters, {c.fact("lr").as_double()});
-  Ema constant(adapters, c.fact("ema_decay").as_double(), false), warm(adapters, c.fact("ema_decay").as_double(), true);
+  const auto decay = c.fact("ema_decay").as_double();
+  Ema constant(adapters, {decay, false}), warm(adapters, {decay, true});
   std::vector<Tensor> losses, norms;
   const auto steps = static_cast<int64_t>(c.fact("grad_norm_before_clip").items().size());
   for (int64_t step = 0; step <= steps; ++step) {
@@ -325,7 +326,8 @@ int run(int argc, char** argv) {
   }
   const std::string kind = argv[1], dir = argv[2];
   const Case c(dir);
-  if (Outputs out; check_rl_case(kind, c, out) || check_sampling_case(kind, c, out))
+  if (Outputs out;
+      check_reward_case(kind, c, out) || check_sampling_case(kind, c, out) || check_policy_case(kind, c, out))
     compare(c, out);
   else if (kind == "mmdit")
     compare(c, check_mmdit(c));

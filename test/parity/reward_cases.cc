@@ -1,8 +1,9 @@
-// Cases of the reward model and of RL: how each stored tensor is recomputed.
+// Cases of the reward model: how each stored tensor is recomputed.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include "case.h"
+#include "configs.h"
 #include "flow/scheduler.h"
 #include "flow/timesteps.h"
 #include "reward/preference.h"
@@ -50,36 +51,9 @@ Outputs check_bt_loss(const Case& c) {
   return out;
 }
 
-RewardConfig reward_config(const Case& c) {
-  RewardConfig r;
-  const auto number = [&](std::initializer_list<const char*> path) { return c.at(path).as_int(); };
-  auto& b = r.backbone;
-  b.patch_size = number({"backbone", "patch_size"});
-  b.in_channels = number({"backbone", "in_channels"});
-  b.out_channels = number({"backbone", "out_channels"});
-  b.num_layers = number({"backbone", "num_layers"});
-  b.head_dim = number({"backbone", "attention_head_dim"});
-  b.heads = number({"backbone", "num_attention_heads"});
-  b.joint_attention_dim = number({"backbone", "joint_attention_dim"});
-  b.pooled_projection_dim = number({"backbone", "pooled_projection_dim"});
-  b.pos_embed_max_size = number({"backbone", "pos_embed_max_size"});
-  b.sample_size = number({"backbone", "sample_size"});
-  for (const auto& i : c.at({"backbone", "dual_attention_layers"}).items())
-    b.dual_attention_layers.push_back(i.as_int());
-  const auto& norm = c.at({"backbone", "qk_norm"});
-  b.qk_norm = norm.is_string();
-  r.keep_layers = number({"keep_layers"});
-  r.head.channels = number({"head", "base_ch"});
-  r.head.groups = number({"head", "gn_groups"});
-  r.head.hidden = number({"head", "hidden"});
-  r.head.strides.clear();
-  for (const auto& s : c.at({"head", "conv_strides"}).items()) r.head.strides.push_back(s.as_int());
-  return r;
-}
-
 Outputs check_drm(const Case& c) {
   Outputs out;
-  auto net = make_reward_net(reward_config(c));
+  auto net = make_reward_net(reward_config(c.doc));
   load_reward_net(net, {c.folder + "io.safetensors"}, at::kFloat, at::kCPU);
   {
     const at::NoGradGuard no_grad;
@@ -154,7 +128,7 @@ Outputs check_drm(const Case& c) {
 
 }  // namespace
 
-bool check_rl_case(const std::string& kind, const Case& c, Outputs& out) {
+bool check_reward_case(const std::string& kind, const Case& c, Outputs& out) {
   if (kind == "bt_loss")
     out = check_bt_loss(c);
   else if (kind == "drm")

@@ -1,0 +1,115 @@
+#include "rl/rollout.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "common/stopwatch.h"
+#include "random/philox.h"
+
+namespace drm {
+namespace {
+
+void check(const RolloutOptions& o, int64_t steps, size_t scorers) {
+  const auto refuse = [](const std::string& what) { throw Failure(Code::BadRequest, "[rollout] " + what); };
+  if (o.k < 1 || o.k > kMostCandidates)
+    refuse("k: expected 1 to " + std::to_string(kMostCandidates) + " candidates, found " + std::to_string(o.k));
+  if (o.from < 0 || o.from >= o.until || o.until > steps)
+    refuse("steps with noise: expected a window within 0 to " + std::to_string(steps) + ", found " +
+           std::to_string(o.from) + " to " + std::to_string(o.until));
+  if (o.k > 1 && scorers == 0) refuse("candidates: expected a reward that scores them, found none");
+}
+
+Tensor weighted_sum(const std::vector<Tensor>& scores, const std::vector<WeightedScorer>& scorers) {
+  auto sum = at::zeros_like(scores.front());
+  for (size_t i = 0; i < scores.size(); ++i) sum = sum + scorers[i].weight * scores[i];
+  return sum;
+}
+
+}  // namespace
+
+RolloutNoise noise_of_keys(uint64_t seed, const std::vector<int64_t>& samples, at::Device device) {
+  const auto keys = branch_keys(std::vector<uint64_t>(samples.size(), seed), samples, device);
+  return {[keys](const Tensor& x, const Guided& velocity, const SdeStep& step, int64_t index, int64_t k) {
+            return branch(x, velocity, step, keys, index, k).candidates;
+          },
+          [seed, samples, device](int64_t index, int64_t k) {
+            auto chosen = at::empty({static_cast<int64_t>(samples.size())}, at::kLong);
+            for (size_t b = 0; b < samples.size(); ++b) {
+              const Draw draw{seed, Purpose::Continue, static_cast<uint32_t>(index), static_cast<uint32_t>(samples[b])};
+              const auto u = static_cast<double>(uniform_from(philox(draw, 0).word[0]));
+              chosen.data_ptr<int64_t>()[b] = std::min(k - 1, static_cast<int64_t>(u * static_cast<double>(k)));
+            }
+            return chosen.to(device);
+          }};
+}
+
+Trajectories roll_out(const GuidedPolicy& policy, Tensor x, const Schedule& schedule, const RolloutOptions& o,
+                      const RolloutNoise& noise, const std::vector<WeightedScorer>& scorers, const Control& control,
+                      const std::function<void(int64_t)>& stepped, RolloutTimes* times) {
+  const at::NoGradGuard no_grad;
+  const auto steps = static_cast<int64_t>(schedule.timesteps.size());
+  check(o, steps, scorers.size());
+  Trajectories all;
+  std::vector<std::vector<Tensor>> of_states(scorers.size());
+  const auto score = [&](const Tensor& candidates, double sigma) {
+    const Stopwatch clock(times ? &times->reward : nullptr);
+    std::vector<Tensor> scores;
+    for (const auto& s : scorers) scores.push_back(score_candidates(s.score, candidates, sigma, o.rows_per_pass));
+    return scores;
+  };
+  const auto score_state = [&](int64_t index) {
+    const auto scores = score(x.unsqueeze(1), schedule.sigmas[static_cast<size_t>(index)]);
+    for (size_t i = 0; i < scores.size(); ++i) of_states[i].push_back(scores[i].squeeze(1));
+  };
+  for (int64_t i = 0; i < steps; ++i) {
+    control.check();
+    const auto now = schedule.sigmas[static_cast<size_t>(i)], next = schedule.sigmas[static_cast<size_t>(i + 1)];
+    if (o.score_states && i >= o.from && i <= o.until) score_state(i);
+    std::optional<Stopwatch> clock(times ? &times->policy : nullptr);
+    const auto velocity = policy(x, i);
+    if (i < o.from || i >= o.until) {
+      x = euler_step(x, guided(velocity), now, next);
+    } else {
+      RolloutStep s{i, noisy_step(o.noise, schedule.sigmas, i, o.noise_level), x};
+      s.candidates = noise.branch(x, velocity, s.step, i, o.k);
+      // Not the branching kernel's own: the update takes it by this function, and its sums must be rounded alike.
+      s.old_log_prob = candidate_log_prob(o.noise, s.candidates, step_mean(x, guided(velocity), {s.step}), s.step);
+      clock.reset();
+      if (o.k > 1) s.scores = score(s.candidates, next);
+      if (o.go_on == GoOn::Ode && o.k > 1) {
+        x = euler_step(x, guided(velocity), now, next);
+      } else {
+        if (o.k == 1 || o.go_on == GoOn::First) {
+          s.chosen = at::zeros({x.size(0)}, x.options().dtype(at::kLong));
+        } else if (o.go_on == GoOn::Random) {
+          s.chosen = noise.choose(i, o.k);
+        } else {
+          auto lost = at::full({x.size(0)}, -1, x.options().dtype(at::kInt));
+          s.chosen = select(s.candidates, weighted_sum(s.scores, scorers).contiguous(), {}, i, lost).index;
+        }
+        const auto row = at::arange(x.size(0), s.chosen.options());
+        x = s.candidates.flatten(0, 1).index_select(0, row * o.k + s.chosen);
+      }
+      all.steps.push_back(std::move(s));
+    }
+    clock.reset();
+    // One wait for the device a step, beside two passes of the network: pictures of NaN would be scored for minutes.
+    if (!at::isfinite(x).all().item<bool>())
+      throw Failure(Code::NotFinite,
+                    "[rollout] step " + std::to_string(i + 1) + " of " + std::to_string(steps) +
+                        ": expected finite latents, found NaN or infinity; the policy has diverged: "
+                        "go on from an earlier checkpoint with a lower learning rate",
+                    {{"name", "latents"}, {"found", "nan"}, {"step", std::to_string(i + 1)}});
+    if (stepped) stepped(i);
+  }
+  if (o.score_states && o.until == steps) score_state(steps);
+  all.final = x;
+  if (o.score_states) {
+    for (auto& states : of_states) all.scores.push_back(at::stack(states));
+  } else if (o.k == 1) {
+    for (auto& s : score(x.unsqueeze(1), 0)) all.scores.push_back(s.squeeze(1));
+  }
+  return all;
+}
+
+}  // namespace drm
