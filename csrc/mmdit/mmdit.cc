@@ -94,7 +94,7 @@ std::optional<Heads> project_fused(const std::vector<Stream>& streams, int64_t h
   std::vector<fused::HeadsInput> inputs;
   for (const auto& s : streams) {
     if (!s.asks) continue;
-    if (!at::GradMode::is_enabled() || !s.input.is_cpu() || !s.attention.norm_q.weight.defined()) return {};
+    if (!fused::in_training() || !s.input.is_cpu() || !s.attention.norm_q.weight.defined()) return {};
     inputs.push_back({project_at_once(s), s.attention.norm_q.weight, s.attention.norm_k.weight});
   }
   const auto k = streams.front().input.size(2) / heads;
@@ -152,7 +152,7 @@ void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text
 
   // Nobody reads what the last block's text finds. In training the reference's parameters there have a gradient of
   // zero, which an optimizer does not treat as none: weights decay.
-  const bool text_asks = b.text_goes_on() || (b.last && at::GradMode::is_enabled());
+  const bool text_asks = b.text_goes_on() || (b.last && fused::in_training());
   const auto joint = attend_jointly({{b.image.attn, image_in}, {b.text.attn, text_in, text_asks}}, heads);
   const auto image_out = linear(b.image.attn.to_out, joint.narrow(1, 0, image.size(1)));
   tap("attn_img", image_out);

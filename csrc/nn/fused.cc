@@ -16,7 +16,10 @@ using Tensors = std::initializer_list<const Tensor*>;
 
 bool supported(at::ScalarType t) { return t == at::kFloat || t == at::kBFloat16; }
 
+thread_local bool as_in_training = false;
+
 bool wants_gradients(Tensors tensors) {
+  if (as_in_training) return true;
   if (!at::GradMode::is_enabled()) return false;
   for (const auto* t : tensors)
     if (t->requires_grad()) return true;
@@ -49,6 +52,11 @@ at::ScalarType product_input(Tensors tensors) {
 }
 
 }  // namespace
+
+AsInTraining::AsInTraining() : before_(as_in_training) { as_in_training = true; }
+AsInTraining::~AsInTraining() { as_in_training = before_; }
+
+bool in_training() { return as_in_training || at::GradMode::is_enabled(); }
 
 std::optional<Tensor> modulated_norm(const Tensor& x, const Tensor& shift, const Tensor& scale) {
   if (x.dim() != 3 || shift.scalar_type() != scale.scalar_type() || !fits(x, {&shift, &scale})) return std::nullopt;

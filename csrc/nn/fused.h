@@ -13,6 +13,22 @@
 
 namespace drm::fused {
 
+/// While one of these lives, this thread computes as if gradients were wanted: the same operations in the same order,
+/// and so the same bits, as in a training pass. Policies sample so, since the ratio of an update compares the two.
+class AsInTraining {
+ public:
+  AsInTraining();
+  ~AsInTraining();
+  AsInTraining(const AsInTraining&) = delete;
+  AsInTraining& operator=(const AsInTraining&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// Whether gradients may be wanted, or one of these lives.
+bool in_training();
+
 /// Nothing when the fused form does not apply: gradients wanted on CUDA, other dtypes, other layouts.
 std::optional<at::Tensor> modulated_norm(const at::Tensor& x_BLD, const at::Tensor& shift_BD,
                                          const at::Tensor& scale_BD);

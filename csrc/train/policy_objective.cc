@@ -7,6 +7,7 @@
 #include <set>
 
 #include "common/stopwatch.h"
+#include "nn/fused.h"
 #include "pipeline/device.h"
 #include "pipeline/reward_scorer.h"
 #include "random/draws.h"
@@ -185,9 +186,7 @@ class AdaptedPolicy final : public PolicyObjective {
     const auto text = rows(c.text, r.prompt_of);
     const Stopwatch clock;
     c.walked = roll_out(
-        [&](const Tensor& x, int64_t i) {
-          return guided_velocity(transformer_, x, schedule_.timesteps[static_cast<size_t>(i)], text, spec_.guidance);
-        },
+        [&](const Tensor& x, int64_t i) { return velocity_at(x, schedule_.timesteps[static_cast<size_t>(i)], text); },
         latents, schedule_, options, noise_of_keys(seed_, r.samples, device_), scorers.all, control,
         [&](int64_t i) {
           control.report({"rollout", i + 1, spec_.steps, clock.seconds()});
@@ -398,13 +397,14 @@ class AdaptedPolicy final : public PolicyObjective {
     return g;
   }
 
-  /// Guided velocity at the gathered states, (N, C, H, W) fp32.
-  Tensor velocity_at(const Gathered& g) const {
+  /// The policy's velocities (N, C, H, W): the same bits whether or not their gradients are wanted.
+  Guided velocity_at(const Tensor& x, float timestep, const TextEmbedding& text) const {
+    const fused::AsInTraining same_bits;
     VelocityOptions options;
     options.recompute = spec_.recompute;
-    auto v = guided_velocity(transformer_, g.state, g.timestep, g.text, spec_.guidance, options);
+    auto v = guided_velocity(transformer_, x, timestep, text, spec_.guidance, options);
     if (spec_.detach_unconditional && v.unconditional.defined()) v.unconditional = v.unconditional.detach();
-    return guided(v);
+    return v;
   }
 
   PolicyLoss step_loss(const Gathered& g, const TrainBatch& batch) const {
@@ -413,7 +413,7 @@ class AdaptedPolicy final : public PolicyObjective {
       throw Failure(Code::Internal, "[policy] " + std::to_string(batch.advantages.size()) + " advantages for " +
                                         std::to_string(n * k) + " candidates");
     const auto noise = spec_.cps ? StepNoise::Cps : StepNoise::Sde;
-    const auto v = velocity_at(g);
+    const auto v = guided(velocity_at(g.state, g.timestep, g.text));
     const auto mean = step_mean(g.state, v, {g.step});
     Tensor divergence;
     if (spec_.kl_beta > 0) {
@@ -421,7 +421,7 @@ class AdaptedPolicy final : public PolicyObjective {
       {
         const at::NoGradGuard no_grad;
         const AdaptersOff off(adapted_);
-        reference = velocity_at(g);
+        reference = guided(velocity_at(g.state, g.timestep, g.text));
       }
       divergence = policy_divergence(divergence_, mean, step_mean(g.state, reference, {g.step}), v, reference, g.step);
     }
