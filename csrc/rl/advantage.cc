@@ -59,7 +59,8 @@ Advantages group_advantages(const std::vector<float>& rewards, const std::vector
     }
     const auto& group = groups[group_of[i]];
     const auto deviation = options.global_deviation ? all.deviation() : group.deviation();
-    a.values.push_back(static_cast<float>((reward - group.mean()) / (deviation + options.epsilon)));
+    const auto distance = reward - group.mean();  // 0 stays 0 whatever it is divided by
+    a.values.push_back(distance == 0 ? 0 : static_cast<float>(distance / (deviation + options.epsilon)));
   }
   return a;
 }
