@@ -14,6 +14,18 @@ const BUCKET = /_t(\d+)_(\d+)$/;
 
 export const label = (name: string): string => SHORT[name] ?? name.replace(BUCKET, ' $1–$2').replaceAll('_', ' ');
 
+/** The parts of such a name. */
+export function bucketOf(name: string): { name: string; from: number; to: number } | undefined {
+  const found = BUCKET.exec(name);
+  return found ? { name: name.slice(0, found.index), from: Number(found[1]), to: Number(found[2]) } : undefined;
+}
+
+/** "reward/3" is that of denoising step 3: so many that only the report shows them. */
+export function perStep(name: string): { name: string; step: number } | undefined {
+  const found = /^(.+)\/(\d{1,4})$/.exec(name);
+  return found ? { name: found[1] as string, step: Number(found[2]) } : undefined;
+}
+
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '?';
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
