@@ -54,13 +54,15 @@ async function sheetOf(
   }
 }
 
-async function promptsOf(run: RecordedRun): Promise<string> {
-  const last = run.sheets.at(-1);
-  const file = join(run.folder, 'samples', String(last?.step), 'prompts.txt');
-  const text = await readFile(file, 'utf8').catch(() => '');
-  if (text.trim() === '') return '';
-  const items = text.slice(0, LETTERS).trim().split('\n');
-  return `<details><summary>their prompts</summary><ol>${items.map((prompt) => `<li>${escapeXml(prompt)}</li>`).join('')}</ol></details>`;
+async function promptsOf(run: RecordedRun, steps: readonly number[]): Promise<string> {
+  for (const step of [...steps].reverse()) {
+    const file = join(run.folder, 'samples', String(step), 'prompts.txt');
+    const text = (await readFile(file, 'utf8').catch(() => '')).slice(0, LETTERS).trim();
+    if (text === '') continue;
+    const items = text.split('\n').map((prompt) => `<li>${escapeXml(prompt)}</li>`);
+    return `<details><summary>their prompts</summary><ol>${items.join('')}</ol></details>`;
+  }
+  return '';
 }
 
 /** A row of sheets a run; empty where no run has any. */
@@ -73,10 +75,14 @@ export async function pictureSection(runs: readonly RecordedRun[]): Promise<stri
   for (const { run, sheets } of rows) {
     const figures: string[] = [];
     const missing: string[] = [];
+    const shown: number[] = [];
     for (const sheet of sheets) {
       const made = await sheetOf(run, sheet, BUDGET / count);
-      if ('figure' in made) figures.push(made.figure);
-      else missing.push(made.missing);
+      if ('missing' in made) missing.push(made.missing);
+      else {
+        figures.push(made.figure);
+        shown.push(sheet.step);
+      }
     }
     const notes = [
       ...(run.sheets.length > sheets.length
@@ -86,7 +92,7 @@ export async function pictureSection(runs: readonly RecordedRun[]): Promise<stri
     ];
     const row = `<div class="sheets" tabindex="0" role="group" aria-label="${escapeXml(`pictures of ${run.name} by step`)}">${figures.join('')}</div>`;
     out.push(
-      `<h3>${escapeXml(run.name)}</h3>${figures.length > 0 ? row : ''}${notes.map((note) => `<p class="quiet">${escapeXml(note)}</p>`).join('')}${figures.length > 0 ? await promptsOf(run) : ''}`,
+      `<h3>${escapeXml(run.name)}</h3>${figures.length > 0 ? row : ''}${notes.map((note) => `<p class="quiet">${escapeXml(note)}</p>`).join('')}${await promptsOf(run, shown)}`,
     );
   }
   return out.join('');

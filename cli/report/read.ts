@@ -88,13 +88,15 @@ function merged(points: readonly Point[]): Point {
   return { ...last, values: means.take() };
 }
 
-const isNumber = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
+/** Larger ones overflow when they are drawn, and mean as much as infinity. */
+const LARGEST = 1e100;
+const isNumber = (value: unknown): value is number => typeof value === 'number' && Math.abs(value) < LARGEST;
 
-/** The numbers of an event's values; null, which stands for one that was not finite, is NaN. */
+/** The numbers of an event's values; what was not finite, or null for it, is NaN. */
 function numbersOf(values: unknown): Values {
   if (typeof values !== 'object' || values === null) return {};
   const known = Object.entries(values).filter(([, value]) => typeof value === 'number' || value === null);
-  return Object.fromEntries(known.map(([name, value]) => [name, (value as number | null) ?? Number.NaN]));
+  return Object.fromEntries(known.map(([name, value]) => [name, isNumber(value) ? value : Number.NaN]));
 }
 
 /** Of seconds since 1970; empty where it is none. */

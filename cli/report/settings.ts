@@ -33,6 +33,7 @@ export function settingsSection(runs: readonly RecordedRun[]): string {
     return `<details open><summary>all ${keys.length} settings</summary>${rowsOf(runs, keys, false)}</details>`;
   const differing = differ.length > 0 ? rowsOf(runs, differ, true) : '<p>All settings of these runs are the same.</p>';
   const [only] = runs as [RecordedRun];
+  if (same.length === 0) return differing;
   return `${differing}<details><summary>${same.length} settings that all of them share</summary>${rowsOf([{ ...only, name: 'all runs' }], same, false)}</details>`;
 }
 
