@@ -129,8 +129,8 @@ export async function pageOf(runs: readonly RecordedRun[], groups: readonly Grou
   const sections: Section[] = [
     ...chartSections(groups),
     { id: 'pictures', title: 'Pictures', html: await pictureSection(runs) },
-    { id: 'settings', title: 'Settings', html: settingsSection(runs) },
     { id: 'ends', title: 'Warnings and ends', html: storySection(runs) },
+    { id: 'settings', title: 'Settings', html: settingsSection(runs) },
   ].filter(({ html }) => html !== '');
   return `<!doctype html>
 <html lang="en">

@@ -30,7 +30,7 @@ export function settingsSection(runs: readonly RecordedRun[]): string {
   const differ = keys.filter((key) => runs.some(({ config }) => !isDeepStrictEqual(config.settings[key], first[key])));
   const same = keys.filter((key) => !differ.includes(key));
   if (runs.length === 1)
-    return `<details open><summary>all ${keys.length} settings</summary>${rowsOf(runs, keys, false)}</details>`;
+    return `<details><summary>all ${keys.length} settings</summary>${rowsOf(runs, keys, false)}</details>`;
   const differing = differ.length > 0 ? rowsOf(runs, differ, true) : '<p>All settings of these runs are the same.</p>';
   const [only] = runs as [RecordedRun];
   if (same.length === 0) return differing;
