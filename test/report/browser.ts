@@ -8,7 +8,7 @@ import { pathToFileURL } from 'node:url';
 
 /** The browser of this machine; undefined where there is none. CHROMIUM names another. */
 export const chromium: string | undefined =
-  process.env.CHROMIUM ??
+  process.env.CHROMIUM ||
   (process.env.PATH ?? '')
     .split(delimiter)
     .flatMap((folder) => ['chromium', 'chromium-browser', 'google-chrome'].map((name) => join(folder, name)))
