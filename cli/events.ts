@@ -6,7 +6,10 @@ export const EVENT_VERSION = 1;
 export type Event =
   /** First event: the command and what it works with, as label/value pairs worth showing. `steps`, where it trains. */
   | { event: 'started'; version: number; command: string; facts: Record<string, string | number>; steps?: number }
-  /** Latest wins. `unit` is what `step` counts: 'step', 'B', 'picture'. `id` tells parallel bars apart. */
+  /**
+   * Latest wins. `unit` is what `step` counts: 'step', 'B', 'picture'. `id` tells parallel bars apart. Within a training it
+   * is the phase that a step is at.
+   */
   | {
       event: 'progress';
       id: string;
@@ -24,7 +27,7 @@ export type Event =
   | { event: 'preview'; path: string; step: number; png?: Uint8Array }
   /**
    * Figures of training, after `step` steps of `total`: loss, learning_rate, grad_norm, samples_per_second (pairs_per_second), data_wait (share
-   * of the time spent waiting for data, from 0 to 1), memory_mb, and whatever the task measures. Each is the mean over the
+   * of the time spent waiting for data, from 0 to 1), memory_mb, and whatever the task measures; `reward/3` is that of denoising step 3. Each is the mean over the
    * steps since the last such event. `seconds` is training time, that of earlier sittings included.
    */
   | {

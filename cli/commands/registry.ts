@@ -40,6 +40,11 @@ export const registry: Entry[] = [
     load: async () => (await import('./score.js')).command,
   },
   {
+    name: 'report',
+    summary: 'draw runs on one page: curves, pictures, settings, warnings',
+    load: async () => (await import('./report.js')).command,
+  },
+  {
     name: 'config',
     summary: 'show resolved settings and where each comes from, or check a file',
     load: async () => (await import('./config.js')).command,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import sharp, { type OverlayOptions } from 'sharp';
 import { writeAtomically } from '../files.js';
 import type { Picture } from '../image/write.js';
+import { escapeXml } from '../text/xml.js';
 
 export const CELL = 128;
 export const GAP = 12;
@@ -13,13 +14,6 @@ export const REJECTED = '#c92a2a';
 /** Of a captioned picture. */
 export const LINES = 3;
 const LETTERS = 22;
-
-/** Letters that XML forbids break the drawing of the sheet; the others are escaped. */
-export const escapeXml = (text: string): string =>
-  text
-    .toWellFormed()
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
-    .replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);
 
 const WIDE = /[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}]/u;
 const widthOf = (text: string): number =>

@@ -1,4 +1,5 @@
 // What is in a prepared set of captioned pictures: figures, and a contact sheet to look at. Pairs: inspect_pairs.ts.
+import { escapeXml } from '../text/xml.js';
 import type { CaptionedSet } from './captioned_set.js';
 import {
   CELL,
@@ -6,7 +7,6 @@ import {
   centred,
   detailsOf,
   embedded,
-  escapeXml,
   figureOf,
   GAP,
   LINE,

@@ -1,5 +1,6 @@
 // What is in a prepared set of preference pairs: figures, and a contact sheet of chosen beside rejected pictures.
 import { createHash } from 'node:crypto';
+import { escapeXml } from '../text/xml.js';
 import {
   CELL,
   CHOSEN,
@@ -7,7 +8,6 @@ import {
   centred,
   detailsOf,
   embedded,
-  escapeXml,
   figureOf,
   GAP,
   LINE,

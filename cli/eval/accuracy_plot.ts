@@ -1,4 +1,5 @@
 // Accuracy against timestep as an SVG: a line a reward, its 95 % interval as a band. Readable in any browser, on its own.
+import { escapeXml } from '../text/xml.js';
 import type { Estimate } from './bootstrap.js';
 
 export interface Line {
@@ -10,9 +11,6 @@ export interface Line {
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
 const SIZE = { width: 720, height: 420, left: 64, right: 24, top: 48, bottom: 64 };
 const LEGEND_ROW = 20;
-
-const text = (value: string): string =>
-  value.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
 
 const shortened = (name: string, longest: number): string =>
   name.length <= longest ? name : `…${name.slice(name.length - longest + 1)}`;
@@ -44,7 +42,7 @@ export function accuracyPlot(lines: readonly Line[], title: string): string {
   const out: string[] = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="13" fill="#222">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
-    `<text x="${left}" y="26" font-size="15" font-weight="600">${text(shortened(title, 80))}</text>`,
+    `<text x="${left}" y="26" font-size="15" font-weight="600">${escapeXml(shortened(title, 80))}</text>`,
   ];
   for (const mark of ticks) {
     const chance = mark === 50 ? ' stroke-dasharray="5 4" stroke="#888"' : ' stroke="#ddd"';
@@ -81,13 +79,13 @@ export function accuracyPlot(lines: readonly Line[], title: string): string {
           `<line x1="${x(timestep)}" x2="${x(timestep)}" y1="${y(100 * accuracy.low)}" y2="${y(100 * accuracy.high)}" stroke="${colour}" stroke-width="2"/>`,
         );
       out.push(
-        `<circle cx="${x(timestep).toFixed(1)}" cy="${y(100 * accuracy.mean).toFixed(1)}" r="4" fill="${colour}"><title>${text(name)}, timestep ${timestep}: ${(100 * accuracy.mean).toFixed(1)} % (${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)})</title></circle>`,
+        `<circle cx="${x(timestep).toFixed(1)}" cy="${y(100 * accuracy.mean).toFixed(1)}" r="4" fill="${colour}"><title>${escapeXml(name)}, timestep ${timestep}: ${(100 * accuracy.mean).toFixed(1)} % (${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)})</title></circle>`,
       );
     }
     const row = SIZE.height + i * LEGEND_ROW;
     out.push(
       `<line x1="${left}" x2="${left + 24}" y1="${row - 4}" y2="${row - 4}" stroke="${colour}" stroke-width="3"${dash}/>`,
-      `<text x="${left + 32}" y="${row}">${text(shortened(name, 86))}</text>`,
+      `<text x="${left + 32}" y="${row}">${escapeXml(shortened(name, 86))}</text>`,
     );
   }
   out.push('</svg>');

@@ -1,6 +1,7 @@
 // The live view of training: at most `height - 1` lines of `width` columns, since a taller one would make the terminal
 // scroll at every frame.
 import { Box, Text } from 'ink';
+import { BarView } from './BarView.js';
 import { duration, figure, figures, label, quantity } from './figures.js';
 import { resample, sparkline } from './sparkline.js';
 import { curves, numbers, type Series, span, type Training } from './training.js';
@@ -8,8 +9,8 @@ import type { Style } from './View.js';
 
 /** Facts that say themselves. */
 const BARE = ['model', 'data', 'device', 'dtype', 'config'];
-/** Lines besides the curves: title, progress, numbers, evaluation, checkpoint, pictures, warnings, the span. */
-const OTHER_LINES = 8;
+/** Lines besides curves, numbers and phase: title, progress, evaluation, checkpoint, pictures, warnings, the span. */
+const OTHER_LINES = 7;
 
 export function Title({ training, style }: { training: Training; style: Style }) {
   const { command, facts } = training;
@@ -74,32 +75,34 @@ export function Curve({ series, nameWidth, style }: CurveProps) {
 }
 
 /** Words parted by dots, onto as many lines as they need. */
-function Words({ words, style }: { words: string[]; style: Style }) {
+function linesOf(words: readonly string[], width: number): string[] {
   const lines: string[] = [];
   for (const word of words) {
     const last = lines.at(-1);
-    if (last !== undefined && last.length + 3 + word.length < style.width)
-      lines[lines.length - 1] = `${last} · ${word}`;
+    if (last !== undefined && last.length + 3 + word.length < width) lines[lines.length - 1] = `${last} · ${word}`;
     else lines.push(word);
   }
-  return lines.map((line) => (
-    <Text key={line} wrap="truncate-end">
-      {line}
-    </Text>
-  ));
+  return lines;
 }
 
 export function TrainingView({ training, style }: { training: Training; style: Style }) {
-  const { evaluation, checkpoint, pictures, warnings } = training;
+  const { phase, evaluation, checkpoint, pictures, warnings } = training;
+  const facts = linesOf(
+    numbers(training).map(({ name, value }) => figure(name, value)),
+    style.width,
+  );
   const all = curves(training);
-  const shown = all.slice(0, Math.max(1, Math.min(10, style.height - 1 - OTHER_LINES)));
+  const shown = all.slice(
+    0,
+    Math.max(1, Math.min(10, style.height - 1 - OTHER_LINES - facts.length - (phase ? 1 : 0))),
+  );
   const nameWidth = Math.min(18, Math.max(8, ...shown.map((series) => label(series.name).length)));
   const hidden = all.length - shown.length;
-  const facts = numbers(training).map(({ name, value }) => figure(name, value));
   return (
     <Box flexDirection="column" width={style.width}>
       <Title training={training} style={style} />
       <Progress training={training} style={style} />
+      {phase && <BarView bar={{ ...phase, label: phase.label.padEnd(8) }} style={style} />}
       {shown.map((series) => (
         <Curve key={series.name} series={series} nameWidth={nameWidth} style={style} />
       ))}
@@ -108,7 +111,11 @@ export function TrainingView({ training, style }: { training: Training; style: S
           {`curves of the last ${duration(span(training))}${hidden > 0 ? `; ${hidden} more in metrics.jsonl` : ''}`}
         </Text>
       )}
-      <Words words={facts} style={style} />
+      {facts.map((line) => (
+        <Text key={line} wrap="truncate-end">
+          {line}
+        </Text>
+      ))}
       {evaluation && (
         <Text wrap="truncate-end">{`evaluation ${evaluation.step}: ${figures(evaluation.values).join(' · ')}`}</Text>
       )}

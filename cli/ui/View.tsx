@@ -1,5 +1,6 @@
-import { Box, Static, Text } from 'ink';
-import { type Bar, barFigures, type Line, type State } from './state.js';
+import { Static, Text } from 'ink';
+import { BarView } from './BarView.js';
+import type { Line, State } from './state.js';
 import { TrainingView } from './TrainingView.js';
 
 export interface Style {
@@ -24,27 +25,6 @@ export function LineView({ line, style }: { line: Line; style: Style }) {
     <Text {...(color !== undefined && { color })} dimColor={style.color && line.kind === 'faint'}>
       {line.text}
     </Text>
-  );
-}
-
-/** One line: label, bar, percent, figures. The bar takes what the figures leave, and goes when that is too little. */
-export function BarView({ bar, style }: { bar: Bar; style: Style }) {
-  const percent = bar.total > 0 ? ` ${String(Math.floor((100 * bar.step) / bar.total)).padStart(3)} %` : '';
-  const figures = barFigures(bar);
-  const longest = Math.max(8, style.width - percent.length - figures.length - 3);
-  const label = bar.label.length > longest ? `…${bar.label.slice(1 - longest)}` : bar.label; // the end tells files apart
-  const room = style.width - label.length - percent.length - figures.length - 5;
-  const length = bar.total > 0 && room >= 8 ? Math.min(30, room) : 0;
-  const full = length ? Math.round((length * bar.step) / bar.total) : 0;
-  const color = style.color ? { color: 'cyan' } : {};
-  return (
-    <Box>
-      <Text wrap="truncate-end">
-        {label} {length > 0 && <Text {...color}>{'█'.repeat(full)}</Text>}
-        {length > 0 && '░'.repeat(length - full)}
-        {percent} {figures}
-      </Text>
-    </Box>
   );
 }
 

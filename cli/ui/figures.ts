@@ -7,12 +7,30 @@ const SHORT: Record<string, string> = {
   grad_norm: 'grad',
   memory_mb: 'memory',
   data_wait: 'waiting',
+  rollout_seconds: 'rollout',
+  reward_seconds: 'scoring',
+  update_seconds: 'update',
 };
+
+/** Counts from the beginning: of several, the last one holds. */
+export const COUNTS = ['updates', 'skipped'];
 
 /** "accuracy_t250_500" is that of the pairs whose timestep lies there: "accuracy 250–500". */
 const BUCKET = /_t(\d+)_(\d+)$/;
 
 export const label = (name: string): string => SHORT[name] ?? name.replace(BUCKET, ' $1–$2').replaceAll('_', ' ');
+
+/** The parts of such a name. */
+export function bucketOf(name: string): { name: string; from: number; to: number } | undefined {
+  const found = BUCKET.exec(name);
+  return found ? { name: name.slice(0, found.index), from: Number(found[1]), to: Number(found[2]) } : undefined;
+}
+
+/** "reward/3" is that of denoising step 3: so many that only the report shows them. */
+export function perStep(name: string): { name: string; step: number } | undefined {
+  const found = /^(.+)\/(\d{1,4})$/.exec(name);
+  return found ? { name: found[1] as string, step: Number(found[2]) } : undefined;
+}
 
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '?';
@@ -46,7 +64,10 @@ export function shortNumber(value: number): string {
 /** "0.431", "12 %", "1.2 GB": the value of a named figure with its unit. */
 export function quantity(name: string, value: number): string {
   if (name === 'memory_mb') return bytes(value * 1e6);
-  if (name === 'data_wait' || name.startsWith('accuracy') || name.endsWith('_fraction'))
+  if (name.endsWith('_seconds')) return duration(value);
+  if (name === 'ratio') return Number.isFinite(value) ? value.toFixed(5) : shortNumber(value); // clip ranges are that small
+  if (COUNTS.includes(name)) return Number.isFinite(value) ? String(Math.round(value)) : shortNumber(value);
+  if (name === 'data_wait' || name === 'zero_variance' || /^accuracy|_fraction(_high|_low)?$/.test(name))
     return Number.isFinite(value) ? `${Number((value * 100).toFixed(1))} %` : shortNumber(value);
   return shortNumber(value);
 }
@@ -58,7 +79,11 @@ export function figure(name: string, value: number): string {
   return `${label(name)} ${quantity(name, value)}`;
 }
 
-export const figures = (values: Values): string[] => Object.entries(values).map(([name, value]) => figure(name, value));
+/** But those of single denoising steps. */
+export const figures = (values: Values): string[] =>
+  Object.entries(values)
+    .filter(([name]) => !perStep(name))
+    .map(([name, value]) => figure(name, value));
 
 /** "step 10/40  loss 0.431  lr 1.5e-3  12 s left": a moment of training on one line. */
 export function metricLine(step: number, total: number, values: Values, secondsLeft = Number.NaN): string {
@@ -66,14 +91,15 @@ export function metricLine(step: number, total: number, values: Values, secondsL
   return [`step ${step}/${total}`, ...figures(values), ...left].join('  ');
 }
 
-/** Means of figures over several events. */
+/** Means of figures over several events; of counts the last. */
 export class Means {
   #sums = new Map<string, { sum: number; count: number }>();
 
   add(values: Values): void {
     for (const [name, value] of Object.entries(values)) {
       const { sum, count } = this.#sums.get(name) ?? { sum: 0, count: 0 };
-      this.#sums.set(name, Number.isFinite(value) ? { sum: sum + value, count: count + 1 } : { sum, count });
+      if (COUNTS.includes(name)) this.#sums.set(name, { sum: value, count: 1 });
+      else this.#sums.set(name, Number.isFinite(value) ? { sum: sum + value, count: count + 1 } : { sum, count });
     }
   }
 

@@ -67,7 +67,7 @@ export function lineOf(event: Event): Line | undefined {
 }
 
 export function reduce(state: State, event: Event): State {
-  if (event.event === 'progress') {
+  if (event.event === 'progress' && !state.training) {
     const { id, label, step, total, unit, seconds } = event;
     const bar = { id, label, step, total, unit, seconds };
     if (total > 0 && step >= total) return { ...state, bars: state.bars.filter((b) => b.id !== id) };

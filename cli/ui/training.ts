@@ -1,6 +1,7 @@
 // What the training view shows, as a reducer over events.
 import type { Event } from '../events.js';
-import type { Values } from './figures.js';
+import { COUNTS, perStep, type Values } from './figures.js';
+import type { Bar } from './state.js';
 
 /** Metric events nearer to each other than this, in seconds of training, are one point of a curve. */
 const POINT_SECONDS = 1;
@@ -9,7 +10,33 @@ const POINTS = 300;
 /** The figure shown as the present one is a mean over so many points, but over a quarter of the curve at most. */
 const RECENT = 10;
 /** Shown as numbers alone; all else that a task measures gets a curve. */
-const NUMBERS = ['learning_rate', 'samples_per_second', 'pairs_per_second', 'data_wait', 'memory_mb', 'skipped'];
+const NUMBERS = [
+  'updates',
+  'learning_rate',
+  'samples_per_second',
+  'pairs_per_second',
+  'rollout_seconds',
+  'reward_seconds',
+  'update_seconds',
+  'data_wait',
+  'memory_mb',
+  'skipped',
+  'reward_not_finite',
+];
+/** Of these the last one counts, not a mean: a rate on its way, counts. */
+const LATEST = [...COUNTS, 'learning_rate', 'memory_mb'];
+/** What tells learning from cheating, in the order one looks at it. */
+const POLICY = [
+  'reward',
+  'group_deviation',
+  'judge',
+  'ratio',
+  'ratio_deviation',
+  'clip_fraction',
+  'kl',
+  'grad_norm',
+  'zero_variance',
+];
 
 interface Point {
   /** When it began. */
@@ -28,7 +55,11 @@ export interface Training {
   seconds: number;
   secondsLeft: number;
   points: readonly Point[];
+  /** What the step is at; the last one where none is. */
+  phase: Bar | undefined;
   evaluation: Extract<Event, { event: 'evaluation' }> | undefined;
+  /** The judge's word at each evaluation. */
+  judged: readonly number[];
   checkpoint: Extract<Event, { event: 'checkpoint' | 'resumed' }> | undefined;
   pictures: Extract<Event, { event: 'sample_sheet' }> | undefined;
   warnings: { count: number; last: string };
@@ -43,7 +74,9 @@ export function beginTraining(event: Extract<Event, { event: 'started' }>): Trai
     seconds: 0,
     secondsLeft: Number.NaN,
     points: [],
+    phase: undefined,
     evaluation: undefined,
+    judged: [],
     checkpoint: undefined,
     pictures: undefined,
     warnings: { count: 0, last: '' },
@@ -56,7 +89,7 @@ function merge(point: Point, values: Values): Point {
   for (const [name, value] of Object.entries(values)) {
     const before = merged[name];
     merged[name] =
-      before === undefined || !Number.isFinite(before) || !Number.isFinite(value)
+      before === undefined || COUNTS.includes(name) || !Number.isFinite(before) || !Number.isFinite(value)
         ? value
         : before + (value - before) / (point.events + 1);
   }
@@ -66,7 +99,8 @@ function merge(point: Point, values: Values): Point {
 export function reduceTraining(training: Training, event: Event): Training {
   switch (event.event) {
     case 'metric': {
-      const { step, total, seconds, seconds_left: secondsLeft, values } = event;
+      const { step, total, seconds, seconds_left: secondsLeft } = event;
+      const values = Object.fromEntries(Object.entries(event.values).filter(([name]) => !perStep(name)));
       const last = training.points.at(-1);
       const points =
         last && seconds - last.seconds < POINT_SECONDS
@@ -74,8 +108,15 @@ export function reduceTraining(training: Training, event: Event): Training {
           : [...training.points.slice(1 - POINTS), { seconds, events: 1, values }];
       return { ...training, step, total, seconds, secondsLeft, points };
     }
-    case 'evaluation':
-      return { ...training, evaluation: event };
+    case 'progress': {
+      const { id, label, step, total, unit, seconds } = event;
+      return { ...training, phase: { id, label, step, total, unit, seconds } };
+    }
+    case 'evaluation': {
+      const { judge } = event.values;
+      const judged = judge === undefined ? training.judged : [...training.judged.slice(1 - POINTS), judge];
+      return { ...training, evaluation: event, judged };
+    }
     case 'resumed':
       return { ...training, step: event.step, checkpoint: event };
     case 'checkpoint':
@@ -107,21 +148,28 @@ function seriesOf(training: Training, name: string): Series {
 
 const namesOf = (training: Training) => [...new Set(training.points.flatMap((point) => Object.keys(point.values)))];
 
-/** Curves: the loss first, the gradient norm last, what the task measures between them in its own order. */
+/** Curves: the loss first, the gradient norm last, what the task measures between them in its own order; of a policy POLICY. */
 export function curves(training: Training): Series[] {
-  const names = namesOf(training).filter((name) => !NUMBERS.includes(name));
-  const rank = (name: string) => (name === 'loss' ? 0 : name === 'grad_norm' ? 2 : 1);
-  return names.sort((a, b) => rank(a) - rank(b)).map((name) => seriesOf(training, name));
+  const measured = namesOf(training).filter((name) => !NUMBERS.includes(name));
+  const isPolicy = measured.includes('group_deviation');
+  const names = isPolicy && training.judged.length > 0 ? [...measured, 'judge'] : measured;
+  const policyRank = (name: string) => (POLICY.includes(name) ? POLICY.indexOf(name) : POLICY.length);
+  const lossRank = (name: string) => (name === 'loss' ? 0 : name === 'grad_norm' ? 2 : 1);
+  const rank = isPolicy ? policyRank : lossRank;
+  return names
+    .sort((a, b) => rank(a) - rank(b))
+    .map((name) =>
+      name === 'judge' && isPolicy
+        ? { name, value: training.judged.at(-1) ?? Number.NaN, values: [...training.judged] }
+        : seriesOf(training, name),
+    );
 }
 
 export function numbers(training: Training): Series[] {
   const known = namesOf(training);
   return NUMBERS.filter((name) => known.includes(name)).map((name) => {
     const series = seriesOf(training, name);
-    // Of these the last one counts, not a mean: a rate on its way, a count.
-    return ['learning_rate', 'memory_mb', 'skipped'].includes(name)
-      ? { ...series, value: series.values.at(-1) ?? Number.NaN }
-      : series;
+    return LATEST.includes(name) ? { ...series, value: series.values.at(-1) ?? Number.NaN } : series;
   });
 }
 

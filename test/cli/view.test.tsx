@@ -2,10 +2,11 @@
 import { render } from 'ink-testing-library';
 import { expect, test } from 'vitest';
 import type { Event } from '../../cli/events.js';
+import { BarView } from '../../cli/ui/BarView.js';
 import { bytes, duration } from '../../cli/ui/figures.js';
 import { inlineImage } from '../../cli/ui/inline_image.js';
 import { initialState, reduce } from '../../cli/ui/state.js';
-import { BarView, LineView, View } from '../../cli/ui/View.js';
+import { LineView, View } from '../../cli/ui/View.js';
 
 const style = { color: false, width: 80, height: 24 };
 const progress = (step: number, total = 50, id = 'denoise'): Event => ({

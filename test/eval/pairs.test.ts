@@ -283,7 +283,7 @@ test('a plot has a line and a band for each reward, and holds any name', () => {
   expect(svg.match(/<polyline/g)).toHaveLength(1);
   expect(svg.match(/<polygon/g)).toHaveLength(1);
   expect(svg.match(/<circle/g)).toHaveLength(4);
-  expect(svg).toContain('a&lt;b &amp; &quot;c&quot;');
+  expect(svg).toContain('a&#60;b &#38; &#34;c&#34;');
   const ys = [...svg.matchAll(/cy="([\d.]+)"/g)].map(([, y]) => Number(y));
   expect(ys[0]).toBeLessThan(ys[1] as number); // higher accuracy stands higher
 });

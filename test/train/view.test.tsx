@@ -240,3 +240,91 @@ test('a reward model: accuracy and that of each part of the timesteps, all in 24
   `);
   expect(shown.split('\n').length).toBeLessThan(24);
 });
+
+test('a policy: reward, judge, ratio and their like in 24 rows; single denoising steps are left out', () => {
+  const learnt = (step: number): Event => {
+    const policy = {
+      loss: -0.001,
+      policy_loss: -0.001,
+      kl: step * 1e-5,
+      ratio: 1 + step * 1e-7,
+      ratio_deviation: 1e-4,
+    };
+    const group = {
+      clip_fraction: 0.21,
+      grad_norm: 0.5,
+      reward: step / 50,
+      group_deviation: 0.4,
+      zero_variance: 0.125,
+    };
+    const steps = { 'reward/0': 3, 'reward/1': 4, 'ratio_deviation/0': 1e-5 };
+    const time = {
+      rollout_seconds: 4.04,
+      reward_seconds: 1.2,
+      update_seconds: 12.3,
+      samples_per_second: 2.6,
+      memory_mb: 950,
+    };
+    const values = { ...policy, ...group, ...steps, ...time, updates: 2 * step, learning_rate: 1e-4, data_wait: 0 };
+    return { event: 'metric', step, total: 400, seconds: 9 * step, seconds_left: 9, values };
+  };
+  const judge = (step: number, value: number): Event => ({
+    event: 'evaluation',
+    step,
+    values: { judge: value, reward: 1.1, saturation: 0.4, 'reward/0': 7 },
+  });
+  const phase = (step: number, label = 'rollout'): Event => ({
+    ...{ event: 'progress', id: label, label, step, total: 10, unit: 'step', seconds: step / 2 },
+  });
+  const state = after(
+    judge(0, 0.2),
+    ...Array.from({ length: 40 }, (_, i) => learnt(i + 1)),
+    judge(40, 0.25),
+    { event: 'checkpoint', step: 40, path: 'runs/a/checkpoints/40' },
+    { event: 'sample_sheet', step: 40, paths: ['runs/a/samples/40/sheet.png'] },
+    { event: 'warning', message: 'the judge falls while the reward rises' },
+    phase(10, 'encode'),
+    phase(4),
+  );
+  const shown = frame(state, 80);
+  expect(shown).toMatchInlineSnapshot(`
+    "drm grpo --step · tiny · emoji · cuda · grpo/tiny · candidates 6
+    ███░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░  10 %  step 40/400 · 40 steps/s · 9.0 s left
+    rollout  ████████████░░░░░░░░░░░░░░░░░░  40 % 4/10 · 0.50 s/step · 3.0 s left
+    reward             0.710  ▁▁▁▂▂▂▂▂▃▃▃▃▄▄▄▄▄▅▅▅▅▆▆▆▆▆▇▇▇▇███  0.0200 – 0.800
+    group deviation    0.400  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    judge              0.250  ▁█                                 0.200 – 0.250
+    ratio            1.00000  ▁▁▁▂▂▂▂▂▃▃▃▃▄▄▄▄▄▅▅▅▅▆▆▆▆▆▇▇▇▇███  1.00000 – 1.00000
+    ratio deviation   1.0e-4  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    clip fraction       21 %  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    kl                3.6e-4  ▁▁▁▂▂▂▂▂▃▃▃▃▄▄▄▄▄▅▅▅▅▆▆▆▆▆▇▇▇▇███  1.0e-5 – 4.0e-4
+    grad               0.500  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    zero variance     12.5 %  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    loss            -0.00100  ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁
+    curves of the last 6 min; 1 more in metrics.jsonl
+    updates 80 · lr 1.0e-4 · 2.60 samples/s · rollout 4.0 s · scoring 1.2 s
+    update 12 s · waiting for data 0 % · memory 950 MB
+    evaluation 40: judge 0.250 · reward 1.10 · saturation 0.400
+    checkpoint runs/a/checkpoints/40
+    pictures runs/a/samples/40/sheet.png
+    1 warning, the last: the judge falls while the reward rises"
+  `);
+  expect(shown.split('\n').length).toBeLessThan(24);
+  for (const line of shown.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  expect(state.bars).toEqual([]);
+  // A phase that is over stays in sight, so that the view keeps its height.
+  expect(frame(reduce(state, phase(10)), 80).split('\n').length).toBe(shown.split('\n').length);
+  const { lines } = reduce(state, { event: 'done', seconds: 360, facts: {} });
+  expect(lines.map(({ text }) => text).join('\n')).not.toContain('/0');
+});
+
+test('of counts the last one holds, not their mean', () => {
+  const means = new Means();
+  for (const updates of [2, 4, 6]) means.add({ updates, loss: updates });
+  expect(means.take()).toEqual({ updates: 6, loss: 4 });
+  const fast = Array.from(
+    { length: 8 },
+    (_, i): Event => ({ ...metric(i + 1, { updates: i + 1 }), seconds: i / 8 }) as Event,
+  );
+  expect(numbers(training(after(...fast))).find(({ name }) => name === 'updates')?.value).toBe(8);
+});

@@ -1,0 +1,16 @@
+import type { Command } from '../command.js';
+
+export const command: Command = {
+  name: 'report',
+  summary: 'draw runs on one page: curves, pictures, settings, warnings',
+  examples: [
+    { command: 'drm report runs/reward', does: 'writes runs/reward/report.html; the run may still be at work' },
+    {
+      command: 'drm report runs/flow-* runs/step-* --out compare.html',
+      does: 'several runs on one page, by updates and by device time; seeds of one setting become a mean and a band',
+    },
+    { command: 'drm report runs/reward --json', does: 'also the last figures of each run, for programs' },
+  ],
+  arguments: [{ name: '<run...>', description: 'run folders, as drm pretrain, train and grpo write them' }],
+  run: async (context) => (await import('../report/report_command.js')).writeReport(context),
+};
