@@ -20,7 +20,8 @@ export interface TrainingTask<Batch> {
   /**
    * One step, `index` from 0. The values are shown and kept; `loss` is one of them. When the loss, `grad_norm` or `reward`
    * is not finite, it says so by its value or by rejecting with NOT_FINITE, and leaves parameters and optimizer as they
-   * were: the loop decides whether the run goes on.
+   * were: the loop decides whether the run goes on. Of a process alone, one that has changed nothing yet may reject with
+   * CANCELLED after a signal: the resumed run does it again.
    */
   step(index: number, batch: Batch, learningRate: number): Promise<Values>;
   /** Figures on held-out data after `steps` steps. A signal may end it with CANCELLED: the resumed run does it again. */
@@ -280,10 +281,12 @@ class Loop<Batch> {
       return true;
     }
     const learning_rate = learningRate(index, steps, rate);
-    const values = await this.task.step(index, batch, learning_rate).catch((error: unknown): Values => {
+    const step = this.task.step(index, batch, learning_rate).catch((error: unknown): Values => {
       if (!(error instanceof DrmError && error.code === 'NOT_FINITE')) throw error;
       return { [error.details.name ?? 'loss']: Number(error.details.found) };
     });
+    const values = this.team.alone ? await this.#unlessStopped(step) : await step;
+    if (values === STOPPED) return false;
     this.#at += 1;
     const bad = ['reward', 'loss', 'grad_norm'].find((name) => name in values && !Number.isFinite(values[name]));
     if (bad) this.#skip(bad, values[bad]);
