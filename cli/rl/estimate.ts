@@ -24,6 +24,8 @@ export interface Machine {
   rate: number;
   /** Seconds that a block takes however little there is to do. */
   overhead: number;
+  /** Bytes that are taken before anything is loaded: the program and its libraries, or the GPU's context. */
+  bytes: number;
 }
 
 /** `config`: of an SD3Transformer2DModel. `layers`: of them that are run. */
@@ -77,11 +79,12 @@ const THREAD = { fp32: 4e10, bf16: 6e10 };
 export function machineOf(device: string, dtype: 'fp32' | 'bf16', info: RuntimeInfo): Machine {
   if (!device.startsWith('cuda')) {
     const rate = THREAD[dtype] * info.threads;
-    return { name: `${info.threads} CPU threads, ${dtype}`, rate, overhead: 3e-4 };
+    const threads = `${info.threads} CPU thread${info.threads === 1 ? '' : 's'}`;
+    return { name: `${threads}, ${dtype}`, rate, overhead: 3e-4, bytes: process.memoryUsage.rss() };
   }
   const gpu = info.gpus[Number(device.split(':')[1] ?? 0)];
   const rate = (GPUS[gpu?.capability ?? ''] ?? 5e13) / (dtype === 'bf16' ? 1 : 4);
-  return { name: `${gpu?.name ?? device}, ${dtype}`, rate, overhead: 2e-4 };
+  return { name: `${gpu?.name ?? device}, ${dtype}`, rate, overhead: 2e-4, bytes: 6e8 };
 }
 
 /** Bytes of weight files; an index counts as the shards it names. */
@@ -163,7 +166,7 @@ export function estimate(e: Estimated): Plan {
     e.adapter * (4 + 4 + 8 + (s.ema_decay > 0 ? 4 : 0)); // itself, gradient, AdamW's two, average
   // States, candidates and log-probabilities of every trained step wait for the updates, in fp32.
   const collected = rows * g.trained * (1 + (stepwise ? g.k : 1)) * e.latentNumbers * 4;
-  const base = weightBytes + collected;
+  const base = machine.bytes + weightBytes + collected;
 
   const rollout = { passes: calls * g.steps, rows: rows * g.steps * guided };
   const scored = stepwise ? g.trained * g.k : s.credit === 'gain' ? g.trained + 1 : 1;
@@ -210,7 +213,7 @@ export function estimate(e: Estimated): Plan {
       name: 'evaluation',
       ...evaluation,
       seconds: seconds(policy, evaluation.passes, evaluation.rows),
-      bytes: weightBytes + Math.max(working(policy, g.batch * evaluationGuided) * bytesEach, decoding),
+      bytes: machine.bytes + weightBytes + Math.max(working(policy, g.batch * evaluationGuided) * bytesEach, decoding),
     },
   ];
   return {

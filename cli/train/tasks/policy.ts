@@ -137,14 +137,14 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
       told.push(await this.parts.trainer.step({ index: index * geometry.updates + update, learningRate, batches }));
       this.#updates += 1;
     }
-    const values = {
+    const values = inOrder({
       ...meansOf(told),
       ...figures,
       updates: this.#updates,
       rollout_seconds: seconds.rollout,
       reward_seconds: seconds.reward,
       update_seconds: since(began),
-    };
+    });
     this.#tell(this.#watch.iteration(values));
     return values;
   }
@@ -361,6 +361,16 @@ function meansOf(updates: readonly Values[]): Values {
     else means[name] = mean;
   }
   return means;
+}
+
+/** What one looks at first. */
+const FIRST = ['loss', 'reward', 'group_deviation', 'zero_variance', 'kl', 'ratio', 'ratio_deviation', 'clip_fraction'];
+
+/** As they are shown; those of single denoising steps last. */
+function inOrder(values: Values): Values {
+  const rank = (name: string) =>
+    FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length + Number(name.includes('/'));
+  return Object.fromEntries(Object.entries(values).sort(([a], [b]) => rank(a) - rank(b)));
 }
 
 /** The iterations of this process: what there is to do is known from the number alone. */
