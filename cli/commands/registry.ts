@@ -25,6 +25,11 @@ export const registry: Entry[] = [
     load: async () => (await import('./train.js')).command,
   },
   {
+    name: 'grpo',
+    summary: 'fine-tune a base by reinforcement learning from a reward, as an adapter (LoRA)',
+    load: async () => (await import('./grpo.js')).command,
+  },
+  {
     name: 'pull',
     summary: 'fetch a model or data set from the Hugging Face hub into the shared cache',
     load: async () => (await import('./pull.js')).command,

@@ -11,7 +11,17 @@ function typeOf(property: { type: string; [rule: string]: unknown }): string {
   const literal = (value: unknown) => (typeof value === 'string' ? `'${value}'` : JSON.stringify(value));
   if (property.const !== undefined) return literal(property.const);
   if (Array.isArray(property.enum)) return property.enum.map(literal).join(' | ');
-  if (property.type === 'array') return `${typeOf(property.items as Property)}[]`;
+  if (property.type === 'array') {
+    const items = typeOf(property.items as Property);
+    if (!items.includes('|')) return `${items}[]`;
+    // As the formatter has it.
+    return items.length <= 100
+      ? `(${items})[]`
+      : `(\n${items
+          .split(' | ')
+          .map((item) => `    | ${item}\n`)
+          .join('')}  )[]`;
+  }
   const primitive = PRIMITIVE[property.type];
   if (!primitive) throw new Error(`no TypeScript type for a property of type ${property.type}`);
   return primitive;

@@ -148,7 +148,7 @@ function recommendedSettings(path: string, task: Task): Record<string, unknown> 
   // Fine-tuning reads prompts as sampling will, unless the model says otherwise.
   const { t5_length } = (byTask.sample ?? {}) as Record<string, unknown>;
   const settings = {
-    ...(task === 'pretrain_flow' && t5_length !== undefined && { t5_length }),
+    ...((task === 'pretrain_flow' || task === 'grpo') && t5_length !== undefined && { t5_length }),
     ...(byTask[task] as Record<string, unknown> | undefined),
   };
   for (const key of ['model', 'task'])

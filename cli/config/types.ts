@@ -1,5 +1,154 @@
 // Generated from configs/schema by generate_types.ts: edit the schemas.
 
+/** Settings of `drm grpo`, every one with a value. */
+export interface GrpoSettings {
+  /** Which command the file is for. */
+  task: 'grpo';
+  /** Flow-GRPO (a reward at the end, groups of a prompt's pictures) or Step-GRPO (a reward at every step, groups of a state's candidates). */
+  algorithm: 'flow' | 'step';
+  /** Base that the adapter is for: name, diffusers folder or hub id. */
+  model: string;
+  /** What is raised: a reward model, a scorer, or a weighted sum such as 0.7*drm:a+0.3*judge. */
+  reward: string;
+  /** File of prompts (text, or JSONL with `prompt`), or a folder that has one as train.txt or train_metadata.jsonl; empty is the model's own. */
+  prompts: string;
+  /** Edge of the pictures in pixels; 0 is the model's own. */
+  size: number;
+  /** Tokens of T5 that the policy reads; a reward model reads as many as it was trained with. */
+  t5_length: number;
+  /** Rank of the adapter. */
+  lora_rank: number;
+  /** Strength of the adapter is alpha / rank. */
+  lora_alpha: number;
+  /** Layers that are adapted, by the end of their name (flow_grpo's). */
+  lora_targets: string[];
+  /** Go on from this adapter file, whose rank and layers then count; empty is a new one, which changes nothing at first. */
+  lora_from: string;
+  /** Iterations in all: each collects trajectories, then updates the adapter. */
+  iterations: number;
+  /** Prompts an iteration, all different. */
+  prompts_per_iteration: number;
+  /** Flow-GRPO: trajectories of a prompt, whose rewards are compared; over all processes. */
+  group: number;
+  /** Step-GRPO: trajectories of a prompt. */
+  trajectories: number;
+  /** Step-GRPO: candidates of a state, whose rewards are compared. */
+  k: number;
+  /** Trajectories a network call when sampling, on each process. */
+  batch: number;
+  /** Trajectories a pass when updating, for less memory; 0 is as `batch`, with which the ratio before an update is 1 to the bit. */
+  micro_batch: number;
+  /** Optimizer steps an iteration, each on its own share of the trajectories; 0 is 2 for Flow-GRPO and 1 for Step-GRPO. */
+  updates_per_iteration: number;
+  /** Steps of sampling (T). */
+  denoising_steps: number;
+  /** Classifier-free guidance, in sampling and in updates; off at 1 and below. */
+  guidance: number;
+  /** Of the steps with noise (a in Eq. 6; 0.8 is usual with cps). */
+  noise_level: number;
+  /** How noise comes in: flow_grpo's SDE step, or the coefficients-preserving one (CPS). */
+  sde: 'sde' | 'cps';
+  /** Fraction of the steps where noise, and with it training, begins; Euler steps before. */
+  window_from: number;
+  /** Fraction where it ends; the last step is never trained. */
+  window_until: number;
+  /** So many steps in a row of these alone, drawn anew for each iteration; 0 is all of them. */
+  window_size: number;
+  /** Step-GRPO: the candidate that goes on, drawn, best by the reward, first, or the Euler step in the place of all. */
+  continue: 'random' | 'best' | 'first' | 'ode';
+  /** Flow-GRPO: the reward of the picture for every step, or for each step what it gained (reward models only). */
+  credit: 'terminal' | 'gain';
+  /** What is compared: the rewards of a prompt (Step-GRPO: of a state), or all of the iteration. */
+  statistics: 'prompt' | 'batch';
+  /** Advantages are divided by the deviation of all rewards instead of the group's. */
+  global_deviation: boolean;
+  /** Added to the deviation. */
+  advantage_epsilon: number;
+  /** Advantages are cut to plus and minus this in the loss. */
+  advantage_clip: number;
+  /** Groups whose rewards are all equal are left out of the update, with their KL; else they only have no advantage. */
+  drop_zero_variance: boolean;
+  /** The ratio counts as far as 1 plus and minus this. */
+  clip_range: number;
+  /** Weight of the KL divergence from the base; 0 is none, and saves a pass. */
+  kl_beta: number;
+  /** How it is measured: flow_grpo's (without the step's length), exact, or between velocities. */
+  kl: 'flow' | 'exact' | 'velocity';
+  /** No gradient through guidance's unconditional half. */
+  detach_unconditional: boolean;
+  /** Trajectories of a prompt begin from the same noise. */
+  same_latent: boolean;
+  /** Recompute block by block in the backward pass: less memory, a third more time. */
+  gradient_checkpointing: boolean;
+  /** Peak of the schedule. */
+  learning_rate: number;
+  /** Shape after the warm-up, by iterations. */
+  schedule: 'constant' | 'linear' | 'cosine';
+  /** Iterations of linear warm-up. */
+  warm_up: number;
+  /** Decoupled weight decay. */
+  weight_decay: number;
+  /** Decay of the adapter's average that is evaluated and exported, with warm-up; 0 keeps none. */
+  ema_decay: number;
+  /** Optimizer steps between updates of the average. */
+  ema_every: number;
+  /** Held-out prompts, likewise (test.txt, test_metadata.jsonl); empty is the test list beside that of `prompts`. */
+  evaluate_prompts: string;
+  /** Pictures an evaluation makes and judges, one for each of the first prompts there are. */
+  evaluate_samples: number;
+  /** Steps of sampling in evaluations, without noise. */
+  evaluate_steps: number;
+  /** Guidance in evaluations; 0 is as `guidance`. */
+  evaluate_guidance: number;
+  /** Iterations between evaluations with their sample sheets; 0 is never. */
+  evaluate_every: number;
+  /** Scorer that judges the held-out pictures, and has no part in the reward; empty is none. */
+  judge: string;
+  /** Warnings that end the run, with checkpoint and result. */
+  stop_when: (
+    | 'judge-falls'
+    | 'pictures-change'
+    | 'rewards-equal'
+    | 'groups-equal'
+    | 'ratio-drifts'
+    | 'ratio-clipped'
+    | 'kl-grows'
+    | 'gradient-jumps'
+  )[];
+  /** Iterations between figures. */
+  log_every: number;
+  /** Iterations between checkpoints; 0 is by time alone. */
+  checkpoint_every: number;
+  /** Iterations that may be skipped because reward, loss or gradient is not finite. */
+  skip_not_finite: number;
+  /** Of the adapter's file. */
+  export_dtype: 'fp32' | 'bf16';
+  /** Where linear and cosine end, as a fraction of the peak. */
+  floor: number;
+  /** AdamW's decay of the gradient's mean. */
+  beta1: number;
+  /** AdamW's decay of the squared gradient's mean. */
+  beta2: number;
+  /** AdamW's guard against division by zero. */
+  eps: number;
+  /** Gradients are scaled down to this norm; 0 only measures it. */
+  max_gradient_norm: number;
+  /** Of several processes (--nproc, torchrun), each keeps a part of the optimizer's state instead of all of it (ZeRO-1): less memory, the same numbers. */
+  zero: boolean;
+  /** Of first weights, data order, noise and all other draws. */
+  seed: number;
+  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16';
+  /** auto is the first GPU that libtorch can use, else the CPU. */
+  device: string;
+  /** A checkpoint is due after so many minutes in any case; 0 is never. */
+  checkpoint_minutes: number;
+  /** Newest checkpoints that are kept. */
+  keep_last: number;
+  /** Checkpoints at multiples of so many steps are kept, too; 0 is none. */
+  keep_every: number;
+}
+
 /** Settings of `drm pretrain clip`, every one with a value. */
 export interface PretrainClipSettings {
   /** Which command the file is for. */
@@ -30,6 +179,8 @@ export interface PretrainClipSettings {
   batch: number;
   /** Samples a pass; gradients of the passes of a step add up. 0 is the whole batch. */
   micro_batch: number;
+  /** Batches decoded ahead. */
+  prefetch: number;
   /** Peak of the schedule. */
   learning_rate: number;
   /** Shape after the warm-up. */
@@ -58,8 +209,6 @@ export interface PretrainClipSettings {
   dtype: 'auto' | 'fp32' | 'bf16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
-  /** Batches decoded ahead. */
-  prefetch: number;
   /** Steps between figures. */
   log_every: number;
   /** Steps between held-out figures; 0 is never. */
@@ -142,6 +291,8 @@ export interface PretrainFlowSettings {
   batch: number;
   /** Samples a pass; gradients of the passes of a step add up. 0 is the whole batch. */
   micro_batch: number;
+  /** Batches decoded ahead. */
+  prefetch: number;
   /** Peak of the schedule. */
   learning_rate: number;
   /** Shape after the warm-up. */
@@ -170,8 +321,6 @@ export interface PretrainFlowSettings {
   dtype: 'auto' | 'fp32' | 'bf16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
-  /** Batches decoded ahead. */
-  prefetch: number;
   /** Steps between figures. */
   log_every: number;
   /** Steps between held-out figures; 0 is never. */
@@ -224,6 +373,8 @@ export interface PretrainVaeSettings {
   batch: number;
   /** Samples a pass; gradients of the passes of a step add up. 0 is the whole batch. */
   micro_batch: number;
+  /** Batches decoded ahead. */
+  prefetch: number;
   /** Peak of the schedule. */
   learning_rate: number;
   /** Shape after the warm-up. */
@@ -252,8 +403,6 @@ export interface PretrainVaeSettings {
   dtype: 'auto' | 'fp32' | 'bf16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
-  /** Batches decoded ahead. */
-  prefetch: number;
   /** Steps between figures. */
   log_every: number;
   /** Steps between held-out figures; 0 is never. */
@@ -412,6 +561,8 @@ export interface TrainSettings {
   split: string;
   /** Split that held-out figures are from, or several with commas between. */
   evaluate_split: string;
+  /** Batches decoded ahead. */
+  prefetch: number;
   /** Steps of linear warm-up. */
   warm_up: number;
   /** Where linear and cosine end, as a fraction of the peak. */
@@ -432,8 +583,6 @@ export interface TrainSettings {
   dtype: 'auto' | 'fp32' | 'bf16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
-  /** Batches decoded ahead. */
-  prefetch: number;
   /** Steps between figures. */
   log_every: number;
   /** Steps between held-out figures; 0 is never. */
@@ -452,6 +601,7 @@ export interface TrainSettings {
 
 /** By task. */
 export interface Settings {
+  grpo: GrpoSettings;
   pretrain_clip: PretrainClipSettings;
   pretrain_flow: PretrainFlowSettings;
   pretrain_vae: PretrainVaeSettings;

@@ -163,6 +163,21 @@ export function listEmoji(): { notes: SourceNote[]; concepts: Concept[]; dropped
 const svgAt = (svg: string, size: number): Buffer =>
   Buffer.from(svg.replace(' SIZE>', ` width="${size}" height="${size}">`));
 
+/**
+ * Families of the training split that preferences and reinforcement learning hold out: the base knows them, the reward
+ * model and the policy do not learn from them.
+ */
+export const isHeldOut = (family: string): boolean => hash(`pref:${family}`) % 10 === 0;
+
+/** `count` captions in an order that is chance, and the same on every machine: any first part is a fair choice. */
+function shuffledList(captions: string[], count: number): string {
+  const order = [...captions].sort((a, b) => hash(`prompt:${a}`) - hash(`prompt:${b}`));
+  return `${order.slice(0, count).join('\n')}\n`;
+}
+
+/** For reinforcement learning: what it trains on, and what it is judged on. */
+const RL_PROMPTS = { train: 1024, test: 256 };
+
 /** `count` captions of a split, chosen by hash: the same ones on every machine. */
 function promptList(captions: string[], count: number): string {
   const chosen = new Set([...captions].sort((a, b) => hash(`prompt:${a}`) - hash(`prompt:${b}`)).slice(0, count));
@@ -234,6 +249,7 @@ export async function drawEmoji({ svg }: Pick<EmojiPicture, 'svg'>, size: number
 export function emojiSource(size: number, only: Split | 'all'): Source {
   const { notes, concepts, dropped } = listEmoji();
   const captions: Record<Split, string[]> = { train: [], test: [], 'test-style': [] };
+  const rl: Record<keyof typeof RL_PROMPTS, string[]> = { train: [], test: [] };
   const left = [...dropped];
   const records: Planned[] = [];
   for (const picture of emojiPictures(concepts)) {
@@ -243,6 +259,7 @@ export function emojiSource(size: number, only: Split | 'all'): Source {
       continue;
     }
     captions[split].push(caption);
+    if (split === 'train') rl[isHeldOut(family) ? 'test' : 'train'].push(caption);
     const make = async () => {
       const { name: source, licence } = notes[note] as SourceNote;
       const json = { caption, concept, family, category, style, code, name, source, licence, split };
@@ -268,6 +285,9 @@ export function emojiSource(size: number, only: Split | 'all'): Source {
         name: `prompts/${split}.txt`,
         text: promptList(captions[split], 256),
       })),
+      ...(['train', 'test'] as const)
+        .filter((which) => rl[which].length > 0)
+        .map((which) => ({ name: `prompts/rl/${which}.txt`, text: shuffledList(rl[which], RL_PROMPTS[which]) })),
     ],
   };
 }

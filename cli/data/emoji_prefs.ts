@@ -15,7 +15,7 @@ import type { Picture } from '../image/write.js';
 import type { Painter, Recipe, Wish } from './base_samples.js';
 import { CORRUPTIONS, type Corruption, corrupt, GRADES, type Grade } from './corruptions.js';
 import { Draws } from './draws.js';
-import { drawEmoji, type EmojiPicture, emojiPictures, hash, listEmoji, SPLIT_RULE } from './emoji.js';
+import { drawEmoji, type EmojiPicture, emojiPictures, hash, isHeldOut, listEmoji, SPLIT_RULE } from './emoji.js';
 import type { SourceNote } from './manifest.js';
 import { epochOrder } from './order.js';
 import { type Pair, type PairPicture, pairSource } from './pair.js';
@@ -39,7 +39,7 @@ const PREFS_RULE =
 
 export function prefsSplitOf({ split, family }: Pick<EmojiPicture, 'split' | 'family'>): PrefsSplit {
   if (split === 'test') return 'test-base';
-  return split === 'train' && hash(`pref:${family}`) % 10 === 0 ? 'test' : split;
+  return split === 'train' && isHeldOut(family) ? 'test' : split;
 }
 
 /** Captions whose pictures the base draws in one go; its picture of another caption is one of these. */

@@ -191,7 +191,7 @@ export async function targetsFit(targets: readonly string[], weights: readonly s
 }
 
 /** The beginning of a text that may be very long. */
-export const beginningOf = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+const beginningOf = (text: string): string => JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 
 /** Says that captions are longer than what their encoder reads. */
 export function warnOfCuts(captions: readonly string[], all: number, events: Events): void {
@@ -200,4 +200,14 @@ export function warnOfCuts(captions: readonly string[], all: number, events: Eve
     event: 'warning',
     message: `${captions.length} of ${all} captions are longer than the tokenizer's length and are cut, such as ${beginningOf(captions[0] as string)}`,
   });
+}
+
+/** Where prompts come one by one, the first that is cut stands for all. */
+export function cutWarnings(warn: (message: string) => void): (prompt: string) => void {
+  let told = false;
+  return (prompt) => {
+    if (told) return;
+    told = true;
+    warn(`a prompt is longer than an encoder reads and is cut: ${beginningOf(prompt)}; others may be, too, untold`);
+  };
 }

@@ -18,15 +18,18 @@ export type Values = Record<string, number>;
 
 export interface TrainingTask<Batch> {
   /**
-   * One optimizer step, `index` from 0. The values are shown and kept; `loss` is one of them. When the loss or `grad_norm`
+   * One step, `index` from 0. The values are shown and kept; `loss` is one of them. When the loss, `grad_norm` or `reward`
    * is not finite, it says so by its value or by rejecting with NOT_FINITE, and leaves parameters and optimizer as they
-   * were: the loop decides whether the run goes on.
+   * were: the loop decides whether the run goes on. Of a process alone, one that has changed nothing yet may reject with
+   * CANCELLED after a signal: the resumed run does it again.
    */
   step(index: number, batch: Batch, learningRate: number): Promise<Values>;
   /** Figures on held-out data after `steps` steps. A signal may end it with CANCELLED: the resumed run does it again. */
   evaluate?(steps: number, signal: AbortSignal): Promise<Values>;
   /** Makes pictures in a folder that is there; returns their paths, the one to show first. A signal may end it likewise. */
   preview?(steps: number, folder: string, signal: AbortSignal): Promise<string[]>;
+  /** Why the run should end here, well before all steps are done; asked after each step and what it brought. */
+  ended?(): string | undefined;
   /** Writes all that restore() needs into an empty folder. The loop makes it durable and checks it on the way back. */
   save(folder: string): Promise<void>;
   restore(folder: string): Promise<void>;
@@ -59,6 +62,8 @@ export interface TrainingOptions {
   evaluateEvery: number;
   previewEvery: number;
   checkpointEvery: number;
+  /** An evaluation and a preview before the first step, too, where they are on: what there was to begin with. */
+  evaluateFirst?: boolean;
   /** Minutes after which a checkpoint is due in any case; 0 is never. The last step always has one. */
   checkpointMinutes: number;
   keep: KeepRule;
@@ -95,6 +100,8 @@ interface Word {
   stop: boolean;
   /** By its clock a checkpoint is due; the first one's counts. */
   late: boolean;
+  /** Why the first one's task wants to end, if it does. */
+  ended?: string;
   warnings: string[];
 }
 
@@ -133,6 +140,9 @@ class Loop<Batch> {
   #saved: { step: number; path: string; time: number } | undefined;
   /** What the team has agreed on. */
   #agreed = { stop: false, late: false };
+  /** Why the task wants to end before all steps are done, and what the team has agreed on. */
+  #wish: string | undefined;
+  #ended: string | undefined;
 
   constructor(
     private readonly task: TrainingTask<Batch>,
@@ -153,27 +163,26 @@ class Loop<Batch> {
   }
 
   async #toTheEnd(): Promise<TrainingSummary> {
-    const { steps } = this.options;
     await this.#begin();
     this.#meter.start();
     await this.#payOwed();
-    while (this.#at < steps && !this.#stopping) {
+    this.#askForEnd();
+    while (!this.#last && !this.#stopping) {
       if (!(await this.#step())) break;
       // Promises alone never let signals in or the terminal be drawn.
       await setImmediate();
-      this.#owed = {
-        evaluation: this.team.first && this.task.evaluate !== undefined && this.#due(this.options.evaluateEvery),
-        preview: this.team.first && this.task.preview !== undefined && this.#due(this.options.previewEvery),
-      };
+      this.#askForEnd();
+      this.#owed = this.#owedNow();
       await this.#payOwed();
+      this.#askForEnd();
       if (this.#checkpointDue()) await this.#checkpoint();
     }
-    if (this.#at < steps || this.#owed.evaluation || this.#owed.preview) await this.#interrupted();
+    if (!this.#last || this.#owed.evaluation || this.#owed.preview) await this.#interrupted();
     if (this.#saved?.step !== this.#at) await this.#checkpoint();
     await this.team.meet();
     const facts = { ...(await this.#finish()), ...this.data.facts?.() };
     const summary = {
-      steps,
+      steps: this.#at,
       samples: this.#meter.samples,
       seconds: this.#meter.seconds(),
       checkpoint: this.#saved?.path ?? '',
@@ -182,7 +191,13 @@ class Loop<Batch> {
     this.events.emit({
       event: 'done',
       seconds: summary.seconds,
-      facts: { steps, samples: summary.samples, run: this.run.folder, ...facts },
+      facts: {
+        steps: this.#at,
+        ...(this.#ended !== undefined && { ended: this.#ended }),
+        samples: summary.samples,
+        run: this.run.folder,
+        ...facts,
+      },
     });
     return summary;
   }
@@ -190,7 +205,10 @@ class Loop<Batch> {
   async #begin(): Promise<void> {
     for (const message of this.run.warnings) this.events.emit({ event: 'warning', message });
     const { from } = this.run;
-    if (!from) return;
+    if (!from) {
+      if (this.options.evaluateFirst) this.#owed = this.#owedNow();
+      return;
+    }
     if (from.step > this.options.steps)
       throw new DrmError(
         'BAD_CONFIG',
@@ -211,6 +229,25 @@ class Loop<Batch> {
         event: 'info',
         message: `processes up to here: ${processes}, from here on: ${this.team.size}; the figures are the same up to rounding, not to the bit`,
       });
+  }
+
+  /** Whether no step follows. */
+  get #last(): boolean {
+    return this.#at === this.options.steps || this.#ended !== undefined;
+  }
+
+  /** The first process's task decides; the others hear of it before the next step. */
+  #askForEnd(): void {
+    if (this.team.first) this.#wish ??= this.task.ended?.();
+    if (this.team.alone) this.#ended = this.#wish;
+  }
+
+  #owedNow(): { evaluation: boolean; preview: boolean } {
+    const { evaluateEvery, previewEvery } = this.options;
+    return {
+      evaluation: this.team.first && this.task.evaluate !== undefined && this.#due(evaluateEvery),
+      preview: this.team.first && this.task.preview !== undefined && this.#due(previewEvery),
+    };
   }
 
   /** Whether this process alone may write a checkpoint. */
@@ -234,7 +271,7 @@ class Loop<Batch> {
     });
     const { batch } = given;
     const { samples, waitedSeconds } = this.team.alone ? given : await this.#agree(given);
-    if (this.#stopping && !this.team.alone) return false;
+    if (!this.team.alone && (this.#stopping || this.#ended !== undefined)) return false;
     if (samples === 0) {
       this.events.emit({
         event: 'warning',
@@ -244,12 +281,14 @@ class Loop<Batch> {
       return true;
     }
     const learning_rate = learningRate(index, steps, rate);
-    const values = await this.task.step(index, batch, learning_rate).catch((error: unknown): Values => {
+    const step = this.task.step(index, batch, learning_rate).catch((error: unknown): Values => {
       if (!(error instanceof DrmError && error.code === 'NOT_FINITE')) throw error;
       return { [error.details.name ?? 'loss']: Number(error.details.found) };
     });
+    const values = this.team.alone ? await this.#unlessStopped(step) : await step;
+    if (values === STOPPED) return false;
     this.#at += 1;
-    const bad = ['loss', 'grad_norm'].find((name) => name in values && !Number.isFinite(values[name]));
+    const bad = ['reward', 'loss', 'grad_norm'].find((name) => name in values && !Number.isFinite(values[name]));
     if (bad) this.#skip(bad, values[bad]);
     this.#meter.add(bad ? {} : { ...values, learning_rate }, samples, waitedSeconds);
     if (this.#at % logEvery !== 0 && this.#at !== steps) return true;
@@ -271,9 +310,11 @@ class Loop<Batch> {
     const { team } = this;
     const words = await team.exchange<Word>({
       ...{ samples, waitedSeconds, stop: this.signal.aborted, late: this.#late },
+      ...(this.#wish !== undefined && { ended: this.#wish }),
       warnings: team.takeWarnings(),
     });
     this.#agreed = { stop: words.some(({ stop }) => stop), late: words[0]?.late === true };
+    this.#ended = words[0]?.ended;
     for (const message of words.flatMap(({ warnings }) => warnings)) this.events.emit({ event: 'warning', message });
     return {
       samples: words.reduce((sum, word) => sum + word.samples, 0),
@@ -302,7 +343,7 @@ class Loop<Batch> {
     if (this.#skipped >= skipNotFinite)
       throw new DrmError(
         'NOT_FINITE',
-        `[train] ${what}${skipNotFinite > 0 ? `, after ${this.#skipped} skipped steps` : ''}; ${this.#lastGood()}. Lower the learning rate or clip gradients harder in a new run, or let such steps be skipped: ${resumeCommand} --set skip_not_finite=${skipNotFinite + 10}`,
+        `[train] ${what}${skipNotFinite > 0 ? `, after ${this.#skipped} skipped steps` : ''}; ${this.#lastGood()}. ${name === 'reward' ? 'See whether the reward can score such pictures' : 'Lower the learning rate or clip gradients harder in a new run'}, or let such steps be skipped: ${resumeCommand} --set skip_not_finite=${skipNotFinite + 10}`,
         { step: String(this.#at), name, found: String(value), checkpoint: this.#saved?.path ?? '' },
       );
     this.#skipped += 1;
@@ -319,7 +360,7 @@ class Loop<Batch> {
   }
 
   #due(every: number): boolean {
-    return every > 0 && (this.#at % every === 0 || this.#at === this.options.steps);
+    return every > 0 && (this.#at % every === 0 || this.#at === this.options.steps || this.#wish !== undefined);
   }
 
   #checkpointDue(): boolean {
@@ -362,7 +403,9 @@ class Loop<Batch> {
 
   async #finish(): Promise<Record<string, string | number>> {
     if (!this.task.finish || !this.team.first) return {};
-    this.events.emit({ event: 'info', message: `all ${this.#at} steps are done; finishing` });
+    const why =
+      this.#ended === undefined ? `all ${this.#at} steps are done` : `ended after step ${this.#at}: ${this.#ended}`;
+    this.events.emit({ event: 'info', message: `${why}; finishing` });
     const facts = await this.#unlessStopped(this.task.finish(this.run.folder, this.signal)).catch((error: unknown) => {
       // Node's own word, of a file that could not be copied.
       if (!(error as NodeJS.ErrnoException).syscall) throw error;
@@ -401,7 +444,7 @@ class Loop<Batch> {
     const { steps, resumeCommand } = this.options;
     throw new DrmError(
       'CANCELLED',
-      `stopped after step ${this.#at} of ${steps}${this.#at === steps ? ', before the end was written' : ''}; ${this.#saved ? `the checkpoint is ${this.#saved.path}` : 'nothing was learned yet'}\ngo on with: ${resumeCommand}`,
+      `stopped after step ${this.#at} of ${steps}${this.#last ? ', before the end was written' : ''}; ${this.#saved ? `the checkpoint is ${this.#saved.path}` : 'nothing was learned yet'}\ngo on with: ${resumeCommand}`,
       { step: String(this.#at), checkpoint: this.#saved?.path ?? '', resume: resumeCommand },
     );
   }

@@ -3,7 +3,14 @@ import { DrmError } from '../../binding/error.js';
 import type { TrainerOptions } from '../../binding/types.js';
 import type { Context } from '../command.js';
 import type { Sources } from '../config/resolve.js';
-import type { PretrainClipSettings, PretrainFlowSettings, Settings, Task, TrainSettings } from '../config/types.js';
+import type {
+  GrpoSettings,
+  PretrainClipSettings,
+  PretrainFlowSettings,
+  Settings,
+  Task,
+  TrainSettings,
+} from '../config/types.js';
 import type { Events } from '../events.js';
 import { numberOption } from '../options.js';
 import type { Team } from '../parallel/team.js';
@@ -22,10 +29,12 @@ export interface TaskContext {
 export interface Prepared {
   task: TrainingTask<unknown>;
   data: TrainingData<unknown>;
-  /** Optimizer steps in all, where the data decide; else the settings do. */
-  steps?: number;
+  /** Of the loop in all. */
+  steps: number;
   /** Worth saying at the start. */
   facts: Record<string, string | number>;
+  /** Where the loop is to do otherwise than by the shared settings. */
+  loop?: Partial<TrainingOptions>;
   /** Gives the model's memory and the set's files back. */
   close(): Promise<void>;
 }
@@ -33,8 +42,15 @@ export interface Prepared {
 /** Settings of configs/schema/parts/training.json, which every training task has. */
 export type TrainingSettings = Pick<
   TrainSettings,
-  Exclude<keyof TrainSettings & keyof PretrainClipSettings & keyof PretrainFlowSettings, 'task' | 'size'>
-> & { preview_every?: number };
+  Exclude<
+    keyof TrainSettings & keyof PretrainClipSettings & keyof PretrainFlowSettings & keyof GrpoSettings,
+    'task' | 'size'
+  >
+> & {
+  preview_every?: number;
+  /** Of tasks that learn from a prepared set. */
+  data?: string;
+};
 
 export function trainerOptions(s: TrainingSettings, device: string, dtype: 'fp32' | 'bf16'): TrainerOptions {
   return {
@@ -51,7 +67,7 @@ export function trainerOptions(s: TrainingSettings, device: string, dtype: 'fp32
   };
 }
 
-function loopOptions(s: TrainingSettings, steps: number, resumeCommand: string): TrainingOptions {
+function loopOptions(s: TrainingSettings, { steps, loop }: Prepared, resumeCommand: string): TrainingOptions {
   return {
     steps,
     rate: { peak: s.learning_rate, shape: s.schedule, warmUp: s.warm_up, floor: s.floor },
@@ -63,6 +79,7 @@ function loopOptions(s: TrainingSettings, steps: number, resumeCommand: string):
     keep: { last: s.keep_last, every: s.keep_every },
     skipNotFinite: s.skip_not_finite,
     resumeCommand,
+    ...loop,
   };
 }
 
@@ -70,13 +87,19 @@ function loopOptions(s: TrainingSettings, steps: number, resumeCommand: string):
 const MAY_DIFFER = [
   'data',
   'evaluate_data',
+  'evaluate_prompts',
   'steps',
   'epochs',
+  'iterations',
   'device',
   'prefetch',
   'log_every',
   'evaluate_every',
   'evaluate_samples',
+  'evaluate_steps',
+  'evaluate_guidance',
+  'judge',
+  'stop_when',
   'preview_every',
   'checkpoint_every',
   'checkpoint_minutes',
@@ -149,7 +172,7 @@ async function trainInTeam(
 
   const { device, dtype } = await chooseDevice(settings, team);
   await team.sameSettings(settings, MAY_DIFFER);
-  if (settings.batch < team.size)
+  if (settings.data !== undefined && settings.batch < team.size)
     throw new DrmError(
       'BAD_CONFIG',
       `[train] batch: expected at least ${team.size}, a sample for each process, found ${settings.batch}; give --batch ${team.size} or more, or train with fewer processes`,
@@ -164,7 +187,7 @@ async function trainInTeam(
   });
   try {
     const made = await prepare({ events, device, dtype, signal, team });
-    const { task, data, steps = settings.steps, facts, close } = made;
+    const { task, data, steps, facts, close } = made;
     try {
       run.recording(events).emit({
         event: 'started',
@@ -173,16 +196,16 @@ async function trainInTeam(
         steps,
         facts: {
           run: folder,
-          data: settings.data,
+          ...(settings.data !== undefined && { data: settings.data }),
           device,
           dtype,
           ...(team.alone ? {} : { processes: team.size }),
           ...(global.config !== undefined && { config: global.config }),
-          batch: settings.batch,
+          ...(settings.data !== undefined && { batch: settings.batch }),
           ...facts,
         },
       });
-      await train(task, data, run, loopOptions(settings, steps, resume), { events, signal, team });
+      await train(task, data, run, loopOptions(settings, made, resume), { events, signal, team });
     } finally {
       await close();
     }

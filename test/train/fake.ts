@@ -29,6 +29,8 @@ export interface Behaviour {
   endless?: 'evaluate' | 'preview' | 'finish';
   /** Called when that begins. */
   onEndless?: () => void;
+  /** Wants to end after so many steps. */
+  endAt?: number;
   /** Called while a checkpoint is being filled, before the optimizer's file. */
   onSave?: (folder: string) => void;
 }
@@ -50,6 +52,7 @@ export class FakeTask implements TrainingTask<Batch> {
 
   async step(index: number, batch: Batch, learningRate: number): Promise<Values> {
     const { nanAt, stepMs } = this.behaviour;
+    this.#steps = index + 1;
     if (stepMs) await sleep(stepMs);
     if (nanAt?.includes(index)) {
       if (this.behaviour.nanThrows) throw new DrmError('NOT_FINITE', 'not finite', { step: String(index) });
@@ -72,6 +75,13 @@ export class FakeTask implements TrainingTask<Batch> {
       this.weights[i] = (this.weights[i] ?? 0) - learningRate * (this.momentum[i] ?? 0);
     }
     return { loss, accuracy: near, grad_norm: Math.hypot(...gradient) };
+  }
+
+  #steps = 0;
+
+  ended(): string | undefined {
+    const { endAt } = this.behaviour;
+    return endAt !== undefined && this.#steps >= endAt ? 'it has learned enough' : undefined;
   }
 
   async evaluate(steps: number, signal: AbortSignal): Promise<Values> {
@@ -107,6 +117,7 @@ export class FakeTask implements TrainingTask<Batch> {
   async restore(folder: string): Promise<void> {
     const read = (name: string) => new Float64Array(new Uint8Array(readFileSync(join(folder, name))).buffer);
     this.restored = folder;
+    this.#steps = Number(folder.split('/').at(-1));
     this.weights = read('weights.bin');
     if (!this.behaviour.weightsOnly) this.momentum = read('optimizer.bin');
   }

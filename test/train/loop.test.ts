@@ -258,3 +258,28 @@ test('the command that resumes is what was typed, safe to paste', () => {
   );
   expect(resumeCommand(['train', '--out', "it's", '--resume'], 'x')).toBe("drm train --out 'it'\\''s' --resume");
 });
+
+test('with evaluateFirst there is something to compare with; a resumed run does not do it again', async () => {
+  const options = { evaluateFirst: true };
+  const { folder, events } = await go({ options, abortAt: 5 });
+  expect([steps(events, 'evaluation'), steps(events, 'sample_sheet')]).toEqual([[0], [0]]);
+  const again = await go({ folder, resume: true, options });
+  expect(steps(again.events, 'evaluation')).toEqual([10, 20, 30, 40]);
+});
+
+test('a task that wants to end: the last step is evaluated and saved, and the result is written', async () => {
+  const { folder, events, error } = await go({ behaviour: { endAt: 13 } });
+  expect(error).toBeUndefined();
+  expect(steps(events, 'metric').at(-1)).toBe(13);
+  expect([steps(events, 'evaluation'), steps(events, 'sample_sheet')]).toEqual([[10, 13], [13]]);
+  expect(steps(events, 'checkpoint')).toEqual([8, 13]);
+  expect(existsSync(join(folder, 'model.json'))).toBe(true);
+  expect(events.at(-1)).toMatchObject({ event: 'done', facts: { steps: 13, ended: 'it has learned enough' } });
+
+  const same = await go({ folder, resume: true, behaviour: { endAt: 13 } });
+  expect(steps(same.events, 'metric')).toEqual([]);
+  expect(same.events.at(-1)).toMatchObject({ event: 'done', facts: { steps: 13, ended: 'it has learned enough' } });
+  const on = await go({ folder, resume: true });
+  expect(on.events.at(-1)).toMatchObject({ event: 'done', facts: { steps: 40 } });
+  expect(on.events.at(-1)).not.toMatchObject({ facts: { ended: expect.anything() } });
+});

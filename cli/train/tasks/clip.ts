@@ -155,6 +155,7 @@ export async function prepareClip(
   return {
     task: new ClipTask(trainer, settings, ids, heldOut, warn),
     data: new PictureData(train, settings, warn, team),
+    steps: settings.steps,
     facts: { parameters: trainer.parameters, pictures: train.length, size: settings.size },
     close: closing(trainer, train, heldOut),
   };

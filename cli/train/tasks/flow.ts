@@ -336,6 +336,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
   return {
     task: new FlowTask(trainer, settings, parts, { train, heldOut, rows, previews }, warn),
     data,
+    steps: settings.steps,
     facts: { parameters: trainer.parameters, pictures: train.length, prompts: texts.all.length, size: settings.size },
     close: closing(trainer, train, heldOut),
   };

@@ -4,7 +4,7 @@ import type { Trainer } from '../../../binding/index.js';
 import type { TrainBatch } from '../../../binding/types.js';
 import type { TrainingTask, Values } from '../loop.js';
 
-const STATE = 'state.safetensors';
+export const STATE = 'state.safetensors';
 
 export abstract class NativeTask<Batch> implements TrainingTask<Batch> {
   constructor(protected readonly trainer: Trainer) {}

@@ -30,7 +30,7 @@ import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
 import { loadTokenizers, type PromptTokenizer } from '../../text/tokenizer.js';
 import { bytes } from '../../ui/figures.js';
 import { VERSION } from '../../version.js';
-import { beginningOf, partsFit, targetsFit, vaeFactor, warnOfCuts } from '../fit.js';
+import { cutWarnings, partsFit, targetsFit, vaeFactor, warnOfCuts } from '../fit.js';
 import type { Values } from '../loop.js';
 import { memoryShare } from '../memory.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
@@ -448,14 +448,4 @@ export async function prepareReward(s: TrainSettings, context: TaskContext): Pro
     await parts.close();
     throw error;
   }
-}
-
-/** Where prompts come one by one, the first that is cut stands for all. */
-function cutWarnings(warn: (message: string) => void): (prompt: string) => void {
-  let told = false;
-  return (prompt) => {
-    if (told) return;
-    told = true;
-    warn(`a prompt is longer than an encoder reads and is cut: ${beginningOf(prompt)}; others may be, too, untold`);
-  };
 }

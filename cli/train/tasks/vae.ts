@@ -90,6 +90,7 @@ export async function prepareVae(
   return {
     task: new VaeTask(trainer, settings, sets, warn),
     data: new PictureData(sets.train, settings, warn, team),
+    steps: settings.steps,
     facts: { parameters: trainer.parameters, pictures: sets.train.length, size: settings.size },
     close: closing(trainer, sets.train, sets.heldOut),
   };

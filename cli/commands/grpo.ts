@@ -1,0 +1,100 @@
+import { DrmError } from '../../binding/error.js';
+import type { Command, Context } from '../command.js';
+import type { GrpoSettings } from '../config/types.js';
+import { flagOf, numberOption } from '../options.js';
+import { PARALLEL_OPTIONS } from '../parallel/options.js';
+
+export const command: Command = {
+  name: 'grpo',
+  summary: 'fine-tune a base by reinforcement learning from a reward, as an adapter (LoRA)',
+  examples: [
+    {
+      command: 'drm grpo --step --config grpo/tiny-step --out runs/step',
+      does: 'Step-GRPO on the embedded model: a reward at every step',
+    },
+    {
+      command:
+        'drm grpo --config grpo/sd35-medium-flow --reward runs/reward --prompts pickscore --nproc 4 --out runs/flow',
+      does: 'Flow-GRPO on four GPUs: a reward at the end',
+    },
+    { command: 'drm grpo --config grpo/tiny-step --plan', does: 'says what a run consists of, takes and needs' },
+    { command: 'drm grpo --out runs/step --resume', does: 'goes on where that run stopped' },
+  ],
+  options: [
+    { flags: '--step', description: 'Step-GRPO: candidates at every step, scored there; else Flow-GRPO' },
+    { flags: '--model <model>', description: 'the base that the adapter is for' },
+    { flags: '--reward <reward>', description: 'a reward model, a scorer, or a weighted sum 0.7*drm:A+0.3*judge' },
+    { flags: '--prompts <file>', description: "prompts to train on, or a folder of flow_grpo's; else the model's own" },
+    { flags: '--eval-prompts <file>', description: 'held-out prompts; else the test list beside --prompts' },
+    { flags: '--judge <scorer>', description: 'scorer of held-out pictures that has no part in the reward' },
+    { flags: '--k <n>', description: 'Step-GRPO: candidates of a state' },
+    { flags: '--group <n>', description: 'Flow-GRPO: trajectories of a prompt' },
+    { flags: '--prompts-per-iteration <n>', description: 'different prompts an iteration' },
+    { flags: '--iterations <n>', description: 'iterations in all: sampling, then updates' },
+    { flags: '--denoising-steps <n>', description: 'steps of sampling in training' },
+    { flags: '--batch <n>', description: 'trajectories a network call in sampling' },
+    { flags: '--micro-batch <n>', description: 'trajectories a pass in updates, for less memory' },
+    { flags: '--learning-rate <rate>', description: 'peak of the schedule' },
+    { flags: '--seed <n>', description: 'of the adapter, the order of prompts and all noise' },
+    {
+      flags: '--stop-when <warning>',
+      description: 'end well when it is given, as judge-falls; may be repeated',
+      repeatable: true,
+    },
+    { flags: '--plan', description: 'print geometry, time and memory by phase, and exit' },
+    { flags: '--dry-run', description: 'run one step of every phase, print what it took, and exit' },
+    { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
+    ...PARALLEL_OPTIONS,
+  ],
+  async run(context: Context) {
+    const { options, global } = context;
+    const { runFolder, runSettings, trainInRun } = await import('../train/run.js');
+    const { recommendedSettingsFile: recommended } = await import('../hub/resolve.js');
+    const only = ['plan', 'dryRun'].filter((name) => options[name] === true);
+    if (only.length > 1 || (only.length > 0 && options.resume === true))
+      throw new DrmError(
+        'USAGE',
+        `grpo: ${[...only, ...(options.resume ? ['resume'] : [])].map(flagOf).join(' and ')} exclude each other; leave one of the two out`,
+      );
+    const folder = only.length > 0 ? '' : runFolder(context, 'grpo', 'runs/grpo');
+    const flags = {
+      algorithm: options.step === true ? 'step' : undefined,
+      model: options.model,
+      reward: options.reward,
+      prompts: options.prompts,
+      evaluate_prompts: options.evalPrompts,
+      judge: options.judge,
+      k: numberOption(options, 'k'),
+      group: numberOption(options, 'group'),
+      prompts_per_iteration: numberOption(options, 'promptsPerIteration'),
+      iterations: numberOption(options, 'iterations'),
+      denoising_steps: numberOption(options, 'denoisingSteps'),
+      batch: numberOption(options, 'batch'),
+      micro_batch: numberOption(options, 'microBatch'),
+      learning_rate: numberOption(options, 'learningRate'),
+      seed: numberOption(options, 'seed'),
+      stop_when: options.stopWhen,
+      dtype: global.dtype,
+      device: global.device === 'auto' ? undefined : global.device,
+    };
+    const settings = await runSettings('grpo', context, folder, { flags, recommended });
+    fitsAlgorithm(settings, options);
+    if (options.plan) return (await import('../rl/plan_command.js')).showPlan(settings, context);
+    if (options.dryRun) return (await import('../rl/plan_command.js')).dryRun(settings, context);
+    const { preparePolicy } = await import('../train/tasks/policy.js');
+    await trainInRun(context, { name: 'grpo', folder, settings }, (made) => preparePolicy(settings, made));
+  },
+};
+
+/** A flag of the other algorithm would be without effect. */
+function fitsAlgorithm({ algorithm }: GrpoSettings, options: Record<string, unknown>): void {
+  const stepwise = algorithm === 'step';
+  const name = stepwise ? 'group' : 'k';
+  if (options[name] === undefined) return;
+  throw new DrmError(
+    'USAGE',
+    stepwise
+      ? '--group: is for Flow-GRPO, whose groups are the trajectories of a prompt; those of Step-GRPO are the candidates of a state, give --k'
+      : '--k: is for Step-GRPO, whose groups are the candidates of a state; add --step, or give --group',
+  );
+}

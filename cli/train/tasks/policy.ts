@@ -1,0 +1,561 @@
+// `drm grpo`: an adapter of a text-to-image model by policy gradients. A step of the loop is an iteration: trajectories are
+// collected with the adapter as it is, their rewards compared, and the adapter updated by them. The run's model/ holds
+// pytorch_lora_weights.safetensors.
+import { existsSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { DrmError } from '../../../binding/error.js';
+import type { Trainer } from '../../../binding/index.js';
+import type { AdvantageRequest, Advantages } from '../../../binding/types.js';
+import type { GrpoSettings } from '../../config/types.js';
+import type { Events } from '../../events.js';
+import { writeAtomically } from '../../files.js';
+import { type ResolvedModel, resolveModel } from '../../hub/resolve.js';
+import { contactSheet } from '../../image/write.js';
+import { commandLine } from '../../options.js';
+import type { Team } from '../../parallel/team.js';
+import { HeldOut, type Look } from '../../rl/held_out.js';
+import { type Geometry, geometryOf, type IterationPlan, planner, sharesOf } from '../../rl/plan.js';
+import { type PromptLists, promptLists } from '../../rl/prompts.js';
+import { type FoundReward, findRewardParts, RewardParts } from '../../rl/reward_parts.js';
+import {
+  anyTeaches,
+  assembled,
+  type Compared,
+  compared,
+  type Graded,
+  gains,
+  joined,
+  packed,
+  passesOf,
+  type Sampled,
+  unpacked,
+} from '../../rl/rewards.js';
+import { PromptTexts } from '../../rl/texts.js';
+import { Watch, type WatchState } from '../../rl/watch.js';
+import { loadScorer } from '../../scorers/registry.js';
+import { loadTokenizers } from '../../text/tokenizer.js';
+import { shortNumber } from '../../ui/figures.js';
+import { cutWarnings, partsFit, targetsFit } from '../fit.js';
+import type { TrainingData, TrainingTask, Values } from '../loop.js';
+import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
+import { pictureSize } from './encoded.js';
+import { STATE } from './native.js';
+
+/** Beside the trainer's state: what this task itself has to remember. */
+const OWN_STATE = 'policy.json';
+/** Of the ratio before the first update, in fp32. */
+const RATIO_ERROR = 1e-5;
+/** Pictures of a sample sheet. */
+const SHEET = { pictures: 16, columns: 4 };
+/** Work of less is not worth a bar. */
+const QUIET_SECONDS = 5;
+
+export type PolicyTrainer = Pick<
+  Trainer,
+  'rollout' | 'step' | 'ratioError' | 'sample' | 'save' | 'restore' | 'export' | 'spread' | 'parameters'
+>;
+
+export interface PolicyParts {
+  trainer: PolicyTrainer;
+  geometry: Geometry;
+  rewards: RewardParts;
+  /** What plans name by number. */
+  prompts: readonly string[];
+  texts: PromptTexts;
+  heldOut: HeldOut | undefined;
+  /** The core's groupAdvantages(). */
+  compare: (request: AdvantageRequest) => Advantages;
+}
+
+export type PolicyContext = Pick<TaskContext, 'events' | 'signal' | 'dtype' | 'team'>;
+
+interface OwnState {
+  updates: number;
+  watch: WatchState;
+}
+
+/** Trajectories with their rewards: steps x trajectories x candidates. */
+interface Rewarded extends Sampled {
+  values: Float32Array;
+}
+
+/** What a process tells the others of its trajectories. */
+interface Report {
+  rewards?: string;
+  /** The latents of some stopped being finite. */
+  failed?: string;
+}
+
+interface Seconds {
+  rollout: number;
+  reward: number;
+}
+
+const since = (began: number) => (performance.now() - began) / 1000;
+
+export class PolicyTask implements TrainingTask<IterationPlan> {
+  #updates = 0;
+  #watch: Watch;
+  #checked = false;
+  #look: (Look & { step: number }) | undefined;
+  readonly evaluate?: (steps: number, signal: AbortSignal) => Promise<Values>;
+  readonly preview?: (steps: number, folder: string, signal: AbortSignal) => Promise<string[]>;
+
+  constructor(
+    private readonly settings: GrpoSettings,
+    private readonly parts: PolicyParts,
+    private readonly context: PolicyContext,
+  ) {
+    this.#watch = this.#watchFrom(undefined);
+    const { heldOut } = parts;
+    if (!heldOut) return;
+    this.evaluate = (steps, signal) => this.#evaluate(heldOut, steps, signal);
+    this.preview = (steps, folder, signal) => this.#preview(heldOut, steps, folder, signal);
+  }
+
+  get savesTogether(): boolean {
+    return this.parts.trainer.spread;
+  }
+
+  async step(index: number, plan: IterationPlan, learningRate: number): Promise<Values> {
+    const { geometry } = this.parts;
+    const seconds: Seconds = { rollout: 0, reward: 0 };
+    const collected = await this.#collect(plan, seconds).catch((error: unknown) => {
+      if (error instanceof DrmError && error.code === 'NOT_FINITE') return error;
+      throw error;
+    });
+    const { advantages, figures } = await this.#compare(plan, collected);
+    const shares = collected as Exclude<typeof collected, DrmError>; // else all processes have thrown by now
+    const form = { window: plan.window, pass: geometry.pass, drop: this.settings.drop_zero_variance };
+    await this.#checkRatio(shares[0]?.slice(0, 1) ?? [], advantages, form);
+    const began = performance.now();
+    const told: Values[] = [];
+    for (const [update, sampled] of shares.entries()) {
+      if (this.#nothingToLearn(update, advantages)) continue;
+      const batches = passesOf(sampled, advantages, form);
+      told.push(await this.parts.trainer.step({ index: index * geometry.updates + update, learningRate, batches }));
+      this.#updates += 1;
+    }
+    const values = inOrder({
+      ...meansOf(told),
+      ...figures,
+      updates: this.#updates,
+      rollout_seconds: seconds.rollout,
+      reward_seconds: seconds.reward,
+      update_seconds: since(began),
+    });
+    this.#tell(this.#watch.iteration(values));
+    return values;
+  }
+
+  ended(): string | undefined {
+    const { on } = this.#watch.state;
+    const rule = this.settings.stop_when.find((rule) => on[rule] !== undefined);
+    return rule === undefined ? undefined : `${rule}: ${on[rule]}`;
+  }
+
+  /** This process's trajectories of each update, with their rewards. */
+  async #collect(plan: IterationPlan, seconds: Seconds): Promise<Rewarded[][]> {
+    const { geometry } = this.parts;
+    const { team } = this.context;
+    const shares = sharesOf(geometry, team.rank);
+    const all: Rewarded[][] = [];
+    const bar = this.#bar(`rollout ${plan.iteration}`, 'sampling', geometry.steps * shares.flat().length, 'step');
+    let done = 0;
+    for (const share of shares) {
+      const sampled: Rewarded[] = [];
+      for (const positions of share) {
+        sampled.push(await this.#sample(plan, positions, seconds, (step) => bar(done + step)));
+        done += geometry.steps;
+      }
+      all.push(sampled);
+    }
+    return all;
+  }
+
+  async #sample(
+    plan: IterationPlan,
+    positions: readonly number[],
+    seconds: Seconds,
+    onStep: (step: number) => void,
+  ): Promise<Rewarded> {
+    const { settings: s } = this;
+    const { trainer, rewards, texts, geometry } = this.parts;
+    // Alone, an interruption need not wait: nothing has changed yet, and the resumed run samples the same again.
+    const job = this.context.team.alone ? { signal: this.context.signal } : {};
+    const own = positions.map((position) => plan.trajectories[position] as IterationPlan['trajectories'][number]);
+    const prompts = own.map(({ prompt }) => this.parts.prompts[prompt] as string);
+    const began = performance.now();
+    const rolled = await trainer.rollout(
+      {
+        iteration: plan.iteration,
+        ...(await texts.request(prompts)),
+        samples: own.map(({ sample }) => sample),
+        latents: own.map(({ latents }) => latents),
+        k: geometry.k,
+        goOn: s.continue,
+        ...plan.window,
+        rewards: rewards.forCore(),
+        score: s.credit === 'gain' ? 'states' : 'final',
+        pictures: rewards.seesPictures,
+      },
+      { ...job, onProgress: ({ phase, step }) => phase === 'rollout' && onStep(step) },
+    );
+    seconds.rollout += since(began) - rolled.rewardSeconds;
+    const scoring = performance.now();
+    const total = await rewards.total(rolled.scores, { pictures: rolled.pictures, prompts }, job);
+    seconds.reward += rolled.rewardSeconds + since(scoring);
+    return {
+      positions,
+      firstRow: rolled.firstRow,
+      values: s.credit === 'gain' ? gains(total, positions.length) : total,
+    };
+  }
+
+  /** Rewards of all processes against each other: each of them comes to the same advantages. */
+  async #compare({ trajectories, window }: IterationPlan, own: readonly Rewarded[][] | DrmError): Promise<Compared> {
+    const { settings: s } = this;
+    const { geometry, compare } = this.parts;
+    const { team } = this.context;
+    const graded = s.algorithm === 'step' || s.credit === 'gain' ? geometry.trained : 1;
+    const form = { trajectories: trajectories.length, steps: graded, columns: geometry.k };
+    const told = await team.exchange<Report>(
+      own instanceof DrmError ? { failed: own.message } : { rewards: packed(joined(own.flat(), form).values) },
+    );
+    const failed = told.find(({ failed }) => failed !== undefined)?.failed;
+    if (failed !== undefined) throw notFinite(failed);
+    const all = told.map(({ rewards = '' }, rank) => ({
+      positions: sharesOf(geometry, rank).flat(2),
+      values: unpacked(rewards),
+    }));
+    const result = compared(assembled(all, form), window.from, {
+      groupOf: trajectories.map(({ group }) => group),
+      together: s.statistics === 'batch',
+      globalDeviation: s.global_deviation,
+      epsilon: s.advantage_epsilon,
+      compare,
+    });
+    if (!Number.isFinite(result.figures.reward)) throw notFinite('no reward of the iteration is a finite number');
+    return result;
+  }
+
+  /**
+   * In the first iteration of a sitting: before any update the ratio is 1, but for rounding, or sampling and training are
+   * not of the same policy and nothing is learned that is meant.
+   */
+  async #checkRatio(
+    sampled: readonly Sampled[],
+    advantages: Graded,
+    form: Parameters<typeof passesOf>[2],
+  ): Promise<void> {
+    if (this.#checked) return;
+    this.#checked = true;
+    const { dtype, events } = this.context;
+    const error = await this.parts.trainer.ratioError(passesOf(sampled, advantages, { ...form, drop: false }));
+    if (dtype === 'fp32' && !(error <= RATIO_ERROR))
+      throw new DrmError(
+        'INTERNAL',
+        `[grpo] ratio before the first update: expected 1 to within ${RATIO_ERROR} at every trained step, found it off by ${shortNumber(error)}: sampling and training are not of the same policy, and updates would not mean what they should. ${form.pass < (sampled[0]?.positions.length ?? 0) ? 'Passes of another size than in sampling may be the reason: --set micro_batch=0' : 'Stopped before anything was learned'}`,
+        { expected: String(RATIO_ERROR), found: String(error) },
+      );
+    const { clip_range: clip } = this.settings;
+    const message = `ratio before the first update: off 1 by ${shortNumber(error)} at most (${dtype})`;
+    if (error > clip)
+      events.emit({
+        event: 'warning',
+        message: `${message}, more than the clip range ${clip}: rounding alone is clipped. Train earlier steps (--set window_until=0.5), or in fp32 (--dtype fp32)`,
+      });
+    else events.emit({ event: 'info', message });
+  }
+
+  /** Of an update over all processes. With KL there is, but for what is dropped. */
+  #nothingToLearn(update: number, advantages: Graded): boolean {
+    const { drop_zero_variance: drop, kl_beta: beta } = this.settings;
+    const { geometry } = this.parts;
+    if (!drop && beta > 0) return false;
+    const each = geometry.trajectories / geometry.updates;
+    const positions = Array.from({ length: each }, (_, i) => update * each + i);
+    return !anyTeaches(advantages, positions);
+  }
+
+  async #lookAt(heldOut: HeldOut, step: number, signal: AbortSignal): Promise<Look> {
+    if (this.#look?.step !== step) {
+      const bar = this.#bar(`evaluation ${step}`, 'evaluating', heldOut.prompts.length, 'picture');
+      this.#look = { step, ...(await heldOut.look(signal, bar)) };
+    }
+    return this.#look;
+  }
+
+  async #evaluate(heldOut: HeldOut, step: number, signal: AbortSignal): Promise<Values> {
+    const { values, judged } = await this.#lookAt(heldOut, step, signal);
+    this.#tell(this.#watch.evaluation({ step, values, judged }));
+    return values;
+  }
+
+  /** Always the same prompts and seeds, so that the sheets can be laid beside each other. */
+  async #preview(heldOut: HeldOut, step: number, folder: string, signal: AbortSignal): Promise<string[]> {
+    const { pictures } = await this.#lookAt(heldOut, step, signal);
+    const shown = pictures.slice(0, SHEET.pictures);
+    const sheet = join(folder, 'sheet.png');
+    await writeAtomically(sheet, await contactSheet(shown, Math.min(SHEET.columns, shown.length)));
+    await writeAtomically(join(folder, 'prompts.txt'), `${heldOut.prompts.slice(0, shown.length).join('\n')}\n`);
+    return [sheet];
+  }
+
+  async save(folder: string): Promise<void> {
+    await this.parts.trainer.save(join(folder, STATE));
+    const own: OwnState = { updates: this.#updates, watch: this.#watch.state };
+    if (this.context.team.first) await writeAtomically(join(folder, OWN_STATE), JSON.stringify(own));
+  }
+
+  async restore(folder: string): Promise<void> {
+    await this.parts.trainer.restore(join(folder, STATE));
+    const { updates, watch } = JSON.parse(await readFile(join(folder, OWN_STATE), 'utf8')) as OwnState;
+    this.#updates = updates;
+    this.#watch = this.#watchFrom(watch);
+  }
+
+  async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
+    const { settings: s, parts } = this;
+    const model = join(runFolder, 'model');
+    await mkdir(model, { recursive: true });
+    const lora = join(model, 'pytorch_lora_weights.safetensors');
+    await parts.trainer.export(lora, s.export_dtype, { signal });
+    const sample = ['sample', '--model', s.model, '--lora', lora, '--prompt', parts.prompts[0] ?? ''];
+    this.context.events.emit({ event: 'info', message: `sample with it: ${commandLine(sample)}` });
+    return { updates: this.#updates, lora, parameters: parts.trainer.parameters };
+  }
+
+  #watchFrom(state: WatchState | undefined): Watch {
+    return new Watch({ clipRange: this.settings.clip_range, updates: this.parts.geometry.updates }, state);
+  }
+
+  #tell(alarms: readonly { message: string }[]): void {
+    if (!this.context.team.first) return; // the others' would be the same
+    for (const { message } of alarms) this.context.events.emit({ event: 'warning', message });
+  }
+
+  /** How far a phase is, once it takes long. */
+  #bar(id: string, label: string, total: number, unit: string): (step: number) => void {
+    const began = performance.now();
+    return (step) => {
+      const seconds = since(began);
+      if (seconds >= QUIET_SECONDS)
+        this.context.events.emit({ event: 'progress', id, label, step, total, unit, seconds });
+    };
+  }
+}
+
+const notFinite = (message: string) =>
+  new DrmError('NOT_FINITE', `[grpo] ${message}`, { name: 'reward', found: 'NaN' });
+
+/** Means over an iteration's updates; of the variance of a ratio that is 1 on average, the deviation. */
+function meansOf(updates: readonly Values[]): Values {
+  const names = new Set(updates.flatMap((values) => Object.keys(values)));
+  const means: Values = {};
+  for (const name of names) {
+    const told = updates.flatMap((values) => (name in values ? [values[name] as number] : []));
+    const mean = told.reduce((sum, value) => sum + value, 0) / told.length;
+    if (name.startsWith('ratio_variance')) means[name.replace('variance', 'deviation')] = Math.sqrt(mean);
+    else means[name] = mean;
+  }
+  return means;
+}
+
+/** What one looks at first. */
+const FIRST = ['loss', 'reward', 'group_deviation', 'zero_variance', 'kl', 'ratio', 'ratio_deviation', 'clip_fraction'];
+
+/** As they are shown; those of single denoising steps last. */
+function inOrder(values: Values): Values {
+  const rank = (name: string) =>
+    FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length + Number(name.includes('/'));
+  return Object.fromEntries(Object.entries(values).sort(([a], [b]) => rank(a) - rank(b)));
+}
+
+/** The iterations of this process: what there is to do is known from the number alone. */
+class Iterations implements TrainingData<IterationPlan> {
+  constructor(
+    private readonly plan: (iteration: number) => IterationPlan,
+    private readonly samples: number,
+  ) {}
+
+  async next(index: number) {
+    return { batch: this.plan(index), samples: this.samples, waitedSeconds: 0 };
+  }
+
+  close(): void {}
+}
+
+/** All that settings and files say of a run, before anything large is loaded. */
+export interface FoundPolicy {
+  base: ResolvedModel;
+  /** config.json of its transformer. */
+  transformer: string;
+  geometry: Geometry;
+  lists: PromptLists;
+  reward: FoundReward;
+}
+
+/** Throws DrmError USAGE, BAD_CONFIG, BAD_FILE or MISSING_WEIGHTS for what cannot be trained. */
+export async function findPolicy(s: GrpoSettings, team: Pick<Team, 'size'>, events: Events): Promise<FoundPolicy> {
+  const say = {
+    info: (message: string) => events.emit({ event: 'info', message }),
+    warn: (message: string) => events.emit({ event: 'warning', message }),
+  };
+  if (s.model === '')
+    throw new DrmError('USAGE', 'grpo: expected --model, the base that is adapted, such as tiny or sd3.5-medium');
+  const geometry = geometryOf(s, team.size);
+  checkSettings(s);
+  const base = await resolveModel(s.model);
+  const transformer = base.source.transformer.config;
+  if (transformer === undefined)
+    throw new DrmError(
+      'BAD_REQUEST',
+      `[grpo] ${s.model}: expected a diffusers folder, found a single file; give the folder (\`drm pull\` fetches it)`,
+    );
+  if (base.tokenizers.t5 !== undefined && s.t5_length === 0)
+    throw new DrmError(
+      'BAD_CONFIG',
+      `[grpo] t5_length: expected at least 1, since ${s.model} reads prompts with T5, too, found 0; give --set t5_length=128`,
+      { key: 't5_length' },
+    );
+  partsFit(s.size || pictureSize(base), base.source);
+  if (s.lora_from === '') await targetsFit(s.lora_targets, base.source.transformer.weights);
+  else if (!existsSync(s.lora_from))
+    throw new DrmError(
+      'BAD_FILE',
+      `[grpo] lora_from ${s.lora_from}: expected an adapter to go on from, such as RUN/model/pytorch_lora_weights.safetensors, found no such file`,
+      { file: s.lora_from },
+    );
+  const reward = await findRewardParts(s, base, say.warn);
+  if (reward.pictures.some(({ reward }) => reward.name === s.judge))
+    say.warn(`${s.judge} judges what it is also part of the reward of: choose another --judge to tell cheating by`);
+  const lists = promptLists(s, dirname(dirname(transformer)), say);
+  const needsJudge = s.stop_when.includes('judge-falls') && (s.judge === '' || !lists.heldOut);
+  if (needsJudge)
+    throw new DrmError(
+      'BAD_CONFIG',
+      `[grpo] stop_when: expected a judge and held-out prompts for judge-falls, found ${s.judge === '' ? 'no judge; give --judge SCORER' : 'no such prompts; give --eval-prompts FILE'}`,
+      { key: 'stop_when' },
+    );
+  return { base, transformer, geometry, lists, reward };
+}
+
+function checkSettings(s: GrpoSettings): void {
+  const bad = (key: string, what: string) =>
+    new DrmError('BAD_CONFIG', `[grpo] ${key}: ${what}`, { key, found: String(s[key as keyof GrpoSettings]) });
+  if (s.noise_level === 0)
+    throw bad(
+      'noise_level',
+      'expected a number above 0, found 0, which leaves nothing to learn: without noise every step has one outcome, which no update makes more or less likely; 0.7 is usual',
+    );
+  if (s.sde === 'cps' && s.noise_level > 1)
+    throw bad('noise_level', `expected at most 1 with sde=cps, found ${s.noise_level}; 0.8 is usual`);
+  if (s.algorithm === 'step' && s.credit === 'gain')
+    throw bad(
+      'credit',
+      "expected terminal with Step-GRPO, found gain, which would change nothing: candidates of one state have the same state before them, whose reward the group's mean takes away; leave it or --step out",
+    );
+}
+
+/** A model and its rewards, loaded, and what runs on them. */
+export interface LoadedPolicy {
+  parts: PolicyParts & { trainer: Trainer };
+  close(): Promise<void>;
+}
+
+export async function loadPolicy(
+  s: GrpoSettings,
+  { base, geometry, lists, reward }: FoundPolicy,
+  { events, device, dtype, signal, team }: TaskContext,
+): Promise<LoadedPolicy> {
+  const warn = (message: string) => events.emit({ event: 'warning', message });
+  const { groupAdvantages, Trainer } = await import('../../../binding/index.js');
+  const trainer = await Trainer.create(
+    {
+      kind: 'policy',
+      source: base.source,
+      lora: { rank: s.lora_rank, alpha: s.lora_alpha, targets: s.lora_targets },
+      ...(s.lora_from !== '' && { loraFrom: s.lora_from }),
+      t5Length: s.t5_length,
+      height: s.size,
+      width: s.size,
+      steps: s.denoising_steps,
+      guidance: s.guidance,
+      noiseLevel: s.noise_level,
+      sde: s.sde,
+      clipRange: s.clip_range,
+      advantageClip: s.advantage_clip,
+      klBeta: s.kl_beta,
+      kl: s.kl,
+      detachUnconditional: s.detach_unconditional,
+      recompute: s.gradient_checkpointing,
+    },
+    { ...trainerOptions(s, device, dtype), emaEvery: s.ema_every },
+    { signal, group: team.group },
+  );
+  let rewards: RewardParts | undefined;
+  try {
+    const loaded = await RewardParts.load(reward, { device, dtype, signal, onWarning: warn });
+    rewards = loaded;
+    const tokenizer = loadTokenizers(base.tokenizers);
+    const rewardLength = base.tokenizers.t5 === undefined ? undefined : loaded.t5Length;
+    const texts = new PromptTexts(tokenizer, { policy: s.t5_length, reward: rewardLength }, cutWarnings(warn));
+    // The first process alone evaluates.
+    const judge =
+      lists.heldOut && s.judge !== '' && team.first
+        ? await loadScorer(s.judge, { device, dtype: 'fp32', signal, onWarning: warn })
+        : undefined;
+    const shown = lists.heldOut?.prompts.slice(0, s.evaluate_samples);
+    const heldOut = shown && new HeldOut(s, shown, { trainer, rewards: loaded, texts, judge });
+    const parts = {
+      trainer,
+      geometry,
+      rewards: loaded,
+      prompts: lists.train,
+      texts,
+      heldOut,
+      compare: groupAdvantages,
+    };
+    return {
+      parts,
+      close: async () => {
+        heldOut?.dispose();
+        loaded.dispose();
+        trainer.dispose();
+      },
+    };
+  } catch (error) {
+    rewards?.dispose();
+    trainer.dispose();
+    throw error;
+  }
+}
+
+export async function preparePolicy(s: GrpoSettings, context: TaskContext): Promise<Prepared> {
+  const found = await findPolicy(s, context.team, context.events);
+  const { geometry, lists } = found;
+  const plan = planner(s, geometry, lists.train.length);
+  const { parts, close } = await loadPolicy(s, found, context);
+  const ours = geometry.rows * geometry.updates;
+  return {
+    task: new PolicyTask(s, parts, context),
+    data: new Iterations(plan, ours),
+    steps: s.iterations,
+    loop: { previewEvery: s.evaluate_every, evaluateFirst: true },
+    facts: {
+      algorithm: s.algorithm === 'step' ? 'Step-GRPO' : 'Flow-GRPO',
+      model: s.model,
+      reward: s.reward,
+      ...(parts.heldOut && s.judge !== '' && { judge: s.judge }),
+      parameters: parts.trainer.parameters,
+      prompts: lists.train.length,
+      ...(parts.heldOut && { held_out: parts.heldOut.prompts.length }),
+      trajectories: geometry.trajectories,
+      group: geometry.group,
+      updates_per_iteration: geometry.updates,
+    },
+    close,
+  };
+}
