@@ -170,14 +170,18 @@ test('rewards that are no numbers: iterations are skipped and counted, and a lim
   expect(readdirSync(path('broken/checkpoints')).sort()).toEqual(['1', '2']);
 });
 
-test('it ends when a warning says so that was asked for, with its result', async () => {
+test('it ends when a warning says so that was asked for, with its result; all processes do', async () => {
   const constant = rewardFolder({ scale: 0, t5Length: 12 });
   const more = ['--reward', constant, '--stop-when', 'groups-equal', ...set('evaluate_every=6')];
-  const events = await grpoHere(argv('flow', 'ended', ...more));
-  const done = events.at(-1);
-  expect(done).toMatchObject({ event: 'done', facts: { steps: 5, ended: expect.stringMatching(/^groups-equal: /) } });
-  expect(existsSync(lora('ended'))).toBe(true);
-  expect(figuresOf(events, 'evaluation')).toHaveLength(2); // at first, and at its end
+  await grpoHere(argv('flow', 'ended', ...more));
+  expect(await grpo(configs.flow, path('ended-two'), [...more, '--nproc', '2'])).toMatchObject({ code: 0 });
+  for (const run of ['ended', 'ended-two']) {
+    const lines = linesOf(readFileSync(path(`${run}/metrics.jsonl`), 'utf8'));
+    const ended = expect.stringMatching(/^groups-equal: /);
+    expect(lines.at(-1)).toMatchObject({ event: 'done', facts: { steps: 5, ended } });
+    expect(lines.filter(({ event }) => event === 'evaluation')).toHaveLength(2); // at first, and at its end
+    expect(existsSync(lora(run))).toBe(true);
+  }
 });
 
 test('--plan and --dry-run say what it takes, and leave nothing behind', async () => {

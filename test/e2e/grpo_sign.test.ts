@@ -1,7 +1,6 @@
 // The sign of it all: a policy that is rewarded for darkness darkens its pictures.
 import { expect, test, vi } from 'vitest';
 import { setThreads } from '../../binding/index.js';
-import type { Event } from '../../cli/events.js';
 import { Team } from '../../cli/parallel/team.js';
 import type { Reward } from '../../cli/rewards/reward.js';
 import { pictureFigures } from '../../cli/rl/pictures.js';
@@ -25,10 +24,9 @@ test('rewarded by minus the mean pixel, the pictures of the embedded model darke
     ...{ clip_range: 1e-3, ema_decay: 0, evaluate_samples: 8, evaluate_steps: 8 },
   });
   setThreads(1);
-  const events: Event[] = [];
   const signal = new AbortController().signal;
   const context = {
-    events: { emit: (event: Event) => events.push(event) },
+    events: { emit: () => {} },
     signal,
     device: 'cpu',
     dtype: 'fp32' as const,
