@@ -58,9 +58,9 @@ export function weights({ layers, dual, width: d }: Network): number {
   return layers * (24 + 12) * d * d + dual * (4 + 3) * d * d;
 }
 
-/** Numbers that a block makes for a row's tokens. Kept for the backward pass, a third of them more. */
-const PER_TOKEN = 16;
-const KEPT_PER_TOKEN = 22;
+/** Numbers a token and channel that a block has alive at once, and that it keeps for the backward pass. */
+const PER_TOKEN = 24;
+const KEPT_PER_TOKEN = 40;
 
 const working = ({ width, pictureTokens, textTokens }: Network, rows: number) =>
   rows * (pictureTokens + textTokens) * width * PER_TOKEN;

@@ -190,7 +190,8 @@ export class Run {
     const again = { time: new Date().toISOString(), step, drm: VERSION, settings_hash: hash, changed };
     // Its own hash stays the first in `resumed`'s past: old checkpoints carry it.
     const config = { ...before, settings, resumed: [...before.resumed, again] };
-    if (existsSync(join(folder, METRICS_FILE))) await cutMetrics(join(folder, METRICS_FILE), step);
+    // A run that begins anew has said nothing yet.
+    if (existsSync(join(folder, METRICS_FILE))) await cutMetrics(join(folder, METRICS_FILE), checkpoint ? step : -1);
     await write(folder, config);
     return Run.#finishOpening(folder, config, hash, checkpoint, warnings, lock);
   }

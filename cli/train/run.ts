@@ -186,10 +186,14 @@ async function trainInTeam(
     mayDiffer: MAY_DIFFER,
   });
   try {
-    const made = await prepare({ events, device, dtype, signal, team });
+    // What a task says while it trains is kept; the run's own first word is `started`.
+    const recording = run.recording(events);
+    let saying = events;
+    const made = await prepare({ events: { emit: (event) => saying.emit(event) }, device, dtype, signal, team });
     const { task, data, steps, facts, close } = made;
     try {
-      run.recording(events).emit({
+      saying = recording;
+      recording.emit({
         event: 'started',
         version: 1,
         command: name,

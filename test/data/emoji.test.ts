@@ -3,9 +3,17 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { CaptionedSet } from '../../cli/data/captioned_set.js';
-import { type Concept, listEmoji, splitOf } from '../../cli/data/emoji.js';
+import {
+  type Concept,
+  type EmojiPicture,
+  emojiPictures,
+  emojiSource,
+  listEmoji,
+  splitOf,
+} from '../../cli/data/emoji.js';
+import { prefsSplitOf } from '../../cli/data/emoji_prefs.js';
 import { readManifest } from '../../cli/data/manifest.js';
-import { runDrm, temporaryFolder } from '../run_drm.js';
+import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 import { contentOf } from './pictures.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
@@ -91,4 +99,20 @@ test('prepared: licences with every picture, prompt lists, the same bytes again'
   const again = newFolder();
   await runDrm([...emoji, again]);
   expect(contentOf(again)).toEqual(contentOf(out));
+});
+
+test("the embedded model's prompts are those that a preparation writes; no family is in both lists", () => {
+  const source = emojiSource(64, 'all');
+  const lists = ['train', 'test'].map((which) => {
+    const text = readFileSync(join(repository, `models/tiny/prompts/${which}.txt`), 'utf8');
+    expect(source.extras.find(({ name }) => name === `prompts/rl/${which}.txt`)?.text).toBe(text);
+    return text.trim().split('\n');
+  });
+  const pictures = new Map(emojiPictures(concepts).map((picture) => [picture.caption, picture]));
+  const [train, held] = lists.map((list) => list.map((caption) => pictures.get(caption) as EmojiPicture));
+  expect([...(train ?? []), ...(held ?? [])].every(({ split }) => split === 'train')).toBe(true); // the base knows them
+  const families = new Set(train?.map(({ family }) => family));
+  expect(held?.filter(({ family }) => families.has(family))).toEqual([]);
+  // Nor does the reward model's training know them.
+  expect(held?.every((picture) => prefsSplitOf(picture) === 'test')).toBe(true);
 });

@@ -1,17 +1,13 @@
 // What the tests of `drm train` share: small sets of pairs, quick settings, the command in the test's own process.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect } from 'vitest';
-import type { DrmError } from '../../binding/error.js';
-import type { GlobalOptions } from '../../cli/command.js';
 import { command } from '../../cli/commands/train.js';
 import { type Pair, pairSource } from '../../cli/data/pair.js';
 import { prepare } from '../../cli/data/prepare.js';
-import { exitCode } from '../../cli/errors.js';
 import type { Event } from '../../cli/events.js';
-import { describe } from '../../cli/program.js';
 import { pngOf } from '../data/pictures.js';
 import { fixture, type RunOptions, runDrm } from '../run_drm.js';
+import { refusedHere, runHere } from './here.js';
 
 /** `train` pairs and `test` pairs of 40 × 32 pictures, every picture in one pair; pictures are numbered 2 i and 2 i + 1. */
 export async function preparedPairs(
@@ -58,35 +54,16 @@ export function quickConfig(work: string, more: Record<string, unknown> = {}): s
 export const train = (config: string, out: string, more: string[] = [], options: RunOptions = {}) =>
   runDrm(['train', '--config', config, '--threads', '1', '--out', out, '--json', ...more], options);
 
-/** Runs the command line after `drm train` here: quick, and an event can be acted upon before the next one. */
-export async function trainHere(argv: string[], onEvent: (event: Event) => void = () => {}): Promise<Event[]> {
-  const events: Event[] = [];
-  const emit = (event: Event) => {
-    events.push(event);
-    onEvent(event);
-  };
-  const program = describe(command).action(async (options: Record<string, unknown>) => {
-    const global = options as unknown as GlobalOptions;
-    await command.run({ args: [], options, global, events: { emit }, signal: new AbortController().signal });
-  });
-  await program.parseAsync([...argv, '--threads', '1'], { from: 'user' });
-  return events;
-}
+/** Runs the command line after `drm train` in the test's own process; returns its events. */
+export const trainHere = (argv: string[], onEvent?: (event: Event) => void) => runHere(command, argv, onEvent);
 
 /** Expects it to fail with this exit code and all these words in its message. */
-export async function refuses(
+export const refuses = (
   argv: string[],
   code: number,
   words: (string | RegExp)[],
   onEvent?: (event: Event) => void,
-): Promise<void> {
-  const error = await trainHere(argv, onEvent).then(
-    () => expect.unreachable(`drm train ${argv.join(' ')}: expected an error`),
-    (error: unknown) => error as DrmError,
-  );
-  for (const word of words) expect(error.message).toMatch(word);
-  expect(exitCode(error), error.message).toBe(code);
-}
+): Promise<void> => refusedHere(command, argv, code, words, onEvent);
 
 /** Figures of a kind of event, by step. */
 export const figuresOf = (events: Event[], kind: 'metric' | 'evaluation') =>

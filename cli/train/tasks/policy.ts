@@ -48,8 +48,6 @@ const OWN_STATE = 'policy.json';
 const RATIO_ERROR = 1e-5;
 /** Pictures of a sample sheet. */
 const SHEET = { pictures: 16, columns: 4 };
-/** Work of less is not worth a bar. */
-const QUIET_SECONDS = 5;
 
 export type PolicyTrainer = Pick<
   Trainer,
@@ -131,7 +129,9 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
     await this.#checkRatio(shares[0]?.slice(0, 1) ?? [], advantages, form);
     const began = performance.now();
     const told: Values[] = [];
+    const progress = this.#phase('updating', shares.length, 'update');
     for (const [update, sampled] of shares.entries()) {
+      progress(update);
       if (this.#nothingToLearn(update, advantages)) continue;
       const batches = passesOf(sampled, advantages, form);
       told.push(await this.parts.trainer.step({ index: index * geometry.updates + update, learningRate, batches }));
@@ -161,12 +161,12 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
     const { team } = this.context;
     const shares = sharesOf(geometry, team.rank);
     const all: Rewarded[][] = [];
-    const bar = this.#bar(`rollout ${plan.iteration}`, 'sampling', geometry.steps * shares.flat().length, 'step');
+    const progress = this.#phase('sampling', geometry.steps * shares.flat().length, 'step');
     let done = 0;
     for (const share of shares) {
       const sampled: Rewarded[] = [];
       for (const positions of share) {
-        sampled.push(await this.#sample(plan, positions, seconds, (step) => bar(done + step)));
+        sampled.push(await this.#sample(plan, positions, seconds, (step) => progress(done + step)));
         done += geometry.steps;
       }
       all.push(sampled);
@@ -281,8 +281,8 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
 
   async #lookAt(heldOut: HeldOut, step: number, signal: AbortSignal): Promise<Look> {
     if (this.#look?.step !== step) {
-      const bar = this.#bar(`evaluation ${step}`, 'evaluating', heldOut.prompts.length, 'picture');
-      this.#look = { step, ...(await heldOut.look(signal, bar)) };
+      const progress = this.#phase('judging', heldOut.prompts.length, 'picture');
+      this.#look = { step, ...(await heldOut.look(signal, progress)) };
     }
     return this.#look;
   }
@@ -336,14 +336,11 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
     for (const { message } of alarms) this.context.events.emit({ event: 'warning', message });
   }
 
-  /** How far a phase is, once it takes long. */
-  #bar(id: string, label: string, total: number, unit: string): (step: number) => void {
+  /** How far a phase of the step is. */
+  #phase(label: string, total: number, unit: string): (step: number) => void {
     const began = performance.now();
-    return (step) => {
-      const seconds = since(began);
-      if (seconds >= QUIET_SECONDS)
-        this.context.events.emit({ event: 'progress', id, label, step, total, unit, seconds });
-    };
+    return (step) =>
+      this.context.events.emit({ event: 'progress', id: label, label, step, total, unit, seconds: since(began) });
   }
 }
 

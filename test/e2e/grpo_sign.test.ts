@@ -1,0 +1,53 @@
+// The sign of it all: a policy that is rewarded for darkness darkens its pictures.
+import { expect, test, vi } from 'vitest';
+import { setThreads } from '../../binding/index.js';
+import { Team } from '../../cli/parallel/team.js';
+import type { Reward } from '../../cli/rewards/reward.js';
+import { pictureFigures } from '../../cli/rl/pictures.js';
+import { planner } from '../../cli/rl/plan.js';
+import { RewardParts } from '../../cli/rl/reward_parts.js';
+import { findPolicy, loadPolicy, PolicyTask } from '../../cli/train/tasks/policy.js';
+import { grpoSettings } from '../rl/settings.js';
+
+vi.setConfig({ testTimeout: 600_000 });
+
+const darkness: Reward = {
+  ...{ name: 'darkness', unit: 'share', weights: '', noisy: false, definition: () => 'minus the mean pixel' },
+  score: async (judged) => judged.map(({ picture }) => -pictureFigures([picture]).brightness),
+  dispose: () => {},
+};
+
+test('rewarded by minus the mean pixel, the pictures of the embedded model darken', async () => {
+  const s = grpoSettings({
+    ...{ model: 'tiny', reward: 'judge', size: 64, t5_length: 0, guidance: 1, denoising_steps: 5, window_until: 0.6 },
+    ...{ prompts_per_iteration: 2, group: 8, batch: 16, updates_per_iteration: 1, kl_beta: 0, learning_rate: 2e-3 },
+    ...{ clip_range: 1e-3, ema_decay: 0, evaluate_samples: 8, evaluate_steps: 8 },
+  });
+  setThreads(1);
+  const signal = new AbortController().signal;
+  const context = {
+    events: { emit: () => {} },
+    signal,
+    device: 'cpu',
+    dtype: 'fp32' as const,
+    team: Team.solo,
+  };
+  const found = await findPolicy(s, context.team, context.events);
+  const { parts, close } = await loadPolicy(s, found, context);
+  try {
+    const task = new PolicyTask(
+      s,
+      { ...parts, rewards: RewardParts.of({ pictures: [{ weight: 1, reward: darkness }] }) },
+      context,
+    );
+    const plan = planner(s, found.geometry, found.lists.train.length);
+    const bright = async () => (await parts.heldOut?.look(signal))?.values.brightness as number;
+    const before = await bright();
+    for (let i = 0; i < 20; i++) await task.step(i, plan(i), s.learning_rate);
+    const after = await bright();
+    // 0.81 and 0.68 when this was written; the other sign would brighten them.
+    expect(after).toBeLessThan(before - 0.05);
+  } finally {
+    await close();
+  }
+});

@@ -1,0 +1,43 @@
+// A command in the test's own process: quick, and an event can be acted upon before the next one.
+import { expect } from 'vitest';
+import type { DrmError } from '../../binding/error.js';
+import type { Command, GlobalOptions } from '../../cli/command.js';
+import { exitCode } from '../../cli/errors.js';
+import type { Event } from '../../cli/events.js';
+import { describe } from '../../cli/program.js';
+
+type OnEvent = (event: Event) => void;
+
+/** Runs the command line after `drm <name>`; returns its events. */
+export async function runHere(command: Command, argv: string[], onEvent: OnEvent = () => {}): Promise<Event[]> {
+  const events: Event[] = [];
+  const emit = (event: Event) => {
+    events.push(event);
+    onEvent(event);
+  };
+  const count = command.arguments?.length ?? 0;
+  const program = describe(command).action(async (...given: unknown[]) => {
+    const args = given.slice(0, count) as (string | string[] | undefined)[];
+    const options = given[count] as Record<string, unknown>;
+    const global = options as unknown as GlobalOptions;
+    await command.run({ args, options, global, events: { emit }, signal: new AbortController().signal });
+  });
+  await program.parseAsync([...argv, '--threads', '1'], { from: 'user' });
+  return events;
+}
+
+/** Expects it to fail with this exit code and all these words in its message. */
+export async function refusedHere(
+  command: Command,
+  argv: string[],
+  code: number,
+  words: (string | RegExp)[],
+  onEvent?: OnEvent,
+): Promise<void> {
+  const error = await runHere(command, argv, onEvent).then(
+    () => expect.unreachable(`drm ${command.name} ${argv.join(' ')}: expected an error`),
+    (error: unknown) => error as DrmError,
+  );
+  for (const word of words) expect(error.message).toMatch(word);
+  expect(exitCode(error), error.message).toBe(code);
+}
