@@ -4,6 +4,7 @@ import type { AdvantageRequest, Advantages, BuildInfo, RuntimeInfo } from './typ
 
 export { DataSetEncoder } from './encoder.js';
 export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
+export { convertLora, inspectLora, mergeLoras } from './lora.js';
 export { Pipeline } from './pipeline.js';
 export { ProcessGroup, parallelInfo } from './process_group.js';
 export { RewardModel } from './reward_model.js';

@@ -13,9 +13,14 @@ import type {
   ClipScorerInfo,
   ClipScorerSource,
   Cmmd,
+  ComponentFiles,
   Features,
   GroupPlace,
   LoadOptions,
+  LoraConversion,
+  LoraInfo,
+  LoraInspection,
+  LoraMerge,
   Metrics,
   NativeEvent,
   ObjectiveSpec,
@@ -130,6 +135,12 @@ export interface Native {
     listen: NativeListener,
   ): NativeJob<void>;
   disposeTrainer(trainer: TrainerHandle): void;
+  inspectLora(
+    request: { file: string; transformer?: ComponentFiles },
+    listen: NativeListener,
+  ): NativeJob<LoraInspection>;
+  convertLora(request: LoraConversion, listen: NativeListener): NativeJob<void>;
+  mergeLoras(request: LoraMerge, listen: NativeListener): NativeJob<LoraInfo[]>;
   loadEncoder(
     request: { source: PipelineSource; t5Length: number },
     options: LoadOptions,
@@ -203,6 +214,9 @@ const declared: Record<keyof Native, true> = {
   trainerRestore: true,
   trainerExport: true,
   disposeTrainer: true,
+  inspectLora: true,
+  convertLora: true,
+  mergeLoras: true,
   loadEncoder: true,
   encodeLatents: true,
   encodePrompts: true,

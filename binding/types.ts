@@ -19,6 +19,59 @@ export interface PipelineSource {
 export interface LoadOptions {
   device: string; // "cpu", "cuda", "cuda:N"
   dtype: 'fp32' | 'bf16';
+  loras?: LoraUse[]; // of a Pipeline's transformer; other models have none
+}
+
+/** An adapter file and how strongly it counts: its own alpha / rank times this. */
+export interface LoraUse {
+  file: string;
+  strength: number;
+}
+
+/** An adapter that was applied; all its tensors matched. */
+export interface LoraInfo {
+  file: string;
+  spelling: string;
+  strength: number;
+  tensors: number;
+  layers: number;
+  alphaStated: boolean; // false: the file does not say, and alpha = rank is assumed as diffusers does
+}
+
+/** See LoraInspection in csrc/pipeline/lora_tools.h. */
+export interface LoraInspection {
+  file: string;
+  spelling: string; // "diffusers", "peft", "kohya", ...; "" when nothing in it adapts an SD3 transformer
+  tensors: number;
+  alphaStated: boolean;
+  strangers: string[]; // the file's names of what it adapts besides the transformer
+  layers: LoraLayer[];
+  match?: { tensors: number; matched: number; unmatched: string[] }; // with the given transformer
+}
+
+export interface LoraLayer {
+  name: string;
+  dtype: string;
+  rank: number;
+  in: number;
+  out: number;
+  alpha: number;
+  normA: number; // Frobenius
+  normB: number;
+  normDelta: number; // of alpha / rank * B A
+}
+
+export interface LoraConversion {
+  file: string;
+  to: 'diffusers' | 'peft' | 'kohya';
+  out: string; // .safetensors; PEFT's adapter_config.json goes beside
+}
+
+export interface LoraMerge {
+  transformer: ComponentFiles;
+  loras: LoraUse[];
+  out: string; // .safetensors
+  dtype?: 'fp32' | 'bf16'; // default: that of each weight in its file
 }
 
 export interface PipelineInfo {
@@ -36,6 +89,7 @@ export interface PipelineInfo {
   defaultSize: number;
   hasT5: boolean;
   attention: string;
+  loras: LoraInfo[];
 }
 
 /** Token ids of one prompt; typed arrays cross the boundary as they are. */

@@ -55,6 +55,9 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define<dispose_clip_scorer>(exports, "disposeClipScorer");
   define<cmmd_of_features>(exports, "cmmd");
   define<resize_pictures>(exports, "resizePictures");
+  define<inspect_lora_file>(exports, "inspectLora");
+  define<convert_lora_file>(exports, "convertLora");
+  define<merge_lora_files>(exports, "mergeLoras");
   define<test_job>(exports, "testJob");
   define<test_handle>(exports, "testHandle");
   define<dispose_test_handle>(exports, "disposeTestHandle");

@@ -59,6 +59,11 @@ Napi::Value reward_model_info(const Napi::CallbackInfo& info);
 Napi::Value reward_model_score(const Napi::CallbackInfo& info);
 Napi::Value dispose_reward_model(const Napi::CallbackInfo& info);
 
+// lora.cc
+Napi::Value inspect_lora_file(const Napi::CallbackInfo& info);
+Napi::Value convert_lora_file(const Napi::CallbackInfo& info);
+Napi::Value merge_lora_files(const Napi::CallbackInfo& info);
+
 // encoder.cc
 Napi::Value load_encoder(const Napi::CallbackInfo& info);
 Napi::Value encode_latents(const Napi::CallbackInfo& info);

@@ -7,13 +7,14 @@
 #include "handle.h"
 #include "job.h"
 #include "pipeline/pipeline.h"
+#include "requests.h"
 
 namespace drm::binding {
 
-/// { device, dtype }.
+/// { device, dtype, loras? }.
 inline LoadOptions load_options_from_js(const Napi::Value& value) {
   const Fields fields(value, "load options");
-  return {fields.text("device"), fields.text("dtype")};
+  return {fields.text("device"), fields.text("dtype"), loras_from_js(fields)};
 }
 
 /// Arguments of the call: the source, which the caller has read, load options, a listener.

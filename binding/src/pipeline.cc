@@ -8,6 +8,7 @@
 #include "load.h"
 #include "requests.h"
 #include "reward_handle.h"
+#include "values.h"
 
 namespace drm::binding {
 
@@ -78,6 +79,7 @@ Napi::Object info_to_js(Napi::Env env, const PipelineInfo& info) {
   set("defaultSize", info.default_size);
   out["hasT5"] = Napi::Boolean::New(env, info.has_t5);
   out["attention"] = info.attention;
+  out["loras"] = to_js(env, info.loras);
   return out;
 }
 

@@ -19,6 +19,13 @@ PipelineSource pipeline_source_from_js(const Fields& fields) {
   return source;
 }
 
+std::vector<LoraUse> loras_from_js(const Fields& fields) {
+  std::vector<LoraUse> uses;
+  if (fields.has("loras"))
+    for (const auto& use : fields.objects("loras")) uses.push_back({use.text("file"), use.number("strength")});
+  return uses;
+}
+
 std::vector<Bitmap> bitmaps_from_js(const Fields& request, const char* name) {
   std::vector<Bitmap> pictures;
   for (const auto& fields : request.objects(name)) {

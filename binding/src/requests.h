@@ -12,6 +12,8 @@ namespace drm::binding {
 /// { config?, weights } below `name`; absent: no files.
 ComponentFiles component_from_js(const Fields& source, const char* name);
 PipelineSource pipeline_source_from_js(const Fields& fields);
+/// An array of { file, strength } below "loras"; absent: none.
+std::vector<LoraUse> loras_from_js(const Fields& fields);
 /// An array of { pixels, width, height }, RGB, below `name`.
 std::vector<Bitmap> bitmaps_from_js(const Fields& request, const char* name);
 /// See TrainBatch in binding/types.ts.

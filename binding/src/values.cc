@@ -31,6 +31,21 @@ Napi::Object to_js(Napi::Env env, const Progress& progress) {
   return out;
 }
 
+Napi::Array to_js(Napi::Env env, const std::vector<LoraInfo>& loras) {
+  auto out = Napi::Array::New(env, loras.size());
+  for (uint32_t i = 0; i < loras.size(); ++i) {
+    auto lora = Napi::Object::New(env);
+    lora["file"] = loras[i].file;
+    lora["spelling"] = loras[i].spelling;
+    lora["strength"] = loras[i].strength;
+    lora["tensors"] = static_cast<double>(loras[i].tensors);
+    lora["layers"] = static_cast<double>(loras[i].layers);
+    lora["alphaStated"] = Napi::Boolean::New(env, loras[i].alpha_stated);
+    out[i] = lora;
+  }
+  return out;
+}
+
 Napi::Object to_js(Napi::Env env, Event&& event) {
   auto out = Napi::Object::New(env);
   out["kind"] = event.kind;

@@ -5,6 +5,7 @@
 
 #include "common/control.h"
 #include "napi_setup.h"
+#include "pipeline/pipeline.h"
 
 namespace drm::binding {
 
@@ -13,6 +14,9 @@ Napi::Value adopt_bytes(Napi::Env env, std::vector<uint8_t>&& bytes);
 
 Napi::Object to_js(Napi::Env env, const Progress& progress);
 Napi::Object to_js(Napi::Env env, Event&& event);
+
+/// See LoraInfo in binding/types.ts.
+Napi::Array to_js(Napi::Env env, const std::vector<LoraInfo>& loras);
 
 /// { code, message, details }: index.ts makes the DrmError of it.
 Napi::Object to_js(Napi::Env env, const Failure& failure);

@@ -21,6 +21,10 @@ export const command: Command = {
       does: 'what step-wise sampling gains: differences to k = 1 on the same seeds, diversity, the price',
     },
     {
+      command: 'drm eval images --prompts prompts.txt --sweep lora=none,runs/flow,runs/step --scorer judge',
+      does: 'the base beside what two trainings made of it',
+    },
+    {
       command: 'drm eval pairs --data data/prefs --split test --reward tiny --reward judge --timesteps 0,250,500,750',
       does: 'how often rewards prefer what people preferred, by timestep and kind of pair, as a table and a plot',
     },
@@ -44,6 +48,11 @@ export const command: Command = {
       flags: '--model <model>',
       description: 'images: as in `drm sample` (tiny); pairs: the base, if not the one that a reward names',
     },
+    {
+      flags: '--lora <file>',
+      description: 'images: FILE[:SCALE], an adapter, as in `drm sample`; may be repeated',
+      repeatable: true,
+    },
     { flags: '--prompts <file>', description: 'images: one prompt a line, or JSONL' },
     { flags: '-p, --prompt <text>', description: 'images: one more prompt; may be repeated', repeatable: true },
     { flags: '--negative-prompt <text>', description: 'images: what to steer away from' },
@@ -59,8 +68,7 @@ export const command: Command = {
     { flags: '--batch <n>', description: 'images: pictures a network call; 0 chooses', default: '0' },
     {
       flags: '--sweep <key=a,b,c>',
-      description:
-        'images: a row for each value of guidance, steps, k, reward, noise-level, score-from …; may be repeated',
+      description: 'images: a row for each value of guidance, steps, k, reward, lora (or none) …; may be repeated',
       repeatable: true,
     },
     { flags: '--reference <dir>', description: 'images: prepared set whose real pictures are compared with' },

@@ -40,6 +40,11 @@ export const registry: Entry[] = [
     load: async () => (await import('./eval.js')).command,
   },
   {
+    name: 'lora',
+    summary: 'look into adapter files, merge them into a base, convert their names',
+    load: async () => (await import('./lora.js')).command,
+  },
+  {
     name: 'score',
     summary: 'score pictures under their prompts by a reward model or a scorer',
     load: async () => (await import('./score.js')).command,

@@ -1,7 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
+import type { Events } from '../events.js';
 import type { ModelOptions } from '../hub/resolve.js';
+import type { Recipe } from '../image/metadata.js';
+import type { Lora } from '../lora/loras.js';
 
 export const command: Command = {
   name: 'sample',
@@ -16,6 +19,10 @@ export const command: Command = {
       command: 'drm sample --prompt "a red fox" --k 6 --reward tiny --trace',
       does: 'at each step the best of 6 candidates by a reward model, and a sheet of all of them',
     },
+    {
+      command: 'drm sample --prompt "a red fox" --lora runs/grpo --lora style.safetensors:0.6',
+      does: 'with two adapters, the second at strength 0.6',
+    },
     { command: 'drm sample --from out/0-a-red-fox.png --steps 50', does: 'the same picture again, with more steps' },
   ],
   options: [
@@ -23,6 +30,11 @@ export const command: Command = {
       flags: '--model <model>',
       description: 'name, diffusers folder, single .safetensors file, or hub id in the cache',
       default: 'tiny',
+    },
+    {
+      flags: '--lora <file>',
+      description: 'FILE[:SCALE]: an adapter, how strongly it counts (1); may be repeated',
+      repeatable: true,
     },
     { flags: '-p, --prompt <text>', description: 'what to show; may be repeated', repeatable: true },
     { flags: '--prompts <file>', description: 'one prompt a line, or JSONL with prompt, negative_prompt, seed' },
@@ -102,6 +114,18 @@ function modelOptions(options: Record<string, unknown>): ModelOptions {
   };
 }
 
+/** A picture that is repeated says which adapters made it. */
+function warnOfChanges(from: Recipe | undefined, loras: readonly Lora[], events: Events): void {
+  for (const made of from?.loras ?? []) {
+    const changed = loras.find(({ name, sha256 }) => name === made.file && sha256 !== made.sha256);
+    if (changed)
+      events.emit({
+        event: 'warning',
+        message: `${changed.name} is not the file that made the picture (sha256 ${changed.sha256.slice(0, 12)}… instead of ${made.sha256.slice(0, 12)}…): the picture will be another`,
+      });
+  }
+}
+
 async function sample(context: Context): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
@@ -113,6 +137,7 @@ async function sample(context: Context): Promise<void> {
   const { StepwiseReward } = await import('../sample/stepwise.js');
   const { TraceWriter } = await import('../sample/trace.js');
   const { prepareFolder } = await import('../files.js');
+  const { findLoras, tellLoras, textOf, usesOf } = await import('../lora/loras.js');
   const { resolveModel } = await import('../hub/resolve.js');
   const { loadTokenizers } = await import('../text/tokenizer.js');
   const { chooseDevice } = await import('../device.js');
@@ -125,6 +150,8 @@ async function sample(context: Context): Promise<void> {
   const traced = options.trace === true;
   if (traced && !reward)
     throw new DrmError('USAGE', 'sample --trace: expected candidates to trace; add --k 6 and --reward');
+  const loras = await findLoras(settings.lora);
+  warnOfChanges(from, loras, events);
   const out = global.out ?? 'out';
   await prepareFolder(out);
   const model = await resolveModel(settings.model, modelOptions(options));
@@ -143,6 +170,7 @@ async function sample(context: Context): Promise<void> {
       pictures: jobs.length,
       steps: settings.steps,
       guidance: settings.guidance,
+      ...(loras.length > 0 && { lora: loras.map(textOf).join(', ') }),
       ...(reward && { k: settings.k, reward: settings.reward }),
     },
   });
@@ -166,10 +194,11 @@ async function sample(context: Context): Promise<void> {
   };
   const pipeline = await Pipeline.load(
     model.source,
-    { device, dtype },
+    { device, dtype, loras: usesOf(loras) },
     { signal, onProgress: progress('load', 'loading', 'B') },
   );
-  const pictures = new PictureWriter(out, jobs, { ...settings, dtype }, events, options.grid === true);
+  tellLoras(pipeline.info.loras, events);
+  const pictures = new PictureWriter(out, jobs, { ...settings, dtype }, loras, events, options.grid === true);
   const trace = new TraceWriter(out, jobs, settings, events);
   try {
     await reward?.load({ device, dtype }, { signal, onProgress: progress('load-reward', 'loading the reward', 'B') });

@@ -429,6 +429,8 @@ export interface SampleSettings {
   task: 'sample';
   /** Name, diffusers folder, single .safetensors file, or hub id in the cache. */
   model: string;
+  /** Adapters on the transformer, each FILE or FILE:SCALE; the scale multiplies the file's own alpha / rank. */
+  lora: string[];
   /** What guidance steers away from; empty text, as the reference has it, is encoded like any other. */
   negative_prompt: string;
   /** Denoising steps (diffusers' default for SD3; the paper uses 50). */

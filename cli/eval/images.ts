@@ -10,6 +10,7 @@ import type { ResolvedModel } from '../hub/resolve.js';
 import { recipeTexts } from '../image/metadata.js';
 import { readText } from '../image/png_text.js';
 import { encodePng, type Picture, slug } from '../image/write.js';
+import type { Lora } from '../lora/loras.js';
 import { type Job, tokenize } from '../sample/jobs.js';
 import { requestOf } from '../sample/settings.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
@@ -19,7 +20,7 @@ const fileOf = (folder: string, i: number, { prompt, seed }: Job): string =>
   join(folder, `${String(i).padStart(5, '0')}-${seed}-${slug(prompt)}.png`);
 
 /** What a picture must say about itself to be used again. The default size is the model's affair. */
-function matches(file: string, job: Job, settings: SampleSettings, weights: string): boolean {
+function matches(file: string, job: Job, settings: SampleSettings, { weights, loras }: Maker): boolean {
   if (!existsSync(file)) return false;
   try {
     const texts = readText(readFileSync(file));
@@ -27,6 +28,7 @@ function matches(file: string, job: Job, settings: SampleSettings, weights: stri
     const wanted = recipeTexts(
       { ...settings, height: settings.height || made.height, width: settings.width || made.width },
       job,
+      loras,
     );
     return texts.drm === wanted.drm && texts.weights === weights;
   } catch {
@@ -48,6 +50,7 @@ export interface PictureSet {
 export interface Maker {
   model: ResolvedModel;
   weights: string;
+  loras: readonly Lora[];
   tokenizer: PromptTokenizer;
   /** Loaded when the first picture is missing. */
   pipeline: () => Promise<Pipeline>;
@@ -66,7 +69,7 @@ export async function makePictures(
   maker: Maker,
 ): Promise<PictureSet> {
   const files = jobs.map((job, i) => fileOf(folder, i, job));
-  const missing = jobs.flatMap((job, i) => (matches(files[i] as string, job, settings, maker.weights) ? [] : [i]));
+  const missing = jobs.flatMap((job, i) => (matches(files[i] as string, job, settings, maker) ? [] : [i]));
   if (missing.length === 0) return { files, made: 0, seconds: 0 };
   const asked = missing.map((i) => jobs[i] as Job);
   const texts = await tokenize(asked, maker.tokenizer, settings.t5_length, maker.onWarning);
@@ -81,7 +84,7 @@ export async function makePictures(
   const write = async (at: number, picture: Picture) => {
     const i = missing[at] as number;
     const { width, height } = picture;
-    const recipe = recipeTexts({ ...settings, width, height }, jobs[i] as Job);
+    const recipe = recipeTexts({ ...settings, width, height }, jobs[i] as Job, maker.loras);
     await writeAtomically(files[i] as string, await encodePng(picture, { ...recipe, weights: maker.weights }));
     written += 1;
     maker.onPicture(files.length - missing.length + written, files.length, (performance.now() - began) / 1000);

@@ -14,6 +14,7 @@ import { prepareFolder, writeAtomically } from '../files.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
 import { resolveModel } from '../hub/resolve.js';
 import { contactSheet, type Picture } from '../image/write.js';
+import { findLoras, type Lora, tellLoras, textOf, usesOf } from '../lora/loras.js';
 import { findReward } from '../rewards/registry.js';
 import { askedPrompts, plan } from '../sample/jobs.js';
 import { StepwiseReward } from '../sample/stepwise.js';
@@ -75,6 +76,8 @@ export async function evaluateImages(context: Context): Promise<void> {
   for (const { settings: one } of settings) StepwiseReward.find(one); // what cannot choose is refused now
   if (options.prompts === undefined && options.prompt === undefined)
     throw new DrmError('USAGE', 'eval images: expected prompts; give --prompts FILE (one a line, or JSONL)');
+  const adapters = new Map<Setting, Lora[]>();
+  for (const one of settings) adapters.set(one, await findLoras(one.settings.lora));
   const prompts = askedPrompts(context, undefined);
   const out = global.out ?? 'out/eval';
   await prepareFolder(out);
@@ -93,6 +96,7 @@ export async function evaluateImages(context: Context): Promise<void> {
   // Scorers and reference come first: what is missing there must not show after an hour of making pictures.
   const scorers = await loadScorers(context);
   let pipeline: Pipeline | undefined;
+  let loaded = ''; // the adapters of that pipeline
   let reference: CaptionedSet | undefined;
   try {
     events.emit({
@@ -134,19 +138,25 @@ export async function evaluateImages(context: Context): Promise<void> {
     const tokenizer = loadTokenizers(model.tokenizers);
     const resultsFile = join(out, 'results.json');
     const earlier = earlierResults(resultsFile);
-    const maker = (name: string, values: SampleSettings, reward: StepwiseReward | undefined): Maker => ({
+    const maker = (name: string, values: SampleSettings, loras: Lora[], reward: StepwiseReward | undefined): Maker => ({
       model,
+      loras,
       weights: values.k > 1 ? `${weights} ${rewardFingerprint(values.reward)}` : weights,
       tokenizer,
       pipeline: async () => {
-        pipeline ??= await Pipeline.load(
+        const wanted = loras.map(textOf).join(' ');
+        if (pipeline && wanted === loaded) return pipeline;
+        pipeline?.dispose();
+        pipeline = await Pipeline.load(
           model.source,
-          { device, dtype },
+          { device, dtype, loras: usesOf(loras) },
           {
             signal,
             onProgress: (p) => events.emit({ event: 'progress', id: 'load', label: 'loading', unit: 'B', ...p }),
           },
         );
+        loaded = wanted;
+        tellLoras(pipeline.info.loras, events);
         return pipeline;
       },
       ...(reward && {
@@ -168,7 +178,8 @@ export async function evaluateImages(context: Context): Promise<void> {
     });
     const columns: string[][] = [];
     let firstJudgements: Judgement[] = [];
-    for (const { name, settings: values } of settings) {
+    for (const setting of settings) {
+      const { name, settings: values } = setting;
       const folder = name === '' ? out : join(out, folderOf(name));
       await prepareFolder(folder);
       const reward = StepwiseReward.find(values);
@@ -176,7 +187,7 @@ export async function evaluateImages(context: Context): Promise<void> {
         folder,
         jobs,
         { ...values, dtype },
-        maker(name, values, reward),
+        maker(name, values, adapters.get(setting) as Lora[], reward),
       ).finally(() => reward?.dispose());
       columns.push(files);
       const before = earlier.rows?.find((row) => row.folder === folder);

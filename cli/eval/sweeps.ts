@@ -15,6 +15,7 @@ const SWEPT: Record<string, string> = {
   select: 'select',
   'score-from': 'scoreFrom',
   'score-until': 'scoreUntil',
+  lora: 'lora',
 };
 
 export interface Setting {
@@ -47,6 +48,9 @@ function sweep(text: string): Value[] {
   );
 }
 
+/** A sweep's value is one adapter, or the base alone. */
+const loraOf = (value: string): string[] => (value === 'none' ? [] : [value]);
+
 /** The reward that chooses is one; `eval pairs` takes several under the same name. */
 function oneReward(rewards: string[] | undefined): string | undefined {
   if (rewards === undefined || rewards.length === 1) return rewards?.[0];
@@ -72,7 +76,9 @@ export function settingsOf(context: Context): Setting[] {
   for (const chosen of combinations) {
     const name = chosen.map(({ key, value }) => `${key}=${value}`).join(' ');
     if (found.has(name)) continue;
-    const varied = Object.fromEntries(chosen.map(({ key, value }) => [SWEPT[key] as string, value]));
+    const varied = Object.fromEntries(
+      chosen.map(({ key, value }) => [SWEPT[key] as string, key === 'lora' ? loraOf(value) : value]),
+    );
     found.set(name, { name, settings: sampleSettings({ ...context, options: { ...fixed, ...varied } }, undefined) });
   }
   return [...found.values()];

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { ComponentFiles, PipelineSource } from '../../binding/types.js';
+import type { Context } from '../command.js';
 import { nearest } from '../nearest.js';
 import { packageRoot } from '../root.js';
 import { cachedSnapshot, isHubId } from './cache.js';
@@ -256,6 +257,15 @@ function folderOf(spec: string, options: ModelOptions): string {
     'BAD_FILE',
     `[model] ${spec}: expected a name (${Object.keys(BUILT_IN).join(', ')}), a diffusers folder, a .safetensors file or a hub id, found no such thing${guess ? `; did you mean ${guess}?` : '; check the path'}`,
     { file: spec },
+  );
+}
+
+/** The model that --model names, if it was given, for commands that need none of the other flags. */
+export async function modelAsked({ options }: Pick<Context, 'options'>): Promise<ResolvedModel | undefined> {
+  if (options.model === undefined) return undefined;
+  return resolveModel(
+    String(options.model),
+    options.revision === undefined ? {} : { revision: String(options.revision) },
   );
 }
 

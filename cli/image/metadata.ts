@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { SampleSettings } from '../config/types.js';
+import { type Lora, textOf } from '../lora/loras.js';
 import { VERSION } from '../version.js';
 import { readText } from './png_text.js';
 
@@ -31,11 +32,13 @@ const STEPWISE_KEYS = [
   'score_until',
 ] as const satisfies (keyof SampleSettings)[];
 
-type PictureSettings = Pick<SampleSettings, (typeof PICTURE_KEYS)[number] | (typeof STEPWISE_KEYS)[number]>;
+type PictureSettings = Pick<SampleSettings, (typeof PICTURE_KEYS)[number] | (typeof STEPWISE_KEYS)[number] | 'lora'>;
 
 /** What makes a picture again. */
 export interface Recipe {
   settings: Partial<PictureSettings>;
+  /** The adapters that were applied; what `settings.lora` says is made of them. */
+  loras?: { file: string; scale: number; sha256: string }[];
   prompt: string;
   negative_prompt: string;
   seed: string;
@@ -43,22 +46,27 @@ export interface Recipe {
 
 /** PNG texts of a picture made so: `drm` for --from, `parameters` for people and for other programs. */
 export function recipeTexts(
-  settings: PictureSettings,
+  settings: Omit<PictureSettings, 'lora'>,
   { prompt, negative, seed }: { prompt: string; negative: string; seed: bigint },
+  loras: readonly Lora[] = [],
 ): Record<string, string> {
   const recipe: Recipe & { drm: string } = {
     drm: VERSION,
     settings: Object.fromEntries(
       [...PICTURE_KEYS, ...(settings.k > 1 ? STEPWISE_KEYS : [])].map((key) => [key, settings[key]]),
     ),
+    ...(loras.length > 0 && {
+      loras: loras.map(({ name, strength, sha256 }) => ({ file: name, scale: strength, sha256 })),
+    }),
     prompt,
     negative_prompt: negative,
     seed: String(seed),
   };
   const { steps, guidance, width, height, model, k, reward, noise_level } = settings;
   const stepwise = k > 1 ? `, Candidates: ${k}, Reward: ${reward}, Noise level: ${noise_level}` : '';
+  const adapters = loras.length > 0 ? `, Lora: ${loras.map(textOf).join(' ')}` : '';
   return {
-    parameters: `${prompt}\nNegative prompt: ${negative}\nSteps: ${steps}, CFG scale: ${guidance}, Seed: ${seed}, Size: ${width}x${height}, Model: ${model}${stepwise}, Version: drm ${VERSION}`,
+    parameters: `${prompt}\nNegative prompt: ${negative}\nSteps: ${steps}, CFG scale: ${guidance}, Seed: ${seed}, Size: ${width}x${height}, Model: ${model}${adapters}${stepwise}, Version: drm ${VERSION}`,
     drm: JSON.stringify(recipe),
   };
 }
@@ -74,10 +82,11 @@ export function readRecipe(file: string): Recipe {
     throw new DrmError('BAD_FILE', `[sample] --from ${file}: ${(error as Error).message}`, { file });
   }
   try {
-    const { settings, prompt, negative_prompt, seed } = JSON.parse(text ?? '') as Recipe;
+    const { settings, loras = [], prompt, negative_prompt, seed } = JSON.parse(text ?? '') as Recipe;
     if (typeof prompt !== 'string' || typeof negative_prompt !== 'string' || typeof settings !== 'object')
       throw new Error('no settings');
-    return { settings: { k: 1, ...settings }, prompt, negative_prompt, seed };
+    const lora = loras.map(({ file: name, scale }) => textOf({ name, strength: scale }));
+    return { settings: { k: 1, ...settings, lora }, loras, prompt, negative_prompt, seed };
   } catch {
     throw new DrmError(
       'BAD_FILE',

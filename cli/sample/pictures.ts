@@ -8,6 +8,7 @@ import type { Events } from '../events.js';
 import { writeAtomically } from '../files.js';
 import { recipeTexts } from '../image/metadata.js';
 import { contactSheet, encodePng, type Picture, slug, writePicture } from '../image/write.js';
+import type { Lora } from '../lora/loras.js';
 import type { Job } from './jobs.js';
 
 export class PictureWriter {
@@ -22,6 +23,7 @@ export class PictureWriter {
     private readonly folder: string,
     private readonly jobs: Job[],
     private readonly settings: SampleSettings,
+    private readonly loras: readonly Lora[],
     private readonly events: Events,
     private readonly keep: boolean,
   ) {}
@@ -65,7 +67,7 @@ export class PictureWriter {
     const job = this.jobs[at];
     if (!job) throw new DrmError('INTERNAL', `[sample] picture ${at} was not asked for`);
     const { width, height } = picture;
-    const png = await encodePng(picture, recipeTexts({ ...this.settings, width, height }, job));
+    const png = await encodePng(picture, recipeTexts({ ...this.settings, width, height }, job, this.loras));
     const path = await writePicture(this.folder, `${job.seed}-${slug(job.prompt)}`, png);
     this.written += 1;
     this.events.emit({ event: 'image', path, width, height, prompt: job.prompt, seed: String(job.seed) });

@@ -28,6 +28,7 @@ export function sampleSettings({ options, global }: Context, from: Recipe | unde
   const size = numberOption(options, 'size');
   const given = {
     model: options.model,
+    lora: options.lora,
     negative_prompt: options.negativePrompt,
     steps: numberOption(options, 'steps'),
     guidance: numberOption(options, 'guidance'),

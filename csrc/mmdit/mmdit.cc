@@ -84,7 +84,7 @@ Tensor values(const Stream& s, int64_t heads) { return split_heads(linear(s.atte
 /// rounds.
 Tensor project_at_once(const Stream& s) {
   const auto &q = s.attention.to_q, &k = s.attention.to_k, &v = s.attention.to_v;
-  if (q.lora || k.lora || v.lora || !q.bias.defined())
+  if (!q.lora.empty() || !k.lora.empty() || !v.lora.empty() || !q.bias.defined())
     return at::cat({linear(q, s.input), linear(k, s.input), linear(v, s.input)}, 2);
   return at::linear(s.input, at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias}));
 }

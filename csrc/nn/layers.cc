@@ -12,7 +12,7 @@ Tensor planned(at::IntArrayRef shape) {
 }  // namespace
 
 Linear make_linear(int64_t in, int64_t out, bool bias) {
-  return {planned({out, in}), bias ? planned({out}) : Tensor(), nullptr};
+  return {planned({out, in}), bias ? planned({out}) : Tensor(), {}};
 }
 Conv2d make_conv(int64_t in, int64_t out, int64_t kernel, bool bias) {
   return {planned({out, in, kernel, kernel}), bias ? planned({out}) : Tensor()};
@@ -24,10 +24,14 @@ Buffer make_buffer(std::vector<int64_t> shape) { return {planned(shape)}; }
 
 Tensor linear(const Linear& l, const Tensor& x) {
   const auto y = at::linear(x, l.weight, l.bias);
-  if (!l.lora || !l.lora->enabled) return y;
-  // The adapter runs in its own fp32, whatever the base weights are in.
-  const auto delta = at::linear(at::linear(x.to(l.lora->a.scalar_type()), l.lora->a), l.lora->b);
-  return y + (l.lora->scale * delta).to(y.scalar_type());
+  Tensor sum;
+  for (const auto& adapter : l.lora) {
+    if (!adapter.enabled) continue;
+    // Adapters run, and add up, in their own fp32, whatever the base weights are in.
+    const auto delta = adapter.scale * at::linear(at::linear(x.to(adapter.a.scalar_type()), adapter.a), adapter.b);
+    sum = sum.defined() ? sum + delta : delta;
+  }
+  return sum.defined() ? y + sum.to(y.scalar_type()) : y;
 }
 
 Tensor conv2d(const Conv2d& c, const Tensor& x, int64_t stride, int64_t padding) {

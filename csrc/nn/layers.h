@@ -7,7 +7,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,8 +24,8 @@ struct Lora {
   bool enabled = true;
 };
 struct Linear {
-  Tensor weight, bias;         // (out, in), (out) or undefined
-  std::shared_ptr<Lora> lora;  // null: none
+  Tensor weight, bias;     // (out, in), (out) or undefined
+  std::vector<Lora> lora;  // their contributions add up
 };
 struct Conv2d {
   Tensor weight, bias;  // (out, in, k, k), (out) or undefined

@@ -18,44 +18,48 @@ void add_lora(const std::vector<AdaptedLayer>& layers, const LoraConfig& config,
   if (config.rank < 1)
     throw Failure(Code::BadRequest, "[lora] rank: expected at least 1, found " + std::to_string(config.rank));
   for (const auto& [name, layer] : layers) {
-    if (layer->lora)
+    if (!layer->lora.empty())
       throw Failure(
           Code::BadRequest,
           "[lora] " + name + ": expected a layer without adapter, it has one already; merge or remove it first");
     const auto out = layer->weight.size(0), in = layer->weight.size(1);
     // Drawn on the CPU whatever the device, so that a seed means the same adapter everywhere.
     const auto options = at::TensorOptions().dtype(at::kFloat);
-    auto lora = std::make_shared<Lora>();
-    lora->a = (at::randn({config.rank, in}, generator, options) / static_cast<double>(config.rank))
-                  .to(layer->weight.device());
-    lora->b = at::zeros({out, config.rank}, options.device(layer->weight.device()));
-    lora->scale = config.alpha / static_cast<double>(config.rank);
-    layer->lora = std::move(lora);
+    Lora lora;
+    lora.a = (at::randn({config.rank, in}, generator, options) / static_cast<double>(config.rank))
+                 .to(layer->weight.device());
+    lora.b = at::zeros({out, config.rank}, options.device(layer->weight.device()));
+    lora.scale = config.alpha / static_cast<double>(config.rank);
+    layer->lora.push_back(std::move(lora));
   }
 }
+
+Tensor lora_delta(const Lora& adapter) { return adapter.scale * at::matmul(adapter.b, adapter.a); }
 
 void merge_lora(const std::vector<AdaptedLayer>& layers) {
   const at::NoGradGuard no_grad;
   for (const auto& [name, layer] : layers) {
-    if (!layer->lora) continue;
-    const auto& l = *layer->lora;
-    const auto merged = layer->weight.to(at::kFloat) + l.scale * at::matmul(l.b, l.a);
+    if (layer->lora.empty()) continue;
+    auto merged = layer->weight.to(at::kFloat);
+    for (const auto& adapter : layer->lora) merged = merged + lora_delta(adapter);
     layer->weight = merged.to(layer->weight.scalar_type());
-    layer->lora.reset();
+    layer->lora.clear();
   }
 }
 
 void enable_lora(const std::vector<AdaptedLayer>& layers, bool enabled) {
   for (const auto& [name, layer] : layers)
-    if (layer->lora) layer->lora->enabled = enabled;
+    for (auto& adapter : layer->lora) adapter.enabled = enabled;
 }
 
 std::vector<std::pair<std::string, Tensor>> lora_tensors(const std::vector<AdaptedLayer>& layers) {
   std::vector<std::pair<std::string, Tensor>> all;
   for (const auto& [name, layer] : layers) {
-    if (!layer->lora) continue;
-    all.emplace_back(name + ".lora_A.weight", layer->lora->a);
-    all.emplace_back(name + ".lora_B.weight", layer->lora->b);
+    if (layer->lora.empty()) continue;
+    if (layer->lora.size() > 1)
+      throw Failure(Code::Internal, "[lora] " + name + " has several adapters under one name");
+    all.emplace_back(name + ".lora_A.weight", layer->lora.front().a);
+    all.emplace_back(name + ".lora_B.weight", layer->lora.front().b);
   }
   return all;
 }

@@ -1,5 +1,6 @@
-// Low-rank adapters (Hu et al. 2022): y = W x + b + scale * B (A x), scale = alpha / rank. linear() in layers.cc is the
-// one place that applies them; everything else sees linear layers.
+// Low-rank adapters (Hu et al. 2022): y = W x + b + scale * B (A x), scale = alpha / rank, times a strength where a
+// user asks for one. A layer may have several, whose contributions add up. linear() in layers.cc is the one place that
+// applies them; everything else sees linear layers.
 #pragma once
 #include <string>
 #include <vector>
@@ -35,11 +36,15 @@ std::vector<AdaptedLayer> find_targets(Model& m, const std::vector<std::string>&
 /// Puts a new adapter on each layer: A gaussian with standard deviation 1 / rank (PEFT's "gaussian"), B zero, fp32 on
 /// the layer's device. Throws Failure(BadRequest) when nothing is targeted or a layer has one already.
 void add_lora(const std::vector<AdaptedLayer>& layers, const LoraConfig& config, at::Generator generator);
-/// Folds the adapters into the weights, W += scale * B A in fp32, and removes them.
+/// What an adapter adds to its layer's weight: scale * B A (out, in), fp32.
+Tensor lora_delta(const Lora& adapter);
+/// Folds the adapters into the weights, W += scale * B A, and removes them. All are added in fp32 and rounded once, to
+/// the weight's own dtype.
 void merge_lora(const std::vector<AdaptedLayer>& layers);
 /// Adapters count or not, without being removed: "off" is the reference policy.
 void enable_lora(const std::vector<AdaptedLayer>& layers, bool enabled);
-/// "<layer>.lora_A.weight" (rank, in) and "<layer>.lora_B.weight" (out, rank), in the visitor's order.
+/// "<layer>.lora_A.weight" (rank, in) and "<layer>.lora_B.weight" (out, rank), in the visitor's order. For layers with
+/// one adapter at most: names would be ambiguous, Failure(Internal).
 std::vector<std::pair<std::string, Tensor>> lora_tensors(const std::vector<AdaptedLayer>& layers);
 
 }  // namespace drm

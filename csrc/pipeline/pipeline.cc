@@ -8,6 +8,7 @@
 
 #include "common/stopwatch.h"
 #include "flow/sampler.h"
+#include "pipeline/applied_loras.h"
 #include "pipeline/device.h"
 #include "pipeline/reward_scorer.h"
 #include "pipeline/text_encoders.h"
@@ -69,6 +70,7 @@ class LoadedPipeline final : public Pipeline {
                                          " latent channels as the transformer has, found " +
                                          std::to_string(vae_.config.latent_channels));
     auto encoders = plan_text_encoders(source);
+    const auto loras = read_loras(transformer_, options.loras);
     info_.transformer_parameters = size_of(transformer_).parameters;
     info_.vae_parameters = size_of(vae_).parameters;
     info_.text_encoder_parameters = encoders.parameters();
@@ -86,6 +88,8 @@ class LoadedPipeline final : public Pipeline {
     encoders_ = load_text_encoders(std::move(encoders), dtype_, device_, progress);
     load_vae(vae_, vae, dtype_, device_, progress);
     load_mmdit(transformer_, transformer, dtype_, device_, progress);
+    use_loras(transformer_, loras, options.loras);
+    info_.loras = describe(loras, options.loras);
     const auto pooled = transformer_.config.pooled_projection_dim;
     if (encoders_.pooled_width() != pooled)
       throw Failure(Code::BadConfig, "[load] text encoders: expected pooled embeds of width " + std::to_string(pooled) +

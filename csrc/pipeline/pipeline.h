@@ -24,9 +24,24 @@ struct PipelineSource {
   std::string scheduler_config;                                 // empty: SD3's defaults (shift 3.0)
 };
 
+/// An adapter file and how strongly it counts: its own alpha / rank times this.
+struct LoraUse {
+  std::string file;
+  double strength = 1;
+};
+
 struct LoadOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:N"
   std::string dtype = "fp32";  // "fp32", "bf16"
+  std::vector<LoraUse> loras;  // of a Pipeline's transformer; other models have none
+};
+
+/// An adapter that was applied; all its tensors matched.
+struct LoraInfo {
+  std::string file, spelling;
+  double strength = 1;
+  int64_t tensors = 0, layers = 0;
+  bool alpha_stated = true;
 };
 
 /// What a user wants to know about a loaded model.
@@ -38,6 +53,7 @@ struct PipelineInfo {
   int64_t vae_factor = 8, patch = 2;  // sizes must be multiples of vae_factor * patch
   int64_t default_size = 0;           // sample_size * vae_factor
   bool has_t5 = false;
+  std::vector<LoraInfo> loras;
   std::string attention;  // kernel that scaled_dot_product_attention will use, as far as known
 };
 

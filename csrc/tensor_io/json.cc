@@ -476,4 +476,20 @@ void ConfigReader::expect_flag(const char* key, bool only) const {
   if (value && (!value->is_bool() || value->as_bool() != only)) bad_field(file_, key, only ? "true" : "false", value);
 }
 
+std::string json_text(const std::string& s) {
+  std::string out = "\"";
+  for (const char c : s) {
+    const auto u = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\')
+      (out += '\\') += c;
+    else if (u < 0x20) {
+      char code[8];
+      std::snprintf(code, sizeof code, "\\u%04x", u);
+      out += code;
+    } else
+      out += c;
+  }
+  return out + "\"";
+}
+
 }  // namespace drm

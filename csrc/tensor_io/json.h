@@ -52,6 +52,9 @@ class Json {
   friend class JsonParser;
 };
 
+/// The text as a JSON string, quotes included.
+std::string json_text(const std::string& text);
+
 /// Typed access to a config file with errors that name file, field, expectation and finding (Failure(BadConfig)).
 class ConfigReader {
  public:

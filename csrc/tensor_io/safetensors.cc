@@ -251,22 +251,6 @@ at::Tensor SafetensorsFile::load(const std::string& name, at::ScalarType dtype, 
 
 namespace {
 
-std::string json_text(const std::string& s) {
-  std::string out = "\"";
-  for (const char c : s) {
-    const auto u = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\')
-      (out += '\\') += c;
-    else if (u < 0x20) {
-      char code[8];
-      std::snprintf(code, sizeof code, "\\u%04x", u);
-      out += code;
-    } else
-      out += c;
-  }
-  return out + "\"";
-}
-
 class Writer {  // a temporary file beside the target, which takes its place only when complete
  public:
   explicit Writer(const std::string& path) : path_(path), temporary_(path + ".tmp-" + std::to_string(::getpid())) {
@@ -314,6 +298,12 @@ class Writer {  // a temporary file beside the target, which takes its place onl
 };
 
 }  // namespace
+
+void save_text(const std::string& path, const std::string& text) {
+  Writer writer(path);
+  writer.write(text.data(), text.size());
+  writer.finish();
+}
 
 std::string safetensors_header(const std::vector<std::pair<std::string, TensorInfo>>& tensors,
                                const std::map<std::string, std::string>& metadata) {

@@ -60,6 +60,9 @@ class SafetensorsFile : public std::enable_shared_from_this<SafetensorsFile> {
 void save_safetensors(const std::string& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 
+/// The same for a small text, such as a config that lies beside.
+void save_text(const std::string& path, const std::string& text);
+
 /// The same header as save_safetensors would write for tensors of these shapes, for planning and tests: no data needed.
 std::string safetensors_header(const std::vector<std::pair<std::string, TensorInfo>>& tensors,
                                const std::map<std::string, std::string>& metadata = {});

@@ -229,12 +229,10 @@ Weights Weights::open(const std::vector<std::string>& files, Component component
   return w;
 }
 
-void Weights::fill(const std::vector<WantedTensor>& wanted, at::ScalarType dtype, at::Device device,
-                   const std::function<bool(const std::string&)>& ignorable, const std::string& hint,
-                   const std::function<void(uint64_t, uint64_t)>& progress) const {
+void Weights::check(const std::vector<WantedTensor>& wanted, const std::function<bool(const std::string&)>& ignorable,
+                    const std::string& hint) const {
   Listing missing, unexpected, misshaped;
   std::set<std::string> known;
-  uint64_t total = 0;
   for (const auto& w : wanted) {
     known.insert(w.key);
     const auto it = entries_.find(w.key);
@@ -242,9 +240,6 @@ void Weights::fill(const std::vector<WantedTensor>& wanted, at::ScalarType dtype
       missing.add(w.key);
     else if (it->second.info.shape != w.shape)
       misshaped.add(w.key + ": expected " + shape_text(w.shape) + ", found " + shape_text(it->second.info.shape));
-    uint64_t elements = 1;
-    for (const auto side : w.shape) elements *= static_cast<uint64_t>(side);
-    total += elements * at::elementSize(dtype);
   }
   for (const auto& [key, entry] : entries_)
     if (!known.count(key) && !(ignorable && ignorable(key))) unexpected.add(key);
@@ -258,7 +253,18 @@ void Weights::fill(const std::vector<WantedTensor>& wanted, at::ScalarType dtype
                    {"missing", missing.all},
                    {"unexpected", unexpected.all},
                    {"misshaped", misshaped.all}});
-  uint64_t done = 0;
+}
+
+void Weights::fill(const std::vector<WantedTensor>& wanted, at::ScalarType dtype, at::Device device,
+                   const std::function<bool(const std::string&)>& ignorable, const std::string& hint,
+                   const std::function<void(uint64_t, uint64_t)>& progress) const {
+  check(wanted, ignorable, hint);
+  uint64_t done = 0, total = 0;
+  for (const auto& w : wanted) {
+    uint64_t elements = 1;
+    for (const auto side : w.shape) elements *= static_cast<uint64_t>(side);
+    total += elements * at::elementSize(dtype);
+  }
   for (const auto& w : wanted) {
     *w.target = entries_.at(w.key).load(dtype, device);
     done += static_cast<uint64_t>(w.target->numel()) * at::elementSize(dtype);

@@ -46,9 +46,12 @@ class Weights {
   const std::string& spelling() const { return spelling_; }        // "diffusers", "sd3", "ldm", ...
   const std::string& description() const { return description_; }  // the file(s), for messages
 
-  /// Checks all names and shapes first, and reports every missing, unexpected and mis-shaped key in one
-  /// Failure(KeysMismatch) (full lists in details "missing", "unexpected", "misshaped", one a line); then loads.
-  /// `ignorable` says which extra keys are harmless. `hint` is appended to the message (what the shapes look like).
+  /// Checks all names and shapes, and reports every missing, unexpected and mis-shaped key in one Failure(KeysMismatch)
+  /// (full lists in details "missing", "unexpected", "misshaped", one a line). `ignorable` says which extra keys are
+  /// harmless. `hint` is appended to the message (what the shapes look like).
+  void check(const std::vector<WantedTensor>& wanted, const std::function<bool(const std::string&)>& ignorable = {},
+             const std::string& hint = "") const;
+  /// Checks, then loads.
   void fill(const std::vector<WantedTensor>& wanted, at::ScalarType dtype, at::Device device,
             const std::function<bool(const std::string&)>& ignorable = {}, const std::string& hint = "",
             const std::function<void(uint64_t done_bytes, uint64_t total_bytes)>& progress = {}) const;

@@ -183,8 +183,8 @@ class Reward final : public RewardObjective {
       each_tensor(name, leaf, [&](const std::string& key, Tensor& t) {
         auto value = t.detach();
         if constexpr (std::is_same_v<std::decay_t<decltype(leaf)>, Linear>)
-          if (leaf.lora && &t == &leaf.weight)
-            value = value + leaf.lora->scale * at::matmul(leaf.lora->b, leaf.lora->a);
+          if (&t == &leaf.weight)
+            for (const auto& adapter : leaf.lora) value = value + lora_delta(adapter);
         all.emplace_back(key, value.to(dtype).contiguous());
       });
     });

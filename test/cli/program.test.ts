@@ -57,6 +57,7 @@ test('the options of sample', async () => {
   expect(command.options?.map((o) => o.flags.split(' ').find((word) => word.startsWith('--')))).toMatchInlineSnapshot(`
     [
       "--model",
+      "--lora",
       "--prompt",
       "--prompts",
       "--negative-prompt",

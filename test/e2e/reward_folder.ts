@@ -2,27 +2,11 @@
 // two blocks are kept, and a head of fixed numbers.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readTensors, type Tensor } from '../parity/safetensors.js';
+import { readTensors, type Tensor, writeTensors } from '../parity/safetensors.js';
 import { fixture, repository, temporaryFolder } from '../run_drm.js';
 
 const CHANNELS = 8;
 const HIDDEN = 6;
-
-function writeTensors(file: string, tensors: Map<string, Tensor>): void {
-  let at = 0;
-  const header: Record<string, object> = {};
-  const parts: Buffer[] = [];
-  for (const [name, { dtype, shape, data }] of tensors) {
-    const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-    header[name] = { dtype, shape, data_offsets: [at, at + bytes.length] };
-    at += bytes.length;
-    parts.push(bytes);
-  }
-  const text = Buffer.from(JSON.stringify(header));
-  const size = Buffer.alloc(8);
-  size.writeBigUInt64LE(BigInt(text.length));
-  writeFileSync(file, Buffer.concat([size, text, ...parts]));
-}
 
 /** Numbers in (-scale, scale) that look irregular and are the same on every run. */
 function numbers(shape: number[], scale: number, offset: number): Tensor {

@@ -6,8 +6,9 @@ import { describe, expect, test } from 'vitest';
 import { ClipScorer, cmmd } from '../../binding/index.js';
 import { readText } from '../../cli/image/png_text.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
+import { readTensors, writeTensors } from '../parity/safetensors.js';
 import { writeDrm } from '../rewards/drm_folder.js';
-import { fixture, runDrm, temporaryFolder } from '../run_drm.js';
+import { fixture, repository, runDrm, temporaryFolder } from '../run_drm.js';
 import { writeClip } from './clip_folder.js';
 import { colours, writeSet } from './small_set.js';
 
@@ -240,6 +241,36 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(chosen().every((time, i) => time !== before[i])).toBe(true);
   });
 
+  test('compares adapters with the base, and makes pictures again when an adapter is another', async () => {
+    const w = world();
+    const adapter = join(w.folder, 'adapter.safetensors');
+    cpSync(join(repository, 'test/e2e/data/lora.safetensors'), adapter);
+    const base = await run(w);
+    expect(base.code).toBe(0);
+    const swept = ['--sweep', `lora=none,${adapter}:0,${adapter}`];
+    const { code, stdout, stderr } = await run(w, ...swept, '--json');
+    expect(code, stderr).toBe(0);
+    const { data, events } = resultOf(stdout);
+    const told = events.filter(({ message }) => /48 of 48 tensors matched/.test(message ?? ''));
+    expect(told).toHaveLength(2);
+    const [none, off, on] = data.rows;
+    expect([none, off, on].map(({ settings }) => settings.lora)).toEqual([[], [`${adapter}:0`], [adapter]]);
+    const pixels = (folder: string) =>
+      Promise.all(pngs(folder).map((name) => sharp(join(folder, name)).raw().toBuffer()));
+    const plain = await pixels(w.out);
+    expect(await pixels(none.folder)).toEqual(plain);
+    expect(await pixels(off.folder)).toEqual(plain);
+    expect(await pixels(on.folder)).not.toEqual(plain);
+
+    const before = times(on.folder);
+    await run(w, ...swept);
+    expect(times(on.folder)).toEqual(before);
+    writeTensors(adapter, readTensors(adapter)); // without its alpha
+    await run(w, ...swept);
+    expect(times(on.folder)).not.toEqual(before);
+    expect(times(none.folder)).toHaveLength(3);
+  });
+
   test('compares with all of a set that knows none of the prompts, and says so', async () => {
     const w = world();
     const strangers = colours.slice(4).map((colour) => ({ ...colour, split: 'train' }));
@@ -284,6 +315,8 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     [['--k', '2'], 2, 'expected a reward'],
     [['--k', '2', '--reward', 'judge'], 2, 'expected a reward model (DRM)'],
     [['--k', '2', '--reward', 'a', '--reward', 'b'], 2, '--sweep reward=a,b'],
+    [['--lora', '/nowhere'], 3, '/nowhere'],
+    [['--sweep', 'lora=/nowhere'], 3, '/nowhere'],
     [['--scorer', 'clip:/nowhere'], 4, '/nowhere'],
     [['--reference', '/nowhere'], 3, '/nowhere'],
   ])('refuses %j before it makes anything', async (more, expected, part) => {

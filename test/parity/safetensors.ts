@@ -1,5 +1,5 @@
-// Just enough of a safetensors reader for the tests: small files written by libraries we trust.
-import { readFileSync } from 'node:fs';
+// Just enough of safetensors for the tests: small files written by libraries we trust, or by hand.
+import { readFileSync, writeFileSync } from 'node:fs';
 
 export interface Tensor {
   dtype: string;
@@ -28,6 +28,23 @@ export function readTensors(file: string): Map<string, Tensor> {
     tensors.set(name, { dtype: info.dtype, shape: info.shape, data });
   }
   return tensors;
+}
+
+/** In the order of the map, which must suit the alignment of its types. */
+export function writeTensors(file: string, tensors: Map<string, Tensor>): void {
+  let at = 0;
+  const header: Record<string, object> = {};
+  const parts: Buffer[] = [];
+  for (const [name, { dtype, shape, data }] of tensors) {
+    const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    header[name] = { dtype, shape, data_offsets: [at, at + bytes.length] };
+    at += bytes.length;
+    parts.push(bytes);
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(text.length));
+  writeFileSync(file, Buffer.concat([size, text, ...parts]));
 }
 
 /** Largest absolute difference of two equally long lists; null when any difference is NaN, infinity when lengths differ. */

@@ -11,6 +11,7 @@ import type { CaptionedSet } from '../../data/captioned_set.js';
 import type { Batch } from '../../data/loader.js';
 import { sampleOrder } from '../../data/order.js';
 import { writeAtomically } from '../../files.js';
+import { copyBase } from '../../hub/copy_base.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { contactSheet } from '../../image/write.js';
 import type { Team } from '../../parallel/team.js';
@@ -245,16 +246,6 @@ class FlowTask extends NativeTask<Batch | Step> {
     const recommended = { steps: s.preview_steps, guidance: s.preview_guidance, t5_length: s.t5_length };
     await writeAtomically(join(model, 'drm.json'), `${JSON.stringify({ sample: recommended }, null, 2)}\n`);
   }
-}
-
-/** A base's folder without its transformer's weights, and without the whole model in one file that may lie beside. */
-async function copyBase(base: string, model: string): Promise<void> {
-  const left = [base, join(base, 'transformer')];
-  await cp(base, model, {
-    recursive: true,
-    dereference: true, // a hub cache holds links
-    filter: (path) => !(left.includes(dirname(path)) && /\.safetensors(\.index\.json)?$/.test(path)),
-  });
 }
 
 /** Encodes all pictures of the set; returns the samples that could be read. */

@@ -1,0 +1,38 @@
+// How adapter files call the layers that they adapt, translated to the transformer's names and, for kohya's, back.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tensor_io/spellings.h"
+
+namespace drm {
+
+/// Which tensor of an adapter a key names.
+struct LoraKey {
+  enum class Part { A, B, Alpha } part;
+  std::string adapter;  // the rest of the key, prefix included: "transformer.transformer_blocks.0.attn.to_q"
+};
+/// lora_A/lora_B (PEFT, diffusers), lora_down/lora_up/alpha (kohya), lora.down/lora.up and processor.to_q_lora.down
+/// (older diffusers). Nothing for any other key.
+std::optional<LoraKey> parse_lora_key(const std::string& key);
+
+/// A layer, and which rows of the adapter's B are its own.
+struct LoraTarget {
+  std::string layer;
+  Source::Form form = Source::Form::Whole;  // Whole, Third or SwappedHalves
+  int64_t part = 0;                         // of Third: 0 query, 1 key, 2 value
+};
+struct LoraName {
+  std::string spelling;             // "diffusers", "peft", "kohya", ...; "" when unknown
+  std::vector<LoraTarget> targets;  // empty: not the transformer's (a text encoder's, another architecture's)
+};
+/// `outputs` per input of the adapted layer: SD3 keeps the halves of its last text norm in the other order, and only
+/// there it has two outputs per input.
+LoraName read_lora_name(const std::string& adapter, double outputs);
+
+/// kohya's name of a layer without its prefix, "joint_blocks_0_x_block_attn_qkv", and which part of it the layer is.
+/// Nothing for a layer that SD3's original naming lacks.
+std::optional<LoraTarget> kohya_name(const std::string& layer, double outputs);
+
+}  // namespace drm
