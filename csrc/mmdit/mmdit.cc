@@ -11,6 +11,7 @@
 
 #include "nn/attention.h"
 #include "nn/fused.h"
+#include "nn/linear_at_once.h"
 #include "nn/modulation.h"
 #include "nn/recompute.h"
 #include "tensor_io/json.h"
@@ -80,13 +81,9 @@ Tensor keys(const Stream& s, int64_t heads) {
 
 Tensor values(const Stream& s, int64_t heads) { return split_heads(linear(s.attention.to_v, s.input), heads); }
 
-/// Queries, keys and values side by side, (B, L, 3 D): one product, whose backward sums their three gradients before it
-/// rounds.
+/// Queries, keys and values side by side, (B, L, 3 D).
 Tensor project_at_once(const Stream& s) {
-  const auto &q = s.attention.to_q, &k = s.attention.to_k, &v = s.attention.to_v;
-  if (!q.lora.empty() || !k.lora.empty() || !v.lora.empty() || !q.bias.defined())
-    return at::cat({linear(q, s.input), linear(k, s.input), linear(v, s.input)}, 2);
-  return at::linear(s.input, at::cat({q.weight, k.weight, v.weight}), at::cat({q.bias, k.bias, v.bias}));
+  return linear_at_once({&s.attention.to_q, &s.attention.to_k, &s.attention.to_v}, s.input);
 }
 
 /// The fused form of what asks, where there is one.

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/linear_at_once.h"
+
 namespace drm {
 namespace {
 
@@ -23,6 +25,7 @@ Parameter make_parameter(std::vector<int64_t> shape) { return {planned(shape)}; 
 Buffer make_buffer(std::vector<int64_t> shape) { return {planned(shape)}; }
 
 Tensor linear(const Linear& l, const Tensor& x) {
+  if (const auto y = linear_with_folded_adapters({&l}, x)) return *y;
   const auto y = at::linear(x, l.weight, l.bias);
   Tensor sum;
   for (const auto& adapter : l.lora) {

@@ -1,6 +1,6 @@
 // Low-rank adapters (Hu et al. 2022): y = W x + b + scale * B (A x), scale = alpha / rank, times a strength where a
-// user asks for one. A layer may have several, whose contributions add up. linear() in layers.cc is the one place that
-// applies them; everything else sees linear layers.
+// user asks for one. A layer may have several, whose contributions add up. linear() and linear_at_once() apply them;
+// everything else sees linear layers.
 #pragma once
 #include <string>
 #include <vector>

@@ -4,8 +4,9 @@
 //   npm run bench -- sample --k 6 [--model tiny|small|medium|full] [--reward R] [--n N] [and the flags above]
 //   npm run bench -- pretrain [--part vae|clip|flow] [--repeats N] [--steps N] [--threads N] [--dtype fp32|bf16] [--data DIR]
 //   npm run bench -- train [--repeats N] [--steps N] [--threads N] [--dtype fp32|bf16] [--data DIR]
+//   npm run bench -- grpo [--algorithm flow|step] [--repeats N] [--threads N] [--batch N] [--denoising-steps N] [--kl-beta N] [--guidance N]
 //   npm run bench -- data
-// The Python half needs diffusers (for CLIP, transformers) in the Python that DRM_BENCH_PYTHON names (default python3);
+// The Python half needs diffusers (for CLIP, transformers; for GRPO, peft) in the Python that DRM_BENCH_PYTHON names (default python3);
 // without it, it says so.
 import { cpus } from 'node:os';
 import { drm, median, timed } from './common.js';
@@ -35,6 +36,7 @@ const benches: Record<string, () => Promise<void>> = {
       : (await import('./sample.js')).sample(),
   pretrain: async () => (await import('./pretrain.js')).pretrain(),
   data: async () => (await import('./data.js')).data(),
+  grpo: async () => (await import('./grpo.js')).grpo(),
   train: async () => (await import('./train.js')).train(),
 };
 const asked = process.argv[2];

@@ -1,5 +1,4 @@
-// Training steps of two sides, drm and PyTorch: one process each, which take turns, so that whatever else the machine does
-// meets both.
+// Two sides, drm and PyTorch: one process each, which take turns, so that whatever else the machine does meets both.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -12,16 +11,15 @@ interface Steps {
   cpu: number[];
 }
 
-/** One side: a process that runs as many steps as the line it is given says. */
-class Side {
-  readonly all: Steps = { wall: [], cpu: [] };
+/** One side: a process that answers each line it is given by a line of JSON. */
+export class Side {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
   constructor(
     private readonly command: string,
     script: string,
-    workload: Workload,
+    workload: object,
   ) {
     this.#child = spawn(command, [script, JSON.stringify(workload)], { stdio: ['pipe', 'pipe', 'inherit'] });
     if (!this.#child.stdout) throw new Error('expected a pipe');
@@ -32,15 +30,9 @@ class Side {
     while ((await this.#line()) !== 'ready'); // libraries may print before
   }
 
-  async run(steps: number): Promise<Steps> {
-    this.#child.stdin?.write(`${steps}\n`);
-    return JSON.parse(await this.#line()) as Steps;
-  }
-
-  async measure(steps: number): Promise<void> {
-    const { wall, cpu } = await this.run(steps);
-    this.all.wall.push(...wall);
-    this.all.cpu.push(...cpu);
+  async ask<T>(line: string): Promise<T> {
+    this.#child.stdin?.write(`${line}\n`);
+    return JSON.parse(await this.#line()) as T;
   }
 
   close(): void {
@@ -66,19 +58,34 @@ export async function compareSteps(
   const script = join(repository, 'test/bench/python/training_torch.py');
   const sides: Record<string, Side> = pythonHas(module) ? { ...own, pytorch: new Side(python, script, work) } : own;
   for (const side of Object.values(sides)) await side.ready();
-  for (const side of Object.values(sides)) await side.run(2); // the first steps allocate and choose kernels
-  for (let i = 0; i < repeats; i++) for (const side of Object.values(sides)) await side.measure(steps);
+  for (const side of Object.values(sides)) await side.ask('2'); // the first steps allocate and choose kernels
+  const all = await takeTurns<Steps>(sides, repeats, String(steps));
   for (const side of Object.values(sides)) side.close();
-  const figure = (of: (steps: Steps) => number): Figures => {
-    const each = Object.entries(sides).map(([name, side]) => [name, rounded(of(side.all))] as const);
-    const { drm: ours = Number.NaN, pytorch: theirs } = Object.fromEntries(each);
-    return { ...Object.fromEntries(each), ...(theirs !== undefined && { ratio: rounded(theirs / ours, 3) }) };
-  };
   return {
-    median_s: figure(({ wall }) => median(wall)),
-    best_s: figure(({ wall }) => Math.min(...wall)),
-    median_cpu_s: figure(({ cpu }) => median(cpu)),
+    median_s: figures(all, (runs) => median(runs.flatMap((run) => run.wall))),
+    best_s: figures(all, (runs) => Math.min(...runs.flatMap((run) => run.wall))),
+    median_cpu_s: figures(all, (runs) => median(runs.flatMap((run) => run.cpu))),
   };
+}
+
+/** What each side answers to one line, asked `repeats` times in turn. */
+export async function takeTurns<T>(
+  sides: Record<string, Side>,
+  repeats: number,
+  line: string,
+): Promise<Record<string, T[]>> {
+  const all: Record<string, T[]> = {};
+  for (const name of Object.keys(sides)) all[name] = [];
+  for (let i = 0; i < repeats; i++)
+    for (const [name, side] of Object.entries(sides)) all[name]?.push(await side.ask<T>(line));
+  return all;
+}
+
+/** A figure of each side and, where PyTorch is one of them, PyTorch's over drm's. */
+export function figures<T>(all: Record<string, T[]>, of: (answers: T[]) => number): Figures {
+  const each = Object.fromEntries(Object.entries(all).map(([name, answers]) => [name, rounded(of(answers))]));
+  const { drm: ours = Number.NaN, pytorch: theirs } = each;
+  return { ...each, ...(theirs !== undefined && { ratio: rounded(theirs / ours, 3) }) };
 }
 
 /** The share of a run's steps spent waiting for data, from what `--json` printed. */

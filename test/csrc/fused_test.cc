@@ -9,6 +9,7 @@
 #include "check.h"
 #include "nn/attention.h"
 #include "nn/autocast.h"
+#include "nn/linear_at_once.h"
 #include "nn/modulation.h"
 
 using namespace drm;
@@ -271,6 +272,46 @@ TEST(a_row_of_nan_stays_nan) {
     CHECK(at::isnan(*fused::modulated_norm(x, rows, rows)).all().item<bool>());
     CHECK(at::isnan(*fused::gated_add(x, rows, x)).all().item<bool>());
   }
+}
+
+TEST(folded_adapters_give_the_values_and_gradients_of_adapters_beside_the_base) {
+  at::manual_seed(11);
+  const int64_t in = 24;
+  std::vector<Linear> layers;
+  for (const int64_t out : {16, 24, 40}) {
+    Lora lora{at::randn({3, in}).requires_grad_(), at::randn({out, 3}).requires_grad_(), 0.5 + out / 16.0};
+    layers.push_back({at::randn({out, in}), at::randn({out}), {std::move(lora)}});
+  }
+  const std::vector<const Linear*> all{&layers[0], &layers[1], &layers[2]};
+  const auto x = at::randn({4, 10, in}).requires_grad_(), weight = at::randn({4, 10, 80});
+  std::vector<Tensor> leaves{x};
+  for (const auto& l : layers) leaves.insert(leaves.end(), {l.lora.front().a, l.lora.front().b});
+  const auto gradients = [&](const Tensor& y) {
+    for (auto& leaf : leaves) leaf.mutable_grad() = Tensor();
+    (y * weight).sum().backward();
+    std::vector<Tensor> all{y.detach()};
+    for (const auto& leaf : leaves) all.push_back(leaf.grad().clone());
+    return all;
+  };
+  const auto folded = linear_with_folded_adapters(all, x);
+  CHECK(folded.has_value());
+  std::vector<Tensor> parts;
+  for (const auto& l : layers)
+    parts.push_back(at::linear(x, l.weight, l.bias) +
+                    l.lora.front().scale * at::linear(at::linear(x, l.lora.front().a), l.lora.front().b));
+  const auto got = gradients(*folded), want = gradients(at::cat(parts, -1));
+  for (size_t i = 0; i < want.size(); ++i) CHECK(at::allclose(got[i], want[i], 1e-4, 1e-4));
+
+  // Elsewhere the adapter runs beside the base: rows too few to be worth it, a base that is trained, no adapter on.
+  CHECK(!linear_with_folded_adapters(all, x.narrow(0, 0, 1)));
+  layers[1].weight.requires_grad_();
+  CHECK(!linear_with_folded_adapters(all, x));
+  CHECK(at::allclose(linear_at_once(all, x), want[0], 1e-4, 1e-4));
+  layers[1].weight.requires_grad_(false);
+  for (auto& l : layers) l.lora.front().enabled = false;
+  CHECK(!linear_with_folded_adapters(all, x));
+  const auto base = at::cat({linear(layers[0], x), linear(layers[1], x), linear(layers[2], x)}, -1);
+  CHECK(at::allclose(linear_at_once(all, x), base, 1e-5, 1e-5));
 }
 
 DRM_TEST_MAIN
