@@ -19,7 +19,7 @@ import { type PairRecord, PairSet } from '../../cli/data/pair_set.js';
 import { decodePicture } from '../../cli/data/picture.js';
 import { prepare } from '../../cli/data/prepare.js';
 import { Drop } from '../../cli/data/source.js';
-import { runDrm, temporaryFolder } from '../run_drm.js';
+import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 import { contentOf } from './pictures.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
@@ -276,6 +276,21 @@ test('with the embedded model: drawn by it, the same again, its settings and lic
   const again = newFolder();
   await runDrm([...command, '--out', again]);
   expect(contentOf(again)).toEqual(contentOf(out));
+
+  // With a CLIP there are own pairs, too; the judge, since nothing is trained on these.
+  const judge = `clip:${join(repository, 'models/judge')}`;
+  const ordered = newFolder();
+  await runDrm([...command, '--scorer', judge, '--out', ordered]);
+  const manifest = readManifest(ordered);
+  expect(manifest.settings.scorer).toEqual({ name: judge, fingerprint: expect.stringMatching(/^[0-9a-f]{32}$/) });
+  const withOwn = await PairSet.open(ordered);
+  const kinds = await Promise.all(
+    Array.from({ length: withOwn.length }, async (_, i) => (await withOwn.record(i)).kind),
+  );
+  await withOwn.close();
+  expect(kinds.filter((kind) => kind === 'own').length).toBe(6 * Math.floor(kinds.length / 16));
+  const noScorer = await runDrm([...command, '--scorer', 'clipp:nowhere', '--out', newFolder()]);
+  expect([noScorer.code, noScorer.stderr.includes('did you mean clip:FOLDER?')]).toEqual([2, true]);
 
   const unknown = await runDrm([...command, '--model', 'tinny', '--out', newFolder()]);
   expect(unknown.code).toBe(3);
