@@ -318,7 +318,7 @@ class Planner {
 }
 
 /** Sources, licences, and what was done to the pictures, which CC-BY asks for. */
-function attribution(notes: SourceNote[], { size, models }: PrefsOptions): string {
+function attribution(notes: SourceNote[], { size, models, scorer }: PrefsOptions): string {
   return [
     '# Sources and licences of these pictures',
     '',
@@ -326,6 +326,11 @@ function attribution(notes: SourceNote[], { size, models }: PrefsOptions): strin
     '`rejected_model` say what was changed: "real" is a picture as it is, "real, blur" one that was made worse on purpose;',
     `all others were drawn by ${models.map(({ name }) => name).join(', ')}. Which of two is better follows from how they were made;`,
     'no person was asked.',
+    ...(scorer
+      ? [
+          `Of two that ${models[0]?.name} drew by the same settings, that is better which ${scorer.name} finds more like the original.`,
+        ]
+      : []),
     '',
     ...notes.map(
       (note) =>

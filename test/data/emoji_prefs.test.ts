@@ -52,7 +52,7 @@ function painter() {
 }
 
 /** Of what the painter drew: a function of the seed, and the same for some. */
-const likenessOf = (seed: number) => (seed % 8) ** 2 / 256;
+const likenessOf = (seed: number) => (seed % 8) ** 2 / 400;
 const likeness: Likeness = async (drawn) =>
   drawn.map(({ pixels }) => likenessOf(Number(Buffer.from(pixels).toString('latin1').split(' ')[3])));
 
