@@ -77,6 +77,10 @@ export const command: Command = {
       description: 'emoji-prefs: an earlier checkpoint of it; may be repeated, the latest first',
       repeatable: true,
     },
+    {
+      flags: '--scorer <name>',
+      description: 'emoji-prefs: orders two of its own pictures of a caption, such as clip:FOLDER; makes `own` pairs',
+    },
     { flags: '--shard-size <mb>', description: 'prepare: a shard ends after so many megabytes', default: '256' },
     { flags: '--shard-samples <n>', description: 'prepare: and after so many samples', default: 'no limit' },
     { flags: '--verify', description: "inspect: also compare each shard's sha256" },

@@ -6,19 +6,22 @@
 //   sample           the picture, and the base's own for the caption
 //   sampler          the base's own by the recommended settings, and by worse ones
 //   sample-caption   the base's own for the caption, and its own for another caption
+//   own              the base's own, and another one of its own that is less like the picture (likeness.ts)
 //   checkpoint       the base's own, and an earlier checkpoint's
 //
 // The first two teach what a picture is and what it shows, the others what the base gets wrong. Candidates of step-wise
-// sampling are the base's own, all of one caption, so that most pairs have the base's pictures in them.
+// sampling are the base's own, all of one caption, so that most pairs have the base's pictures in them, and the `own` are
+// just such a choice. Which of those two is better is known only when both are drawn.
 import { DrmError } from '../../binding/error.js';
 import type { Picture } from '../image/write.js';
 import type { Painter, Recipe, Wish } from './base_samples.js';
 import { CORRUPTIONS, type Corruption, corrupt, GRADES, type Grade } from './corruptions.js';
 import { Draws } from './draws.js';
 import { drawEmoji, type EmojiPicture, emojiPictures, hash, isHeldOut, listEmoji, SPLIT_RULE } from './emoji.js';
+import { gradeOfGap, type Likeness } from './likeness.js';
 import type { SourceNote } from './manifest.js';
 import { epochOrder } from './order.js';
-import { type Pair, type PairPicture, pairSource } from './pair.js';
+import { type LatePair, type Pair, type PairPicture, pairSource } from './pair.js';
 import { decodePicture, encodeLossless } from './picture.js';
 import { Drop, type Source } from './source.js';
 
@@ -45,12 +48,14 @@ export function prefsSplitOf({ split, family }: Pick<EmojiPicture, 'split' | 'fa
 /** Captions whose pictures the base draws in one go; its picture of another caption is one of these. */
 const CHUNK = 64;
 
-/** The base's own pictures of a caption by the recommended settings: each stands in two kinds of pairs. */
-const SEEDS = 2;
+/** The base's own pictures of a caption by the recommended settings, those that only `own` pairs show included. */
+const SEEDS = 4;
 
 /** Pairs of a caption. */
 const CORRUPTED = 2;
 const WRONG = 2;
+const SAMPLED = 2;
+const OWN = (SEEDS * (SEEDS - 1)) / 2;
 
 export interface PrefsOptions {
   size: number;
@@ -64,6 +69,8 @@ export interface PrefsOptions {
   guidance: number;
   /** As in the manifest; the base first, then its earlier checkpoints, the latest first. */
   models: { name: string; fingerprint: string }[];
+  /** What orders the `own` pairs, as in the manifest; without it there are none. */
+  scorer?: { name: string; fingerprint: string } | undefined;
   dtype: string;
   t5Length: number;
 }
@@ -116,6 +123,10 @@ function wrongOne(of: EmojiPicture, from: EmojiPicture[], grade: Grade, draws: D
 const recipeName = ({ model, steps, guidance }: Recipe, names: readonly string[]): string =>
   `${names[model]}, ${steps} steps, guidance ${guidance}`;
 
+interface DrawnPicture extends PairPicture {
+  pixels(): Promise<Picture>;
+}
+
 /** Pictures of the base, painted together when the first of them is wanted. */
 class Chunk {
   readonly #wishes = new Map<string, Wish>();
@@ -127,10 +138,11 @@ class Chunk {
   ) {}
 
   /** All must be wished for before the first is read. */
-  wish(wish: Wish): PairPicture {
+  wish(wish: Wish): DrawnPicture {
     const id = `${wish.prompt} / ${recipeName(wish, this.names)}, seed ${wish.seed}`;
     this.#wishes.set(id, wish);
-    return { id, read: async () => encodeLossless((await this.#all()).get(id) as Picture) };
+    const pixels = async () => (await this.#all()).get(id) as Picture;
+    return { id, pixels, read: async () => encodeLossless(await pixels()) };
   }
 
   #all(): Promise<Map<string, Picture>> {
@@ -148,6 +160,7 @@ class Planner {
   constructor(
     private readonly options: PrefsOptions,
     private readonly paint: Painter,
+    private readonly likeness: Likeness | undefined,
   ) {
     this.#names = options.models.map(({ name }) => name);
     this.#best = { model: 0, steps: options.steps, guidance: options.guidance };
@@ -155,21 +168,21 @@ class Planner {
 
   /** Pairs of a caption, dropped ones included. */
   get each(): number {
-    return CORRUPTED + WRONG + 2 * SEEDS + 2 + (this.#names.length - 1);
+    return CORRUPTED + WRONG + 2 * SAMPLED + 2 + (this.likeness ? OWN : 0) + (this.#names.length - 1);
   }
 
   /** Captions in an order of their own, so that the first of them are a fair share of all. */
-  *pairs(splits: readonly { captions: EmojiPicture[]; all: EmojiPicture[] }[]): Generator<Pair | Drop> {
+  *pairs(splits: readonly { captions: EmojiPicture[]; all: EmojiPicture[] }[]): Generator<Pair | LatePair | Drop> {
     for (const { captions, all } of splits)
       for (let at = 0; at < captions.length; at += CHUNK) yield* this.#chunk(captions.slice(at, at + CHUNK), all);
   }
 
-  #chunk(captions: EmojiPicture[], all: EmojiPicture[]): (Pair | Drop)[] {
+  #chunk(captions: EmojiPicture[], all: EmojiPicture[]): (Pair | LatePair | Drop)[] {
     const chunk = new Chunk(this.paint, this.#names);
     // The base's own of each caption come first, since captions share them.
     const own = captions.map((emoji) => {
       const draws = this.#draws(emoji, 0);
-      return Array.from({ length: SEEDS }, () => {
+      return Array.from({ length: this.likeness ? SEEDS : SAMPLED }, () => {
         const wish = { ...this.#best, prompt: emoji.caption, seed: draws.word() };
         return { wish, picture: chunk.wish(wish) };
       });
@@ -180,8 +193,13 @@ class Planner {
       const mine = own[i] as (typeof own)[number];
       const [{ wish, picture: first }] = mine as [(typeof mine)[number]];
       const best = this.#nameOf(wish);
-      const pairs: (Pair | Drop)[] = [];
-      const add = (kind: string, grade: Grade, chosen: PairPicture, rejected: PairPicture, made: [string, string]) => {
+      const pairOf = (
+        kind: string,
+        grade: Grade,
+        chosen: PairPicture,
+        rejected: PairPicture,
+        made: [string, string],
+      ): Pair => {
         const fields = {
           prompt: emoji.caption,
           source: SOURCE,
@@ -190,8 +208,10 @@ class Planner {
           kind,
           grade,
         };
-        pairs.push({ split: prefsSplitOf(emoji), note: emoji.note, fields, chosen, rejected });
+        return { split: prefsSplitOf(emoji), note: emoji.note, fields, chosen, rejected };
       };
+      const pairs: (Pair | LatePair | Drop)[] = [];
+      const add = (...pair: Parameters<typeof pairOf>) => pairs.push(pairOf(...pair));
       const addWrong = (
         kind: string,
         from: EmojiPicture[],
@@ -218,7 +238,8 @@ class Planner {
         });
       }
 
-      for (const { picture } of mine) add('sample', 1, real, picture, ['real', best]);
+      const sampled = mine.slice(0, SAMPLED);
+      for (const { picture } of sampled) add('sample', 1, real, picture, ['real', best]);
       const grade = draws.pick(GRADES);
       const worse = {
         ...worseRecipe(this.#best, grade, draws.below(3) === 0),
@@ -228,17 +249,53 @@ class Planner {
       const badly = chunk.wish(worse);
       add('sampler', grade, first, badly, [best, this.#nameOf(worse)]);
       add('sample', Math.min(5, grade + 1) as Grade, real, badly, ['real', this.#nameOf(worse)]);
-      for (const { picture } of mine)
+      for (const { picture } of sampled)
         addWrong('sample-caption', captions, draws.pick(GRADES), (other, grade) => {
-          const theirs = draws.pick(own[captions.indexOf(other)] as typeof mine);
+          const theirs = draws.pick((own[captions.indexOf(other)] as typeof mine).slice(0, SAMPLED));
           add('sample-caption', grade, picture, theirs.picture, [best, `${best}, of another caption`]);
         });
+      if (this.likeness)
+        pairs.push(
+          ...this.#ownPairs(
+            emoji,
+            mine.map(({ picture }) => picture),
+            (...pair) => pairOf('own', ...pair, [best, best]),
+          ),
+        );
       for (let model = 1; model < this.#names.length; model++) {
         const early = { ...wish, model };
         add('checkpoint', Math.min(5, model) as Grade, first, chunk.wish(early), [best, this.#nameOf(early)]);
       }
       return pairs;
     });
+  }
+
+  /** Every two of the caption's own pictures, the one more like the real one first. */
+  #ownPairs(
+    emoji: EmojiPicture,
+    mine: DrawnPicture[],
+    pairOf: (grade: Grade, chosen: PairPicture, rejected: PairPicture) => Pair,
+  ): LatePair[] {
+    let measured: Promise<number[]> | undefined;
+    const measure = async () => {
+      const real = await decodePicture(await drawEmoji(emoji, this.options.size));
+      if (real instanceof Drop) throw new DrmError('INTERNAL', `[data] ${emoji.key}: ${real.detail}`);
+      return (this.likeness as Likeness)(await Promise.all(mine.map((one) => one.pixels())), real, emoji.caption);
+    };
+    return mine.flatMap((one, i) =>
+      mine.slice(0, i).map((other, j) => ({
+        split: prefsSplitOf(emoji),
+        note: emoji.note,
+        decide: async () => {
+          measured ??= measure();
+          const likeness = await measured;
+          const gap = (likeness[i] as number) - (likeness[j] as number);
+          if (gap === 0) return new Drop('no_difference', `${one.id} and ${other.id}`);
+          const [chosen, rejected] = gap > 0 ? [one, other] : [other, one];
+          return pairOf(gradeOfGap(Math.abs(gap)), chosen, rejected);
+        },
+      })),
+    );
   }
 
   #draws(emoji: EmojiPicture, within: number): Draws {
@@ -261,7 +318,7 @@ class Planner {
 }
 
 /** Sources, licences, and what was done to the pictures, which CC-BY asks for. */
-function attribution(notes: SourceNote[], { size, models }: PrefsOptions): string {
+function attribution(notes: SourceNote[], { size, models, scorer }: PrefsOptions): string {
   return [
     '# Sources and licences of these pictures',
     '',
@@ -269,6 +326,11 @@ function attribution(notes: SourceNote[], { size, models }: PrefsOptions): strin
     '`rejected_model` say what was changed: "real" is a picture as it is, "real, blur" one that was made worse on purpose;',
     `all others were drawn by ${models.map(({ name }) => name).join(', ')}. Which of two is better follows from how they were made;`,
     'no person was asked.',
+    ...(scorer
+      ? [
+          `Of two that ${models[0]?.name} drew by the same settings, that is better which ${scorer.name} finds more like the original.`,
+        ]
+      : []),
     '',
     ...notes.map(
       (note) =>
@@ -279,13 +341,13 @@ function attribution(notes: SourceNote[], { size, models }: PrefsOptions): strin
 }
 
 /** Throws DrmError USAGE when there is no such split. */
-export function emojiPrefsSource(options: PrefsOptions, paint: Painter): Source {
+export function emojiPrefsSource(options: PrefsOptions, paint: Painter, likeness?: Likeness): Source {
   const { notes, concepts } = listEmoji();
   const wanted = PREFS_SPLITS.filter((name) => options.split === 'all' || options.split === name);
   if (wanted.length === 0)
     throw new DrmError('USAGE', `--split ${options.split}: expected ${['all', ...PREFS_SPLITS].join(', ')}`);
   const pictures = emojiPictures(concepts);
-  const planner = new Planner(options, paint);
+  const planner = new Planner(options, paint, likeness);
   const sets = wanted.map((name) => pictures.filter((picture) => prefsSplitOf(picture) === name));
   const most = planner.each * sets.reduce((sum, { length }) => sum + length, 0);
   const share = Math.min(1, (options.maxPairs ?? most) / most);
@@ -294,7 +356,7 @@ export function emojiPrefsSource(options: PrefsOptions, paint: Painter): Source 
     const count = Math.max(1, Math.floor(all.length * share));
     return { all, captions: [...order.subarray(0, count)].map((at) => all[at] as EmojiPicture) };
   });
-  const { size, seed, split, maxPairs, steps, guidance, models, dtype, t5Length } = options;
+  const { size, seed, split, maxPairs, steps, guidance, models, scorer, dtype, t5Length } = options;
   return pairSource({
     notes,
     settings: {
@@ -306,6 +368,7 @@ export function emojiPrefsSource(options: PrefsOptions, paint: Painter): Source 
       split_rule: `${PREFS_RULE} ${SPLIT_RULE}`,
       packages: notes.map((note) => `${note.name} ${note.version}`),
       models,
+      ...(scorer && { scorer }),
       steps,
       guidance,
       t5_length: t5Length,

@@ -1,11 +1,14 @@
 // From the flags of `drm data prepare emoji-prefs` to its source: the base model is found and named, not yet loaded.
+import { DrmError } from '../../binding/error.js';
 import type { Context } from '../command.js';
 import { chooseDevice } from '../device.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
 import { resolveModel } from '../hub/resolve.js';
 import { sampleSettings } from '../sample/settings.js';
+import { loadScorer, scorerWeights } from '../scorers/registry.js';
 import { openPainter } from './base_samples.js';
 import { emojiPrefsSource } from './emoji_prefs.js';
+import { likenessIn } from './likeness.js';
 import type { Source } from './source.js';
 
 export async function openEmojiPrefs(
@@ -37,6 +40,10 @@ export async function openEmojiPrefs(
     signal,
     onWarning: (message) => events.emit({ event: 'warning', message }),
   });
+  const by = options.scorer as string | undefined;
+  const scorer = by === undefined ? undefined : await loadScorer(by, { device, dtype: 'fp32', signal });
+  if (scorer && !scorer.space)
+    throw new DrmError('USAGE', `--scorer ${by}: expected one that compares pictures with each other, such as a CLIP`);
   const source = emojiPrefsSource(
     {
       size,
@@ -46,10 +53,18 @@ export async function openEmojiPrefs(
       steps,
       guidance,
       models: models.map(({ name, source }) => ({ name, fingerprint: weightsFingerprint(source) })),
+      ...(by !== undefined && {
+        scorer: { name: by, fingerprint: weightsFingerprint({ scorer: { weights: await scorerWeights(by) } }) },
+      }),
       dtype,
       t5Length,
     },
     paint,
+    scorer?.space && likenessIn(scorer.space),
   );
-  return { ...source, close: dispose };
+  const close = async () => {
+    await dispose();
+    scorer?.dispose();
+  };
+  return { ...source, close };
 }

@@ -47,13 +47,19 @@ export interface Pair {
   rejected: PairPicture;
 }
 
+/** A pair whose order is found from pictures that are made for it. */
+export interface LatePair extends Pick<Pair, 'split' | 'note'> {
+  /** Not called when the pair is in the set already. */
+  decide(): Promise<Pair | Drop>;
+}
+
 export interface PairSourceOptions {
   notes: SourceNote[];
   /** What decides the result beside the tool: options, versions, a fingerprint of the input. */
   settings: Record<string, unknown>;
   total?: number;
   /** In a fixed order. A Drop is a pair that is left out without touching pictures. */
-  pairs(listing: Listing): AsyncIterable<Pair | Drop> | Iterable<Pair | Drop>;
+  pairs(listing: Listing): AsyncIterable<Pair | LatePair | Drop> | Iterable<Pair | LatePair | Drop>;
   extras?: Source['extras'];
   fault?: Source['fault'];
   close?: Source['close'];
@@ -121,7 +127,9 @@ export function pairSource(options: PairSourceOptions): Source {
     if (recent.size > REMEMBERED) recent.delete(recent.keys().next().value as string);
     return file;
   };
-  const make = async (key: string, pair: Pair, isWritten: IsWritten): Promise<Sample | Drop> => {
+  const make = async (key: string, planned: Pair | LatePair, isWritten: IsWritten): Promise<Sample | Drop> => {
+    const pair = 'decide' in planned ? await planned.decide() : planned;
+    if (pair instanceof Drop) return pair;
     const files: Sample['files'] = [];
     const drops: Drop[] = [];
     await Promise.all(

@@ -13,12 +13,13 @@ import {
   prefsSplitOf,
   worseRecipe,
 } from '../../cli/data/emoji_prefs.js';
+import { gradeOfGap, type Likeness } from '../../cli/data/likeness.js';
 import { readManifest } from '../../cli/data/manifest.js';
 import { type PairRecord, PairSet } from '../../cli/data/pair_set.js';
 import { decodePicture } from '../../cli/data/picture.js';
 import { prepare } from '../../cli/data/prepare.js';
 import { Drop } from '../../cli/data/source.js';
-import { runDrm, temporaryFolder } from '../run_drm.js';
+import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 import { contentOf } from './pictures.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
@@ -29,7 +30,7 @@ const options: PrefsOptions = {
   size: 16,
   seed: 4,
   split: 'all',
-  maxPairs: 1800,
+  maxPairs: 2880,
   steps: 28,
   guidance: 3,
   models: ['base', 'base at 5000', 'base at 1000'].map((name) => ({ name, fingerprint: name })),
@@ -50,9 +51,14 @@ function painter() {
   return { paint, wished };
 }
 
+/** Of what the painter drew: a function of the seed, and the same for some. */
+const likenessOf = (seed: number) => (seed % 8) ** 2 / 400;
+const likeness: Likeness = async (drawn) =>
+  drawn.map(({ pixels }) => likenessOf(Number(Buffer.from(pixels).toString('latin1').split(' ')[3])));
+
 const write = (folder: string, given: Partial<PrefsOptions>, paint = painter().paint, stopAfter = 1e9) => {
   const stop = new AbortController();
-  return prepare(emojiPrefsSource({ ...options, ...given }, paint), folder, {
+  return prepare(emojiPrefsSource({ ...options, ...given }, paint, likeness), folder, {
     limits: { bytes: 1e9, samples: 40 },
     signal: stop.signal,
     onProgress: (done) => {
@@ -81,15 +87,15 @@ const idOf = (pair: PairRecord, side: 'chosen' | 'rejected') => set.pictureId(pa
 const ofKind = (kind: string) => pairs.filter((pair) => pair.kind === kind);
 
 test('every kind in every grade; the captions of all splits, a fair share of each', () => {
-  const kinds = [...CORRUPTIONS, 'caption', 'sample', 'sampler', 'sample-caption', 'checkpoint'];
+  const kinds = [...CORRUPTIONS, 'caption', 'sample', 'sampler', 'sample-caption', 'own', 'checkpoint'];
   expect(new Set(pairs.map(({ kind }) => kind))).toEqual(new Set(kinds));
-  for (const kind of [...CORRUPTIONS, 'caption', 'sample', 'sampler'])
+  for (const kind of [...CORRUPTIONS, 'caption', 'sample', 'sampler', 'own'])
     expect([kind, new Set(ofKind(kind).map(({ grade }) => grade))]).toEqual([kind, new Set(GRADES)]);
   const { splits, kept, dropped, records } = readManifest(folder);
   expect(kept).toBe(set.length);
-  expect(kept).toBeGreaterThan(1700);
-  expect(kept).toBeLessThanOrEqual(1800);
-  expect(records).toBe(kept + (dropped.no_other_caption ?? 0));
+  expect(kept).toBeGreaterThan(2600);
+  expect(kept).toBeLessThanOrEqual(2880);
+  expect(records).toBe(kept + (dropped.no_other_caption ?? 0) + (dropped.no_difference ?? 0));
   const share = (name: string) => (splits[name] ?? 0) / emoji.filter((one) => prefsSplitOf(one) === name).length;
   for (const name of PREFS_SPLITS) expect(share(name) / share('train')).toBeCloseTo(1, 0);
 });
@@ -122,13 +128,13 @@ test('no pair of a split shows what another split is about', () => {
   }
 });
 
-test('chosen is the picture of the caption, or the base’s by its best settings; rejected is never that', () => {
+test('chosen is the picture of the caption, or the base’s by its best settings; rejected is never that, but for own', () => {
   for (const pair of pairs) {
     const [chosen, rejected] = [idOf(pair, 'chosen'), idOf(pair, 'rejected')];
     expect(chosen).not.toBe(rejected);
     const own = named(pair.prompt.replace(/, (\w+) style$/, '_$1').replaceAll(' ', '-'));
     expect(own.caption).toBe(pair.prompt);
-    const real = !/^(sampler|sample-caption|checkpoint)$/.test(String(pair.kind));
+    const real = !/^(sampler|sample-caption|own|checkpoint)$/.test(String(pair.kind));
     if (real) expect(chosen).toBe(own.key);
     else expect(chosen).toMatch(`${pair.prompt} / base, 28 steps, guidance 3, seed `);
     expect(pair.chosen_model).toBe(real ? 'real' : 'base, 28 steps, guidance 3');
@@ -136,10 +142,57 @@ test('chosen is the picture of the caption, or the base’s by its best settings
     if (pair.kind === 'sampler') expect(rejected).not.toMatch('28 steps, guidance 3,');
     if (pair.kind === 'sample-caption') expect(rejected).toMatch(/ \/ base, 28 steps, guidance 3, seed /);
     if (pair.kind === 'sample-caption') expect(rejected.startsWith(pair.prompt)).toBe(false);
+    if (pair.kind === 'own') expect(rejected).toMatch(`${pair.prompt} / base, 28 steps, guidance 3, seed `);
     if (pair.kind === 'checkpoint')
       expect(rejected).toBe(chosen.replace(' / base,', pair.grade === 1 ? ' / base at 5000,' : ' / base at 1000,'));
     if (CORRUPTIONS.includes(pair.kind as never)) expect(rejected).toBe(`${own.key} / ${pair.kind} ${pair.grade}`);
   }
+});
+
+test('own: every two pictures of a caption, the one more like the real one first; those that are alike are left out', () => {
+  const seedsOf = new Map<string, number[]>();
+  for (const { prompt, seed, ...recipe } of wished)
+    if (JSON.stringify(recipe) === JSON.stringify({ model: 0, steps: 28, guidance: 3 }))
+      seedsOf.set(prompt, [...(seedsOf.get(prompt) ?? []), seed]);
+  const found = new Map<string, string[]>();
+  for (const pair of ofKind('own')) {
+    const [chosen, rejected] = [idOf(pair, 'chosen'), idOf(pair, 'rejected')].map((id) => Number(id.split('seed ')[1]));
+    const gap = likenessOf(chosen as number) - likenessOf(rejected as number);
+    expect(gap).toBeGreaterThan(0);
+    expect([gap, pair.grade]).toEqual([gap, gradeOfGap(gap)]);
+    found.set(pair.prompt, [...(found.get(pair.prompt) ?? []), `${chosen} ${rejected}`]);
+  }
+  let alike = 0;
+  for (const prompt of new Set(pairs.map((pair) => pair.prompt))) {
+    const seeds = (seedsOf.get(prompt) as number[]).slice(0, 4);
+    const wanted = seeds.flatMap((a) => seeds.filter((b) => likenessOf(a) > likenessOf(b)).map((b) => `${a} ${b}`));
+    expect(found.get(prompt)?.sort()).toEqual(wanted.sort());
+    alike += 6 - wanted.length;
+  }
+  expect(alike).toBeGreaterThan(0);
+  expect(readManifest(folder).dropped.no_difference).toBe(alike);
+});
+
+test('without something to order them by there are no own pairs, and the others are the same', async () => {
+  const out = newFolder();
+  const source = emojiPrefsSource({ ...options, split: 'test', maxPairs: 120 }, painter().paint);
+  await prepare(source, out, {
+    limits: { bytes: 1e9, samples: 1e9 },
+    signal: new AbortController().signal,
+    onProgress: () => {},
+    onDrop: () => {},
+  });
+  const plain = await PairSet.open(out);
+  const told = ({ kind, grade, prompt, chosen, rejected }: PairRecord, of: PairSet) =>
+    [kind, grade, prompt, of.pictureId(chosen), of.pictureId(rejected)].join(' | ');
+  const known = new Set(pairs.map((pair) => told(pair, set)));
+  for (let i = 0; i < plain.length; i++) {
+    const record = await plain.record(i);
+    expect(record.kind).not.toBe('own');
+    // A wrong caption's picture depends on which captions there are.
+    if (record.kind !== 'sample-caption') expect(known).toContain(told(record, plain));
+  }
+  await plain.close();
 });
 
 test('a wrong caption is the more wrong the higher the grade, and never a variant of the same thing', () => {
@@ -223,6 +276,21 @@ test('with the embedded model: drawn by it, the same again, its settings and lic
   const again = newFolder();
   await runDrm([...command, '--out', again]);
   expect(contentOf(again)).toEqual(contentOf(out));
+
+  // With a CLIP there are own pairs, too; the judge, since nothing is trained on these.
+  const judge = `clip:${join(repository, 'models/judge')}`;
+  const ordered = newFolder();
+  await runDrm([...command, '--scorer', judge, '--out', ordered]);
+  const manifest = readManifest(ordered);
+  expect(manifest.settings.scorer).toEqual({ name: judge, fingerprint: expect.stringMatching(/^[0-9a-f]{32}$/) });
+  const withOwn = await PairSet.open(ordered);
+  const kinds = await Promise.all(
+    Array.from({ length: withOwn.length }, async (_, i) => (await withOwn.record(i)).kind),
+  );
+  await withOwn.close();
+  expect(kinds.filter((kind) => kind === 'own').length).toBe(6 * Math.floor(kinds.length / 16));
+  const noScorer = await runDrm([...command, '--scorer', 'clipp:nowhere', '--out', newFolder()]);
+  expect([noScorer.code, noScorer.stderr.includes('did you mean clip:FOLDER?')]).toEqual([2, true]);
 
   const unknown = await runDrm([...command, '--model', 'tinny', '--out', newFolder()]);
   expect(unknown.code).toBe(3);
