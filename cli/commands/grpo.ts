@@ -47,8 +47,8 @@ export const command: Command = {
     ...PARALLEL_OPTIONS,
   ],
   async run(context: Context) {
-    const { options, global } = context;
-    const { runFolder, runSettings, trainInRun } = await import('../train/run.js');
+    const { options } = context;
+    const { runFolder, runSettings, trainInRun, trainingFlags } = await import('../train/run.js');
     const { recommendedSettingsFile: recommended } = await import('../hub/resolve.js');
     const only = ['plan', 'dryRun'].filter((name) => options[name] === true);
     if (only.length > 1 || (only.length > 0 && options.resume === true))
@@ -58,6 +58,7 @@ export const command: Command = {
       );
     const folder = only.length > 0 ? '' : runFolder(context, 'grpo', 'runs/grpo');
     const flags = {
+      ...trainingFlags(context),
       algorithm: options.step === true ? 'step' : undefined,
       model: options.model,
       reward: options.reward,
@@ -69,13 +70,8 @@ export const command: Command = {
       prompts_per_iteration: numberOption(options, 'promptsPerIteration'),
       iterations: numberOption(options, 'iterations'),
       denoising_steps: numberOption(options, 'denoisingSteps'),
-      batch: numberOption(options, 'batch'),
       micro_batch: numberOption(options, 'microBatch'),
-      learning_rate: numberOption(options, 'learningRate'),
-      seed: numberOption(options, 'seed'),
       stop_when: options.stopWhen,
-      dtype: global.dtype,
-      device: global.device === 'auto' ? undefined : global.device,
     };
     const settings = await runSettings('grpo', context, folder, { flags, recommended });
     fitsAlgorithm(settings, options);

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { PipelineSource } from '../../binding/types.js';
 import type { Events } from '../events.js';
+import { type ResolvedModel, resolveModel } from '../hub/resolve.js';
 import { readKeys } from '../hub/safetensors_keys.js';
 
 type Config = Record<string, unknown>;
@@ -30,6 +31,28 @@ function number(config: Config, key: string): number | undefined {
 
 const misfit = (what: string, details: Record<string, string> = {}) =>
   new DrmError('BAD_CONFIG', `[train] ${what}`, details);
+
+/** The base that a run trains or adapts, and config.json of its transformer. Throws DrmError BAD_REQUEST, BAD_CONFIG or what resolveModel() throws. */
+export async function trainableBase(
+  where: string,
+  { model, t5_length }: { model: string; t5_length: number },
+  usualLength: number,
+): Promise<{ base: ResolvedModel; transformer: string }> {
+  const base = await resolveModel(model);
+  const transformer = base.source.transformer.config;
+  if (transformer === undefined)
+    throw new DrmError(
+      'BAD_REQUEST',
+      `[${where}] ${model}: expected a diffusers folder, found a single file; give the folder (\`drm pull\` fetches it)`,
+    );
+  if (base.tokenizers.t5 !== undefined && t5_length === 0)
+    throw new DrmError(
+      'BAD_CONFIG',
+      `[${where}] t5_length: expected at least 1, since ${model} reads prompts with T5, too, found 0; give --set t5_length=${usualLength}`,
+      { key: 't5_length' },
+    );
+  return { base, transformer };
+}
 
 /** Pixels of a latent's side. */
 export function vaeFactor(file: string | undefined): number {

@@ -3,10 +3,11 @@ import { expect, test, vi } from 'vitest';
 import { setThreads } from '../../binding/index.js';
 import { Team } from '../../cli/parallel/team.js';
 import type { Reward } from '../../cli/rewards/reward.js';
+import { findPolicy, loadPolicy } from '../../cli/rl/load_policy.js';
 import { pictureFigures } from '../../cli/rl/pictures.js';
 import { planner } from '../../cli/rl/plan.js';
 import { RewardParts } from '../../cli/rl/reward_parts.js';
-import { findPolicy, loadPolicy, PolicyTask } from '../../cli/train/tasks/policy.js';
+import { PolicyTask } from '../../cli/train/tasks/policy.js';
 import { grpoSettings } from '../rl/settings.js';
 
 vi.setConfig({ testTimeout: 600_000 });

@@ -12,11 +12,10 @@ import type { Batch } from '../../data/loader.js';
 import { sampleOrder } from '../../data/order.js';
 import { writeAtomically } from '../../files.js';
 import { copyBase } from '../../hub/copy_base.js';
-import { resolveModel } from '../../hub/resolve.js';
 import { contactSheet } from '../../image/write.js';
 import type { Team } from '../../parallel/team.js';
 import { copyTokenizer, loadTokenizers } from '../../text/tokenizer.js';
-import { partsFit, targetsFit, warnOfCuts } from '../fit.js';
+import { partsFit, targetsFit, trainableBase, warnOfCuts } from '../fit.js';
 import type { TrainingData } from '../loop.js';
 import { architectureFile, schedulerFile } from '../pretrain.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
@@ -111,20 +110,8 @@ async function findParts(s: PretrainFlowSettings): Promise<Parts> {
       `pretrain flow: lora_rank ${s.lora_rank} adapts trained weights: expected --model, the base to adapt; or train all weights with --set lora_rank=0`,
     );
   if (s.model !== '') {
-    const { source, tokenizers } = await resolveModel(s.model);
-    const config = source.transformer.config;
-    if (config === undefined)
-      throw new DrmError(
-        'BAD_REQUEST',
-        `[pretrain] ${s.model}: expected a diffusers folder to train, found a single file; give the folder (\`drm pull\` fetches it)`,
-      );
-    if (tokenizers.t5 !== undefined && s.t5_length === 0)
-      throw new DrmError(
-        'BAD_CONFIG',
-        `[pretrain] t5_length: expected at least 1, since ${s.model} reads prompts with T5, too, found 0; give --set t5_length=256`,
-        { key: 't5_length' },
-      );
-    return { source, tokenizers, base: dirname(dirname(config)) };
+    const { base, transformer } = await trainableBase('pretrain', s, 256);
+    return { source: base.source, tokenizers: base.tokenizers, base: dirname(dirname(transformer)) };
   }
   return {
     source: {

@@ -1,23 +1,19 @@
 // `drm grpo`: an adapter of a text-to-image model by policy gradients. A step of the loop is an iteration: trajectories are
 // collected with the adapter as it is, their rewards compared, and the adapter updated by them. The run's model/ holds
 // pytorch_lora_weights.safetensors.
-import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
 import type { AdvantageRequest, Advantages } from '../../../binding/types.js';
 import type { GrpoSettings } from '../../config/types.js';
-import type { Events } from '../../events.js';
 import { writeAtomically } from '../../files.js';
-import { type ResolvedModel, resolveModel } from '../../hub/resolve.js';
 import { contactSheet } from '../../image/write.js';
 import { commandLine } from '../../options.js';
-import type { Team } from '../../parallel/team.js';
-import { HeldOut, type Look } from '../../rl/held_out.js';
-import { type Geometry, geometryOf, type IterationPlan, planner, sharesOf } from '../../rl/plan.js';
-import { type PromptLists, promptLists } from '../../rl/prompts.js';
-import { type FoundReward, findRewardParts, RewardParts } from '../../rl/reward_parts.js';
+import type { HeldOut, Look } from '../../rl/held_out.js';
+import { findPolicy, loadPolicy } from '../../rl/load_policy.js';
+import { type Geometry, type IterationPlan, planner, sharesOf } from '../../rl/plan.js';
+import type { RewardParts } from '../../rl/reward_parts.js';
 import {
   anyTeaches,
   assembled,
@@ -31,15 +27,11 @@ import {
   type Sampled,
   unpacked,
 } from '../../rl/rewards.js';
-import { PromptTexts } from '../../rl/texts.js';
+import type { PromptTexts } from '../../rl/texts.js';
 import { Watch, type WatchState } from '../../rl/watch.js';
-import { loadScorer } from '../../scorers/registry.js';
-import { loadTokenizers } from '../../text/tokenizer.js';
 import { shortNumber } from '../../ui/figures.js';
-import { cutWarnings, partsFit, targetsFit } from '../fit.js';
 import type { TrainingData, TrainingTask, Values } from '../loop.js';
-import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
-import { pictureSize } from './encoded.js';
+import type { Prepared, TaskContext } from '../run.js';
 import { STATE } from './native.js';
 
 /** Beside the trainer's state: what this task itself has to remember. */
@@ -382,152 +374,6 @@ class Iterations implements TrainingData<IterationPlan> {
   }
 
   close(): void {}
-}
-
-/** All that settings and files say of a run, before anything large is loaded. */
-export interface FoundPolicy {
-  base: ResolvedModel;
-  /** config.json of its transformer. */
-  transformer: string;
-  geometry: Geometry;
-  lists: PromptLists;
-  reward: FoundReward;
-}
-
-/** Throws DrmError USAGE, BAD_CONFIG, BAD_FILE or MISSING_WEIGHTS for what cannot be trained. */
-export async function findPolicy(s: GrpoSettings, team: Pick<Team, 'size'>, events: Events): Promise<FoundPolicy> {
-  const say = {
-    info: (message: string) => events.emit({ event: 'info', message }),
-    warn: (message: string) => events.emit({ event: 'warning', message }),
-  };
-  if (s.model === '')
-    throw new DrmError('USAGE', 'grpo: expected --model, the base that is adapted, such as tiny or sd3.5-medium');
-  const geometry = geometryOf(s, team.size);
-  checkSettings(s);
-  const base = await resolveModel(s.model);
-  const transformer = base.source.transformer.config;
-  if (transformer === undefined)
-    throw new DrmError(
-      'BAD_REQUEST',
-      `[grpo] ${s.model}: expected a diffusers folder, found a single file; give the folder (\`drm pull\` fetches it)`,
-    );
-  if (base.tokenizers.t5 !== undefined && s.t5_length === 0)
-    throw new DrmError(
-      'BAD_CONFIG',
-      `[grpo] t5_length: expected at least 1, since ${s.model} reads prompts with T5, too, found 0; give --set t5_length=128`,
-      { key: 't5_length' },
-    );
-  partsFit(s.size || pictureSize(base), base.source);
-  if (s.lora_from === '') await targetsFit(s.lora_targets, base.source.transformer.weights);
-  else if (!existsSync(s.lora_from))
-    throw new DrmError(
-      'BAD_FILE',
-      `[grpo] lora_from ${s.lora_from}: expected an adapter to go on from, such as RUN/model/pytorch_lora_weights.safetensors, found no such file`,
-      { file: s.lora_from },
-    );
-  const reward = await findRewardParts(s, base, say.warn);
-  if (reward.pictures.some(({ reward }) => reward.name === s.judge))
-    say.warn(`${s.judge} judges what it is also part of the reward of: choose another --judge to tell cheating by`);
-  const lists = promptLists(s, dirname(dirname(transformer)), say);
-  const needsJudge = s.stop_when.includes('judge-falls') && (s.judge === '' || !lists.heldOut);
-  if (needsJudge)
-    throw new DrmError(
-      'BAD_CONFIG',
-      `[grpo] stop_when: expected a judge and held-out prompts for judge-falls, found ${s.judge === '' ? 'no judge; give --judge SCORER' : 'no such prompts; give --eval-prompts FILE'}`,
-      { key: 'stop_when' },
-    );
-  return { base, transformer, geometry, lists, reward };
-}
-
-function checkSettings(s: GrpoSettings): void {
-  const bad = (key: string, what: string) =>
-    new DrmError('BAD_CONFIG', `[grpo] ${key}: ${what}`, { key, found: String(s[key as keyof GrpoSettings]) });
-  if (s.noise_level === 0)
-    throw bad(
-      'noise_level',
-      'expected a number above 0, found 0, which leaves nothing to learn: without noise every step has one outcome, which no update makes more or less likely; 0.7 is usual',
-    );
-  if (s.sde === 'cps' && s.noise_level > 1)
-    throw bad('noise_level', `expected at most 1 with sde=cps, found ${s.noise_level}; 0.8 is usual`);
-  if (s.algorithm === 'step' && s.credit === 'gain')
-    throw bad(
-      'credit',
-      "expected terminal with Step-GRPO, found gain, which would change nothing: candidates of one state have the same state before them, whose reward the group's mean takes away; leave it or --step out",
-    );
-}
-
-/** A model and its rewards, loaded, and what runs on them. */
-export interface LoadedPolicy {
-  parts: PolicyParts & { trainer: Trainer };
-  close(): Promise<void>;
-}
-
-export async function loadPolicy(
-  s: GrpoSettings,
-  { base, geometry, lists, reward }: FoundPolicy,
-  { events, device, dtype, signal, team }: TaskContext,
-): Promise<LoadedPolicy> {
-  const warn = (message: string) => events.emit({ event: 'warning', message });
-  const { groupAdvantages, Trainer } = await import('../../../binding/index.js');
-  const trainer = await Trainer.create(
-    {
-      kind: 'policy',
-      source: base.source,
-      lora: { rank: s.lora_rank, alpha: s.lora_alpha, targets: s.lora_targets },
-      ...(s.lora_from !== '' && { loraFrom: s.lora_from }),
-      t5Length: s.t5_length,
-      height: s.size,
-      width: s.size,
-      steps: s.denoising_steps,
-      guidance: s.guidance,
-      noiseLevel: s.noise_level,
-      sde: s.sde,
-      clipRange: s.clip_range,
-      advantageClip: s.advantage_clip,
-      klBeta: s.kl_beta,
-      kl: s.kl,
-      detachUnconditional: s.detach_unconditional,
-      recompute: s.gradient_checkpointing,
-    },
-    { ...trainerOptions(s, device, dtype), emaEvery: s.ema_every },
-    { signal, group: team.group },
-  );
-  let rewards: RewardParts | undefined;
-  try {
-    const loaded = await RewardParts.load(reward, { device, dtype, signal, onWarning: warn });
-    rewards = loaded;
-    const tokenizer = loadTokenizers(base.tokenizers);
-    const rewardLength = base.tokenizers.t5 === undefined ? undefined : loaded.t5Length;
-    const texts = new PromptTexts(tokenizer, { policy: s.t5_length, reward: rewardLength }, cutWarnings(warn));
-    // The first process alone evaluates.
-    const judge =
-      lists.heldOut && s.judge !== '' && team.first
-        ? await loadScorer(s.judge, { device, dtype: 'fp32', signal, onWarning: warn })
-        : undefined;
-    const shown = lists.heldOut?.prompts.slice(0, s.evaluate_samples);
-    const heldOut = shown && new HeldOut(s, shown, { trainer, rewards: loaded, texts, judge });
-    const parts = {
-      trainer,
-      geometry,
-      rewards: loaded,
-      prompts: lists.train,
-      texts,
-      heldOut,
-      compare: groupAdvantages,
-    };
-    return {
-      parts,
-      close: async () => {
-        heldOut?.dispose();
-        loaded.dispose();
-        trainer.dispose();
-      },
-    };
-  } catch (error) {
-    rewards?.dispose();
-    trainer.dispose();
-    throw error;
-  }
 }
 
 export async function preparePolicy(s: GrpoSettings, context: TaskContext): Promise<Prepared> {

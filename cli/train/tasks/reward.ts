@@ -14,7 +14,7 @@ import type {
 import type { TrainSettings } from '../../config/types.js';
 import { type PairBatch, type PairPass, squaresOf } from '../../data/pair_loader.js';
 import { writeAtomically } from '../../files.js';
-import { type ResolvedModel, resolveModel } from '../../hub/resolve.js';
+import type { ResolvedModel } from '../../hub/resolve.js';
 import type { Team } from '../../parallel/team.js';
 import {
   baseFits,
@@ -30,7 +30,7 @@ import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
 import { loadTokenizers, type PromptTokenizer } from '../../text/tokenizer.js';
 import { bytes } from '../../ui/figures.js';
 import { VERSION } from '../../version.js';
-import { cutWarnings, partsFit, targetsFit, vaeFactor, warnOfCuts } from '../fit.js';
+import { cutWarnings, partsFit, targetsFit, trainableBase, vaeFactor, warnOfCuts } from '../fit.js';
 import type { Values } from '../loop.js';
 import { memoryShare } from '../memory.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
@@ -83,19 +83,7 @@ async function planOf(s: TrainSettings, warn: (message: string) => void): Promis
       "[train] export: expected drm where first weights are random, found authors, whose layout holds the base's skipped blocks beside blocks that never saw them; leave --export or --from-scratch out",
       { key: 'export', found: s.export },
     );
-  const base = await resolveModel(s.model);
-  const file = base.source.transformer.config;
-  if (file === undefined)
-    throw new DrmError(
-      'BAD_REQUEST',
-      `[train] ${s.model}: expected a diffusers folder, found a single file; give the folder (\`drm pull\` fetches it)`,
-    );
-  if (base.tokenizers.t5 !== undefined && s.t5_length === 0)
-    throw new DrmError(
-      'BAD_CONFIG',
-      `[train] t5_length: expected at least 1, since ${s.model} reads prompts with T5, too, found 0; give --set t5_length=512`,
-      { key: 't5_length' },
-    );
+  const { base, transformer: file } = await trainableBase('train', s, 512);
   partsFit(s.size, base.source);
   if (s.backbone === 'lora') await targetsFit(s.lora_targets, base.source.transformer.weights);
   const backbone = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
