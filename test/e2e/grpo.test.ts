@@ -1,13 +1,11 @@
 // `drm grpo` end to end, both algorithms: learnt, interrupted, killed and resumed, by one process and by two; what is
 // written, and what is told.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { killedAgainAndAgain, nextCheckpoint } from '../killing.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
-import { drm, fixture, repository, runDrm, temporaryFolder } from '../run_drm.js';
+import { drm, fixture, runDrm, temporaryFolder } from '../run_drm.js';
 import { grpo, grpoHere, promptFolder, quickConfig, said, set } from './grpo_training.js';
 import { at, learned as learnedOf, linesOf, resumeArguments } from './pretraining.js';
 import { rewardFolder } from './reward_folder.js';
@@ -60,34 +58,12 @@ describe.each(ALGORITHMS)('%s', (algorithm) => {
 
   test('kill -9 at random moments, again and again: the same adapter, the same figures', async () => {
     const run = `${algorithm}-killed`;
-    const folder = path(run);
-    const delays: number[] = [];
-    const checkpoints = () => (existsSync(join(folder, 'checkpoints')) ? readdirSync(join(folder, 'checkpoints')) : []);
-    for (;;) {
-      const args = [drm, 'grpo', ...argv(algorithm, run, '--threads', '1', ...(delays.length > 0 ? ['--resume'] : []))];
-      const child = spawn(process.execPath, args, { cwd: repository, stdio: ['ignore', 'ignore', 'pipe'] });
-      let stderr = '';
-      child.stderr.on('data', (data: Buffer) => {
-        stderr += data.toString();
-      });
-      const closed = once(child, 'close');
-      let open = true;
-      void closed.then(() => {
-        open = false;
-      });
-      // Once in the first steps, then about the writing of the next checkpoint, whole or not.
-      const before = checkpoints().length;
-      while (open && delays.length < 3 && checkpoints().length === before) await setTimeout(1);
-      if (open && delays.length < 3) {
-        delays.push(Math.random() * 40);
-        await setTimeout(delays.at(-1));
-        child.kill('SIGKILL');
-      }
-      const [code] = (await closed) as [number | null];
-      if (code === 0) break;
-      expect(code, `after ${delays} ms: ${stderr}`).toBe(null);
-    }
-    expect(delays.length).toBe(3);
+    // Once in the first steps, then about the writing of the next checkpoint, whole or not.
+    const delays = await killedAgainAndAgain([drm, 'grpo', ...argv(algorithm, run, '--threads', '1')], {
+      kills: 3,
+      withinMs: 40,
+      moment: (lasts) => nextCheckpoint(path(run), lasts),
+    });
     expect(learned(run), `killed after ${delays} ms`).toEqual(learned(algorithm));
     expect(sameLora(run, algorithm)).toBe(true);
   });

@@ -1,14 +1,12 @@
 // `drm train` end to end: a reward model learnt, interrupted, killed and resumed; written, read again, gone on with.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import sharp from 'sharp';
 import { beforeAll, expect, test, vi } from 'vitest';
 import { findDrm } from '../../cli/rewards/drm_config.js';
+import { killedAgainAndAgain, nextCheckpoint } from '../killing.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
-import { drm, fixture, repository, runDrm, temporaryFolder } from '../run_drm.js';
+import { drm, fixture, runDrm, temporaryFolder } from '../run_drm.js';
 import { at, learned as learnedOf, linesOf, resumeArguments } from './pretraining.js';
 import { figuresOf, preparedPairs, quickConfig, train, trainHere } from './reward_training.js';
 
@@ -44,36 +42,12 @@ test('interrupted and resumed as printed: the same model and figures; from the w
 });
 
 test('kill -9 at random moments, again and again: the same model, the same figures', async () => {
-  const folder = path('killed');
-  const delays: number[] = [];
-  const checkpoints = () => (existsSync(join(folder, 'checkpoints')) ? readdirSync(join(folder, 'checkpoints')) : []);
-  for (;;) {
-    const resume = delays.length > 0 ? ['--resume'] : [];
-    const args = [drm, 'train', '--config', config, '--threads', '1', '--out', folder, ...resume];
-    const child = spawn(process.execPath, args, { cwd: repository, stdio: ['ignore', 'ignore', 'pipe'] });
-    let stderr = '';
-    child.stderr.on('data', (data: Buffer) => {
-      stderr += data.toString();
-    });
-    const closed = once(child, 'close');
-    let open = true;
-    void closed.then(() => {
-      open = false;
-    });
-    // Once in the first steps, then about the writing of the next checkpoint, whole or not.
-    const before = checkpoints().length;
-    while (open && delays.length < 3 && checkpoints().length === before) await setTimeout(1);
-    if (open && delays.length < 3) {
-      const delay = Math.random() * 40;
-      delays.push(delay);
-      await setTimeout(delay);
-      child.kill('SIGKILL');
-    }
-    const [code] = (await closed) as [number | null];
-    if (code === 0) break;
-    expect(code, `after ${delays} ms: ${stderr}`).toBe(null);
-  }
-  expect(delays.length).toBe(3);
+  // Once in the first steps, then about the writing of the next checkpoint, whole or not.
+  const delays = await killedAgainAndAgain([drm, 'train', ...argv('killed', '--threads', '1')], {
+    kills: 3,
+    withinMs: 40,
+    moment: (lasts) => nextCheckpoint(path('killed'), lasts),
+  });
   expect(learned('killed'), `killed after ${delays} ms`).toEqual(learned('whole'));
   expect(sameWeights('killed', 'whole')).toBe(true);
 });

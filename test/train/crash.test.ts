@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { checkpointNames, killedAgainAndAgain } from '../killing.js';
 import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 
 const program = join(repository, 'dist/test/train/driver.js');
@@ -28,54 +29,27 @@ function learned(folder: string): unknown[] {
     }));
 }
 
-/** Names in the run's checkpoints folder, also before it is there. */
-const names = (folder: string): string[] => {
-  try {
-    return readdirSync(join(folder, 'checkpoints'));
-  } catch {
-    return [];
-  }
-};
-const saving = (folder: string) => names(folder).some((name) => name.startsWith('.'));
+const saving = (folder: string) => checkpointNames(folder).some((name) => name.startsWith('.'));
 
 test('kill -9 at random points of saving, again and again: the same model, the same metrics', async () => {
   const whole = join(temporaryFolder(), 'whole');
   expect(await run('--out', whole, '--ballast', '20')).toMatchObject({ code: 0 });
 
   const folder = join(temporaryFolder(), 'killed');
-  const delays: number[] = [];
-  for (;;) {
-    const resume = delays.length > 0 ? ['--resume'] : [];
-    const args = [program, 'fake', '--out', folder, '--ballast', '20', '--checkpoint-every', '4', ...resume];
-    const child = spawn(process.execPath, args, { cwd: repository, stdio: ['ignore', 'ignore', 'pipe'] });
-    let stderr = '';
-    child.stderr.on('data', (data: Buffer) => {
-      stderr += data.toString();
-    });
-    const closed = once(child, 'close');
-    let open = true;
-    void closed.then(() => {
-      open = false;
-    });
+  const argv = [program, 'fake', '--out', folder, '--ballast', '20', '--checkpoint-every', '4'];
+  const delays = await killedAgainAndAgain(argv, {
+    kills: 8,
+    withinMs: 60,
     // The second save of a sitting, so that every sitting gets somewhere; the delay covers files, seal and rename.
-    for (let saves = 0, was = false; open && delays.length < 8; ) {
-      const now = saving(folder);
-      if (now && !was) saves += 1;
-      was = now;
-      if (saves === 2) {
-        const delay = Math.random() * 60;
-        delays.push(delay);
-        await setTimeout(delay);
-        child.kill('SIGKILL');
-        break;
+    moment: async (lasts) => {
+      for (let saves = 0, was = false; lasts(); await setTimeout(1)) {
+        const now = saving(folder);
+        if (now && !was) saves += 1;
+        was = now;
+        if (saves === 2) break;
       }
-      await setTimeout(1);
-    }
-    const [code] = (await closed) as [number | null];
-    if (code === 0) break;
-    expect(code, `after ${delays} ms: ${stderr}`).toBe(null);
-  }
-  expect(delays.length).toBe(8);
+    },
+  });
   expect(result(folder), `killed after ${delays} ms`).toBe(result(whole));
   expect(learned(folder)).toEqual(learned(whole));
 });
@@ -109,7 +83,7 @@ test('a second Ctrl-C leaves at once, the last checkpoint intact', async () => {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const closed = once(child, 'close');
-  while (!names(folder).includes('8')) await setTimeout(5);
+  while (!checkpointNames(folder).includes('8')) await setTimeout(5);
   while (!saving(folder)) await setTimeout(5);
   child.kill('SIGINT');
   await setTimeout(50);
