@@ -312,21 +312,25 @@ export interface TrainBatch {
   advantages?: Float32Array; // samples x candidates
 }
 
-/** Trajectories of the policy as it is now, kept until the next iteration begins. */
-export interface RolloutRequest {
-  iteration: number; // another one than before forgets what was collected
+/** What a policy samples by. */
+export interface PolicyInputs {
   prompts: PromptTokens[];
   /** The same with as many T5 tokens as the reward models read, where that is another number. */
   rewardPrompts?: PromptTokens[];
   negative: PromptTokens;
-  promptOf: number[]; // of each trajectory, an index into prompts
-  samples: number[]; // of each, what keys its noise
+  promptOf: number[]; // of each trajectory or picture, an index into prompts
+  rewards: { reward: RewardModelHandle; weight: number }[];
+}
+
+/** Trajectories of the policy as it is now, kept until the next iteration begins. */
+export interface RolloutRequest extends PolicyInputs {
+  iteration: number; // another one than before forgets what was collected
+  samples: number[]; // of each trajectory, what keys its noise
   latents: number[]; // of each, what keys its initial latents: equal numbers share them
   k: number; // candidates of a state; 1: none
   goOn: 'random' | 'best' | 'first' | 'ode'; // which candidate does
   from: number; // steps with noise, which can be trained: from <= step < until; Euler steps outside
   until: number;
-  rewards: { reward: RewardModelHandle; weight: number }[];
   /** With k = 1: rewards of the final latents alone, or of all states. Candidates are always scored. */
   score: 'final' | 'states';
   pictures: boolean; // "image" events of the final latents
@@ -350,16 +354,11 @@ export interface Rollout extends RolloutFigures {
 }
 
 /** Pictures of the policy by plain sampling. */
-export interface PolicySampleRequest {
+export interface PolicySampleRequest extends PolicyInputs {
   adapter: 'average' | 'current' | 'off';
-  prompts: PromptTokens[];
-  rewardPrompts?: PromptTokens[];
-  negative: PromptTokens;
-  promptOf: number[];
   seeds: number[]; // initial latents, as in `drm sample`
   steps: number;
   guidance: number;
-  rewards: { reward: RewardModelHandle; weight: number }[];
 }
 
 export interface PolicySample {

@@ -71,32 +71,26 @@ PolicySpec policy_from_js(const Fields& fields) {
   return s;
 }
 
-std::vector<WeightedReward> rewards_from_js(const Fields& request) {
-  std::vector<WeightedReward> rewards;
+void read_inputs(const Fields& request, PolicyInputs& in) {
+  in.prompts = prompts_from_js(request, "prompts");
+  if (request.has("rewardPrompts")) in.reward_prompts = prompts_from_js(request, "rewardPrompts");
+  const auto negative = request.object("negative");
+  in.negative = {negative.token_ids("clipL"), negative.token_ids("clipG"), negative.token_ids("t5")};
+  in.prompt_of = request.integers("promptOf");
   for (const auto& fields : request.objects("rewards"))
-    rewards.push_back({Handle<RewardModel>::get(fields.value("reward"), "rewards"), fields.number("weight")});
-  return rewards;
-}
-
-PromptTokens negative_from_js(const Fields& request) {
-  const auto fields = request.object("negative");
-  return {fields.token_ids("clipL"), fields.token_ids("clipG"), fields.token_ids("t5")};
+    in.rewards.push_back({Handle<RewardModel>::get(fields.value("reward"), "rewards"), fields.number("weight")});
 }
 
 RolloutRequest rollout_from_js(const Fields& fields) {
   RolloutRequest r;
+  read_inputs(fields, r);
   r.iteration = fields.integer("iteration");
-  r.prompts = prompts_from_js(fields, "prompts");
-  if (fields.has("rewardPrompts")) r.reward_prompts = prompts_from_js(fields, "rewardPrompts");
-  r.negative = negative_from_js(fields);
-  r.prompt_of = fields.integers("promptOf");
   r.samples = fields.integers("samples");
   r.latents = fields.integers("latents");
   r.k = fields.integer("k");
   r.go_on = fields.text("goOn");
   r.from = fields.integer("from");
   r.until = fields.integer("until");
-  r.rewards = rewards_from_js(fields);
   r.score_states = fields.text("score") == "states";
   r.pictures = fields.flag("pictures");
   return r;
@@ -104,15 +98,11 @@ RolloutRequest rollout_from_js(const Fields& fields) {
 
 PolicySampleRequest policy_sample_from_js(const Fields& fields) {
   PolicySampleRequest r;
+  read_inputs(fields, r);
   r.adapter = fields.text("adapter");
-  r.prompts = prompts_from_js(fields, "prompts");
-  if (fields.has("rewardPrompts")) r.reward_prompts = prompts_from_js(fields, "rewardPrompts");
-  r.negative = negative_from_js(fields);
-  r.prompt_of = fields.integers("promptOf");
   for (const auto seed : fields.integers("seeds")) r.seeds.push_back(static_cast<uint64_t>(seed));
   r.steps = fields.integer("steps");
   r.guidance = fields.number("guidance");
-  r.rewards = rewards_from_js(fields);
   return r;
 }
 

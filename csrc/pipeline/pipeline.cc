@@ -255,9 +255,7 @@ class LoadedPipeline final : public Pipeline {
     const auto length = net.config.t5_length;
     // Prompts that came without tokens of another length serve only where the lengths agree, or T5 is absent.
     const auto& prompts = r.stepwise->prompts.empty() ? r.prompts : r.stepwise->prompts;
-    const auto e = length == r.t5_length ? policys : encode(prompts, length, control);
-    const auto dtype = net.backbone.proj_out.weight.scalar_type();
-    return embed_text(net.backbone, e.sequence.to(dtype), e.pooled.to(dtype));
+    return drm::embed_for_reward(net, length == r.t5_length ? policys : encode(prompts, length, control));
   }
 
   /// Tells every candidate of a step. The policy reads each once more, without guidance.

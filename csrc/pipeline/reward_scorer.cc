@@ -28,6 +28,11 @@ void require_same_base(const RewardNet& net, const MMDiTConfig& policy) {
                       differing + "; use a reward model of this base, or the base it names");
 }
 
+TextEmbedding embed_for_reward(const RewardNet& net, const PromptEmbeds& embeds) {
+  const auto dtype = net.backbone.proj_out.weight.scalar_type();
+  return embed_text(net.backbone, embeds.sequence.to(dtype), embeds.pooled.to(dtype));
+}
+
 int64_t rows_per_pass(const RewardNet& net, const TextEmbedding& text, int64_t height, int64_t width) {
   constexpr int64_t kTokensAtOnce = 16384;  // K = 6 at 512 pixels in one pass
   const auto patch = net.config.backbone.patch_size;

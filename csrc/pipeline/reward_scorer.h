@@ -3,12 +3,16 @@
 #pragma once
 #include "flow/sampler.h"
 #include "reward/reward_net.h"
+#include "text/prompt.h"
 
 namespace drm {
 
 /// Throws Failure(BadConfig) naming the widths at fault when `net` cannot read latents and prompts of the policy: it
 /// was trained on another base.
 void require_same_base(const RewardNet& net, const MMDiTConfig& policy);
+
+/// Prompt embeds as the reward model reads them: by its own embedders, in its dtype.
+TextEmbedding embed_for_reward(const RewardNet& net, const PromptEmbeds& embeds);
 
 /// Candidates scored at once for latents of that size, so that activations stay bounded.
 int64_t rows_per_pass(const RewardNet& net, const TextEmbedding& text, int64_t latent_height, int64_t latent_width);

@@ -3,10 +3,10 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include <chrono>
 #include <mutex>
 #include <optional>
 
+#include "common/stopwatch.h"
 #include "flow/scheduler.h"
 #include "pipeline/device.h"
 #include "pipeline/text_encoders.h"
@@ -36,10 +36,10 @@ class Loaded final : public RewardModel {
     info_.latent_channels = net_.config.backbone.in_channels;
     info_.t5_length = net_.config.t5_length;
     info_.size = net_.config.size;
-    const Clock::time_point start = Clock::now();
+    const Stopwatch clock;
     load_reward_net(net_, checkpoint.weights, dtype_, device_, [&](uint64_t done, uint64_t total) {
       control.check();
-      control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), since(start)});
+      control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), clock.seconds()});
     });
   }
 
@@ -57,9 +57,6 @@ class Loaded final : public RewardModel {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-  static double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
   /// What pictures and prompts go through before the network sees them.
   struct Frozen {
     Vae vae;
@@ -112,7 +109,7 @@ class Loaded final : public RewardModel {
   std::vector<float> score_locked(const ScoreRequest& r, Control& control) {
     check(r);
     if (r.pictures.empty()) return {};
-    const auto start = Clock::now();
+    const Stopwatch clock;
     const auto& f = frozen(control);
     const auto& backbone = net_.config.backbone;
     const auto size = r.size ? r.size : info_.size;
@@ -139,7 +136,7 @@ class Loaded final : public RewardModel {
                                              ": expected a finite score, found " + std::to_string(p[i]) +
                                              "; the reward model's weights are damaged, or try --dtype fp32");
       scores.insert(scores.end(), p, p + batch.numel());
-      control.report({"score", end, count, since(start)});
+      control.report({"score", end, count, clock.seconds()});
     }
     return scores;
   }

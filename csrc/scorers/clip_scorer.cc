@@ -4,10 +4,10 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
-#include <chrono>
 #include <cmath>
 #include <mutex>
 
+#include "common/stopwatch.h"
 #include "pipeline/device.h"
 #include "scorers/clip_model.h"
 
@@ -69,9 +69,10 @@ class Loaded final : public ClipScorer {
     info_.image_size = vision.image_size;
     info_.tokens = model_.text.config.max_position_embeddings;
     info_.width = vision.projection_dim;
-    const auto progress = [&, start = clock()](uint64_t done, uint64_t total) {
+    const Stopwatch clock;
+    const auto progress = [&](uint64_t done, uint64_t total) {
       control.check();
-      control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), seconds_since(start)});
+      control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), clock.seconds()});
     };
     load_clip_model(model_, Weights::open(source.weights, Component::Clip), dtype, device_, progress);
     info_.logit_scale = model_.logit_scale.value.item<double>();
@@ -116,15 +117,11 @@ class Loaded final : public ClipScorer {
   }
 
  private:
-  using Clock = std::chrono::steady_clock::time_point;
-  static Clock clock() { return std::chrono::steady_clock::now(); }
-  static double seconds_since(Clock start) { return std::chrono::duration<double>(clock() - start).count(); }
-
   template <class Tower>
   Features in_batches(const char* phase, size_t count, int64_t tokens, Tower tower, Control& control) {
     const std::lock_guard<std::mutex> one_at_a_time(mutex_);
     const at::NoGradGuard no_grad;
-    const auto start = clock();
+    const Stopwatch clock;
     const auto step = static_cast<size_t>(std::max<int64_t>(1, kTokensAtOnce / tokens));
     Features out{{}, static_cast<int64_t>(count), info_.width};
     out.values.reserve(count * static_cast<size_t>(info_.width));
@@ -138,7 +135,7 @@ class Loaded final : public ClipScorer {
                                            "are damaged: fetch or train them again");
       const auto* values = rows.template data_ptr<float>();
       out.values.insert(out.values.end(), values, values + rows.numel());
-      control.report({phase, static_cast<int64_t>(end), static_cast<int64_t>(count), seconds_since(start)});
+      control.report({phase, static_cast<int64_t>(end), static_cast<int64_t>(count), clock.seconds()});
     }
     return out;
   }

@@ -33,13 +33,7 @@ class Flow final : public FlowObjective {
       load_mmdit(transformer_, Weights::open(spec.source.transformer.weights, Component::Transformer), at::kFloat,
                  device);
     }
-    if (inputs_.vae_config().latent_channels != transformer_.config.in_channels ||
-        inputs_.encoders().pooled_width() != transformer_.config.pooled_projection_dim)
-      throw Failure(Code::BadConfig, "[flow] " + spec.source.transformer.config +
-                                         ": in_channels and pooled_projection_dim must be " +
-                                         std::to_string(inputs_.vae_config().latent_channels) + " and " +
-                                         std::to_string(inputs_.encoders().pooled_width()) +
-                                         " as the VAE and the text encoders have them");
+    inputs_.require_fit(transformer_.config, spec.source.transformer.config, "flow");
     if (spec.lora) {
       each_tensor(transformer_, [&](const std::string&, Tensor& t) { t = t.to(device); });
       adapted_ = find_targets(transformer_, spec.lora->targets);

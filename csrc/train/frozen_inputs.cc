@@ -28,6 +28,16 @@ FrozenInputs::FrozenInputs(const PipelineSource& source, int64_t t5_length, int6
   load_vae(vae_, Weights::open(source.vae.weights, Component::Vae), at::kFloat, device);
 }
 
+void FrozenInputs::require_fit(const MMDiTConfig& transformer, const std::string& config_file,
+                               const char* where) const {
+  if (vae_.config.latent_channels != transformer.in_channels ||
+      encoders_.pooled_width() != transformer.pooled_projection_dim)
+    throw Failure(Code::BadConfig,
+                  std::string("[") + where + "] " + config_file + ": in_channels and pooled_projection_dim must be " +
+                      std::to_string(vae_.config.latent_channels) + " and " + std::to_string(encoders_.pooled_width()) +
+                      " as the VAE and the text encoders have them");
+}
+
 void FrozenInputs::cache_latents(const TrainBatch& batch) {
   const at::NoGradGuard no_grad;
   const auto p = encode(batch);

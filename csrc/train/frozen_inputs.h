@@ -4,6 +4,7 @@
 #pragma once
 #include <unordered_map>
 
+#include "mmdit/mmdit.h"
 #include "pipeline/text_encoders.h"
 #include "train/objective.h"
 #include "vae/autoencoder.h"
@@ -15,6 +16,9 @@ class FrozenInputs {
   /// Encoders run in `dtype`, the VAE in fp32. Throws Failure(BadConfig | BadFile | KeysMismatch).
   FrozenInputs(const PipelineSource& source, int64_t t5_length, int64_t joint_width, at::ScalarType dtype,
                at::Device device, Control& control);
+
+  /// That VAE and text encoders are those of this transformer. Throws Failure(BadConfig) naming its config file.
+  void require_fit(const MMDiTConfig& transformer, const std::string& config_file, const char* where) const;
 
   const VaeConfig& vae_config() const { return vae_.config; }
   const Vae& vae() const { return vae_; }

@@ -100,14 +100,7 @@ class AdaptedPolicy final : public PolicyObjective {
         frozen_(spec.source, spec.t5_length, transformer_.config.joint_attention_dim, dtype, device, control) {
     load_mmdit(transformer_, Weights::open(spec.source.transformer.weights, Component::Transformer), dtype, device,
                [&](uint64_t, uint64_t) { control.check(); });
-    const auto& c = transformer_.config;
-    if (frozen_.vae_config().latent_channels != c.in_channels ||
-        frozen_.encoders().pooled_width() != c.pooled_projection_dim)
-      throw Failure(Code::BadConfig, "[policy] " + spec.source.transformer.config +
-                                         ": in_channels and pooled_projection_dim must be " +
-                                         std::to_string(frozen_.vae_config().latent_channels) + " and " +
-                                         std::to_string(frozen_.encoders().pooled_width()) +
-                                         " as the VAE and the text encoders have them");
+    frozen_.require_fit(transformer_.config, spec.source.transformer.config, "policy");
     height_ = side(spec.height, "height");
     width_ = side(spec.width, "width");
     if (spec.lora_from.empty()) {
@@ -170,7 +163,7 @@ class AdaptedPolicy final : public PolicyObjective {
       control.report({"encode", 0, 1, 0});
       c.text = encode(r.prompts, r.negative, control);
       c.prompt_of = r.prompt_of;
-      scorers = scorers_of(r.rewards, r.prompts, r.reward_prompts, r.prompt_of, control);
+      scorers = scorers_of(r, c.text, control);
       control.report({"encode", 1, 1, clock.seconds()});
     }
     const RolloutOptions options{r.k,
@@ -183,7 +176,7 @@ class AdaptedPolicy final : public PolicyObjective {
                                  r.score_states};
     const auto latents =
         draw_normal({seed_, Purpose::Initial}, r.latents, {transformer_.config.in_channels, height_, width_}, device_);
-    const auto text = rows(c.text, r.prompt_of);
+    const auto text = text_for_guidance(rows(c.text, r.prompt_of), spec_.guidance);
     const Stopwatch clock;
     c.walked = roll_out(
         [&](const Tensor& x, int64_t i) { return velocity_at(x, schedule_.timesteps[static_cast<size_t>(i)], text); },
@@ -217,19 +210,16 @@ class AdaptedPolicy final : public PolicyObjective {
     const AdaptersOff off(adapted_, r.adapter == "off");
     control.report({"encode", 0, 1, 0});
     const auto text = encode(r.prompts, r.negative, control);
-    const auto scorers = scorers_of(r.rewards, r.prompts, r.reward_prompts, r.prompt_of, control);
+    const auto scorers = scorers_of(r, text, control);
     control.report({"encode", 1, 1, 0});
     std::vector<Tensor> first;
     for (const auto seed : r.seeds)
       first.push_back(initial_latents(seed, transformer_.config.in_channels, height_, width_, dtype_));
     const auto schedule = sampling_schedule(scheduler_, r.steps);
-    const auto embedded = embed(text);
     const Guidance guidance{r.guidance};
-    const Conditioning conditioning{select(embedded.conditional, r.prompt_of),
-                                    expand(embedded.unconditional, static_cast<int64_t>(r.seeds.size()))};
     const Stopwatch clock;
-    const auto latents = denoise(transformer_, at::cat(first, 0).to(device_), conditioning, schedule, guidance, control,
-                                 [&](const StepView& v) {
+    const auto latents = denoise(transformer_, at::cat(first, 0).to(device_), rows(text, r.prompt_of), schedule,
+                                 guidance, control, [&](const StepView& v) {
                                    control.report({"denoise", v.index + 1, r.steps, clock.seconds()});
                                  });
     emit_pictures(latents, control);
@@ -282,6 +272,15 @@ class AdaptedPolicy final : public PolicyObjective {
     return {one.context_BLD.expand({n, -1, -1}), one.pooled_BD.expand({n, -1})};
   }
 
+  static TextEmbedding joined(const std::vector<TextEmbedding>& parts) {
+    std::vector<Tensor> context, pooled;
+    for (const auto& part : parts) {
+      context.push_back(part.context_BLD);
+      pooled.push_back(part.pooled_BD);
+    }
+    return {at::cat(context), at::cat(pooled)};
+  }
+
   PromptEmbeds encode(const std::vector<PromptTokens>& prompts, int64_t t5_length, const Control& control) const {
     return encode_prompts(frozen_.encoders(), prompts, t5_length, transformer_.config.joint_attention_dim, device_,
                           control);
@@ -298,33 +297,30 @@ class AdaptedPolicy final : public PolicyObjective {
     };
     return {embedded(t.prompts), embedded(t.negative)};
   }
-  /// What guidance's pass reads for these prompts.
-  TextEmbedding rows(const Text& t, const std::vector<int64_t>& prompt_of) const {
+  /// A row for each of these prompts.
+  Conditioning rows(const Text& t, const std::vector<int64_t>& prompt_of) const {
     const auto embedded = embed(t);
-    return text_for_guidance({select(embedded.conditional, prompt_of),
-                              expand(embedded.unconditional, static_cast<int64_t>(prompt_of.size()))},
-                             spec_.guidance);
+    return {select(embedded.conditional, prompt_of),
+            expand(embedded.unconditional, static_cast<int64_t>(prompt_of.size()))};
   }
 
-  Scorers scorers_of(const std::vector<WeightedReward>& rewards, const std::vector<PromptTokens>& prompts,
-                     const std::vector<PromptTokens>& reward_prompts, const std::vector<int64_t>& prompt_of,
-                     const Control& control) const {
+  Scorers scorers_of(const PolicyInputs& in, const Text& policys, const Control& control) const {
     Scorers s;
-    for (const auto& [reward, weight] : rewards) {
+    for (const auto& [reward, weight] : in.rewards) {
       const auto& net = reward->net();
       require_same_base(net, transformer_.config);
       if (parse_device(reward->info().device) != device_)
         throw Failure(Code::BadRequest, "[policy] reward model: expected it on " + device_.str() +
                                             " as the policy, found " + reward->info().device);
       const auto length = net.config.t5_length;
-      const bool other = frozen_.encoders().t5.has_value() && length != spec_.t5_length;
-      if (other && reward_prompts.size() != prompts.size())
+      const bool same_length = length == spec_.t5_length, without_t5 = !frozen_.encoders().t5.has_value();
+      if (!same_length && !without_t5 && in.reward_prompts.size() != in.prompts.size())
         throw Failure(Code::BadRequest, "[policy] reward model: expected prompts of " + std::to_string(length) +
                                             " T5 tokens, found those of the policy; reward models in one sum must "
                                             "read equally many");
-      const auto e = encode(other ? reward_prompts : prompts, length, control);
-      const auto dtype = net.backbone.proj_out.weight.scalar_type();
-      auto text = select(embed_text(net.backbone, e.sequence.to(dtype), e.pooled.to(dtype)), prompt_of);
+      const auto embeds =
+          same_length ? policys.prompts : encode(without_t5 ? in.prompts : in.reward_prompts, length, control);
+      auto text = select(embed_for_reward(net, embeds), in.prompt_of);
       const auto most = drm::rows_per_pass(net, text, height_, width_);
       s.rows_per_pass = s.rows_per_pass == 0 ? most : std::min(s.rows_per_pass, most);
       s.all.push_back({reward_scorer(net, std::move(text)), weight});
@@ -366,34 +362,28 @@ class AdaptedPolicy final : public PolicyObjective {
     }
     if (parts.empty()) refuse("an update without trajectories");
     Gathered g;
-    std::vector<Tensor> states, candidates, old, conditional, pooled, unconditional, unconditional_pooled;
-    const auto take = [](std::vector<Tensor>& to, const Tensor& t) { to.push_back(t); };
+    std::vector<Tensor> states, candidates, old;
+    std::vector<TextEmbedding> conditional, unconditional;
     for (const auto& [from, rows_here] : parts) {
       const auto& steps = from->walked.steps;
       const auto s = std::find_if(steps.begin(), steps.end(), [&](const auto& s) { return s.index == batch.step; });
       if (s == steps.end()) refuse("denoising step " + std::to_string(batch.step) + " was sampled without noise");
       const auto index = at::tensor(rows_here, at::kLong).to(device_);
-      take(states, s->state.index_select(0, index));
-      take(candidates, s->candidates.index_select(0, index));
-      take(old, s->old_log_prob.index_select(0, index));
+      states.push_back(s->state.index_select(0, index));
+      candidates.push_back(s->candidates.index_select(0, index));
+      old.push_back(s->old_log_prob.index_select(0, index));
       std::vector<int64_t> prompts;
       for (const auto row : rows_here) prompts.push_back(from->prompt_of[static_cast<size_t>(row)]);
-      const auto embedded = embed(from->text);
-      const auto c = select(embedded.conditional, prompts);
-      const auto u = expand(embedded.unconditional, static_cast<int64_t>(prompts.size()));
-      take(conditional, c.context_BLD);
-      take(pooled, c.pooled_BD);
-      take(unconditional, u.context_BLD);
-      take(unconditional_pooled, u.pooled_BD);
+      const auto text = rows(from->text, prompts);
+      conditional.push_back(text.conditional);
+      unconditional.push_back(text.unconditional);
       g.step = s->step;
     }
     g.timestep = schedule_.timesteps[static_cast<size_t>(batch.step)];
     g.state = at::cat(states);
     g.candidates = at::cat(candidates);
     g.old_log_prob = at::cat(old);
-    g.text = text_for_guidance(
-        {{at::cat(conditional), at::cat(pooled)}, {at::cat(unconditional), at::cat(unconditional_pooled)}},
-        spec_.guidance);
+    g.text = text_for_guidance({joined(conditional), joined(unconditional)}, spec_.guidance);
     return g;
   }
 

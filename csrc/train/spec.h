@@ -130,20 +130,24 @@ struct WeightedReward {
   double weight = 1;
 };
 
-/// Trajectories of the policy as it is now; they are kept until another iteration begins.
-struct RolloutRequest {
-  int64_t iteration = 0;
+/// What a policy samples by.
+struct PolicyInputs {
   std::vector<PromptTokens> prompts;
   std::vector<PromptTokens> reward_prompts;  // with the reward models' number of T5 tokens; empty: the same
   PromptTokens negative;
-  // (N) of each trajectory: index into prompts, what keys its noise, what keys its initial latents.
-  std::vector<int64_t> prompt_of, samples, latents;
+  std::vector<int64_t> prompt_of;  // (N) of each trajectory or picture, an index into prompts
+  std::vector<WeightedReward> rewards;
+};
+
+/// Trajectories of the policy as it is now; they are kept until another iteration begins.
+struct RolloutRequest : PolicyInputs {
+  int64_t iteration = 0;
+  std::vector<int64_t> samples, latents;  // (N) what keys a trajectory's noise, and its initial latents
   int64_t k = 1;
   std::string go_on = "random";  // "random", "best", "first", "ode": see GoOn
   int64_t from = 0, until = 0;   // denoising steps with noise
-  std::vector<WeightedReward> rewards;
-  bool score_states = false;  // see RolloutOptions
-  bool pictures = false;      // "image" events {index, width, height} of the final latents
+  bool score_states = false;     // see RolloutOptions
+  bool pictures = false;         // "image" events {index, width, height} of the final latents
 };
 // Reports phases "encode", "rollout" (steps) and "decode" (pictures).
 struct Rollout {
@@ -154,15 +158,11 @@ struct Rollout {
 };
 
 /// Pictures of a policy by plain sampling, as events "image"; phases "encode", "denoise" and "decode".
-struct PolicySampleRequest {
+struct PolicySampleRequest : PolicyInputs {
   std::string adapter = "average";  // "average", "current", "off"
-  std::vector<PromptTokens> prompts, reward_prompts;
-  PromptTokens negative;
-  std::vector<int64_t> prompt_of;
-  std::vector<uint64_t> seeds;  // initial latents, as in `drm sample`
+  std::vector<uint64_t> seeds;      // initial latents, as in `drm sample`
   int64_t steps = 28;
   double guidance = 4.5;
-  std::vector<WeightedReward> rewards;
 };
 /// Of each reward (N): scores of the final latents at timestep 0.
 using PolicyScores = std::vector<std::vector<float>>;

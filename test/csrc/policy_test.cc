@@ -22,19 +22,6 @@ namespace {
 
 const std::string kModels = std::string(DRM_GOLDEN) + "/../../models/";
 
-PipelineSource embedded() {
-  const auto part = [](const std::string& name, const char* file) {
-    return ComponentFiles{kModels + "tiny/" + name + "/config.json", {kModels + "tiny/" + name + "/" + file}};
-  };
-  PipelineSource s;
-  s.transformer = part("transformer", "diffusion_pytorch_model.safetensors");
-  s.vae = part("vae", "diffusion_pytorch_model.safetensors");
-  s.text_encoder = part("text_encoder", "model.safetensors");
-  s.text_encoder_2 = part("text_encoder_2", "model.safetensors");
-  s.scheduler_config = kModels + "tiny/scheduler/scheduler_config.json";
-  return s;
-}
-
 std::shared_ptr<RewardModel> embedded_reward() {
   static const auto reward = [] {
     Control control;
@@ -46,7 +33,7 @@ std::shared_ptr<RewardModel> embedded_reward() {
 
 PolicySpec policy_spec() {
   PolicySpec s;
-  s.source = embedded();
+  s.source = test::pipeline_at(kModels + "tiny/");
   s.t5_length = 0;
   s.steps = 4;
   s.guidance = 3;

@@ -13,19 +13,21 @@ namespace drm::test {
 
 inline const std::string kPipeline = std::string(DRM_GOLDEN) + "/pipeline/";
 
-/// T5 left out: rows of zeros stand in.
-inline PipelineSource small_pipeline() {
-  const auto part = [](const std::string& name, const char* file) {
-    return ComponentFiles{kPipeline + name + "/config.json", {kPipeline + name + "/" + file}};
+/// A diffusers folder's files, T5 left out: rows of zeros stand in.
+inline PipelineSource pipeline_at(const std::string& folder) {
+  const auto part = [&](const std::string& name, const char* file) {
+    return ComponentFiles{folder + name + "/config.json", {folder + name + "/" + file}};
   };
   PipelineSource s;
   s.transformer = part("transformer", "diffusion_pytorch_model.safetensors");
   s.vae = part("vae", "diffusion_pytorch_model.safetensors");
   s.text_encoder = part("text_encoder", "model.safetensors");
   s.text_encoder_2 = part("text_encoder_2", "model.safetensors");
-  s.scheduler_config = kPipeline + "scheduler/scheduler_config.json";
+  s.scheduler_config = folder + "scheduler/scheduler_config.json";
   return s;
 }
+
+inline PipelineSource small_pipeline() { return pipeline_at(kPipeline); }
 
 inline std::vector<PromptTokens> prompts(int64_t count) {
   std::vector<PromptTokens> all;

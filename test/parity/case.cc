@@ -15,19 +15,6 @@ namespace {
 
 using at::Tensor;
 
-std::string json_string(const std::string& s) {
-  std::string out = "\"";
-  for (const char c : s) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
-      out += ' ';
-      continue;
-    }
-    out += c;
-  }
-  return out + "\"";
-}
-
 /// What is asked of one tensor.
 struct Tolerance {
   double atol = 0;               // 0: equality
@@ -40,12 +27,12 @@ struct Tolerance {
 void print(const std::string& name, double error, double atol, const char* metric, const std::string& note) {
   char number[40] = "null";  // a NaN or infinite error is no JSON number; the runner fails it
   if (std::isfinite(error)) std::snprintf(number, sizeof number, "%.9g", error);
-  std::printf("{\"tensor\":%s,\"error\":%s,\"atol\":%.9g,\"metric\":\"%s\",\"note\":%s}\n", json_string(name).c_str(),
-              number, atol, metric, json_string(note).c_str());
+  std::printf("{\"tensor\":%s,\"error\":%s,\"atol\":%.9g,\"metric\":\"%s\",\"note\":%s}\n", json_text(name).c_str(),
+              number, atol, metric, json_text(note).c_str());
 }
 
 void print_note(const std::string& name, const std::string& note) {
-  std::printf("{\"tensor\":%s,\"note\":%s}\n", json_string(name).c_str(), json_string(note).c_str());
+  std::printf("{\"tensor\":%s,\"note\":%s}\n", json_text(name).c_str(), json_text(note).c_str());
 }
 
 /// Elementwise |have - want| in float64; equal infinities and expected NaN that are NaN differ by 0.
