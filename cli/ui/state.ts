@@ -58,7 +58,10 @@ export function lineOf(event: Event): Line | undefined {
     case 'sample_sheet':
       return { kind: 'plain', text: `pictures after step ${event.step}: ${event.paths.join(' ')}` };
     case 'done':
-      return { kind: 'good', text: `done in ${duration(event.seconds)}: ${facts(event.facts)}` };
+      return {
+        kind: 'good',
+        text: [`done in ${duration(event.seconds)}`, facts(event.facts)].filter((part) => part !== '').join(': '),
+      };
     case 'error':
       return { kind: 'error', text: `drm: ${event.message}` };
     default:
