@@ -78,6 +78,11 @@ export const command: Command = {
       repeatable: true,
     },
     {
+      flags: '--also <style>',
+      description: 'emoji: also trains on openmoji, emojione, emojione-v1 or fxemoji; may be repeated',
+      repeatable: true,
+    },
+    {
       flags: '--scorer <name>',
       description: 'emoji-prefs: orders two of its own pictures of a caption, such as clip:FOLDER; makes `own` pairs',
     },

@@ -1,5 +1,6 @@
 // The embedded data set: emoji of three open sets, one picture a set and concept, drawn from the SVGs in npm packages.
-// What is the same thing across sets is told by its Unicode code points; their names differ here and there.
+// What is the same thing across sets is told by its Unicode code points; their names differ here and there. Further
+// sets may be added to what is trained on; they change neither concepts nor splits.
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -17,6 +18,18 @@ const SETS = [
   { style: 'twemoji', name: '@iconify-json/twemoji' },
   { style: 'fluent', name: '@iconify-json/fluent-emoji-flat' },
 ] as const;
+
+/**
+ * More pictures of what training sees already, for `--also`. None is an edition of one of `SETS`: its pictures would
+ * all but show what `test-style` holds out.
+ */
+const FURTHER_SETS = [
+  { style: 'openmoji', name: '@iconify-json/openmoji' },
+  { style: 'emojione', name: '@iconify-json/emojione' },
+  { style: 'emojione-v1', name: '@iconify-json/emojione-v1' },
+  { style: 'fxemoji', name: '@iconify-json/fxemoji' },
+] as const;
+export const FURTHER_STYLES: readonly string[] = FURTHER_SETS.map(({ style }) => style);
 
 /** Training; unseen concepts in all their styles; seen concepts in a style in which training does not see them. */
 export const EMOJI_SPLITS = ['train', 'test', 'test-style'] as const;
@@ -71,15 +84,26 @@ const familyOf = (code: string): string => {
   return [first.replace(/^1f46[89]$/, '1f9d1'), ...rest].join('-200d-');
 };
 
-function readSet(set: number): { emoji: Emoji[]; dropped: Drop[]; note: SourceNote } {
-  const { name: packageName } = SETS[set] as (typeof SETS)[number];
+interface Package {
+  note: SourceNote;
+  /** Code points, with variation selectors, to names; empty in some packages. */
+  chars: Record<string, string>;
+  /** Of the pictures that have a name, aliases' too. */
+  names: string[];
+  categoryOf(name: string): string;
+  /** @throws ENVIRONMENT if the package has no such picture. */
+  svgOf(name: string): string;
+}
+
+function readPackage(packageName: string, install: string): Package {
   const read = <T>(file: string): T => {
     try {
       return JSON.parse(readFileSync(require.resolve(`${packageName}/${file}`), 'utf8')) as T;
     } catch (error) {
+      const [why] = (error as Error).message.split('\n');
       throw new DrmError(
         'ENVIRONMENT',
-        `[data] expected the npm package ${packageName}, which cannot be read (${(error as Error).message}); run \`npm run setup\``,
+        `[data] expected the npm package ${packageName}, which cannot be read (${why}); run \`${install}\``,
       );
     }
   };
@@ -87,33 +111,50 @@ function readSet(set: number): { emoji: Emoji[]; dropped: Drop[]; note: SourceNo
   const { categories } = read<{ categories: Record<string, string[]> }>('metadata.json');
   const info = read<{ author: { name: string; url: string }; license: { spdx: string; url: string } }>('info.json');
   const category = new Map(Object.entries(categories).flatMap(([key, names]) => names.map((name) => [name, key])));
-  const emoji = new Map<string, Emoji>();
-  const dropped: Drop[] = [];
-  for (const [point, name] of Object.entries(read<Record<string, string>>('chars.json'))) {
-    const code = point.replace(/-?fe0f/g, '');
-    const where = `${packageName} ${name}`;
-    if (/1f3f[b-f]/.test(code)) dropped.push(new Drop('skin_tone', where));
-    else if (category.get(name) === 'Flags') dropped.push(new Drop('flag', where));
-    else if (emoji.has(code)) dropped.push(new Drop('duplicate', where));
-    else {
+  return {
+    note: {
+      name: packageName,
+      version: read<{ version: string }>('package.json').version,
+      author: info.author.name,
+      url: info.author.url,
+      licence: info.license.spdx,
+      licence_url: info.license.url,
+    },
+    chars: read<Record<string, string>>('chars.json'),
+    names: [...Object.keys(icons), ...Object.keys(aliases)],
+    categoryOf: (name) => category.get(name) ?? '',
+    svgOf: (name) => {
       const alias = icons[name] ? undefined : aliases[name];
       const icon = icons[alias?.parent ?? name];
-      if (!icon) throw new DrmError('ENVIRONMENT', `[data] ${where}: expected a picture of that name, found none`);
+      if (!icon)
+        throw new DrmError(
+          'ENVIRONMENT',
+          `[data] ${packageName} ${name}: expected a picture of that name, found none; run \`${install}\``,
+        );
       const own = { width: icon.width ?? width, height: icon.height ?? height };
       const box = `${icon.left ?? 0} ${icon.top ?? 0} ${own.width} ${own.height}`;
       const body = alias?.hFlip ? `<g transform="translate(${own.width} 0) scale(-1 1)">${icon.body}</g>` : icon.body;
       const svg = `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${box}"`;
-      emoji.set(code, { set, name, code, category: category.get(name) ?? '', svg: `${svg} SIZE>${body}</svg>` });
-    }
-  }
-  const note: SourceNote = {
-    name: packageName,
-    version: read<{ version: string }>('package.json').version,
-    author: info.author.name,
-    url: info.author.url,
-    licence: info.license.spdx,
-    licence_url: info.license.url,
+      return `${svg} SIZE>${body}</svg>`;
+    },
   };
+}
+
+const withoutSelectors = (point: string): string => point.replace(/-?fe0f/g, '');
+
+function readSet(set: number): { emoji: Emoji[]; dropped: Drop[]; note: SourceNote } {
+  const { name: packageName } = SETS[set] as (typeof SETS)[number];
+  const { note, chars, categoryOf, svgOf } = readPackage(packageName, 'npm run setup');
+  const emoji = new Map<string, Emoji>();
+  const dropped: Drop[] = [];
+  for (const [point, name] of Object.entries(chars)) {
+    const code = withoutSelectors(point);
+    const where = `${packageName} ${name}`;
+    if (/1f3f[b-f]/.test(code)) dropped.push(new Drop('skin_tone', where));
+    else if (categoryOf(name) === 'Flags') dropped.push(new Drop('flag', where));
+    else if (emoji.has(code)) dropped.push(new Drop('duplicate', where));
+    else emoji.set(code, { set, name, code, category: categoryOf(name), svg: svgOf(name) });
+  }
   return { emoji: [...emoji.values()], dropped, note };
 }
 
@@ -142,8 +183,10 @@ function conceptsOf(all: Emoji[]): Concept[] {
   return concepts.map(([, concept]) => concept);
 }
 
+const isUnseen = ({ family }: Concept): boolean => hash(`concept:${family}`) % 10 === 0;
+
 export function splitOf(concept: Concept, which: number): Split {
-  if (hash(`concept:${concept.family}`) % 10 === 0) return 'test';
+  if (isUnseen(concept)) return 'test';
   const styles = concept.emoji.length;
   if (styles > 1 && hash(`style:${concept.name}`) % 5 === 0 && hash(`which:${concept.name}`) % styles === which)
     return 'test-style';
@@ -215,26 +258,80 @@ export interface EmojiPicture {
   svg: string;
 }
 
+const pictureOf = (concept: Concept, split: Split, note: number, style: string, emoji: Emoji): EmojiPicture => ({
+  key: `${concept.name}_${style}`,
+  split,
+  note,
+  caption: `${words(concept.name)}, ${words(style)} style`,
+  concept: words(concept.name),
+  family: words(concept.family),
+  category: concept.category,
+  style,
+  code: emoji.code,
+  name: emoji.name,
+  svg: emoji.svg,
+});
+
 /** All pictures, in the order of the concepts' names. */
 export const emojiPictures = (concepts: Concept[]): EmojiPicture[] =>
   concepts.flatMap((concept) =>
-    concept.emoji.map(({ set, code, name, svg }, which) => {
-      const { style } = SETS[set] as (typeof SETS)[number];
-      return {
-        key: `${concept.name}_${style}`,
-        split: splitOf(concept, which),
-        note: set,
-        caption: `${words(concept.name)}, ${style} style`,
-        concept: words(concept.name),
-        family: words(concept.family),
-        category: concept.category,
-        style,
-        code,
-        name,
-        svg,
-      };
-    }),
+    concept.emoji.map((emoji, which) =>
+      pictureOf(concept, splitOf(concept, which), emoji.set, (SETS[emoji.set] as (typeof SETS)[number]).style, emoji),
+    ),
   );
+
+/**
+ * Pictures of concepts that training sees already, in further styles: told by code points where the package has them,
+ * else by the name, with or without hyphens, that a set of the first three has for the concept. All are of `train`.
+ *
+ * @param styles Of `FURTHER_STYLES`.
+ * @param note What notes of theirs are counted from.
+ */
+export function furtherPictures(
+  concepts: Concept[],
+  styles: readonly string[],
+  note: number,
+): { notes: SourceNote[]; pictures: EmojiPicture[]; dropped: Drop[] } {
+  const byCode = new Map<string, Concept>();
+  const byName = new Map<string, Concept>();
+  for (const concept of concepts)
+    for (const { code, name } of concept.emoji) {
+      byCode.set(code, concept);
+      byName.set(name.replaceAll('-', ''), concept);
+    }
+  const notes: SourceNote[] = [];
+  const pictures: EmojiPicture[] = [];
+  const dropped: Drop[] = [];
+  for (const { style, name: packageName } of FURTHER_SETS.filter(({ style }) => styles.includes(style))) {
+    const { note: source, chars, names, svgOf } = readPackage(packageName, `npm install --no-save ${packageName}`);
+    const coded = Object.entries(chars).map(([point, name]) => ({
+      name,
+      concept: byCode.get(withoutSelectors(point)),
+    }));
+    const listed =
+      coded.length > 0 ? coded : names.map((name) => ({ name, concept: byName.get(name.replaceAll('-', '')) }));
+    const seen = new Set<Concept>();
+    for (const { name, concept } of listed) {
+      const where = `${packageName} ${name}`;
+      if (!concept) dropped.push(new Drop('not_a_concept', where));
+      else if (seen.has(concept)) dropped.push(new Drop('duplicate', where));
+      else if (isUnseen(concept)) dropped.push(new Drop('unseen_concept', where));
+      else {
+        seen.add(concept);
+        const emoji = {
+          set: note + notes.length,
+          name,
+          code: concept.emoji[0]?.code ?? '',
+          category: '',
+          svg: svgOf(name),
+        };
+        pictures.push(pictureOf(concept, 'train', emoji.set, style, emoji));
+      }
+    }
+    notes.push(source);
+  }
+  return { notes, pictures, dropped };
+}
 
 /** On white, without loss. */
 export async function drawEmoji({ svg }: Pick<EmojiPicture, 'svg'>, size: number): Promise<Buffer> {
@@ -246,20 +343,25 @@ export async function drawEmoji({ svg }: Pick<EmojiPicture, 'svg'>, size: number
   return encodeLossless({ pixels: data, width: info.width, height: info.height });
 }
 
-export function emojiSource(size: number, only: Split | 'all'): Source {
-  const { notes, concepts, dropped } = listEmoji();
+/** @param also Of `FURTHER_STYLES`: more pictures to train on. The prompt lists do not know of them. */
+export function emojiSource(size: number, only: Split | 'all', also: readonly string[] = []): Source {
+  const { notes: first, concepts, dropped } = listEmoji();
+  const further = furtherPictures(concepts, also, first.length);
+  const notes = [...first, ...further.notes];
   const captions: Record<Split, string[]> = { train: [], test: [], 'test-style': [] };
   const rl: Record<keyof typeof RL_PROMPTS, string[]> = { train: [], test: [] };
-  const left = [...dropped];
+  const left = [...dropped, ...further.dropped];
   const records: Planned[] = [];
-  for (const picture of emojiPictures(concepts)) {
+  for (const picture of [...emojiPictures(concepts), ...further.pictures]) {
     const { key, split, note, caption, concept, family, category, style, code, name } = picture;
     if (only !== 'all' && split !== only) {
       left.push(new Drop('other_split', key));
       continue;
     }
-    captions[split].push(caption);
-    if (split === 'train') rl[isHeldOut(family) ? 'test' : 'train'].push(caption);
+    if (note < first.length) {
+      captions[split].push(caption);
+      if (split === 'train') rl[isHeldOut(family) ? 'test' : 'train'].push(caption);
+    }
     const make = async () => {
       const { name: source, licence } = notes[note] as SourceNote;
       const json = { caption, concept, family, category, style, code, name, source, licence, split };

@@ -96,6 +96,7 @@ const PREPARE_FLAGS = [
   'split',
   'model',
   'early',
+  'also',
   'maxPairs',
   'images',
   'rewrite',
@@ -117,11 +118,15 @@ async function openSource(context: Context, out: string): Promise<Source> {
   const size = wholeOption(options, 'size', 1, 4096);
   const split = String(options.split ?? 'all');
   if (kind === 'emoji') {
-    const { emojiSource, EMOJI_SPLITS } = await import('./emoji.js');
+    const { emojiSource, EMOJI_SPLITS, FURTHER_STYLES } = await import('./emoji.js');
     const known = ['all', ...EMOJI_SPLITS] as const;
     const only = known.find((name) => name === split);
     if (!only) throw new DrmError('USAGE', `--split ${split}: expected ${known.join(', ')}`);
-    return emojiSource(size ?? 64, only);
+    const also = [options.also ?? []].flat().map(String);
+    const unknown = also.find((style) => !FURTHER_STYLES.includes(style));
+    if (unknown !== undefined)
+      throw new DrmError('USAGE', `--also ${unknown}: expected ${FURTHER_STYLES.join(', ')}; may be repeated`);
+    return emojiSource(size ?? 64, only, also);
   }
   if (kind === 'emoji-prefs') {
     const { openEmojiPrefs } = await import('./open_emoji_prefs.js');

@@ -59,6 +59,7 @@ export class PlainRenderer implements Renderer {
       bar.start(event.total || 1, event.step, { event });
       this.#bars.set(event.id, bar);
     }
+    bar.setTotal(event.total || 1); // of a set, less what turns out to be left out
     bar.update(event.step, { event });
     if (event.total > 0 && event.step >= event.total) bar.stop();
   }

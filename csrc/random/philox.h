@@ -30,6 +30,7 @@ enum class Purpose : uint32_t {
   Caption = 9,     // which form of a caption a sample is trained with
   Dropout = 10,    // which of a layer's outputs are dropped
   Initial = 11,    // the noise that a trajectory of a rollout begins with
+  Patches = 12,    // which patches of a training picture are left out
 };
 
 struct Draw {

@@ -48,14 +48,14 @@ void load_clip_model(ClipModel& m, const Weights& weights, at::ScalarType dtype,
   weights.fill(wanted(m), dtype, device, ignorable, "", progress);
 }
 
-Tensor image_features(const ClipModel& m, const Tensor& pixels) {
-  return unit(clip_vision_forward(m.vision, pixels).embeds);
+Tensor image_features(const ClipModel& m, const Tensor& pixels, const std::optional<Tensor>& kept) {
+  return unit(clip_vision_forward(m.vision, pixels, nullptr, kept).embeds);
 }
 
 Tensor text_features(const ClipModel& m, const Tensor& ids) { return unit(clip_forward(m.text, ids).pooled); }
 
-ClipLoss clip_loss(const ClipModel& m, const Tensor& pixels, const Tensor& ids) {
-  const auto images = image_features(m, pixels), texts = text_features(m, ids);
+ClipLoss clip_loss(const ClipModel& m, const Tensor& pixels, const Tensor& ids, const std::optional<Tensor>& kept) {
+  const auto images = image_features(m, pixels, kept), texts = text_features(m, ids);
   // Autocast would compute the product in bf16: near 1 its steps are 1/128, which is 0.8 of a logit at e^s = 100.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const auto scale = m.logit_scale.value.to(at::kFloat).clamp_max(kLargestLogitScale).exp();

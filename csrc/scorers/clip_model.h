@@ -26,8 +26,9 @@ ClipModel make_clip_model(const ClipModelConfig& config);
 void load_clip_model(ClipModel& m, const Weights& weights, at::ScalarType dtype, at::Device device,
                      const std::function<void(uint64_t, uint64_t)>& progress = {});
 
-/// Unit vectors (B, P) in fp32. pixels (B, 3, S, S) from clip_pixels; ids (B, L) as clip_forward takes them.
-Tensor image_features(const ClipModel& m, const Tensor& pixels);
+/// Unit vectors (B, P) in fp32. pixels (B, 3, S, S) from clip_pixels; ids (B, L) as clip_forward takes them; kept as
+/// clip_vision_forward takes it.
+Tensor image_features(const ClipModel& m, const Tensor& pixels, const std::optional<Tensor>& kept = {});
 Tensor text_features(const ClipModel& m, const Tensor& ids);
 
 struct ClipLoss {
@@ -39,7 +40,7 @@ struct ClipLoss {
 /// Symmetric InfoNCE: cross entropy of e^s I T^t along both axes. All of it is fp32, also under autocast; s counts as
 /// at most ln 100. Equal captions in a batch need no targets of their own: their features are the same, so that
 /// spreading the target over them changes neither the loss nor a gradient; only the floor of the loss rises.
-ClipLoss clip_loss(const ClipModel& m, const Tensor& pixels, const Tensor& ids);
+ClipLoss clip_loss(const ClipModel& m, const Tensor& pixels, const Tensor& ids, const std::optional<Tensor>& kept = {});
 
 /// s back to at most ln 100, where its gradient is not lost: to be called after each optimizer step.
 void clamp_logit_scale(ClipModel& m);

@@ -47,16 +47,19 @@ void load_clip_vision(ClipVision& v, const Weights& weights, at::ScalarType dtyp
   weights.fill(wanted(v), dtype, device, ignorable, "", progress);
 }
 
-ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer) {
+ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer,
+                                     const std::optional<Tensor>& kept) {
   const auto& k = v.config;
   if (pixels.dim() != 4 || pixels.size(1) != k.num_channels || pixels.size(2) != k.image_size ||
       pixels.size(3) != k.image_size)
     throw Failure(Code::BadRequest, "[clip] pixels: expected (batch, 3, " + std::to_string(k.image_size) + ", " +
                                         std::to_string(k.image_size) + "), found " + c10::str(pixels.sizes()));
-  const auto patches =
-      conv2d(v.patch, pixels.to(v.patch.weight.scalar_type()), k.patch_size, 0).flatten(2).transpose(1, 2);
-  const auto first = v.class_embedding.value.to(patches.scalar_type()).expand({pixels.size(0), 1, k.hidden_size});
-  auto x = layer_norm(v.pre_norm, at::cat({first, patches}, 1) + v.positions.weight, k.layer_norm_eps);
+  auto patches = conv2d(v.patch, pixels.to(v.patch.weight.scalar_type()), k.patch_size, 0).flatten(2).transpose(1, 2) +
+                 v.positions.weight.slice(0, 1);
+  if (kept) patches = patches.gather(1, kept->unsqueeze(-1).expand({-1, -1, k.hidden_size}));
+  const auto first = v.class_embedding.value.to(patches.scalar_type()) + v.positions.weight[0];
+  auto x =
+      layer_norm(v.pre_norm, at::cat({first.expand({pixels.size(0), 1, k.hidden_size}), patches}, 1), k.layer_norm_eps);
   for (size_t i = 0; i < v.layers.size(); ++i) {
     if (observer) (*observer)("hidden_states." + std::to_string(i), x);
     x = clip_layer(v.layers[i], k, x, false);

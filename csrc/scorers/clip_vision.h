@@ -2,6 +2,7 @@
 // Shapes: B batch, S picture edge, N patches, D width, P projection width.
 #pragma once
 #include <array>
+#include <optional>
 
 #include "text/clip_layer.h"
 
@@ -39,7 +40,10 @@ struct ClipVisionOutput {
 
 /// pixels (B, 3, S, S) after clip_pixels, fp32. Throws Failure(BadRequest) for another size.
 /// Observer names: "hidden_states.<i>" (0 = embeddings after the pre norm).
-ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer = nullptr);
+/// kept (B, M), int64: the patches that a picture is seen by, for patch dropout in training (Li et al. 2023, "FLIP");
+/// N is then M in the output's shapes.
+ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer = nullptr,
+                                     const std::optional<Tensor>& kept = {});
 
 inline constexpr std::array<double, 3> kClipMean = {0.48145466, 0.4578275, 0.40821073};
 inline constexpr std::array<double, 3> kClipDeviation = {0.26862954, 0.26130258, 0.27577711};

@@ -29,7 +29,8 @@ class ClipObjective final : public Objective {
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
     auto pixels = clip_pixels(batch_pixels(batch).to(device_));
     if (spec_.augment > 0 && !key.evaluation) pixels = augmented(pixels, batch, key);
-    const auto l = clip_loss(model_, pixels, batch_ids(batch).to(device_));
+    const auto kept = key.evaluation ? std::nullopt : kept_patches(batch, key);
+    const auto l = clip_loss(model_, pixels, batch_ids(batch).to(device_), kept);
     return {l.loss,
             {{"image_to_text", l.image_to_text},
              {"text_to_image", l.text_to_image},
@@ -68,6 +69,15 @@ class ClipObjective final : public Objective {
     const auto side = (at::roll(chroma, 1, 1) - at::roll(chroma, -1, 1)) / std::sqrt(3.0);
     const auto turned = each(depth * at::cos(turn)) * chroma + each(depth * at::sin(turn)) * side;
     return grey + turned + each(by(6));
+  }
+
+  /// (B, M) patches that are not dropped, at least one a picture.
+  std::optional<Tensor> kept_patches(const TrainBatch& batch, const StepKey& key) const {
+    const auto patches = model_.vision.config.patches();
+    const auto kept = std::max<int64_t>(1, std::llround(static_cast<double>(patches) * (1 - spec_.patch_dropout)));
+    if (kept == patches) return {};
+    const Draw draw{key.seed, Purpose::Patches, static_cast<uint32_t>(key.step), 0, 0};
+    return draw_uniform(draw, batch.samples, device_, {patches}).argsort(/*dim*/ int64_t{1}).slice(1, 0, kept);
   }
 
   ClipModel model_;

@@ -44,6 +44,8 @@ struct ClipSpec {
   /// How far training pictures are moved and scaled (fraction of their edge) and their colours turned (fraction of half
   /// a turn), faded or lit; 0 leaves them alone.
   double augment = 0;
+  /// Share of a picture's patches that training leaves out, drawn anew each time (Li et al. 2023, "FLIP").
+  double patch_dropout = 0;
 };
 
 /// The velocity network by flow matching (flow_objective.h).

@@ -97,6 +97,24 @@ TEST(clip_h_equals_transformers) { check_towers("clip_h", "hf"); }
 TEST(clip_l_under_openai_names) { check_towers("clip_l", "openai"); }
 TEST(clip_h_under_open_clip_names) { check_towers("clip_h", "openclip"); }
 
+TEST(patches_keep_their_places_whatever_their_order_and_what_is_left_out_does_not_count) {
+  const at::NoGradGuard no_grad;
+  const auto m = load("clip_l", "hf");
+  const auto pixels = Io{.name = "clip_l"}["pixel_values"];
+  const auto batch = pixels.size(0), patches = m.vision.config.patches();
+  const auto seen_by = [&](const Tensor& places, const Tensor& picture) {
+    return clip_vision_forward(m.vision, picture, nullptr, places.expand({batch, -1})).embeds;
+  };
+  const auto backwards = at::arange(patches - 1, -1, -1, at::kLong);
+  close(seen_by(backwards, pixels), clip_vision_forward(m.vision, pixels).embeds, 5e-5, "all, backwards");
+  // Blacken the last row of patches: seen with it the picture is another, without it the same.
+  auto other = pixels.clone();
+  other.narrow(2, other.size(2) - m.vision.config.patch_size, m.vision.config.patch_size).zero_();
+  const auto rest = at::arange(patches - m.vision.config.image_size / m.vision.config.patch_size, at::kLong);
+  CHECK(at::equal(seen_by(rest, pixels), seen_by(rest, other)));
+  CHECK(!at::allclose(seen_by(backwards, pixels), seen_by(backwards, other), 1e-3, 1e-3));
+}
+
 TEST(pixels_are_normalised_as_transformers_does) {
   const Io io{.name = "pre"};
   const auto got = clip_pixels(io["square_hf_64_97x61_u8"].unsqueeze(0))[0];

@@ -9,6 +9,7 @@
 #include "nn/autocast.h"
 #include "nn/recompute.h"
 #include "tensor_io/safetensors.h"
+#include "train/clip_objective.h"
 #include "train/flow_objective.h"
 #include "train/frozen_inputs.h"
 #include "train/trainer.h"
@@ -251,6 +252,27 @@ TEST(lora_trains_adapters_alone) {
   CHECK(!same(before, copies(t)));
   spec.source.transformer.weights.clear();
   EXPECT_FAILURE(BadRequest, ({"LoRA", "--model"}), FlowObjective::create(spec, 1, at::kCPU, control));
+}
+
+TEST(patches_are_dropped_in_training_alone_and_others_each_time) {
+  const auto json = scratch("clip-config");
+  std::ofstream(json) << R"({"projection_dim": 8,
+    "text_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                    "vocab_size": 8, "max_position_embeddings": 4, "eos_token_id": 7, "bos_token_id": 6},
+    "vision_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                      "image_size": 16, "patch_size": 4}})";
+  auto batch = pictures(0, 4);
+  for (int64_t i = 0; i < 4; ++i) batch.ids.insert(batch.ids.end(), {6, i, 7, 7});
+  const auto loss = [&](double dropped, int64_t step, bool evaluation = false) {
+    const auto objective = clip_objective({json, {}, 0, dropped}, 3, at::kCPU);
+    return objective->loss(batch, {3, step, evaluation}).total.item<double>();
+  };
+  CHECK_EQ(loss(0, 0), loss(0, 1));
+  CHECK_EQ(loss(0.5, 0), loss(0.5, 0));
+  CHECK(loss(0.5, 0) != loss(0.5, 1));
+  CHECK(loss(0.5, 0) != loss(0, 0));
+  CHECK_EQ(loss(0.5, 0, true), loss(0, 0, true));
+  CHECK(std::isfinite(loss(0.999, 0)));  // one patch stays
 }
 
 TEST(autocast_ends_with_its_scope) {

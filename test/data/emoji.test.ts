@@ -8,6 +8,8 @@ import {
   type EmojiPicture,
   emojiPictures,
   emojiSource,
+  FURTHER_STYLES,
+  furtherPictures,
   listEmoji,
   splitOf,
 } from '../../cli/data/emoji.js';
@@ -115,4 +117,33 @@ test("the embedded model's prompts are those that a preparation writes; no famil
   expect(held?.filter(({ family }) => families.has(family))).toEqual([]);
   // Nor does the reward model's training know them.
   expect(held?.every((picture) => prefsSplitOf(picture) === 'test')).toBe(true);
+});
+
+test('further styles add to what is trained on, and to nothing else', async () => {
+  const { pictures, notes, dropped } = furtherPictures(concepts, FURTHER_STYLES, 3);
+  const first = emojiPictures(concepts);
+  expect(new Set([...first, ...pictures].map(({ key }) => key)).size).toBe(first.length + pictures.length);
+  const unseen = new Set(first.filter(({ split }) => split === 'test').map(({ family }) => family));
+  const known = new Set(first.map(({ concept }) => concept));
+  for (const { split, family, concept } of pictures)
+    expect([split, unseen.has(family), known.has(concept)]).toEqual(['train', false, true]);
+  const of = (style: string) => pictures.filter((picture) => picture.style === style);
+  expect(FURTHER_STYLES.map((style) => of(style).length > 400)).toEqual([true, true, true, true]);
+  expect(of('fxemoji').find(({ name }) => name === 'spiralshell')?.caption).toBe('spiral shell, fxemoji style'); // no code points
+  expect(notes.map(({ licence }) => licence)).toEqual(['CC-BY-SA-4.0', 'CC-BY-4.0', 'CC-BY-SA-4.0', 'Apache-2.0']);
+  expect(dropped.filter(({ reason }) => reason === 'unseen_concept').length).toBeGreaterThan(100);
+
+  const plain = emojiSource(16, 'all');
+  const source = emojiSource(16, 'all', ['fxemoji']);
+  expect(source.extras.slice(1)).toEqual(plain.extras.slice(1)); // the prompt lists
+  expect(source.extras[0]?.text).toContain('@iconify-json/fxemoji');
+
+  const out = newFolder();
+  const more = await runDrm(['data', 'prepare', 'emoji', '--also', 'fxemoji', '--split', 'test-style', '--out', out]);
+  expect([more.code, readManifest(out).kept]).toEqual([0, 277]);
+  const wrong = await runDrm(['data', 'prepare', 'emoji', '--also', 'comic', '--out', newFolder()]);
+  expect([wrong.code, wrong.stderr]).toEqual([
+    2,
+    expect.stringContaining('--also comic: expected openmoji, emojione,'),
+  ]);
 });

@@ -65,3 +65,13 @@ test('quiet is quiet', () => {
   renderer.emit(metric(1));
   expect(lines()).toEqual([]);
 });
+
+test('a total that shrinks on the way counts as it is now', () => {
+  const renderer = new PlainRenderer(false);
+  renderer.emit({ ...phase('preparing', 0), total: 200 } as Event);
+  for (const step of [5, 10]) {
+    vi.advanceTimersByTime(60_000);
+    renderer.emit(phase('preparing', step));
+  }
+  expect(written).toMatch(/preparing {2}50 % {2}5\/10[^]*preparing {2}100 % {2}10\/10/);
+});
