@@ -420,7 +420,7 @@ export interface ScoreRequest {
   prompts: PromptTokens[];
   promptOf: number[]; // index into prompts, for each picture
   samples: number[]; // what keys each picture's noise
-  timestep: number; // 0..1000
+  timesteps: number[]; // each 0..1000: one row of scores each
   draws: number; // of noise, averaged; one is enough at timestep 0
   seed: bigint;
   posteriorSample: boolean;

@@ -85,6 +85,20 @@ std::vector<float> Fields::floats(const char* name) const {
   return {numbers.Data(), numbers.Data() + numbers.ElementLength()};
 }
 
+std::vector<double> Fields::numbers(const char* name) const {
+  const auto value = get(name);
+  if (!value.IsArray()) wrong(name, "an array of numbers");
+  const auto array = value.As<Napi::Array>();
+  std::vector<double> out;
+  out.reserve(array.Length());
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Value item = array[i];
+    if (!item.IsNumber()) wrong(name, "an array of numbers");
+    out.push_back(item.As<Napi::Number>().DoubleValue());
+  }
+  return out;
+}
+
 std::vector<int64_t> Fields::integers(const char* name) const {
   const auto value = get(name);
   if (!value.IsArray()) wrong(name, "an array of whole numbers");

@@ -28,7 +28,8 @@ class Fields {
   };
   Bytes bytes(const char* name) const;                    // Uint8Array, not copied: to be read on the JavaScript thread
   std::vector<float> floats(const char* name) const;      // Float32Array, copied
-  std::vector<int64_t> integers(const char* name) const;  // array of numbers
+  std::vector<double> numbers(const char* name) const;    // array of numbers
+  std::vector<int64_t> integers(const char* name) const;  // array of numbers without fraction
   std::vector<std::string> texts(const char* name) const;
   Fields object(const char* name) const;
   std::vector<Fields> objects(const char* name) const;

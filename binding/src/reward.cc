@@ -15,7 +15,7 @@ ScoreRequest score_from_js(const Fields& fields) {
   r.prompts = prompts_from_js(fields, "prompts");
   r.prompt_of = fields.integers("promptOf");
   r.samples = fields.integers("samples");
-  r.timestep = fields.number("timestep");
+  r.timesteps = fields.numbers("timesteps");
   r.draws = fields.integer("draws");
   r.seed = fields.seed("seed");
   r.posterior_sample = fields.flag("posteriorSample");

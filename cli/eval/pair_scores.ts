@@ -89,12 +89,13 @@ export class PairScores {
   }
 
   /**
-   * Scores by item and viewing, NaN where a picture is bad. What an earlier run with the same weights and viewings left in
-   * `folder` is not scored again. Rejects with CANCELLED when stopped; all that was scored is in the file.
+   * Scores by timestep and item, NaN where a picture is bad. What an earlier run with the same weights and viewing left
+   * in `folder` is not scored again. Rejects with CANCELLED when stopped; all that was scored is in the file.
    */
-  async score(reward: Reward, viewings: readonly Viewing[], folder: string, watch: Watch): Promise<Float64Array[]> {
-    const tables = viewings.map(() => new Float64Array(this.count).fill(Number.NaN));
-    const place = new Map(viewings.map(({ timestep }, i) => [timestep, i]));
+  async score(reward: Reward, viewing: Viewing, folder: string, watch: Watch): Promise<Float64Array[]> {
+    const { timesteps } = viewing;
+    const tables = timesteps.map(() => new Float64Array(this.count).fill(Number.NaN));
+    const place = new Map(timesteps.map((timestep, i) => [timestep, i]));
     let done = 0;
     const take = (item: number, timestep: number, score: number) => {
       const table = tables[place.get(timestep) ?? -1];
@@ -103,11 +104,11 @@ export class PairScores {
         done += 1;
       }
     };
-    const log = await openLog(folder, this.set, reward, viewings[0] as Viewing, ({ key, timestep, score }) => {
+    const log = await openLog(folder, this.set, reward, viewing, ({ key, timestep, score }) => {
       const item = this.#index.get(key);
       if (item !== undefined) take(item, timestep, score);
     });
-    const total = this.count * viewings.length;
+    const total = this.count * timesteps.length;
     watch.onScores?.(done, total);
     const missing = this.#items.flatMap((_, i) => (tables.some((table) => Number.isNaN(table[i])) ? [i] : []));
     try {
@@ -117,26 +118,23 @@ export class PairScores {
         const ready = await next;
         next = this.#read(missing.slice(begin + CHUNK, begin + 2 * CHUNK), watch); // while these are scored
         next.catch(() => {});
-        done += (missing.slice(begin, begin + CHUNK).length - ready.length) * viewings.length; // bad ones are done with
-        for (const [i, viewing] of viewings.entries()) {
-          const asked = ready.filter(({ item }) => Number.isNaN((tables[i] as Float64Array)[item]));
-          if (asked.length === 0) continue;
-          const { timestep } = viewing;
-          const found = await reward.score(
-            asked.map(({ judged }) => judged),
-            viewing,
-            { signal: watch.signal },
-          );
-          await log.append(
-            asked.map(({ item }, at) => {
-              const score = found[at] as number;
-              const { key, picture } = this.#items[item] as Item;
-              take(item, timestep, score);
-              return { key, picture: this.set.pictureId(picture), timestep, score };
-            }),
-          );
-          watch.onScores?.(done, total);
-        }
+        done += (missing.slice(begin, begin + CHUNK).length - ready.length) * timesteps.length; // bad ones are done with
+        const lacks = (item: number, timestep: number) => Number.isNaN(tables[place.get(timestep) ?? -1]?.[item]);
+        const asked = timesteps.filter((timestep) => ready.some(({ item }) => lacks(item, timestep)));
+        if (asked.length === 0) continue;
+        const judged = ready.map((one) => one.judged);
+        const found = await reward.score(judged, { ...viewing, timesteps: asked }, { signal: watch.signal });
+        const fresh = asked.flatMap((timestep, row) =>
+          ready.flatMap(({ item }, at) => {
+            if (!lacks(item, timestep)) return [];
+            const score = found[row]?.[at] as number;
+            const { key, picture } = this.#items[item] as Item;
+            take(item, timestep, score);
+            return [{ key, picture: this.set.pictureId(picture), timestep, score }];
+          }),
+        );
+        await log.append(fresh);
+        watch.onScores?.(done, total);
       }
     } catch (error) {
       if (watch.signal.aborted)

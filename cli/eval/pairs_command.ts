@@ -222,9 +222,7 @@ export async function evaluatePairs(context: Context): Promise<void> {
   const draws = wholeOption(options, 'draws', 1) ?? 1;
   const seed = wholeOption(options, 'seed', 0) ?? 0;
   const most = wholeOption(options, 'maxPairs', 1);
-  const viewings = timesteps.map(
-    (timestep): Viewing => ({ timestep, draws, seed, posteriorSample: options.posteriorSample === true }),
-  );
+  const viewing: Viewing = { timesteps, draws, seed, posteriorSample: options.posteriorSample === true };
   const out = global.out ?? 'out/eval-pairs';
   await prepareFolder(out);
   if (global.threads !== undefined) setThreads(global.threads);
@@ -257,7 +255,7 @@ export async function evaluatePairs(context: Context): Promise<void> {
       },
     });
     const scores = await PairScores.open(set, which, signal);
-    const columns = await scoreAll(scores, rewards, viewings, out, context);
+    const columns = await scoreAll(scores, rewards, viewing, out, context);
     const rows = rowsOf(scores, columns, context);
     const results: Results = {
       drm: VERSION,
@@ -309,16 +307,17 @@ const NAMED_BAD = 5;
 async function scoreAll(
   scores: PairScores,
   rewards: readonly Reward[],
-  viewings: readonly Viewing[],
+  viewing: Viewing,
   out: string,
   { events, signal }: Context,
 ): Promise<(Column & { viewing: string })[]> {
   const columns: (Column & { viewing: string })[] = [];
   for (const reward of rewards) {
-    const possible = reward.noisy ? viewings : viewings.filter(({ timestep }) => timestep === 0);
-    if (possible.length < viewings.length)
+    const timesteps = reward.noisy ? viewing.timesteps : viewing.timesteps.filter((timestep) => timestep === 0);
+    if (timesteps.length < viewing.timesteps.length)
       events.emit({ event: 'warning', message: `${reward.name} scores clean pictures only: timestep 0` });
-    if (possible.length === 0) continue;
+    if (timesteps.length === 0) continue;
+    const possible = { ...viewing, timesteps };
     const began = performance.now();
     let named = 0;
     const tables = await scores
@@ -342,11 +341,12 @@ async function scoreAll(
         if (!(error instanceof DrmError) || error.code !== 'CANCELLED') throw error;
         throw new DrmError('CANCELLED', `stopped: ${error.message}; go on with: ${commandLine(process.argv.slice(2))}`);
       });
-    for (const [i, viewing] of possible.entries())
+    const definitions = reward.definitions(possible);
+    for (const [i, timestep] of timesteps.entries())
       columns.push({
         reward: reward.name,
-        timestep: viewing.timestep,
-        viewing: reward.definition(viewing),
+        timestep,
+        viewing: definitions[i] as string,
         scores: tables[i] as Float64Array,
       });
   }

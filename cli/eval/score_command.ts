@@ -47,7 +47,7 @@ export async function scorePictures(context: Context): Promise<void> {
   if (!(timestep >= 0 && timestep <= 1000))
     throw new DrmError('USAGE', `--timestep ${options.timestep}: expected 0 to 1000`);
   const viewing: Viewing = {
-    timestep,
+    timesteps: [timestep],
     draws: wholeOption(options, 'draws', 1) ?? 1,
     seed: wholeOption(options, 'seed', 0) ?? 0,
     posteriorSample: options.posteriorSample === true,
@@ -79,11 +79,11 @@ export async function scorePictures(context: Context): Promise<void> {
       signal.throwIfAborted();
       const ready = await open(pictures.slice(begin, begin + CHUNK), bad);
       for (const reward of rewards) {
-        const scores = await reward.score(
+        const [scores] = (await reward.score(
           ready.map(({ judged }) => judged),
           viewing,
           { signal },
-        );
+        )) as [number[]];
         for (const [i, { name, judged }] of ready.entries())
           rows.push({ reward: reward.name, prompt: judged.prompt, image: name, score: scores[i] as number });
       }
@@ -164,7 +164,7 @@ async function give(
   const definitions = rewards.map((reward) => ({
     reward: reward.name,
     unit: reward.unit,
-    definition: reward.definition(viewing),
+    definition: reward.definitions(viewing)[0],
   }));
   const pairs = accuracies(rows, jobs, rewards);
   const several = rewards.length > 1;

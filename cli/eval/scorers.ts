@@ -5,7 +5,7 @@ import type { Context } from '../command.js';
 import { chooseDevice } from '../device.js';
 import { loadRewards, type RewardLoading } from '../rewards/load.js';
 import { findReward } from '../rewards/registry.js';
-import type { Reward } from '../rewards/reward.js';
+import { CLEAN, type Reward } from '../rewards/reward.js';
 import { loadScorer } from '../scorers/registry.js';
 import type { Scorer } from '../scorers/scorer.js';
 
@@ -13,16 +13,14 @@ import type { Scorer } from '../scorers/scorer.js';
 async function rewardScorer(name: string, loading: RewardLoading): Promise<Scorer | undefined> {
   if (!isRewardModel(name)) return undefined;
   const [reward] = (await loadRewards([name], loading)) as [Reward];
-  const viewing = { timestep: 0, draws: 1, seed: 0, posteriorSample: false };
   return {
     name,
     unit: reward.unit,
-    score: (pictures, captions, job) =>
-      reward.score(
-        pictures.map((picture, i) => ({ picture, prompt: captions[i] as string, key: 0 })), // no noise at timestep 0
-        viewing,
-        job,
-      ),
+    score: async (pictures, captions, job) => {
+      const judged = pictures.map((picture, i) => ({ picture, prompt: captions[i] as string, key: 0 })); // no noise
+      const [scores] = (await reward.score(judged, CLEAN, job)) as [number[]];
+      return scores;
+    },
     dispose: () => reward.dispose(),
   };
 }

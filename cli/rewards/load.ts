@@ -79,16 +79,18 @@ class DrmReward implements Reward {
     this.name = spec.name;
   }
 
-  definition({ timestep, draws, seed, posteriorSample }: Viewing): string {
+  definitions({ timesteps, draws, seed, posteriorSample }: Viewing): string[] {
     const latent = posteriorSample ? `drawn from the VAE's posterior (seed ${seed})` : "the VAE's mode";
-    const averaged = draws > 1 && (timestep > 0 || posteriorSample) ? `, mean of ${draws} draws` : '';
-    return timestep === 0
-      ? `timestep 0: clean latent, ${latent}, no noise added${averaged}`
-      : `timestep ${timestep}: noise of level ${timestep / 1000} added to the latent (${latent}), seed ${seed}, network conditioned on ${timestep}${averaged}`;
+    return timesteps.map((timestep) => {
+      const averaged = draws > 1 && (timestep > 0 || posteriorSample) ? `, mean of ${draws} draws` : '';
+      return timestep === 0
+        ? `timestep 0: clean latent, ${latent}, no noise added${averaged}`
+        : `timestep ${timestep}: noise of level ${timestep / 1000} added to the latent (${latent}), seed ${seed}, network conditioned on ${timestep}${averaged}`;
+    });
   }
 
-  async score(judged: readonly Judged[], viewing: Viewing, job: JobOptions = {}): Promise<number[]> {
-    const { timestep, draws, seed, posteriorSample } = viewing;
+  async score(judged: readonly Judged[], viewing: Viewing, job: JobOptions = {}): Promise<number[][]> {
+    const { timesteps, draws, seed, posteriorSample } = viewing;
     const { all, of } = distinct(judged.map(({ prompt }) => prompt));
     const scores = await this.model.score(
       {
@@ -96,14 +98,14 @@ class DrmReward implements Reward {
         prompts: await this.text.encode(all),
         promptOf: of,
         samples: judged.map(({ key }) => key),
-        timestep,
+        timesteps: [...timesteps],
         draws,
         seed: BigInt(seed),
         posteriorSample,
       },
       job,
     );
-    return Array.from(scores);
+    return timesteps.map((_, row) => Array.from(scores.subarray(row * judged.length, (row + 1) * judged.length)));
   }
 
   dispose(): void {
@@ -124,20 +126,23 @@ async function loadScorerReward({ name, scorer: at }: ScorerSpec, loading: Rewar
     unit: scorer.unit,
     weights: weightsFingerprint({ scorer: { weights: await scorerWeights(at) } }),
     noisy: false,
-    definition: () => `timestep 0: ${scorer.unit} of picture and prompt, no noise`,
-    score: async (judged, _, job) => {
+    definitions: ({ timesteps }) => timesteps.map(() => `timestep 0: ${scorer.unit} of picture and prompt, no noise`),
+    score: async (judged, { timesteps }, job) => {
       const pictures = judged.map(({ picture }) => picture);
       const { space } = scorer;
+      const same = (scores: number[]) => timesteps.map(() => scores);
       if (!space)
-        return scorer.score(
-          pictures,
-          judged.map(({ prompt }) => prompt),
-          job,
+        return same(
+          await scorer.score(
+            pictures,
+            judged.map(({ prompt }) => prompt),
+            job,
+          ),
         );
       const { all, of } = distinct(judged.map(({ prompt }) => prompt));
       const said = await space.captions(all, job);
       const seen = await space.pictures(pictures, job);
-      return judged.map((_, i) => cosine(seen, i, said, of[i] as number));
+      return same(judged.map((_, i) => cosine(seen, i, said, of[i] as number)));
     },
     dispose: () => scorer.dispose(),
   };
@@ -156,17 +161,19 @@ class Sum implements Reward {
     this.weights = parts.map(({ weight, reward }) => `${weight}*${reward.weights}`).join('+');
   }
 
-  definition(viewing: Viewing): string {
-    return this.parts
-      .map(({ weight, reward }) => `${weight} * ${reward.name} (${reward.definition(viewing)})`)
-      .join(' + ');
+  definitions(viewing: Viewing): string[] {
+    const parts = this.parts.map(({ weight, reward }) => ({ weight, reward, of: reward.definitions(viewing) }));
+    return viewing.timesteps.map((_, t) =>
+      parts.map(({ weight, reward, of }) => `${weight} * ${reward.name} (${of[t]})`).join(' + '),
+    );
   }
 
-  async score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[]> {
-    const sums = judged.map(() => 0);
-    for (const { weight, reward } of this.parts)
-      for (const [i, score] of (await reward.score(judged, viewing, job)).entries())
-        sums[i] = (sums[i] as number) + weight * score;
+  async score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[][]> {
+    let sums = viewing.timesteps.map(() => judged.map(() => 0));
+    for (const { weight, reward } of this.parts) {
+      const scores = await reward.score(judged, viewing, job);
+      sums = sums.map((row, t) => row.map((sum, i) => sum + weight * (scores[t]?.[i] as number)));
+    }
     return sums;
   }
 

@@ -6,7 +6,7 @@ import type { Picture } from '../image/write.js';
 /** How a picture is looked at. */
 export interface Viewing {
   /** 0 to 1000. 0 is the clean latent; above it noise of level timestep / 1000 is added. */
-  timestep: number;
+  timesteps: readonly number[];
   /** Of noise, averaged. */
   draws: number;
   /** Of the noise. */
@@ -14,6 +14,9 @@ export interface Viewing {
   /** The latent is drawn from the VAE's posterior instead of taken at its mode. */
   posteriorSample: boolean;
 }
+
+/** A finished picture as it is. */
+export const CLEAN: Viewing = { timesteps: [0], draws: 1, seed: 0, posteriorSample: false };
 
 export interface Judged {
   picture: Picture;
@@ -31,10 +34,10 @@ export interface Reward {
   readonly weights: string;
   /** Whether it scores noisy latents, at timesteps above 0. */
   readonly noisy: boolean;
-  /** What the number at this viewing rests on: belongs beside every figure. */
-  definition(viewing: Viewing): string;
-  /** One number each; larger is better. */
-  score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[]>;
+  /** What the numbers at each timestep rest on: belongs beside every figure. */
+  definitions(viewing: Viewing): string[];
+  /** By timestep, one number for each picture; larger is better. */
+  score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[][]>;
   dispose(): void;
 }
 

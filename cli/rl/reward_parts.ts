@@ -7,11 +7,8 @@ import type { ResolvedModel } from '../hub/resolve.js';
 import { baseFits, type DrmConfig, otherVae, readDrmConfig } from '../rewards/drm_config.js';
 import { loadRewards } from '../rewards/load.js';
 import { type DrmSpec, parseRewards, type WeightedReward } from '../rewards/registry.js';
-import type { Reward } from '../rewards/reward.js';
+import { CLEAN, type Reward } from '../rewards/reward.js';
 import { weightedSum } from './rewards.js';
-
-/** A finished picture: no noise is added. */
-const FINISHED = { timestep: 0, draws: 1, seed: 0, posteriorSample: false };
 
 export interface LatentPart {
   name: string;
@@ -140,8 +137,10 @@ export class RewardParts {
       scores: scores[i] as Float32Array,
     }));
     const judged = pictures.map((picture, i) => ({ picture, prompt: prompts[i] as string, key: 0 }));
-    for (const { weight, reward } of this.pictures)
-      parts.push({ weight, scores: await reward.score(judged, FINISHED, job) });
+    for (const { weight, reward } of this.pictures) {
+      const [scores] = (await reward.score(judged, CLEAN, job)) as [number[]];
+      parts.push({ weight, scores });
+    }
     return weightedSum(parts);
   }
 

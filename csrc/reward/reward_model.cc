@@ -101,8 +101,9 @@ class Loaded final : public RewardModel {
     for (const auto p : r.prompt_of)
       if (p < 0 || p >= static_cast<int64_t>(r.prompts.size()))
         bad("prompt " + std::to_string(p) + ": expected one of " + std::to_string(r.prompts.size()));
-    if (!(r.timestep >= 0 && r.timestep <= 1000))
-      bad("timestep: expected 0 to 1000, found " + std::to_string(r.timestep));
+    if (r.timesteps.empty()) bad("timesteps: expected at least one");
+    for (const auto t : r.timesteps)
+      if (!(t >= 0 && t <= 1000)) bad("timestep: expected 0 to 1000, found " + std::to_string(t));
     if (r.draws < 1 || r.draws > 10000) bad("draws: expected 1 to 10000, found " + std::to_string(r.draws));
   }
 
@@ -124,24 +125,27 @@ class Loaded final : public RewardModel {
     const auto patches = (size / unit) * (size / unit);
     const auto at_once = std::max<int64_t>(1, kTokensAtOnce / (patches + text.context_BLD.size(1)));
     const auto count = static_cast<int64_t>(r.pictures.size());
-    std::vector<float> scores;
+    std::vector<float> scores(r.timesteps.size() * r.pictures.size());
     for (int64_t begin = 0; begin < count; begin += at_once) {
       control.check();
       const auto end = std::min(count, begin + at_once);
       const auto batch = score_batch(r, f.vae, text, size, begin, end).to(at::kCPU).contiguous();
-      const auto* p = batch.const_data_ptr<float>();
-      for (int64_t i = 0; i < end - begin; ++i)
-        if (!std::isfinite(p[i]))
-          throw Failure(Code::NotFinite, "[score] picture " + std::to_string(begin + i) +
-                                             ": expected a finite score, found " + std::to_string(p[i]) +
-                                             "; the reward model's weights are damaged, or try --dtype fp32");
-      scores.insert(scores.end(), p, p + batch.numel());
+      const auto* row = batch.const_data_ptr<float>();
+      for (size_t t = 0; t < r.timesteps.size(); ++t, row += end - begin) {
+        for (int64_t i = 0; i < end - begin; ++i)
+          if (!std::isfinite(row[i]))
+            throw Failure(Code::NotFinite, "[score] picture " + std::to_string(begin + i) + " at timestep " +
+                                               c10::str(r.timesteps[t]) + ": expected a finite score, found " +
+                                               std::to_string(row[i]) +
+                                               "; the reward model's weights are damaged, or try --dtype fp32");
+        std::copy(row, row + (end - begin), scores.begin() + static_cast<int64_t>(t) * count + begin);
+      }
       control.report({"score", end, count, clock.seconds()});
     }
     return scores;
   }
 
-  /// Scores of the pictures begin..end, (N) fp32.
+  /// Scores of the pictures begin..end, (timesteps, N) fp32.
   Tensor score_batch(const ScoreRequest& r, const Vae& vae, const TextEmbedding& text, int64_t size, int64_t begin,
                      int64_t end) const {
     const auto n = end - begin;
@@ -163,21 +167,25 @@ class Loaded final : public RewardModel {
     const TextEmbedding rows{text.context_BLD.index_select(0, row), text.pooled_BD.index_select(0, row)};
     const auto p = posterior(encode_moments(vae, picture_from_bytes(bytes.to(device_).permute({0, 3, 1, 2}))));
     const auto shape = p.mean.sizes().slice(1).vec();
-    const auto draws = r.timestep > 0 || r.posterior_sample ? r.draws : 1;
-    Tensor sum;
-    for (int64_t i = 0; i < draws; ++i) {
-      const auto draw = [&](Purpose purpose) {
-        return draw_normal({r.seed, Purpose::Evaluation, static_cast<uint32_t>(i), 0, static_cast<uint32_t>(purpose)},
-                           samples, shape, device_);
-      };
-      const auto z = r.posterior_sample ? p.sample(draw(Purpose::Posterior)) : p.mode();
-      auto x = scale_latents(vae.config, z).to(at::kFloat);
-      const auto timestep = at::full({n}, r.timestep, x.options());
-      if (r.timestep > 0) x = add_noise(x, draw(Purpose::Noise), timestep / 1000);
-      const auto s = reward(net_, x.to(dtype_), timestep, rows);
-      sum = sum.defined() ? sum + s : s;
+    std::vector<Tensor> means;
+    for (const auto t : r.timesteps) {
+      const auto draws = t > 0 || r.posterior_sample ? r.draws : 1;
+      Tensor sum;
+      for (int64_t i = 0; i < draws; ++i) {
+        const auto draw = [&](Purpose purpose) {
+          return draw_normal({r.seed, Purpose::Evaluation, static_cast<uint32_t>(i), 0, static_cast<uint32_t>(purpose)},
+                             samples, shape, device_);
+        };
+        const auto z = r.posterior_sample ? p.sample(draw(Purpose::Posterior)) : p.mode();
+        auto x = scale_latents(vae.config, z).to(at::kFloat);
+        const auto timestep = at::full({n}, t, x.options());
+        if (t > 0) x = add_noise(x, draw(Purpose::Noise), timestep / 1000);
+        const auto s = reward(net_, x.to(dtype_), timestep, rows);
+        sum = sum.defined() ? sum + s : s;
+      }
+      means.push_back(sum / static_cast<double>(draws));
     }
-    return sum / static_cast<double>(draws);
+    return at::stack(means);
   }
 
   RewardSource source_;

@@ -35,8 +35,9 @@ struct ScoreRequest {
   std::vector<PromptTokens> prompts;
   std::vector<int64_t> prompt_of;  // (pictures) index into prompts
   std::vector<int64_t> samples;    // (pictures) what keys a picture's random numbers
-  double timestep = 0;             // 0..1000: noise of level timestep / 1000 is added (Eq. 1), none at 0
-  int64_t draws = 1;               // the score is the mean over that many draws of noise; one is enough at 0
+  // 0..1000, one pass of the network each: noise of level timestep / 1000 is added (Eq. 1), none at 0.
+  std::vector<double> timesteps = {0};
+  int64_t draws = 1;  // the score is the mean over that many draws of noise; one is enough at 0
   uint64_t seed = 0;
   bool posterior_sample = false;  // latents drawn from the VAE's posterior, as the authors do, instead of its mode
   int64_t size = 0;               // pixels a side; 0: info().size
@@ -48,8 +49,9 @@ class RewardModel {
   static std::shared_ptr<RewardModel> load(const RewardSource& source, const LoadOptions& options, Control& control);
   virtual ~RewardModel() = default;
   virtual const RewardInfo& info() const = 0;
-  /// One score a picture: unbounded, only differences have meaning, and only at one timestep. The base's frozen parts
-  /// are loaded by the first call. Reports phase "score" in pictures. One call at a time (others wait). Throws
+  /// (timesteps, pictures), row by row: unbounded, only differences within a row have meaning. Pictures and prompts are
+  /// encoded once for all timesteps, which see the same noise. The base's frozen parts are loaded by the first call.
+  /// Reports phase "score" in pictures. One call at a time (others wait). Throws
   /// Failure(BadRequest, NotFinite, OutOfMemory, Cancelled).
   virtual std::vector<float> score(const ScoreRequest& request, Control& control) = 0;
   /// The network itself, for sampling (reward_net.h).

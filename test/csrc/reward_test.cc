@@ -99,7 +99,7 @@ void write_config(const std::string& path, int64_t keep_layers = 2) {
 ScoreRequest request(const std::vector<int64_t>& pictures, double timestep = 0) {
   ScoreRequest r;
   r.prompts = prompts(2);
-  r.timestep = timestep;
+  r.timesteps = {timestep};
   r.seed = 5;
   for (const auto p : pictures) {
     r.pictures.push_back({pixels_of(p), kEdge, kEdge, 3});
@@ -261,6 +261,14 @@ TEST(scores_depend_on_the_picture_alone) {
   const auto together = model->score(request({0, 1, 2}, 500), control);
   const auto alone = model->score(request({2}, 500), control);
   CHECK(std::abs(together[2] - alone[0]) < 1e-5f);
+  auto several = request({0, 1, 2}, 500);
+  several.timesteps = {500, 0, 900};
+  const auto rows = model->score(several, control);
+  CHECK_EQ(rows.size(), 9u);
+  for (size_t t = 0; t < 3; ++t) {
+    const auto row = model->score(request({0, 1, 2}, several.timesteps[t]), control);
+    CHECK(std::equal(row.begin(), row.end(), rows.begin() + static_cast<int64_t>(3 * t)));
+  }
   auto drawn = request({2}, 500);
   drawn.draws = 3;
   CHECK(model->score(drawn, control)[0] != alone[0]);

@@ -81,7 +81,7 @@ test('the result is a reward model that says what it is, and that scores', async
   const pixels = (level: number) => ({ pixels: new Uint8Array(32 * 32 * 3).fill(level), width: 32, height: 32 });
   const scores = await model.score({
     ...{ pictures: [pixels(20), pixels(230)], prompts: [tokens], promptOf: [0, 0], samples: [0, 1] },
-    ...{ timestep: 0, draws: 1, seed: 0n, posteriorSample: false },
+    ...{ timesteps: [0], draws: 1, seed: 0n, posteriorSample: false },
   });
   model.dispose();
   expect([...scores].every(Number.isFinite)).toBe(true);

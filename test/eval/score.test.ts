@@ -50,7 +50,7 @@ describe('drm score', () => {
     const expected = await model.score({
       pictures: images.map((_, i) => ({ pixels: pixels(i), width: 40, height: 30 })),
       prompts: [tokens],
-      ...{ promptOf: [0, 0, 0], samples: [0, 0, 0], timestep: 0, draws: 1, seed: 0n, posteriorSample: false },
+      ...{ promptOf: [0, 0, 0], samples: [0, 0, 0], timesteps: [0], draws: 1, seed: 0n, posteriorSample: false },
     });
     for (const [i, value] of expected.entries()) expect(scores[i]).toBeCloseTo(value, 5);
     expect(new Set(scores).size).toBe(3);

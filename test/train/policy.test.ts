@@ -115,8 +115,8 @@ const reads = (t5Length: number) =>
   >[0]['model'];
 
 const scorer = (score: (value: number) => number): Reward => ({
-  ...{ name: 'fake', unit: 'score', weights: '', noisy: false, definition: () => '' },
-  score: async (judged) => judged.map(({ picture }) => score(picture.pixels[0] as number)),
+  ...{ name: 'fake', unit: 'score', weights: '', noisy: false, definitions: () => [''] },
+  score: async (judged) => [judged.map(({ picture }) => score(picture.pixels[0] as number))],
   dispose: () => {},
 });
 
