@@ -6,11 +6,13 @@ import type { NativeEvent } from '../../binding/types.js';
 import type { SampleSettings } from '../config/types.js';
 import type { Events } from '../events.js';
 import { writeAtomically } from '../files.js';
+import { label } from '../image/label.js';
 import { contactSheet, type Picture, slug } from '../image/write.js';
 import type { Job } from './jobs.js';
 
 const EDGE = 96; // of a candidate on the sheet
 const FRAME = 4;
+const LINE = 18; // below a candidate, for its score
 const CHOSEN = { r: 0, g: 150, b: 70 };
 const PLAIN = { r: 255, g: 255, b: 255 };
 
@@ -27,16 +29,21 @@ interface Trace {
   tiles: Promise<Picture>[];
 }
 
-/** A candidate small, in a frame that is coloured when it went on. */
-async function tile({ pixels, width, height }: Picture, chosen: boolean): Promise<Picture> {
+/** A candidate small, in a frame that is coloured when it went on, its score below. */
+async function tile({ pixels, width, height }: Picture, score: number | null, chosen: boolean): Promise<Picture> {
   const scale = Math.min(1, EDGE / Math.max(width, height));
   const { data, info } = await sharp(pixels, { raw: { width, height, channels: 3 } })
     .resize(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)), { fit: 'fill' })
     .extend({ top: FRAME, bottom: FRAME, left: FRAME, right: FRAME, background: chosen ? CHOSEN : PLAIN })
     .raw()
     .toBuffer({ resolveWithObject: true });
-  return { pixels: data, width: info.width, height: info.height };
+  const text = label(score === null ? 'nan' : score.toFixed(2), info.width, LINE);
+  return { pixels: Buffer.concat([data, text.pixels]), width: info.width, height: info.height + LINE };
 }
+
+/** What a row begins with: the timestep at which its candidates were scored. */
+const rowHead = (sigma: number, { width, height }: Picture): Picture =>
+  label(`t=${Math.round(1000 * sigma)}`, width, height);
 
 export class TraceWriter {
   #traces = new Map<number, Trace>();
@@ -57,11 +64,13 @@ export class TraceWriter {
     const step = trace.steps.get(number) ?? { step: number, sigma: Number(event.sigma), scores: [], chosen: 0 };
     trace.steps.set(number, step);
     const score = Number(event.score);
-    step.scores[Number(event.candidate)] = Number.isFinite(score) ? score : null;
+    const told = Number.isFinite(score) ? score : null;
+    step.scores[Number(event.candidate)] = told;
     if (event.chosen === true) step.chosen = Number(event.candidate);
     trace.tiles.push(
       tile(
         { pixels: event.bytes ?? new Uint8Array(), width: Number(event.width), height: Number(event.height) },
+        told,
         event.chosen === true,
       ),
     );
@@ -83,11 +92,16 @@ export class TraceWriter {
         select,
         total_steps: total,
         sheet:
-          'a row a scored step, a column a candidate: the estimate of x_0 that the policy makes from the candidate, without guidance; the frame marks the one that went on',
+          'a row a scored step, headed by its timestep, a column a candidate: the estimate of x_0 that the policy makes from the candidate, without guidance, and its score; the frame marks the one that went on',
         steps: [...steps.values()],
       };
       await writeAtomically(`${stem}.json`, `${JSON.stringify(told, null, 2)}\n`);
-      const sheet = await contactSheet(await Promise.all(tiles), k, 2);
+      const cells = await Promise.all(tiles);
+      const rows = [...steps.values()].flatMap(({ sigma }, row) => {
+        const candidates = cells.slice(row * k, (row + 1) * k);
+        return [rowHead(sigma, candidates[0] as Picture), ...candidates];
+      });
+      const sheet = await contactSheet(rows, k + 1, 2);
       await writeAtomically(`${stem}.png`, sheet);
       const { width = 0, height = 0 } = await sharp(sheet).metadata();
       this.events.emit({ event: 'image', path: `${stem}.png`, width, height });

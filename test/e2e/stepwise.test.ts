@@ -63,7 +63,7 @@ test('--trace tells every scored step: the best score goes on', async () => {
     }
     expect(steps.map(({ sigma }) => sigma)).toEqual([...steps.map(({ sigma }) => sigma)].sort((a, b) => b - a));
     const sheet = await sharp(join(out, `${seed}-a-red-fox.trace.png`)).metadata();
-    expect([sheet.width, sheet.height]).toEqual([3 * (48 + 8) + 4 * 2, 4 * (32 + 8) + 5 * 2]);
+    expect([sheet.width, sheet.height]).toEqual([4 * (48 + 8) + 5 * 2, 4 * (32 + 8 + 18) + 5 * 2]);
   }
 });
 
