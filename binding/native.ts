@@ -275,7 +275,17 @@ function loadFailure(file: string, root: string, cause: unknown): DrmError {
   return fail(`does not load: ${said}`, 'run `npm run setup`; if that says all is up to date, delete build/ first');
 }
 
+/**
+ * libgomp's threads spin at every barrier before they sleep, by default for milliseconds: on a machine that does other
+ * things, too, they keep each other from the cores. Far fewer turns cost nothing where the cores are free
+ * (docs/benchmarks.md). Read when the library loads; who has set either variable is left alone.
+ */
+function spinLess(): void {
+  if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= '50000';
+}
+
 function load(): Native {
+  spinLess();
   const root = packageRoot();
   // DRM_ADDON is for trying another build (a sanitizer's, say) without replacing this one.
   const file = process.env.DRM_ADDON ?? join(root, 'binding', 'build', 'Release', 'drm.node');
