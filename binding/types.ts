@@ -354,9 +354,8 @@ export interface Rollout extends RolloutFigures {
   pictures: Bitmap[]; // empty where none were asked for
 }
 
-/** Pictures of the policy by plain sampling. */
+/** Pictures of the policy's averaged adapter by plain sampling. */
 export interface PolicySampleRequest extends PolicyInputs {
-  adapter: 'average' | 'current' | 'off';
   seeds: number[]; // initial latents, as in `drm sample`
   steps: number;
   guidance: number;

@@ -99,7 +99,6 @@ RolloutRequest rollout_from_js(const Fields& fields) {
 PolicySampleRequest policy_sample_from_js(const Fields& fields) {
   PolicySampleRequest r;
   read_inputs(fields, r);
-  r.adapter = fields.text("adapter");
   for (const auto seed : fields.integers("seeds")) r.seeds.push_back(static_cast<uint64_t>(seed));
   r.steps = fields.integer("steps");
   r.guidance = fields.number("guidance");

@@ -44,7 +44,6 @@ export class HeldOut {
       const some = batch.map((i) => prompts[i] as string);
       const made = await trainer.sample(
         {
-          adapter: 'average',
           ...(await texts.request(some)),
           seeds: batch,
           steps: s.evaluate_steps,

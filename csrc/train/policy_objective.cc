@@ -207,7 +207,6 @@ class AdaptedPolicy final : public PolicyObjective {
     if (r.prompt_of.empty() || r.prompt_of.size() != r.seeds.size())
       throw Failure(Code::Internal, "[policy] " + std::to_string(r.prompt_of.size()) + " prompts for " +
                                         std::to_string(r.seeds.size()) + " seeds");
-    const AdaptersOff off(adapted_, r.adapter == "off");
     control.report({"encode", 0, 1, 0});
     const auto text = encode(r.prompts, r.negative, control);
     const auto scorers = scorers_of(r, text, control);

@@ -159,10 +159,10 @@ struct Rollout {
   double encode_seconds = 0, policy_seconds = 0, reward_seconds = 0, decode_seconds = 0;
 };
 
-/// Pictures of a policy by plain sampling, as events "image"; phases "encode", "denoise" and "decode".
+/// Pictures of a policy's averaged adapter by plain sampling, as events "image"; phases "encode", "denoise" and
+/// "decode".
 struct PolicySampleRequest : PolicyInputs {
-  std::string adapter = "average";  // "average", "current", "off"
-  std::vector<uint64_t> seeds;      // initial latents, as in `drm sample`
+  std::vector<uint64_t> seeds;  // initial latents, as in `drm sample`
   int64_t steps = 28;
   double guidance = 4.5;
 };

@@ -93,8 +93,7 @@ class TrainingRun final : public Training {
     });
   }
   PolicyScores sample(const PolicySampleRequest& request, Control& control) override {
-    const auto work = [&] { return policy().sample(request, control); };
-    return request.adapter == "average" ? trainer_.with_averages(work) : trainer_.exclusively(work);
+    return trainer_.with_averages([&] { return policy().sample(request, control); });
   }
 
  private:

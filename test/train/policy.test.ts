@@ -383,7 +383,7 @@ describe('evaluations', () => {
     const values = await task.evaluate?.(0, signal);
     expect(await task.preview?.(0, folder, signal)).toEqual([join(folder, 'sheet.png')]);
     expect(trainer.samples).toHaveLength(1);
-    expect(trainer.samples[0]).toMatchObject({ adapter: 'average', seeds: [0, 1], steps: 7, guidance: 3 });
+    expect(trainer.samples[0]).toMatchObject({ seeds: [0, 1], steps: 7, guidance: 3 });
     expect(values).toMatchObject({ reward: 0.5, saturation: 0, brightness: expect.closeTo(200 / 255, 6) });
     await task.evaluate?.(10, signal);
     expect(trainer.samples[1]).toEqual(trainer.samples[0]);
