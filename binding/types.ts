@@ -207,6 +207,7 @@ export interface ClipObjective {
   config: string; // config.json of a transformers CLIPModel
   weights: string[]; // empty: from nothing
   augment: number;
+  rotate: number; // degrees
   patch_dropout: number;
 }
 

@@ -41,7 +41,8 @@ VaeSpec vae_from_js(const Fields& fields) {
 }
 
 ClipSpec clip_from_js(const Fields& fields) {
-  return {fields.text("config"), fields.texts("weights"), fields.number("augment"), fields.number("patch_dropout")};
+  return {fields.text("config"), fields.texts("weights"), fields.number("augment"), fields.number("rotate"),
+          fields.number("patch_dropout")};
 }
 
 std::optional<LoraConfig> lora_from_js(const Fields& fields) {

@@ -79,7 +79,7 @@ export const command: Command = {
     },
     {
       flags: '--also <style>',
-      description: 'emoji: also trains on openmoji, emojione, emojione-v1 or fxemoji; may be repeated',
+      description: 'emoji: also trains on openmoji, emojione, emojione-v1, fxemoji or noto-v1; may be repeated',
       repeatable: true,
     },
     {

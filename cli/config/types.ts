@@ -163,6 +163,8 @@ export interface PretrainClipSettings {
   size: number;
   /** How far training pictures are moved and scaled (fraction of their edge) and their colours turned (fraction of half a turn), faded or lit. */
   augment: number;
+  /** Degrees by which training pictures are rotated at most, either way. */
+  rotate: number;
   /** Share of a picture's patches that training leaves out, others each time; trains faster, and overfits less. */
   patch_dropout: number;
   /** Share of samples trained with their caption cut before its last comma, so that plain words are understood without a style. */

@@ -20,15 +20,16 @@ const SETS = [
 ] as const;
 
 /**
- * More pictures of what training sees already, for `--also`. None is an edition of one of `SETS`: its pictures would
- * all but show what `test-style` holds out.
+ * More pictures of what training sees already, for `--also`. An older edition of one of `SETS` all but shows what
+ * `test-style` holds out of that one, and leaves it out, too.
  */
-const FURTHER_SETS = [
+const FURTHER_SETS: readonly { style: string; name: string; editionOf?: string }[] = [
   { style: 'openmoji', name: '@iconify-json/openmoji' },
   { style: 'emojione', name: '@iconify-json/emojione' },
   { style: 'emojione-v1', name: '@iconify-json/emojione-v1' },
   { style: 'fxemoji', name: '@iconify-json/fxemoji' },
-] as const;
+  { style: 'noto-v1', name: '@iconify-json/noto-v1', editionOf: 'noto' },
+];
 export const FURTHER_STYLES: readonly string[] = FURTHER_SETS.map(({ style }) => style);
 
 /** Training; unseen concepts in all their styles; seen concepts in a style in which training does not see them. */
@@ -280,6 +281,12 @@ export const emojiPictures = (concepts: Concept[]): EmojiPicture[] =>
     ),
   );
 
+/** The style that `test-style` holds out of a concept. */
+const unseenStyle = (concept: Concept): string | undefined => {
+  const held = concept.emoji.find((_, which) => splitOf(concept, which) === 'test-style');
+  return held && SETS[held.set]?.style;
+};
+
 /**
  * Pictures of concepts that training sees already, in further styles: told by code points where the package has them,
  * else by the name, with or without hyphens, that a set of the first three has for the concept. All are of `train`.
@@ -302,7 +309,7 @@ export function furtherPictures(
   const notes: SourceNote[] = [];
   const pictures: EmojiPicture[] = [];
   const dropped: Drop[] = [];
-  for (const { style, name: packageName } of FURTHER_SETS.filter(({ style }) => styles.includes(style))) {
+  for (const { style, name: packageName, editionOf } of FURTHER_SETS.filter(({ style }) => styles.includes(style))) {
     const { note: source, chars, names, svgOf } = readPackage(packageName, `npm install --no-save ${packageName}`);
     const coded = Object.entries(chars).map(([point, name]) => ({
       name,
@@ -316,6 +323,8 @@ export function furtherPictures(
       if (!concept) dropped.push(new Drop('not_a_concept', where));
       else if (seen.has(concept)) dropped.push(new Drop('duplicate', where));
       else if (isUnseen(concept)) dropped.push(new Drop('unseen_concept', where));
+      else if (editionOf !== undefined && unseenStyle(concept) === editionOf)
+        dropped.push(new Drop('unseen_style', where));
       else {
         seen.add(concept);
         const emoji = {

@@ -28,7 +28,7 @@ class ClipObjective final : public Objective {
 
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
     auto pixels = clip_pixels(batch_pixels(batch).to(device_));
-    if (spec_.augment > 0 && !key.evaluation) pixels = augmented(pixels, batch, key);
+    if ((spec_.augment > 0 || spec_.rotate > 0) && !key.evaluation) pixels = augmented(pixels, batch, key);
     const auto kept = key.evaluation ? std::nullopt : kept_patches(batch, key);
     const auto l = clip_loss(model_, pixels, batch_ids(batch).to(device_), kept);
     return {l.loss,
@@ -46,19 +46,22 @@ class ClipObjective final : public Objective {
   }
 
  private:
-  /// Moved, scaled and recoloured, so that a thing is known by its shape in whatever style: seven draws a sample.
-  /// Border pixels fill the edges.
+  /// Moved, scaled, rotated and recoloured, so that a thing is known by its shape in whatever style: eight draws a
+  /// sample. Border pixels fill the edges.
   Tensor augmented(const Tensor& pixels, const TrainBatch& batch, const StepKey& key) const {
     const Draw draw{key.seed, Purpose::Augment, static_cast<uint32_t>(key.step), 0, 0};
-    const auto by = [&](uint32_t which) {  // (B), uniform in +-augment
+    const auto up_to = [&](double most, uint32_t which) {  // (B), uniform in +-most
       auto d = draw;
       d.candidate = which;
-      return spec_.augment * (2 * draw_uniform(d, batch.samples, device_) - 1);
+      return most * (2 * draw_uniform(d, batch.samples, device_) - 1);
     };
+    const auto by = [&](uint32_t which) { return up_to(spec_.augment, which); };
     const auto across = 1 + by(0), down = 1 + by(1);
-    const auto zero = at::zeros_like(across);
+    const auto angle = up_to(spec_.rotate * std::numbers::pi / 180, 7);
+    const auto cosine = angle.cos(), sine = angle.sin();
     // A picture spans 2 in the grid's coordinates.
-    const auto theta = at::stack({at::stack({across, zero, by(2)}, 1), at::stack({zero, down, by(3)}, 1)}, 1);
+    const auto theta = at::stack(
+        {at::stack({across * cosine, -down * sine, by(2)}, 1), at::stack({across * sine, down * cosine, by(3)}, 1)}, 1);
     const auto grid = at::affine_grid_generator(theta, pixels.sizes(), /*align_corners=*/false);
     const auto moved = at::grid_sampler(pixels, grid, /*bilinear*/ 0, /*border*/ 1, /*align_corners=*/false);
     const auto each = [](const Tensor& t) { return t.view({-1, 1, 1, 1}); };

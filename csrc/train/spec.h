@@ -44,6 +44,7 @@ struct ClipSpec {
   /// How far training pictures are moved and scaled (fraction of their edge) and their colours turned (fraction of half
   /// a turn), faded or lit; 0 leaves them alone.
   double augment = 0;
+  double rotate = 0;  // degrees by which training pictures are rotated at most, either way
   /// Share of a picture's patches that training leaves out, drawn anew each time (Li et al. 2023, "FLIP").
   double patch_dropout = 0;
 };

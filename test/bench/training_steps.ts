@@ -41,7 +41,7 @@ function objective(): ObjectiveSpec {
       return { kind: 'vae', config, weights: [], loss: { l1, l2, edges, kl } };
     }
     case 'clip':
-      return { kind: 'clip', config, weights: [], augment: 0, patch_dropout: 0 };
+      return { kind: 'clip', config, weights: [], augment: 0, rotate: 0, patch_dropout: 0 };
     case 'flow': {
       const part = (folder: string, file: string) => ({
         config: join(folder, 'config.json'),

@@ -254,7 +254,7 @@ TEST(lora_trains_adapters_alone) {
   EXPECT_FAILURE(BadRequest, ({"LoRA", "--model"}), FlowObjective::create(spec, 1, at::kCPU, control));
 }
 
-TEST(patches_are_dropped_in_training_alone_and_others_each_time) {
+TEST(pictures_are_rotated_and_patches_dropped_in_training_alone_and_otherwise_each_time) {
   const auto json = scratch("clip-config");
   std::ofstream(json) << R"({"projection_dim": 8,
     "text_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -263,16 +263,20 @@ TEST(patches_are_dropped_in_training_alone_and_others_each_time) {
                       "image_size": 16, "patch_size": 4}})";
   auto batch = pictures(0, 4);
   for (int64_t i = 0; i < 4; ++i) batch.ids.insert(batch.ids.end(), {6, i, 7, 7});
-  const auto loss = [&](double dropped, int64_t step, bool evaluation = false) {
-    const auto objective = clip_objective({json, {}, 0, dropped}, 3, at::kCPU);
+  const auto loss = [&](double rotated, double dropped, int64_t step, bool evaluation = false) {
+    const auto objective = clip_objective({json, {}, 0, rotated, dropped}, 3, at::kCPU);
     return objective->loss(batch, {3, step, evaluation}).total.item<double>();
   };
-  CHECK_EQ(loss(0, 0), loss(0, 1));
-  CHECK_EQ(loss(0.5, 0), loss(0.5, 0));
-  CHECK(loss(0.5, 0) != loss(0.5, 1));
-  CHECK(loss(0.5, 0) != loss(0, 0));
-  CHECK_EQ(loss(0.5, 0, true), loss(0, 0, true));
-  CHECK(std::isfinite(loss(0.999, 0)));  // one patch stays
+  const auto plain = loss(0, 0, 0);
+  CHECK_EQ(loss(0, 0, 1), plain);
+  for (const auto& [rotated, dropped] : {std::pair{0.0, 0.5}, {30.0, 0.0}}) {
+    CHECK_EQ(loss(rotated, dropped, 0), loss(rotated, dropped, 0));
+    CHECK(loss(rotated, dropped, 0) != loss(rotated, dropped, 1));
+    CHECK(loss(rotated, dropped, 0) != plain);
+    CHECK_EQ(loss(rotated, dropped, 0, true), plain);
+  }
+  CHECK(std::abs(loss(1e-6, 0, 0) - plain) < 1e-4);  // the way there and back is no change by itself
+  CHECK(std::isfinite(loss(0, 0.999, 0)));           // one patch stays
 }
 
 TEST(autocast_ends_with_its_scope) {

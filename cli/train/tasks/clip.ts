@@ -148,6 +148,7 @@ export async function prepareClip(
       config,
       weights: settings.weights === '' ? [] : [settings.weights],
       augment: settings.augment,
+      rotate: settings.rotate,
       patch_dropout: settings.patch_dropout,
     },
     trainerOptions(settings, device, dtype),
