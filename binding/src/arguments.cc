@@ -85,31 +85,30 @@ std::vector<float> Fields::floats(const char* name) const {
   return {numbers.Data(), numbers.Data() + numbers.ElementLength()};
 }
 
-std::vector<double> Fields::numbers(const char* name) const {
+std::vector<double> Fields::numbers(const char* name, const char* expected) const {
   const auto value = get(name);
-  if (!value.IsArray()) wrong(name, "an array of numbers");
+  if (!value.IsArray()) wrong(name, expected);
   const auto array = value.As<Napi::Array>();
   std::vector<double> out;
   out.reserve(array.Length());
   for (uint32_t i = 0; i < array.Length(); ++i) {
     const Napi::Value item = array[i];
-    if (!item.IsNumber()) wrong(name, "an array of numbers");
+    if (!item.IsNumber()) wrong(name, expected);
     out.push_back(item.As<Napi::Number>().DoubleValue());
   }
   return out;
 }
 
+std::vector<double> Fields::numbers(const char* name) const { return numbers(name, "an array of numbers"); }
+
 std::vector<int64_t> Fields::integers(const char* name) const {
-  const auto value = get(name);
-  if (!value.IsArray()) wrong(name, "an array of whole numbers");
-  const auto array = value.As<Napi::Array>();
+  const char* expected = "an array of whole numbers";
+  const auto values = numbers(name, expected);
   std::vector<int64_t> out;
-  out.reserve(array.Length());
-  for (uint32_t i = 0; i < array.Length(); ++i) {
-    const Napi::Value item = array[i];
-    if (!item.IsNumber() || !is_integer(item.As<Napi::Number>().DoubleValue()))
-      wrong(name, "an array of whole numbers");
-    out.push_back(item.As<Napi::Number>().Int64Value());
+  out.reserve(values.size());
+  for (const auto value : values) {
+    if (!is_integer(value)) wrong(name, expected);
+    out.push_back(static_cast<int64_t>(value));
   }
   return out;
 }

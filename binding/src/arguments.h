@@ -37,6 +37,7 @@ class Fields {
 
  private:
   Napi::Value get(const char* name) const;
+  std::vector<double> numbers(const char* name, const char* expected) const;
   [[noreturn]] void wrong(const char* name, const char* expected) const;
 
   Napi::Object object_;
