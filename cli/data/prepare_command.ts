@@ -118,7 +118,9 @@ async function openSource(context: Context, out: string): Promise<Source> {
   const size = wholeOption(options, 'size', 1, 4096);
   const split = String(options.split ?? 'all');
   if (kind === 'emoji') {
-    const { emojiSource, EMOJI_SPLITS, FURTHER_STYLES } = await import('./emoji.js');
+    const { EMOJI_SPLITS } = await import('./emoji.js');
+    const { emojiSource } = await import('./emoji_source.js');
+    const { FURTHER_STYLES } = await import('./further_emoji.js');
     const known = ['all', ...EMOJI_SPLITS] as const;
     const only = known.find((name) => name === split);
     if (!only) throw new DrmError('USAGE', `--split ${split}: expected ${known.join(', ')}`);

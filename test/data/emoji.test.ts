@@ -3,17 +3,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
 import { CaptionedSet } from '../../cli/data/captioned_set.js';
-import {
-  type Concept,
-  type EmojiPicture,
-  emojiPictures,
-  emojiSource,
-  FURTHER_STYLES,
-  furtherPictures,
-  listEmoji,
-  splitOf,
-} from '../../cli/data/emoji.js';
+import { type Concept, type EmojiPicture, emojiPictures, listEmoji, splitOf } from '../../cli/data/emoji.js';
 import { prefsSplitOf } from '../../cli/data/emoji_prefs.js';
+import { emojiSource } from '../../cli/data/emoji_source.js';
+import { FURTHER_STYLES, furtherPictures } from '../../cli/data/further_emoji.js';
 import { readManifest } from '../../cli/data/manifest.js';
 import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 import { contentOf } from './pictures.js';
