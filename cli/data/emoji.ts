@@ -136,16 +136,10 @@ export interface EmojiPicture {
   svg: string;
 }
 
-export const pictureOf = (
-  concept: Concept,
-  split: EmojiSplit,
-  note: number,
-  style: string,
-  emoji: Emoji,
-): EmojiPicture => ({
+export const pictureOf = (concept: Concept, split: EmojiSplit, style: string, emoji: Emoji): EmojiPicture => ({
   key: `${concept.name}_${style}`,
   split,
-  note,
+  note: emoji.set,
   caption: `${words(concept.name)}, ${words(style)} style`,
   concept: words(concept.name),
   family: words(concept.family),
@@ -160,7 +154,7 @@ export const pictureOf = (
 export const emojiPictures = (concepts: Concept[]): EmojiPicture[] =>
   concepts.flatMap((concept) =>
     concept.emoji.map((emoji, which) =>
-      pictureOf(concept, splitOf(concept, which), emoji.set, (SETS[emoji.set] as (typeof SETS)[number]).style, emoji),
+      pictureOf(concept, splitOf(concept, which), (SETS[emoji.set] as (typeof SETS)[number]).style, emoji),
     ),
   );
 

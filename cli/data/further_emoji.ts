@@ -61,7 +61,7 @@ export function furtherPictures(
           category: '',
           svg: svgOf(name),
         };
-        pictures.push(pictureOf(concept, 'train', emoji.set, style, emoji));
+        pictures.push(pictureOf(concept, 'train', style, emoji));
       }
     }
     notes.push(source);

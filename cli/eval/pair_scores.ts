@@ -94,12 +94,12 @@ export class PairScores {
    */
   async score(reward: Reward, viewing: Viewing, folder: string, watch: Watch): Promise<Float64Array[]> {
     const { timesteps } = viewing;
-    const tables = timesteps.map(() => new Float64Array(this.count).fill(Number.NaN));
-    const place = new Map(timesteps.map((timestep, i) => [timestep, i]));
+    const tables = new Map(timesteps.map((timestep) => [timestep, new Float64Array(this.count).fill(Number.NaN)]));
+    const lacks = (item: number, timestep: number) => Number.isNaN(tables.get(timestep)?.[item]);
     let done = 0;
     const take = (item: number, timestep: number, score: number) => {
-      const table = tables[place.get(timestep) ?? -1];
-      if (table && Number.isNaN(table[item])) {
+      const table = tables.get(timestep);
+      if (table && lacks(item, timestep)) {
         table[item] = score;
         done += 1;
       }
@@ -110,7 +110,7 @@ export class PairScores {
     });
     const total = this.count * timesteps.length;
     watch.onScores?.(done, total);
-    const missing = this.#items.flatMap((_, i) => (tables.some((table) => Number.isNaN(table[i])) ? [i] : []));
+    const missing = this.#items.flatMap((_, i) => (timesteps.some((timestep) => lacks(i, timestep)) ? [i] : []));
     try {
       let next = this.#read(missing.slice(0, CHUNK), watch);
       for (let begin = 0; begin < missing.length; begin += CHUNK) {
@@ -119,7 +119,6 @@ export class PairScores {
         next = this.#read(missing.slice(begin + CHUNK, begin + 2 * CHUNK), watch); // while these are scored
         next.catch(() => {});
         done += (missing.slice(begin, begin + CHUNK).length - ready.length) * timesteps.length; // bad ones are done with
-        const lacks = (item: number, timestep: number) => Number.isNaN(tables[place.get(timestep) ?? -1]?.[item]);
         const asked = timesteps.filter((timestep) => ready.some(({ item }) => lacks(item, timestep)));
         if (asked.length === 0) continue;
         const judged = ready.map((one) => one.judged);
@@ -143,7 +142,7 @@ export class PairScores {
     } finally {
       await log.close();
     }
-    return tables;
+    return timesteps.map((timestep) => tables.get(timestep) as Float64Array);
   }
 
   async #read(items: readonly number[], { onBad }: Watch): Promise<{ item: number; judged: Judged }[]> {

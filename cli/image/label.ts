@@ -39,8 +39,8 @@ export function label(text: string, width: number, height: number): Picture {
       const column = Math.floor(x / scale);
       const row = GLYPHS[text[Math.floor(column / (WIDE + 1))] as string]?.[Math.floor(y / scale)] ?? 0;
       const bit = WIDE - 1 - (column % (WIDE + 1));
-      if (bit >= 0 && (row >> bit) & 1)
-        pixels.fill(0, ((top + y) * width + left + x) * 3, ((top + y) * width + left + x) * 3 + 3);
+      const at = ((top + y) * width + left + x) * 3;
+      if (bit >= 0 && (row >> bit) & 1) pixels.fill(0, at, at + 3);
     }
   return { pixels, width, height };
 }
