@@ -83,7 +83,7 @@ def picture(k, steps):
         candidates = mean[:, None] + std * math.sqrt(-dt) * torch.randn(1, k, *x.shape[1:], device=device)
         rows = candidates.flatten(0, 1)
         scores = reward(rows.to(dtype), torch.full((k,), 1000 * t_next, device=device), of_candidates, of_candidates_pooled)
-        x = rows[scores.float().argmax()][None]
+        x = rows.index_select(0, scores.float().argmax(0, keepdim=True))
     torch.cuda.synchronize()
     return time.perf_counter() - started
 
