@@ -24,6 +24,7 @@
 #include "nn/lora.h"
 #include "nn/modulation.h"
 #include "pipeline/pipeline.h"
+#include "profile.h"
 #include "reward/preference.h"
 #include "reward/reward_net.h"
 #include "rl/policy_loss.h"
@@ -137,9 +138,32 @@ class Bench {
   }
 
  private:
+  /// What a warm call spends its time on; of `calls` kernels in all.
+  void profiled(const char* what, const std::function<void()>& call) const {
+    call();
+    const auto all = profile(o_.device, [&] {
+      call();
+      synchronize();
+    });
+    int64_t calls = 0;
+    double seconds = 0;
+    for (const auto& k : all) {
+      calls += k.calls;
+      seconds += k.seconds;
+    }
+    Line("profile").with("of", what).with("kernels", calls).with("ms", 1e3 * seconds);
+    for (size_t i = 0; i < std::min<size_t>(all.size(), 16); ++i)
+      Line("profile")
+          .with("of", what)
+          .with("kernel", all[i].name)
+          .with("calls", all[i].calls)
+          .with("ms", 1e3 * all[i].seconds);
+  }
+
   template <class F>
   void stage(const char* name, F work) {
-    if (!o_.stages.empty() && !o_.stages.contains(name) && std::string(name) != "load") return;
+    static const std::set<std::string> needed = {"ceilings", "load"};
+    if (!o_.stages.empty() && !o_.stages.contains(name) && !needed.contains(name)) return;
     const Stopwatch clock;
     try {
       work();
@@ -442,6 +466,7 @@ class Bench {
           .with("ms_a_step", 1e3 * seconds / static_cast<double>(o_.steps))
           .with("share_of_matrix_rate", flop / seconds / matrix_);
     }
+    profiled("3 steps of K = 6", [&] { picture(6, 3); });
   }
 
   /// Bradley-Terry on a pair, all weights trained, as `drm train` runs it: fp32 weights under autocast, AdamW.
@@ -464,7 +489,7 @@ class Bench {
     const auto pooled = at::randn({2 * pairs, s_.network.pooled_projection_dim}, options().dtype(at::kFloat));
     const auto x = latents(2 * pairs);
     for (const bool recompute : {false, true}) {
-      const auto [seconds, queued] = time([&] {
+      const auto step = [&] {
         const Autocast autocast(o_.device.type(), at::kBFloat16);
         TrainingOptions training;
         training.recompute = recompute;
@@ -474,10 +499,12 @@ class Bench {
         clip_gradients(parameters, 1);
         optimizer.step();
         optimizer.zero_gradients();
-      });
+      };
+      const auto [seconds, queued] = time(step);
       speed("train reward", recompute ? "checkpointing" : "plain", pairs, seconds, queued,
             3 * flop_of_row(net.backbone, s_) * 2 * static_cast<double>(pairs));
       Line("train reward").with("pairs_a_second", static_cast<double>(pairs) / seconds).with("peak_gib", peak_gib());
+      if (!recompute) profiled("a training step", step);
     }
   }
 
@@ -500,7 +527,7 @@ class Bench {
       const auto text = text_of(policy_, 2 * states);
       const auto candidates = z.unsqueeze(1) + at::randn({states, 6, z.size(1), z.size(2), z.size(3)}, z.options());
       const auto advantages = at::randn({states, 6}, z.options());
-      const auto [seconds, queued] = time([&] {
+      const auto update = [&] {
         const auto v = guided(guided_velocity(policy_, z, schedule.timesteps[3], text, 4.5));
         const auto mean = step.cx * z + step.cv * v;
         const auto log_prob = candidate_log_prob(StepNoise::Sde, candidates, mean, step);
@@ -508,9 +535,11 @@ class Bench {
         clip_gradients(parameters, 1);
         optimizer.step();
         optimizer.zero_gradients();
-      });
+      };
+      const auto [seconds, queued] = time(update);
       speed("update policy", "states x 6 candidates", states, seconds, queued,
             2 * flop_of_row(policy_, s_) * 2 * static_cast<double>(states));  // no gradients of the base's weights
+      if (states == 1) profiled("an update", update);
     }
   }
 
