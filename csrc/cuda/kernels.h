@@ -1,5 +1,5 @@
 // Our CUDA kernels behind tensors. Each function returns false when there is no kernel for this call (a build without
-// CUDA, see no_cuda.cc, or sizes it does not do), and the caller uses the composite form. They run on torch's current
+// CUDA, see no_kernels.cc, or sizes it does not do), and the caller uses the composite form. They run on torch's current
 // stream; a launch that fails throws Failure(Device). Shapes as in nn/fused.h.
 #pragma once
 #include <ATen/core/Tensor.h>

@@ -1,4 +1,4 @@
-// From tensors to launches. Built only where libtorch has CUDA; no_cuda.cc stands in elsewhere.
+// From tensors to launches. Built where libtorch has CUDA and nvcc is at hand; no_kernels.cc stands in elsewhere.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>

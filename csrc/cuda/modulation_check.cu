@@ -2,7 +2,7 @@
 // precision on the CPU and prints one JSON line a case with the worst error and the memory rate.
 //   nvcc -std=c++20 -O3 -arch=sm_90 -I csrc/cuda csrc/cuda/modulation_check.cu csrc/cuda/modulation.cu -o check &&
 //   ./check
-// Exit status 1 when an error exceeds its bound or a call fails.
+// `--small` leaves the sizes of real models out. Exit status 1 when an error exceeds its bound or a call fails.
 #include <cuda_bf16.h>
 
 #include <algorithm>
@@ -74,7 +74,8 @@ void check(Element e, int64_t batch, int64_t length, int64_t d, int64_t k) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  const bool small = only_small(argc, argv);
   cudaDeviceProp device;
   must(cudaGetDeviceProperties(&device, 0), "find a GPU");
   std::printf("{\"device\":\"%s\"}\n", device.name);
@@ -83,6 +84,7 @@ int main() {
                                             {2, 4096, 2432, 64},
                                             {3, 7, 96, 24},
                                             {1, 1, 33, 11}}) {
+    if (small && batch * length * d > 20000) continue;
     check<float>(Element::Fp32, batch, length, d, k);
     check<__nv_bfloat16>(Element::Bf16, batch, length, d, k);
   }

@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "check.h"
+#include "device.h"
 #include "nn/attention.h"
 #include "nn/autocast.h"
 #include "nn/linear_at_once.h"
@@ -23,7 +24,7 @@ struct Shape {
 const std::vector<Shape> kShapes = {{1, 1, 1},     {2, 3, 7},  {2, 16, 64}, {3, 5, 1536},
                                     {1, 333, 192}, {4, 1, 33}, {2, 0, 8}};
 
-Tensor noise(at::IntArrayRef shape, at::ScalarType dtype) { return at::randn(shape).to(dtype); }
+Tensor noise(at::IntArrayRef shape, at::ScalarType dtype) { return test::randn(shape).to(dtype); }
 
 /// Measured: fp32 differs by a few units in the last place; bf16 by the composite's roundings between operations.
 void close(const Tensor& got, const Tensor& want, at::ScalarType dtype) {
@@ -77,14 +78,14 @@ TEST(qk_norm_equals_its_definition) {
 }
 
 TEST(fused_forms_step_aside_for_strange_layouts) {
-  const auto x = at::randn({2, 3, 8}), rows = at::randn({2, 8});
+  const auto x = test::randn({2, 3, 8}), rows = test::randn({2, 8});
   CHECK(!fused::modulated_norm(x.transpose(0, 1), rows, rows));
   CHECK(!fused::gated_add(x.to(at::kDouble), rows.to(at::kDouble), x.to(at::kDouble)));
   CHECK(!fused::modulated_norm(x, rows.to(at::kBFloat16), rows));
-  CHECK(!fused::qk_norm(split_heads(x, 2).requires_grad_(), at::randn({4})));
+  CHECK(!fused::qk_norm(split_heads(x, 2).requires_grad_(), test::randn({4})));
   CHECK(!fused::normed_heads({{at::randn({2, 3, 24}), at::randn({4}), at::randn({4})}}, 2, 1));  // no gradient wanted
   // ... and the public functions then still answer.
-  const auto leaf = at::randn({3, 2, 8}).requires_grad_();
+  const auto leaf = test::randn({3, 2, 8}).requires_grad_();
   modulated_norm(leaf.transpose(0, 1), rows, rows).sum().backward();
   CHECK(leaf.grad().defined());
 }
@@ -267,8 +268,8 @@ TEST(under_autocast_what_products_read_is_bf16_and_the_stream_stays_fp32) {
 
 TEST(a_row_of_nan_stays_nan) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const auto x = at::full({1, 2, 8}, std::numeric_limits<float>::quiet_NaN()).to(dtype),
-               rows = at::zeros({1, 8}).to(dtype);
+    const auto x = at::full({1, 2, 8}, std::numeric_limits<float>::quiet_NaN(), test::device()).to(dtype),
+               rows = at::zeros({1, 8}, test::device()).to(dtype);
     CHECK(at::isnan(*fused::modulated_norm(x, rows, rows)).all().item<bool>());
     CHECK(at::isnan(*fused::gated_add(x, rows, x)).all().item<bool>());
   }

@@ -1,4 +1,4 @@
-// Linked instead of launch.cc by a build without CUDA.
+// Linked instead of launch.cc by a build without our kernels: libtorch may have CUDA all the same.
 #include "cuda/kernels.h"
 
 namespace drm::cuda {
