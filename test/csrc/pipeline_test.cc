@@ -84,7 +84,8 @@ double number(const Event& e, const std::string& name) {
 
 std::shared_ptr<Pipeline> loaded() {
   Control c;
-  static const auto pipeline = Pipeline::load(fixture(), {test::device_name()}, c);
+  // Never destroyed: at the end of the process the CUDA runtime may be gone before it.
+  static const auto& pipeline = *new auto(Pipeline::load(fixture(), {test::device_name()}, c));
   return pipeline;
 }
 
@@ -92,7 +93,7 @@ std::shared_ptr<Pipeline> loaded() {
 
 TEST(info_describes_the_model) {
   const auto& i = loaded()->info();
-  CHECK_EQ(i.device, test::device_name());
+  CHECK_EQ(i.device, test::device().str());
   CHECK_EQ(i.latent_channels, 16);
   CHECK_EQ(i.vae_factor, 8);
   CHECK(i.has_t5);

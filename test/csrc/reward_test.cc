@@ -239,8 +239,8 @@ TEST(both_layouts_score_alike_and_training_goes_on_from_either) {
   std::vector<std::vector<float>> scores;
   for (const char* file : {"kept.safetensors", "authors.safetensors"}) {
     const ComponentFiles checkpoint{folder.file("config.json"), {folder.file(file)}};
-    scores.push_back(
-        RewardModel::load({checkpoint, small_pipeline()}, {device_name()}, control)->score(request({0, 1, 2, 3}, 400), control));
+    scores.push_back(RewardModel::load({checkpoint, small_pipeline()}, {device_name()}, control)
+                         ->score(request({0, 1, 2, 3}, 400), control));
     auto more = small();
     more.checkpoint = checkpoint;
     Trainer on(objective(more), options());
@@ -297,8 +297,9 @@ TEST(what_does_not_fit_is_named) {
   EXPECT_FAILURE(KeysMismatch, ({"add_q_proj", "missing"}),
                  RewardModel::load({{folder.file("config.json"), {folder.file("model.safetensors")}}, small_pipeline()},
                                    {device_name()}, control));
-  EXPECT_FAILURE(BadFile, ({"reward_output"}),
-                 RewardModel::load({{"", small_pipeline().transformer.weights}, small_pipeline()}, {device_name()}, control));
+  EXPECT_FAILURE(
+      BadFile, ({"reward_output"}),
+      RewardModel::load({{"", small_pipeline().transformer.weights}, small_pipeline()}, {device_name()}, control));
 }
 
 DRM_TEST_MAIN

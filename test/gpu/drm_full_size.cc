@@ -184,6 +184,7 @@ class Bench {
 
   double peak_gib() const {
     if (o_.device.is_cpu()) return 0;
+    at::empty({1}, options());  // the allocator's counters begin with its first use
     auto* allocator = c10::getDeviceAllocator(o_.device.type());
     const auto stats = allocator->getDeviceStats(o_.device.index());
     allocator->resetPeakStats(o_.device.index());
