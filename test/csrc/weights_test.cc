@@ -159,6 +159,19 @@ TEST(weights_in_fp8_are_taken_times_their_scales) {
                  load({{"model.diffusion_model.joint_blocks.0.x_block.attn.proj.scale_weight", one}}));
 }
 
+TEST(a_file_as_it_is_passed_around_gives_the_model_it_was_made_of) {
+  const auto scaled = Weights::open({std::string(DRM_TEST_DATA) + "/../../samples/weights/sd35_fp8_scaled.safetensors"},
+                                    Component::Transformer);
+  const auto original = Weights::open({kGolden + "/mmdit_sd35_naming/sd3.5_tiny.safetensors"}, Component::Transformer);
+  CHECK_EQ(scaled.entries().size(), original.entries().size());
+  for (const auto& [key, entry] : original.entries()) {
+    const auto got = scaled.entries().at(key).load(at::kFloat, at::kCPU), want = entry.load(at::kFloat, at::kCPU);
+    // Three bits of mantissa, and the least exponent.
+    const auto off = (got - want).abs() - want.abs() / 15 - want.abs().max() * 1e-4;
+    if (off.max().item<float>() > 0) test::fail(__FILE__, __LINE__, key + " is another");
+  }
+}
+
 TEST(scales_are_found_in_every_component_and_shard) {
   const TemporaryFolder folder;
   const auto stored = at::randn({2, 3}).to(at::kFloat8_e5m2);
