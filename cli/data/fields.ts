@@ -19,8 +19,8 @@ const isAbsent = (value: unknown): boolean => value === undefined || value === n
 /** A number of any width, also as text. */
 export function numberIn(value: unknown): Stated<number> {
   if (isAbsent(value)) return undefined;
-  if (typeof value === 'string') {
-    const text = value.trim();
+  const text = textIn(value)?.trim();
+  if (text !== undefined) {
     if (NO_NUMBER.test(text)) return undefined;
     return NUMBER.test(text) ? numberIn(Number(text)) : UNCLEAR;
   }
@@ -31,7 +31,7 @@ export function numberIn(value: unknown): Stated<number> {
 
 /** A number from 0 to 1, where yes is 1 and no is 0: a preference, whole or shared. */
 export function shareIn(value: unknown): Stated<number> {
-  const word = typeof value === 'string' ? value.trim().toLowerCase() : '';
+  const word = textIn(value)?.trim().toLowerCase() ?? '';
   const flag = typeof value === 'boolean' ? value : Object.hasOwn(FLAGS, word) ? FLAGS[word] : undefined;
   if (flag !== undefined) return Number(flag);
   const number = numberIn(value);
