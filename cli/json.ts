@@ -100,24 +100,28 @@ export interface JsonFile {
   code?: ErrorCode;
 }
 
-const fault = (file: string, what: string, { part, advice, code = 'BAD_FILE' }: JsonFile): DrmError =>
+/** Says what is wrong with the file. */
+export const fileFault = (file: string, what: string, { part, advice, code = 'BAD_FILE' }: JsonFile): DrmError =>
   new DrmError(code, `[${part}] ${file}: ${what}${advice === undefined ? '' : `; ${advice}`}`, { file });
 
-/** The value of a file. Throws DrmError naming it when it cannot be read or is no JSON. */
-export function readJson(file: string, as: JsonFile): unknown {
+/** What `read` makes of a file's text. Throws DrmError naming the file when it cannot be read, or `read` throws. */
+export function readText<T>(file: string, as: JsonFile, read: (text: string) => T): T {
   try {
-    return parseJson(decodeText(readFileSync(file)));
+    return read(decodeText(readFileSync(file)));
   } catch (error) {
-    throw fault(file, `expected ${as.expected ?? 'JSON'} (${(error as Error).message})`, as);
+    throw fileFault(file, `expected ${as.expected ?? 'JSON'} (${(error as Error).message})`, as);
   }
 }
+
+/** The value of a file. Throws DrmError naming it when it cannot be read or is no JSON. */
+export const readJson = (file: string, as: JsonFile): unknown => readText(file, as, parseJson);
 
 /** A value of the shape. Throws DrmError naming the file, and what is not as it should be within. */
 export function shaped<T>(file: string, value: unknown, shape: Shape<T>, as: JsonFile): T {
   try {
     return shape(value, '');
   } catch (error) {
-    throw fault(file, (error as Error).message, as);
+    throw fileFault(file, (error as Error).message, as);
   }
 }
 

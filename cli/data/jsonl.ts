@@ -5,7 +5,8 @@ import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { decodeText, isObject, isUtf16, type JsonObject, parseJson } from '../json.js';
-import { isMark, LARGEST_RECORD, listRecords, ObjectCutter } from './json_list.js';
+import { type Form, formOf, LARGEST_RECORD } from '../json_forms.js';
+import { listRecords } from './json_list.js';
 import { Drop } from './source.js';
 
 /** A line or a caption of more bytes is dropped, not read. */
@@ -48,36 +49,6 @@ function parseLine(line: Buffer | undefined, where: string): JsonObject | Drop |
     return new Drop('bad_record', `${where}: ${(error as Error).message}`);
   }
   return isObject(record) ? record : new Drop('bad_record', `${where}: expected an object`);
-}
-
-type Form = 'lines' | 'list';
-
-const isBlank = (byte: number | undefined): boolean => byte !== undefined && byte <= 0x20;
-
-/**
- * How a list that begins like this is written: line by line, so that a bad one spoils no other, unless it is an array of
- * objects, or its first object does not end with its line. Undefined: the first object goes on after these bytes.
- */
-export function formOf(head: Buffer): Form | undefined {
-  let first = isMark(head) ? 3 : 0;
-  while (isBlank(head[first])) first += 1;
-  if (head[first] === 0x5b) {
-    do first += 1;
-    while (isBlank(head[first]));
-    return first === head.length || head[first] === 0x7b || head[first] === 0x5d ? 'list' : 'lines';
-  }
-  if (head[first] !== 0x7b) return 'lines';
-  const [cut] = new ObjectCutter().push(head.subarray(first));
-  if (!cut) return undefined;
-  const rest = head.subarray(first + cut.end).toString('latin1');
-  const endsItsLine = /^[\t\r ]*(\n|$)/.test(rest);
-  if (cut.bytes === undefined || (endsItsLine && !cut.bytes.includes(10))) return 'lines';
-  try {
-    parseJson(decodeText(cut.bytes));
-    return 'list';
-  } catch {
-    return 'lines'; // a line that was cut off, and took the next ones with it
-  }
 }
 
 /** Throws DrmError BAD_FILE when the file cannot be read, or is of another encoding. */

@@ -6,7 +6,8 @@ import { DrmError } from '../../binding/error.js';
 import { numbersIn, textIn, UNCLEAR } from '../data/fields.js';
 import { ParquetFile } from '../data/parquet/file.js';
 import { choiceIn, preferenceIn } from '../data/sets/choice.js';
-import { readJson } from '../json.js';
+import { readText } from '../json.js';
+import { jsonValues } from '../json_forms.js';
 import { brief } from '../shape.js';
 import type { ProtocolName } from './protocols.js';
 
@@ -54,7 +55,7 @@ const texts = (value: unknown): value is string[] =>
 function ranksOfPreference(value: unknown): number[] | undefined {
   const preference = preferenceIn(value);
   if (preference === UNCLEAR) return undefined;
-  return preference ? [1 + preference[1], 1 + preference[0]].reverse() : [1, 1];
+  return preference?.map((place) => 1 + place) ?? [1, 1];
 }
 
 interface Form {
@@ -118,8 +119,9 @@ const foldersIn = (folder: string): string[] =>
     : [];
 
 function readJsonList(file: string): JudgedList {
-  const rows = readJson(file, { part: 'eval', expected: 'a JSON list of a preference set' });
-  if (!Array.isArray(rows) || rows.length === 0) throw bad(file, 'expected a JSON list with at least one record');
+  const values = readText(file, { part: 'eval', expected: 'a JSON list of a preference set' }, jsonValues);
+  const rows = values.map(({ value }) => value);
+  if (rows.length === 0) throw bad(file, 'expected a JSON list with at least one record');
   const form = FORMS.find(({ keys }) => keys.every((key) => Object.hasOwn(Object(rows[0]), key)));
   if (!form)
     throw bad(
