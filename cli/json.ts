@@ -3,7 +3,7 @@
 import { constants } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { DrmError, type ErrorCode } from '../binding/error.js';
-import type { Shape } from './shape.js';
+import { brief, type Shape } from './shape.js';
 
 /** Deeper ones, which nobody means, are more than JSON.stringify can write. */
 const DEEPEST = 1000;
@@ -115,6 +115,13 @@ export function readText<T>(file: string, as: JsonFile, read: (text: string) => 
 
 /** The value of a file. Throws DrmError naming it when it cannot be read or is no JSON. */
 export const readJson = (file: string, as: JsonFile): unknown => readText(file, as, parseJson);
+
+/** The object that a file holds. Throws DrmError. */
+export function readObject(file: string, as: JsonFile): JsonObject {
+  const value = readJson(file, as);
+  if (isObject(value)) return value;
+  throw fileFault(file, `expected ${as.expected ?? 'a JSON object'}, found ${brief(value)}`, as);
+}
 
 /** A value of the shape. Throws DrmError naming the file, and what is not as it should be within. */
 export function shaped<T>(file: string, value: unknown, shape: Shape<T>, as: JsonFile): T {

@@ -21,9 +21,14 @@ function shapeOf<T>(expected: string, fits: (value: unknown) => boolean): Shape<
   };
 }
 
+/** What a record itself has under a name: "constructor" is a name like any other. */
+export const own = <T>(record: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(record, name) ? record[name] : undefined;
+
 export const anything: Shape<unknown> = (value) => value;
 export const text = shapeOf<string>('a text', (value) => typeof value === 'string');
 export const number = shapeOf<number>('a number', Number.isFinite);
+export const flag = shapeOf<boolean>('true or false', (value) => typeof value === 'boolean');
 /** A whole number from 0. */
 export const count = shapeOf<number>(
   'a whole number from 0',
@@ -41,7 +46,7 @@ export const matching = (pattern: RegExp, expected: string): Shape<string> =>
 export const oneOf = <T extends string | number>(...values: readonly T[]): Shape<T> =>
   shapeOf(values.map((value) => JSON.stringify(value)).join(' or '), (value) => values.includes(value as T));
 
-/** Null is absent, and becomes undefined. */
+/** Null is absent; an object loses a field that is. */
 export const optional =
   <T>(shape: Shape<T>): Shape<T | undefined> =>
   (value, at) =>
@@ -68,9 +73,10 @@ export const objectOf =
   (value, at) => {
     const found = anObject(value, at);
     for (const [key, shape] of Object.entries(fields) as [string, Shape<unknown>][]) {
-      const own = Object.hasOwn(found, key) ? found[key] : undefined; // "constructor" is no field that was given
-      const right = shape(own, at === '' ? key : `${at}.${key}`);
-      if (right !== own) found[key] = right;
+      const given = own(found, key);
+      const right = shape(given, at === '' ? key : `${at}.${key}`);
+      if (right === undefined) delete found[key];
+      else if (right !== given) found[key] = right;
     }
     return value as T;
   };
