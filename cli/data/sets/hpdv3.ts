@@ -48,8 +48,26 @@ interface List {
   sample: number | undefined;
 }
 
-/** The paths of the published imagereward.json begin with the name of the folder that the set is in. */
-const REWRITE: [string, string][] = [['ImageRewardDB/', '']];
+/** Where paths of the published lists begin with the name of the folder that their set is in. */
+const REWRITE: [string, string][] = [
+  ['ImageRewardDB/', ''],
+  ['Pickapic/', ''],
+];
+
+/** Pictures of a published list in the set's folder, in the one around it, or in its `images`: releases differ in that. */
+class SetFolder extends PictureFolder {
+  override async read(name: string): Promise<Uint8Array | Drop> {
+    const found = await super.read(name);
+    const others = [`images/${name}`, `ImageRewardDB/${name}`, `Pickapic/${name}`, `Pickapic/images/${name}`];
+    if (name.startsWith('images/')) others.push(name.slice('images/'.length));
+    for (const other of others) {
+      if (!(found instanceof Drop) || found.reason !== 'missing_image') break;
+      const there = await super.read(other);
+      if (!(there instanceof Drop) || there.reason !== 'missing_image') return there;
+    }
+    return found;
+  }
+}
 
 /** Votes for both pictures; not stated where either is not. */
 const votesIn = (value: unknown): Stated<number[]> =>
@@ -105,7 +123,7 @@ async function* eligibleRows(list: List): AsyncGenerator<number> {
 function mixedPictures({ list, images }: MixedList, work: string): GuardedPictures {
   if (existsSync(images) && statSync(images).isDirectory()) {
     const shards = PickapicPictures.in(images, work);
-    return new GuardedPictures(shards ?? new PictureFolder(images), list);
+    return new GuardedPictures(shards ?? new SetFolder(images), list);
   }
   return findPictures(images, [], [], work, list);
 }
