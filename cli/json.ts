@@ -128,7 +128,8 @@ export function shaped<T>(file: string, value: unknown, shape: Shape<T>, as: Jso
   try {
     return shape(value, '');
   } catch (error) {
-    throw fileFault(file, (error as Error).message, as);
+    const { message } = error as Error;
+    throw fileFault(file, as.expected === undefined ? message : `expected ${as.expected} (${message})`, as);
   }
 }
 
