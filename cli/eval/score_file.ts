@@ -75,7 +75,7 @@ export function readScores(file: string, from: string | undefined): ListScores[]
     return [{ name: from, list: [from], scores: checkTable(file, '', alone) }];
   }
   const root = from ?? dirname(file);
-  const entries = Object.entries(tables);
+  const entries = Object.entries(tables).filter(([, table]) => table !== null);
   if (entries.length === 0) throw bad(file, 'expected at least one table of scores, found none');
   return entries.map(([name, entry]): ListScores => {
     const key = splitKey(name);

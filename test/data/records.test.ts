@@ -255,6 +255,36 @@ describe('jsonl-that-is-an-array: lists in any form', () => {
   });
 });
 
+test('pictures of the published mixed lists, from any folder of their set', async () => {
+  const samples = join(repository, 'test/samples');
+  const around = temporaryFolder();
+  cpSync(join(samples, 'imagerewarddb'), join(around, 'ImageRewardDB'), { recursive: true });
+  const uids = (
+    JSON.parse(readFileSync(join(samples, 'hpdv3/pickapic.json'), 'utf8')) as { path1: string; path2: string }[]
+  ).flatMap(({ path1, path2 }) => [path1, path2]);
+  write(around, Object.fromEntries(uids.map((name) => [`Pickapic/images/${name}`, pictures['0.png'] as Buffer])));
+  const kept = async (list: string, images: string) => {
+    const mix = [{ list: join(samples, 'hpdv3', list), images: join(around, images) }];
+    const { manifest } = await made(
+      await hpdv3Source({
+        ...common(),
+        from: join(samples, 'hpdv3'),
+        split: 'train',
+        minConfidence: 0.95,
+        list: undefined,
+        mix,
+        sample: undefined,
+        seed: 0,
+      }),
+    );
+    return manifest.sources[1]?.kept;
+  };
+  for (const images of ['ImageRewardDB', '.', 'ImageRewardDB/images'])
+    expect(await kept('imagereward.json', images), images).toBe(4);
+  for (const images of ['Pickapic', '.', 'Pickapic/images'])
+    expect(await kept('pickapic.json', images), images).toBe(uids.length / 2);
+});
+
 describe('sidecar-case: endings in any case', () => {
   test('the sample, and its other forms', async () => {
     const { manifest, out } = await user(join(cases, 'sidecar-case'));
