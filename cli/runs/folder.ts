@@ -8,7 +8,7 @@ import { DrmError } from '../../binding/error.js';
 import type { Event, Events } from '../events.js';
 import { diskError, prepareFolder, syncFolder, writeAtomically } from '../files.js';
 import { readShaped } from '../json.js';
-import { anything, count, listOf, mapOf, objectOf, text } from '../shape.js';
+import { anything, count, listOf, mapOf, objectOf, optional, type Shape, text } from '../shape.js';
 import { VERSION } from '../version.js';
 import { type Checkpoint, Checkpoints } from './checkpoints.js';
 import { LOCK_FILE, RunLock } from './lock.js';
@@ -57,15 +57,16 @@ const RUN_CONFIG = objectOf<RunConfig>({
   created: text,
   settings: mapOf(anything),
   settings_hash: text,
+  // Of other versions, which said less.
   resumed: listOf(
-    objectOf<RunConfig['resumed'][number]>({
-      time: text,
-      step: count,
-      drm: text,
-      settings_hash: text,
-      changed: mapOf(listOf(anything)),
+    objectOf({
+      time: optional(text),
+      step: optional(count),
+      drm: optional(text),
+      settings_hash: optional(text),
+      changed: optional(mapOf(anything)),
     }),
-  ),
+  ) as Shape<RunConfig['resumed']>,
 });
 
 /** A run's config.json. Throws DrmError BAD_FILE. */
