@@ -92,7 +92,8 @@ const isBlank = (byte: number | undefined): boolean => byte !== undefined && byt
 
 /**
  * How a list that begins like this is written: line by line, so that a bad one spoils no other, unless it is an array of
- * objects, or its first object does not end with its line. Undefined: the first object goes on after these bytes.
+ * objects, or its first object has several lines, or another one on its own. Undefined: the first object goes on after
+ * these bytes.
  */
 export function formOf(head: Buffer): Form | undefined {
   let first = isMark(head) ? 3 : 0;
@@ -105,9 +106,9 @@ export function formOf(head: Buffer): Form | undefined {
   if (head[first] !== 0x7b) return 'lines';
   const [cut] = new ObjectCutter().push(head.subarray(first));
   if (!cut) return undefined;
-  const rest = head.subarray(first + cut.end).toString('latin1');
-  const endsItsLine = /^[\t\r ]*(\n|$)/.test(rest);
-  if (cut.bytes === undefined || (endsItsLine && !cut.bytes.includes(10))) return 'lines';
+  let next = first + cut.end;
+  while (head[next] === 0x20 || head[next] === 0x09) next += 1;
+  if (cut.bytes === undefined || (head[next] !== OPEN && !cut.bytes.includes(10))) return 'lines';
   try {
     parseJson(decodeText(cut.bytes));
     return 'list';
@@ -140,8 +141,13 @@ export function jsonValues(text: string): JsonValue[] {
   const bytes = Buffer.from(text);
   if (formOf(bytes) === 'list') {
     const cutter = new ObjectCutter();
-    const cuts = [...cutter.push(bytes)];
-    cutter.end();
+    let cuts: Cut[];
+    try {
+      cuts = [...cutter.push(bytes)];
+      cutter.end();
+    } catch (error) {
+      throw new Error(`byte ${cutter.at}: ${(error as Error).message}`);
+    }
     return cuts.map((cut, i) => valueAt(`record ${i}`, decodeText(cut.bytes ?? new Uint8Array())));
   }
   return text.split(/\r\n|\n|\r/).flatMap((line, i) => (line.trim() === '' ? [] : [valueAt(`line ${i + 1}`, line)]));

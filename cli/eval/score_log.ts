@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { DrmError } from '../../binding/error.js';
 import { diskError } from '../files.js';
 import { parseJson } from '../json.js';
-import { number, objectOf, text } from '../shape.js';
+import { number, objectOf, optional, text } from '../shape.js';
 
 export interface ScoreLine {
   /** Of picture and prompt. */
@@ -16,7 +16,13 @@ export interface ScoreLine {
   score: number;
 }
 
-const LINE = objectOf<ScoreLine>({ key: text, picture: text, timestep: number, score: number });
+/** A score of null was none, and is made again. */
+const LINE = objectOf<Omit<ScoreLine, 'score'> & { score: number | undefined }>({
+  key: text,
+  picture: text,
+  timestep: number,
+  score: optional(number),
+});
 
 export class ScoreLog {
   private constructor(
@@ -77,7 +83,9 @@ async function wholeLines(path: string, known: (line: ScoreLine) => void): Promi
   const take = ({ text, number: at }: { text: string; number: number }) => {
     try {
       const value = parseJson(text);
-      if (at > 1) known(LINE(value, ''));
+      if (at === 1) return;
+      const { score, ...line } = LINE(value, '');
+      if (score !== undefined) known({ ...line, score });
     } catch (error) {
       throw new DrmError(
         'BAD_FILE',

@@ -50,8 +50,8 @@ function isJson(text: string): boolean {
 }
 
 /**
- * Reads a prompt file. Files whose names end in .json or .jsonl are JSON, others when all of them is an array of prompts or
- * their first line is an object (all of it must be, then); else each line is a prompt as it stands. Empty lines are passed over and counted. Throws
+ * Reads a prompt file. It is JSON when its name ends in .json or .jsonl, when all of it is an array of prompts, or when its
+ * first line is an object; else each line is a prompt as it stands. Empty lines are passed over and counted. Throws
  * DrmError BAD_FILE with the line, or the place in the array.
  */
 export function readPrompts(file: string): { prompts: Prompt[]; blank: number } {
@@ -62,7 +62,7 @@ export function readPrompts(file: string): { prompts: Prompt[]; blank: number } 
   });
   const lines = text.split(/\r\n|\n|\r/);
   const filled = lines.map((line) => line.trim()).filter((line) => line !== '');
-  const blank = lines.length - filled.length - (text.endsWith('\n') ? 1 : 0);
+  let blank = lines.length - filled.length - (text.endsWith('\n') ? 1 : 0);
   let prompts: Prompt[] = filled.map((prompt) => ({ prompt }));
   if (filled.length > 0 && (/\.(jsonl?|ndjson)$/i.test(file) || isJson(text))) {
     let values: JsonValue[];
@@ -72,12 +72,8 @@ export function readPrompts(file: string): { prompts: Prompt[]; blank: number } 
       throw fileFault(file, (error as Error).message, as);
     }
     prompts = values.map(({ value, where }) => promptOf(value, file, where));
-    if (!values[0]?.where.startsWith('line')) return { prompts: some(file, prompts), blank: 0 };
+    if (!values[0]?.where.startsWith('line')) blank = 0; // lines of an array are no prompts
   }
-  return { prompts: some(file, prompts), blank };
-}
-
-function some(file: string, prompts: Prompt[]): Prompt[] {
-  if (prompts.length > 0) return prompts;
-  throw new DrmError('BAD_FILE', `[prompts] ${file}: expected at least one prompt, found none`, { file });
+  if (prompts.length === 0) throw fileFault(file, 'expected at least one prompt, found none', as);
+  return { prompts, blank };
 }

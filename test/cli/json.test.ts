@@ -95,6 +95,8 @@ describe('lists, however they are written', () => {
     expect(() => jsonValues('{"a": 1}\n{"a": ')).toThrow(/^line 2: expected JSON/);
     expect(() => jsonValues('[{"a": 1}')).toThrow(/expected JSON/);
     expect(() => jsonValues('{"a":\n1}\n{"a":\n x}')).toThrow(/^record 1: expected JSON/);
+    expect(() => jsonValues('{"a":\n1},\n{"a":\n 2}')).toThrow(/^byte 8: found ","/);
+    expect(() => jsonValues('{"a": 1},\n{"a": 2}')).toThrow(/^line 1: expected JSON/);
   });
 });
 

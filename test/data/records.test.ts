@@ -236,6 +236,9 @@ describe('jsonl-that-is-an-array: lists in any form', () => {
       kept: 1,
       dropped: { bad_record: 2 },
     });
+    expect(
+      (await user(listed(`${JSON.stringify(caption())} // mine\n${JSON.stringify(caption())}`))).manifest.kept,
+    ).toBe(1);
     expect((await user(listed(`[1]\n${JSON.stringify(caption())}`))).manifest).toMatchObject({
       kept: 1,
       dropped: { bad_record: 1 },

@@ -69,9 +69,11 @@ class SetFolder extends PictureFolder {
   }
 }
 
-/** Votes for both pictures; not stated where either is not. */
+/** Votes for both pictures; not stated where either is not, or none is there. */
 const votesIn = (value: unknown): Stated<number[]> =>
-  Array.isArray(value) && value.some((one) => numberIn(one) === undefined) ? undefined : numbersIn(value, 2);
+  Array.isArray(value) && (value.length === 0 || value.some((one) => numberIn(one) === undefined))
+    ? undefined
+    : numbersIn(value, 2);
 
 async function* pairsIn(list: List): AsyncGenerator<ListedPair | Drop> {
   for await (const { row, value } of listRecords(list.file)) {
