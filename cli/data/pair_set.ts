@@ -3,7 +3,7 @@
 import { DrmError } from '../../binding/error.js';
 import { IdTable } from './id_table.js';
 import { type Manifest, readManifest, type Shard } from './manifest.js';
-import { type PairFields, pairIdsOf } from './pair.js';
+import { PAIR_SIDECAR, type PairFields, pairIdsOf } from './pair.js';
 import { checkShards, type OpenOptions, ShardFiles, walkShard } from './shard_reader.js';
 
 /** A pair's sidecar; `chosen` and `rejected` are pictures of the set, by index. */
@@ -125,9 +125,13 @@ export class PairSet {
   /** Rejects with DrmError BAD_FILE when the shard is gone or cut. */
   async record(pair: number): Promise<PairRecord> {
     const place = { at: this.#jsonAt[pair] as number, size: this.#jsonSize[pair] as number };
-    const { key, sidecar } = await this.#files.sidecar(this.#shardIndex(pair), place, () => `pair ${pair}`);
-    const { chosen_id: _, rejected_id: __, ...rest } = sidecar;
-    const fields = rest as unknown as PairFields & { split: string }; // as pair.ts writes them; index() has looked
+    const { key, sidecar } = await this.#files.sidecar(
+      this.#shardIndex(pair),
+      place,
+      () => `pair ${pair}`,
+      PAIR_SIDECAR,
+    );
+    const { chosen_id: _, rejected_id: __, ...fields } = sidecar;
     return { ...fields, key, chosen: this.chosen(pair), rejected: this.rejected(pair) };
   }
 

@@ -5,7 +5,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { decodeText, isObject, type JsonObject, parseJson } from '../json.js';
-import { brief } from '../shape.js';
+import { brief, type Shape } from '../shape.js';
 import { MANIFEST, type Manifest, type Shard } from './manifest.js';
 import { BLOCK, padded, parseTarHeader } from './tar.js';
 
@@ -174,11 +174,16 @@ export class ShardFiles {
   }
 
   /** The sidecar at a place, and the key of its sample, likewise. */
-  async sidecar(shard: number, { at, size }: Place, what: () => string): Promise<{ key: string; sidecar: JsonObject }> {
+  async sidecar<T>(
+    shard: number,
+    { at, size }: Place,
+    what: () => string,
+    shape: Shape<T>,
+  ): Promise<{ key: string; sidecar: T }> {
     const bytes = await this.read(shard, { at: at - BLOCK, size: size + BLOCK }, what);
     try {
       const key = parseTarHeader(bytes.subarray(0, BLOCK))?.name.replace(/\..*/s, '') ?? '';
-      return { key, sidecar: parseSidecar(bytes.subarray(BLOCK), what()) };
+      return { key, sidecar: shape(parseSidecar(bytes.subarray(BLOCK), what()), '') };
     } catch (error) {
       throw this.#unreadable(shard, what(), error);
     }

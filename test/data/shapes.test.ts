@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { CaptionedSet } from '../../cli/data/captioned_set.js';
 import { folderOf, openEncoded } from '../../cli/data/encoded.js';
 import { readManifest } from '../../cli/data/manifest.js';
+import { PairSet } from '../../cli/data/pair_set.js';
 import { prepare } from '../../cli/data/prepare.js';
 import { StagedPictures } from '../../cli/data/staged_pictures.js';
 import { userSource } from '../../cli/data/user_pictures.js';
@@ -106,6 +107,59 @@ describe('manifest.json', () => {
       await expect(CaptionedSet.open(set, { split })).rejects.toThrow(`expected split ${split}, found train`);
     await (await CaptionedSet.open(set)).close();
   });
+});
+
+test('sidecars of pairs: a field of another type is named with its shard', async () => {
+  const from = write(temporaryFolder(), {
+    'a.png': await pngOf(1),
+    'b.png': await pngOf(2),
+    'pairs.jsonl': '{"prompt": "p", "chosen": "a.png", "rejected": "b.png", "confidence": 0.5, "group": "g"}',
+  });
+  const pairs = join(temporaryFolder(), 'pairs');
+  await prepare(
+    await userSource(
+      join(from, 'pairs.jsonl'),
+      { size: undefined, holdOut: 0 },
+      {
+        size: undefined,
+        selfContained: false,
+        keepTies: false,
+        images: undefined,
+        rewrite: [],
+        work: from,
+        holdOut: 0,
+        minConfidence: undefined,
+      },
+    ),
+    pairs,
+    {
+      limits: { bytes: 1e9, samples: 9 },
+      signal: new AbortController().signal,
+      onProgress: () => {},
+      onDrop: () => {},
+    },
+  );
+  const shard = join(pairs, 'train-00000.tar');
+  const right = readFileSync(shard, 'latin1');
+  const read = async () => {
+    const opened = await PairSet.open(pairs);
+    try {
+      return await opened.record(0);
+    } finally {
+      await opened.close();
+    }
+  };
+  expect(await read()).toMatchObject({ confidence: 0.5, group: 'g' });
+  for (const [before, after] of [
+    ['"confidence":0.5', '"confidence":"5"'],
+    ['"group":"g"', '"group":[1]'],
+    ['"places":[0,1]', '"places":"0,1"'],
+    ['{"prompt"', '["prompt"'],
+    ['"prompt":"p"', '"prompt":123'],
+  ] as const) {
+    writeFileSync(shard, right.replace(before, after), 'latin1');
+    expect(await outcome(read), after).toMatchObject({ code: 3, message: expect.stringContaining(shard) });
+  }
 });
 
 test('encoded.json and its sidecars', async () => {
