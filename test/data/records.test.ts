@@ -2,6 +2,7 @@
 // lists and what becomes of it, without a command line.
 import { cpSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileWriter, parquetWrite } from 'hyparquet-writer';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { CaptionedSet } from '../../cli/data/captioned_set.js';
 import type { Manifest } from '../../cli/data/manifest.js';
@@ -167,6 +168,34 @@ describe('pair-flags: ties and numbers mean what they say, or their record is ba
     expect(await pairsOf(out)).toMatchObject([{ chosen: '0.png', ranks: [1, 2], group: '0' }]);
   });
 });
+
+test.each([
+  ['INT64', [1n, 2n, 1n, null, 1n, 2n]],
+  ['INT32', [1, 2, 1, null, 1, 2]],
+  ['DOUBLE', [1, 2, 1, Number.NaN, 1, 2]],
+  ['STRING', ['1', '2', '1', null, '1', '2']],
+] as const)(
+  'ImageReward’s metadata, ranks as %s: null is no rank, and rows without a prompt are of none',
+  async (type, rank) => {
+    const from = write(temporaryFolder(), {
+      'images/0.png': pictures['0.png'] as Buffer,
+      'images/1.png': pictures['1.png'] as Buffer,
+    });
+    const rows = rank.length;
+    await parquetWrite({
+      writer: fileWriter(join(from, 'metadata-test.parquet')),
+      columnData: [
+        { name: 'image_path', data: Array.from({ length: rows }, (_, i) => `images/${i % 2}.png`), type: 'STRING' },
+        { name: 'prompt_id', data: ['a', 'a', 'b', 'b', null, null], type: 'STRING' },
+        { name: 'prompt', data: ['p', 'p', 'q', 'q', 'r', 's'], type: 'STRING' },
+        { name: 'rank', data: [...rank], type },
+      ],
+    });
+    const { manifest, out } = await made(await imagerewardSource({ ...common(), from }));
+    expect(manifest.dropped).toEqual({ bad_record: 3 });
+    expect(await pairsOf(out)).toMatchObject([{ prompt: 'p', chosen: 'images/0.png', ranks: [1, 2], group: 'a' }]);
+  },
+);
 
 describe('json-nan: what is not a number is not stated', () => {
   test('the samples', async () => {
