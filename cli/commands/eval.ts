@@ -53,7 +53,7 @@ export const command: Command = {
       description: 'images: FILE[:SCALE], an adapter, as in `drm sample`; may be repeated',
       repeatable: true,
     },
-    { flags: '--prompts <file>', description: 'images: one prompt a line, or JSONL' },
+    { flags: '--prompts <file>', description: 'images: one prompt a line, or JSON' },
     { flags: '-p, --prompt <text>', description: 'images: one more prompt; may be repeated', repeatable: true },
     { flags: '--negative-prompt <text>', description: 'images: what to steer away from' },
     { flags: '--steps <n>', description: 'images: denoising steps', default: '28' },

@@ -22,7 +22,7 @@ export const command: Command = {
       repeatable: true,
     },
     { flags: '-p, --prompt <text>', description: 'what the pictures should show' },
-    { flags: '--pairs <file>', description: 'JSONL: a prompt and its pictures a line, named relative to the file' },
+    { flags: '--pairs <file>', description: 'JSON: a prompt and its pictures each, named relative to the file' },
     { flags: '--timestep <t>', description: 'reward models: noise level x 1000 to look at, 0 to 1000', default: '0' },
     { flags: '--draws <n>', description: 'reward models: draws of noise, averaged, above timestep 0', default: '1' },
     { flags: '--posterior-sample', description: "draw latents from the VAE's posterior, not its mode" },

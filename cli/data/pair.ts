@@ -1,5 +1,6 @@
 // A preference pair, as every source of pairs gives it and every prepared set of pairs holds it: two pictures of one
 // prompt, of which people (or a rule) preferred the one.
+import { count, flag, listOf, number, objectOf, optional, type Shape, text } from '../shape.js';
 import type { SourceNote } from './manifest.js';
 import { decodePicture, encodeLossless, squashPicture } from './picture.js';
 import type { ShardSample } from './shard_reader.js';
@@ -30,6 +31,28 @@ export interface PairFields {
   kind?: string;
   grade?: number;
 }
+
+const two = listOf(number) as Shape<[number, number]>;
+
+/** `<key>.json`, also of a set from elsewhere. */
+export const PAIR_SIDECAR = objectOf({
+  prompt: text,
+  chosen_id: text,
+  rejected_id: text,
+  source: text,
+  split: text,
+  confidence: optional(number),
+  chosen_model: optional(text),
+  rejected_model: optional(text),
+  group: optional(text),
+  ranks: optional(two),
+  tie: optional(flag),
+  row: optional(count),
+  places: optional(two),
+  votes: optional(two),
+  kind: optional(text),
+  grade: optional(number),
+}) as Shape<PairFields & { split: string; chosen_id: string; rejected_id: string }>;
 
 export interface PairPicture {
   /** The data set's own name of the picture; the same name is the same picture, which is stored once. */

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { decodeText, isObject, type JsonObject, parseJson } from '../json.js';
 import { chunksOf, membersOf } from './archive.js';
 import { Drop, type Planned, type Source } from './source.js';
 import { describe, keyOf, makeSample, settingsOf, type UserOptions } from './user_pictures.js';
@@ -37,19 +38,17 @@ async function* groupsOf(file: string): AsyncGenerator<Group | Drop> {
 
 const PICTURE = /^(jpe?g|png|webp|gif|tiff?|avif|img|image)$/;
 
-function recordOf(
-  { members, fault }: Group,
-  where: string,
-): { record: Record<string, unknown>; picture: Buffer } | Drop {
+function recordOf({ members, fault }: Group, where: string): { record: JsonObject; picture: Buffer } | Drop {
   if (fault) return fault;
   const pictures = [...members.keys()].filter((extension) => PICTURE.test(extension));
-  let record: Record<string, unknown> = {};
+  let record: JsonObject = {};
   const sidecar = members.get('json');
   try {
-    if (sidecar) record = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(sidecar)) as typeof record;
-    if (typeof record !== 'object' || record === null || Array.isArray(record)) throw new Error('expected an object');
+    const found = sidecar ? parseJson(decodeText(sidecar)) : {};
+    if (!isObject(found)) throw new Error('expected an object');
+    record = found;
     const text = members.get('txt') ?? members.get('caption') ?? members.get('text');
-    if (text) record = { ...record, caption: new TextDecoder('utf-8', { fatal: true }).decode(text) };
+    if (text) record = { ...record, caption: decodeText(text) };
   } catch (error) {
     return new Drop('bad_record', `${where}: ${(error as Error).message}`);
   }
