@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
-import { tarHeader } from '../../cli/data/tar.js';
+import { checksumOf, tarHeader } from '../../cli/data/tar.js';
 
 /** A picture whose pixels tell which one it is: first the number, then a gradient. */
 export function pixelsOf(number: number, width = 40, height = 32): Buffer {
@@ -50,11 +50,32 @@ export function contentOf(folder: string): Record<string, string> {
   );
 }
 
-/** A tar of these members; `claims` is what the header says of the size. */
-export function tarOf(members: { name: string; bytes: Uint8Array | string; claims?: number }[], end = true): Buffer {
-  const blocks = members.flatMap(({ name, bytes, claims }) => {
+export interface TarMember {
+  name: string;
+  bytes: Uint8Array | string;
+  /** What the header says of the size. */
+  claims?: number;
+  /** Of links: what they lead to. */
+  link?: { type: '1' | '2'; target: string };
+}
+
+export const linkIn = (name: string, target: string, kind: 'hard' | 'symbolic' = 'symbolic'): TarMember => ({
+  name,
+  bytes: '',
+  link: { type: kind === 'hard' ? '1' : '2', target },
+});
+
+/** A tar of these members. */
+export function tarOf(members: TarMember[], end = true): Buffer {
+  const blocks = members.flatMap(({ name, bytes, claims, link }) => {
     const content = Buffer.from(bytes);
-    return [tarHeader(name, claims ?? content.length), content, Buffer.alloc((512 - (content.length % 512)) % 512)];
+    const header = tarHeader(name, claims ?? content.length);
+    if (link) {
+      header.write(link.type, 156);
+      header.write(link.target, 157);
+      header.write(`${checksumOf(header).toString(8).padStart(6, '0')}\0 `, 148);
+    }
+    return [header, content, Buffer.alloc((512 - (content.length % 512)) % 512)];
   });
   return Buffer.concat([...blocks, ...(end ? [Buffer.alloc(1024)] : [])]);
 }

@@ -1,8 +1,7 @@
 // The codecs of Parquet pages as streams.
-import { Readable, type Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { createBrotliDecompress, createGunzip } from 'node:zlib';
 import { Decompress } from 'fzstd';
+import { through } from '../streams.js';
 import { unsnappy } from './snappy.js';
 
 type Chunks = AsyncIterable<Uint8Array>;
@@ -17,19 +16,6 @@ async function* unzstd(chunks: Chunks): AsyncGenerator<Uint8Array> {
   }
   stream.push(new Uint8Array(0), true);
   yield* ready;
-}
-
-/** Ends both streams when the reader has enough. */
-async function* through(chunks: Chunks, transform: Transform): AsyncGenerator<Uint8Array> {
-  const source = Readable.from(chunks);
-  const flow = pipeline(source, transform).catch(() => {}); // the transform is destroyed with the same error, below
-  try {
-    yield* transform as Chunks;
-  } finally {
-    source.destroy();
-    transform.destroy();
-    await flow;
-  }
 }
 
 /** These have no form that can be read piecewise: one page is held. */
