@@ -5,11 +5,23 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diskError } from '../files.js';
+import { count, text } from '../shape.js';
 import { IdTable } from './id_table.js';
 import { Drop } from './source.js';
 
 /** Written and indexed at a time. */
 const BATCH = 32 << 20;
+
+/** Of a line of the index; undefined for one that is none. */
+function placeIn(line: string): { name: string; at: number; size: number } | undefined {
+  try {
+    const found: unknown = JSON.parse(line);
+    const [name, at, size] = Array.isArray(found) ? (found as unknown[]) : [];
+    return { name: text(name, 'name'), at: count(at, 'at'), size: count(size, 'size') };
+  } catch {
+    return undefined;
+  }
+}
 
 export class StagedPictures {
   readonly #names = new IdTable();
@@ -43,15 +55,14 @@ export class StagedPictures {
       );
       let whole = 0;
       for (const line of known) {
-        try {
-          const [name, at, size] = JSON.parse(line) as [string, number, number];
-          if (at + size > bytes) break;
-          staged.#set(name, at, size);
-          staged.#end = Math.max(staged.#end, at + size); // a link is at the place of its target
-          whole += Buffer.byteLength(line) + 1;
-        } catch {
-          break; // was being written when the process died
-        }
+        const place = placeIn(line);
+        // The last line was being written when the process died; what follows a damaged one is copied again. A link is at
+        // the place of its target.
+        if (!place || place.at + place.size > bytes) break;
+        if (place.at !== staged.#end && place.at + place.size > staged.#end) break;
+        staged.#set(place.name, place.at, place.size);
+        staged.#end = Math.max(staged.#end, place.at + place.size);
+        whole += Buffer.byteLength(line) + 1;
       }
       await staged.data.truncate(staged.#end);
       await staged.index.truncate(whole);

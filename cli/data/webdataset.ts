@@ -5,8 +5,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { decodeText, isObject, type JsonObject, parseJson } from '../json.js';
 import { chunksOf, Link, memberPath, membersOf } from './archive.js';
-import { LARGEST_LINE, utf8 } from './jsonl.js';
+import { LARGEST_LINE } from './jsonl.js';
 import { PictureArchive } from './pictures_at.js';
 import { Drop, LARGEST_FILE, type Planned, type Source } from './source.js';
 import { CAPTION, describe, fieldOf, keyOf, makeSample, settingsOf, type UserOptions } from './user_pictures.js';
@@ -126,7 +127,7 @@ function membersOfKind(endings: Iterable<string>, kind: RegExp): string[] {
   return plain.length > 0 ? plain : found;
 }
 
-function recordOf(group: Group, where: string): { record: Record<string, unknown>; picture: Uint8Array } | Drop {
+function recordOf(group: Group, where: string): { record: JsonObject; picture: Uint8Array } | Drop {
   const { members, fault, names, more } = group;
   if (fault) return fault;
   const found = `found ${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
@@ -138,10 +139,11 @@ function recordOf(group: Group, where: string): { record: Record<string, unknown
   if (!isPair && pictures.length > 1) return new Drop('several_images', `${where}: ${pictures.join(', ')}`);
   if (sidecars.length > 0 || texts.length > 0)
     return new Drop('no_caption', `${where}: expected one .txt or .json, ${found}`);
-  let record: Record<string, unknown> = {};
+  let record: JsonObject = {};
   try {
-    if (sidecar !== undefined) record = JSON.parse(textOf(members.get(sidecar))) as typeof record;
-    if (typeof record !== 'object' || record === null || Array.isArray(record)) throw new Error('expected an object');
+    const stated = sidecar === undefined ? {} : parseJson(textOf(members.get(sidecar)));
+    if (!isObject(stated)) throw new Error('expected an object');
+    record = stated;
     if (text !== undefined) record = { ...record, caption: textOf(members.get(text)) };
   } catch (error) {
     return new Drop('bad_record', `${where}: ${(error as Error).message}`);
@@ -154,7 +156,7 @@ function recordOf(group: Group, where: string): { record: Record<string, unknown
 /** Throws a plain sentence when it is no UTF-8, or too long for a caption or a record. */
 function textOf(bytes: Uint8Array = new Uint8Array(0)): string {
   if (bytes.length > LARGEST_LINE) throw new Error(`longer than ${LARGEST_LINE} bytes`);
-  return utf8.decode(bytes);
+  return decodeText(bytes);
 }
 
 export function webdatasetSource(from: string, options: UserOptions): Source {

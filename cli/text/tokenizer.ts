@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { Tokenizer as Library } from '@anush008/tokenizers';
 import { DrmError } from '../../binding/error.js';
 import type { PromptTokens } from '../../binding/types.js';
+import { readObject } from '../json.js';
 import { clipTokenizerJson } from './clip_files.js';
 
 const require = createRequire(import.meta.url);
@@ -109,11 +110,8 @@ function readText(file: string): string {
 /** A field of one of the folder's small JSON files; undefined where file or field is missing. */
 function field(file: string, name: string): unknown {
   if (!existsSync(file)) return undefined;
-  try {
-    return (JSON.parse(readText(file)) as Record<string, unknown> | null)?.[name];
-  } catch {
-    throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected JSON; fetch it again with \`drm pull\``, { file });
-  }
+  const found = readObject(file, { part: 'tokenizer', advice: 'fetch it again with `drm pull`' });
+  return Object.hasOwn(found, name) ? found[name] : undefined;
 }
 
 function maxLength(folder: string): number | undefined {

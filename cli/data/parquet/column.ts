@@ -23,7 +23,8 @@ export interface ColumnChunk {
   /** Read at a time. */
   chunk: number;
   codec: string;
-  isOptional: boolean;
+  /** Its highest definition level, which a value has: 0 where every row has one, 1 where it may be null, more in structs. */
+  level: number;
   damaged(error: unknown): Error;
 }
 
@@ -135,7 +136,7 @@ export class BinaryColumn {
       throw new Error('a page has more values than there are rows');
     const body = (from: number) => this.#chunks(this.#at + from, end);
     const size = header.uncompressed_page_size;
-    const { codec, isOptional } = this.chunk;
+    const { codec, level } = this.chunk;
     if (header.dictionary_page_header) {
       const bytes = new ByteReader(inflate(codec, body(0), size));
       this.#dictionary = new Dictionary();
@@ -146,8 +147,8 @@ export class BinaryColumn {
     } else if (header.data_page_header) {
       const { num_values: rows, encoding } = header.data_page_header;
       const bytes = new ByteReader(inflate(codec, body(0), size));
-      const levels = isOptional ? await bytes.take((await bytes.take(4)).readUInt32LE()) : undefined;
-      this.#page = await this.#pageOf(rows, encoding, definedOf(levels, rows), bytes);
+      const levels = level > 0 ? await bytes.take((await bytes.take(4)).readUInt32LE()) : undefined;
+      this.#page = await this.#pageOf(rows, encoding, definedOf(levels, rows, level), bytes);
     } else if (header.data_page_header_v2) {
       const v2 = header.data_page_header_v2;
       const skipped = v2.repetition_levels_byte_length ?? 0;
@@ -157,7 +158,7 @@ export class BinaryColumn {
       const bytes = new ByteReader(
         v2.is_compressed === false ? rest : inflate(codec, rest, size - skipped - levelBytes),
       );
-      const defined = isOptional ? definedOf(levels, v2.num_values) : undefined;
+      const defined = level > 0 ? definedOf(levels, v2.num_values, level) : undefined;
       this.#page = await this.#pageOf(v2.num_values, v2.encoding, defined, bytes);
     }
     this.#at = end; // of an index page: passed over
@@ -211,11 +212,12 @@ const readerOf = (bytes: Uint8Array) => ({
   offset: 0,
 });
 
-function definedOf(levels: Uint8Array | undefined, rows: number): Uint8Array | undefined {
+/** 1 where the level is that of a value; a lower one is null, there or in the struct around it. */
+function definedOf(levels: Uint8Array | undefined, rows: number, level: number): Uint8Array | undefined {
   if (!levels) return undefined;
   const defined = new Uint8Array(rows);
-  readRleBitPackedHybrid(readerOf(levels), 1, defined, levels.length);
-  return defined;
+  readRleBitPackedHybrid(readerOf(levels), 32 - Math.clz32(level), defined, levels.length);
+  return level === 1 ? defined : defined.map((found) => Number(found === level));
 }
 
 async function readPlain(bytes: ByteReader, isWanted: boolean): Promise<BinaryValue> {

@@ -7,7 +7,9 @@ import {
   parquetMetadataAsync,
   parquetReadObjects,
   type RowGroup,
+  type SchemaTree,
 } from 'hyparquet';
+import { getMaxDefinitionLevel, getMaxRepetitionLevel, getSchemaPath } from 'hyparquet/src/schema.js';
 import { DrmError } from '../../../binding/error.js';
 import { BinaryColumn } from './column.js';
 
@@ -53,7 +55,28 @@ export class ParquetFile {
 
   /** Names of the top-level columns. */
   get columns(): string[] {
-    return (this.metadata.row_groups[0]?.columns ?? []).map(({ meta_data }) => meta_data?.path_in_schema[0] ?? '');
+    const names = (this.metadata.row_groups[0]?.columns ?? []).map(
+      ({ meta_data }) => meta_data?.path_in_schema[0] ?? '',
+    );
+    return [...new Set(names)];
+  }
+
+  /** Of a column that is a struct, the names of its fields; empty for another one. */
+  fields(name: string): string[] {
+    return (
+      this.#schema(name)
+        .at(-1)
+        ?.children.map(({ element }) => element.name) ?? []
+    );
+  }
+
+  /** From the root to the column, or a field of it. */
+  #schema(...path: string[]): SchemaTree[] {
+    try {
+      return getSchemaPath(this.metadata.schema, path);
+    } catch {
+      return [];
+    }
   }
 
   /** Throws DrmError BAD_FILE naming those that are missing. */
@@ -68,7 +91,7 @@ export class ParquetFile {
       );
   }
 
-  /** Some columns of one row group, whole: for the small ones. INT64 comes as BigInt, binary as bytes. */
+  /** Those of some columns that there are, of one row group, whole: for the small ones. INT64 comes as BigInt, binary as bytes. */
   async read(group: number, columns: string[]): Promise<Record<string, unknown>[]> {
     const before = this.groups.slice(0, group).reduce((sum, { num_rows }) => sum + Number(num_rows), 0);
     try {
@@ -77,7 +100,7 @@ export class ParquetFile {
       return (await parquetReadObjects({
         file: this.buffer,
         metadata: this.metadata,
-        columns,
+        columns: columns.filter((name) => this.columns.includes(name)),
         rowStart: before,
         rowEnd: before + this.rows(group),
         compressors: others,
@@ -88,21 +111,24 @@ export class ParquetFile {
     }
   }
 
-  /** A column of byte arrays, read row by row. */
-  binary(group: number, name: string): BinaryColumn {
-    const column = this.groups[group]?.columns.find(({ meta_data }) => meta_data?.path_in_schema[0] === name);
+  /** A column of byte arrays, or a field of a struct, read row by row. */
+  binary(group: number, ...path: [string, ...string[]]): BinaryColumn {
+    const name = path.join('.');
+    const column = this.groups[group]?.columns.find(({ meta_data }) => meta_data?.path_in_schema.join('.') === name);
     const meta: ColumnMetaData | undefined = column?.meta_data;
-    if (!meta) throw this.#damaged(group, name, new Error('the column is not there'));
+    const schema = this.#schema(...path);
+    if (!meta || schema.length === 0) throw this.#damaged(group, name, new Error('the column is not there'));
+    if (getMaxRepetitionLevel(schema) > 0)
+      throw this.#damaged(group, name, new Error('expected one value a row, found lists'));
     // Where the dictionary is not named, pages begin with it all the same.
     const start = Number(meta.dictionary_page_offset || meta.data_page_offset);
-    const element = this.metadata.schema.find((part) => part.name === name);
     return new BinaryColumn({
       read: (at, length) => readExactly(this.handle, start + at, length).then((bytes) => new Uint8Array(bytes)),
       bytes: Number(meta.total_compressed_size),
       rows: this.rows(group),
       chunk: CHUNK,
       codec: meta.codec,
-      isOptional: element?.repetition_type !== 'REQUIRED',
+      level: getMaxDefinitionLevel(schema),
       damaged: (error) => this.#damaged(group, name, error),
     });
   }

@@ -147,13 +147,6 @@ export function* pairsOfRanking(ranks: readonly number[]): Generator<{ places: [
     }
 }
 
-/** Ranks as a list has them: whole numbers, also as text or BigInt. */
-export function ranksOf(values: unknown, count: number): number[] | undefined {
-  if (!Array.isArray(values) || values.length !== count) return undefined;
-  const ranks = values.map((value) => (typeof value === 'string' && value.trim() === '' ? Number.NaN : Number(value)));
-  return ranks.every(Number.isFinite) ? ranks : undefined;
-}
-
 export const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((part) => typeof part === 'string');
 
