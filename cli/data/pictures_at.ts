@@ -16,6 +16,8 @@ export interface Pictures {
   /** Sees to it that these can be read; what is not there stays missing. Repeats nothing that an earlier run has done. */
   stage?: ((wanted: AsyncIterable<string> | Iterable<string>, listing: Listing) => Promise<void>) | undefined;
   read(name: string): Promise<Uint8Array | Drop>;
+  /** Bytes of a picture's file before it is read; 0 when it is not there, or too large to be read. */
+  size(name: string): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -31,6 +33,15 @@ export async function readPicture(file: string, where: string): Promise<Buffer |
   }
 }
 
+/** Bytes of a folder's file; 0 when there is none, or none that would be read. */
+export async function pictureSize(file: string): Promise<number> {
+  const size = await stat(file).then(
+    (found) => found.size,
+    () => 0,
+  );
+  return size > LARGEST_FILE ? 0 : size;
+}
+
 /** Names are paths below a folder. Where a part of it is not unpacked, its zip is read: a/b.zip for a/b/c.webp. */
 export class PictureFolder implements Pictures {
   readonly #zips = new Map<string, Promise<ZipFolder> | undefined>();
@@ -44,6 +55,12 @@ export class PictureFolder implements Pictures {
       if (zip) return zip.read(basename(file));
     }
     return readPicture(file, name);
+  }
+
+  async size(name: string): Promise<number> {
+    const file = resolve(this.place, name);
+    const size = await pictureSize(file);
+    return size > 0 ? size : ((await this.#zipOf(dirname(file)))?.size(basename(file)) ?? 0);
   }
 
   #zipOf(folder: string): Promise<ZipFolder> | undefined {
@@ -195,6 +212,10 @@ export class PictureArchive implements Pictures {
     return this.#staged?.read(name) ?? new Drop('missing_image', `${name}: not unpacked`);
   }
 
+  async size(name: string): Promise<number> {
+    return Math.max(0, this.#staged?.size(name) ?? 0);
+  }
+
   async close(): Promise<void> {
     await this.#staged?.close();
   }
@@ -225,6 +246,10 @@ export class GuardedPictures implements Pictures {
     if (!(found instanceof Drop) || found.reason !== 'missing_image') this.#found += 1;
     else if (++this.#missing >= GUARD && this.#found === 0) throw this.error(name);
     return found;
+  }
+
+  size(name: string): Promise<number> {
+    return this.pictures.size(name);
   }
 
   /** An earlier run of this preparation found some. */

@@ -193,6 +193,7 @@ export function webdatasetSource(from: string, options: UserOptions): Source {
           yield {
             split: described.split,
             note: 0,
+            bytes: () => group.held,
             make: () => makeSample(key, found.picture, where, { ...described.json, key: group.key }, options),
           };
       }

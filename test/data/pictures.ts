@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { crc32, deflateRawSync } from 'node:zlib';
 import sharp from 'sharp';
 import { checksumOf, tarHeader } from '../../cli/data/tar.js';
 
@@ -78,4 +79,34 @@ export function tarOf(members: TarMember[], end = true): Buffer {
     return [header, content, Buffer.alloc((512 - (content.length % 512)) % 512)];
   });
   return Buffer.concat([...blocks, ...(end ? [Buffer.alloc(1024)] : [])]);
+}
+
+/** A flat zip of these members; `mode` makes a symbolic link (0o120777) of one. */
+export function zipOf(members: { name: string; bytes: Uint8Array; mode?: number }[]): Buffer {
+  const files: Buffer[] = [];
+  const directory: Buffer[] = [];
+  let at = 0;
+  for (const { name, bytes, mode = 0o100644 } of members) {
+    const packed = deflateRawSync(bytes, { level: 1 });
+    const common = Buffer.alloc(26); // what both headers have, from the version that reads it to the length of extras
+    common.writeUInt16LE(20, 0);
+    common.writeUInt16LE(8, 4); // deflate
+    common.writeUInt32LE(crc32(bytes), 10);
+    common.writeUInt32LE(packed.length, 14);
+    common.writeUInt32LE(bytes.length, 18);
+    common.writeUInt16LE(Buffer.byteLength(name), 22);
+    const rest = Buffer.alloc(14);
+    rest.writeUInt32LE((mode << 16) >>> 0, 6);
+    rest.writeUInt32LE(at, 10);
+    files.push(Buffer.from('PK\x03\x04', 'latin1'), common, Buffer.from(name), packed);
+    directory.push(Buffer.from('PK\x01\x02\x14\x03', 'latin1'), common, rest, Buffer.from(name));
+    at += 30 + Buffer.byteLength(name) + packed.length;
+  }
+  const end = Buffer.alloc(22);
+  end.write('PK\x05\x06', 'latin1');
+  end.writeUInt16LE(members.length, 8);
+  end.writeUInt16LE(members.length, 10);
+  end.writeUInt32LE(Buffer.concat(directory).length, 12);
+  end.writeUInt32LE(at, 16);
+  return Buffer.concat([...files, ...directory, end]);
 }
