@@ -59,6 +59,7 @@ export function firstFrameOf(gif: Uint8Array): FirstFrame | undefined {
 
 /** Gives the colour to what the frame does not cover, in place. */
 export function fillAround({ left, top, width, height, around }: FirstFrame, pixels: Uint8Array, wide: number): void {
+  if (left === 0 && top === 0 && width >= wide && 3 * wide * height >= pixels.length) return;
   for (let i = 0, at = 0; at < pixels.length; i++, at += 3) {
     const x = (i % wide) - left;
     const y = Math.floor(i / wide) - top;
