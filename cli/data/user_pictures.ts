@@ -7,7 +7,7 @@ import { DrmError } from '../../binding/error.js';
 import { decodeText } from '../json.js';
 import { LARGEST_LINE, recordsOf, survey } from './jsonl.js';
 import { decodePicture, encodeLossless, squarePicture } from './picture.js';
-import { readPicture } from './pictures_at.js';
+import { pictureSize, readPicture } from './pictures_at.js';
 import { Drop, type Planned, type Sample, type Source } from './source.js';
 import { holdsPairs, type UserPairOptions, userPairSource } from './user_pairs.js';
 
@@ -129,6 +129,7 @@ async function listSource(file: string, options: UserOptions): Promise<Source> {
         yield {
           split: described.split,
           note: 0,
+          bytes: () => pictureSize(resolve(folder, image)),
           make: async () => {
             const at = `${where}, ${image}`;
             const bytes = await readPicture(resolve(folder, image), at);
@@ -187,6 +188,7 @@ async function folderSource(folder: string, options: UserOptions): Promise<Sourc
         yield {
           split: described.split,
           note: 0,
+          bytes: () => pictureSize(join(folder, name)),
           make: async () => {
             const bytes = await readPicture(join(folder, name), name);
             return bytes instanceof Drop

@@ -1,7 +1,8 @@
 // Fuzzing what reads untrusted bytes. A target has good inputs and a function that reads one; the driver spoils the good
 // ones, the same way every time for the same seed, in a child process that it can kill. An answer or a DrmError is right;
 // any other error, a crash, a hang and more than MEMORY bytes are findings.
-//   npm run fuzz -- [--inputs N] [--target NAME]… [--seed N] [--input I]     --input runs that one alone, as a finding says
+//   npm run fuzz -- [--inputs N] [--target NAME]… [--seed N] [--input I | --file F]
+// N inputs are shared by the targets; --input runs that one alone, as a finding says, --file another one.
 import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,8 +23,10 @@ export interface FuzzTarget {
   repair?: (input: Uint8Array) => Uint8Array;
 }
 
-/** An input that takes longer is a hang. The slowest good ones take a hundredth of it. */
+/** An input that takes more time of the processor is a hang. The slowest good ones take a hundredth of it. */
 const LONGEST_MS = 10_000;
+/** What waits takes none; on a busy machine everything takes longer than it should. */
+const WAITING = 6;
 /** Of resident memory, of which an empty child takes some 100 MB. */
 export const MEMORY = 1 << 30;
 /** Inputs of a child, so that what they leave behind together is not mistaken for one that takes memory. */
@@ -77,12 +80,14 @@ export interface FuzzOptions {
   inputs: number;
   /** Findings are saved here. */
   folder: string;
+  /** An input that takes longer is a hang; 10 s by default. */
+  longestMs?: number;
   onProgress?: (done: number) => void;
 }
 
 /** Runs inputs `from` to `from + inputs - 1` of a target. What went wrong in the same way is one finding, by its first input. */
 export async function fuzz({ target, module }: Found, options: FuzzOptions): Promise<Finding[]> {
-  const { seed, from, inputs, folder, onProgress } = options;
+  const { seed, from, inputs, folder, longestMs = LONGEST_MS, onProgress } = options;
   const findings = new Map<string, Finding>();
   const seeds = target.seeds();
   const found = (input: number, what: string) => {
@@ -93,7 +98,8 @@ export async function fuzz({ target, module }: Found, options: FuzzOptions): Pro
     writeFileSync(file, inputOf(target, seeds, seed, input));
     findings.set(kind, { target: target.name, seed, input, what, file });
   };
-  const child = (first: number, last: number) => runChild(module, target.name, seed, first, last, found);
+  const child = (first: number, last: number) =>
+    runChild({ module, target: target.name, seed, longestMs }, first, last, found);
   const end = from + inputs;
   for (let next = from; next < end; ) {
     const last = Math.min(end, next + INPUTS_A_CHILD);
@@ -118,11 +124,22 @@ interface Stop {
   memory?: number;
 }
 
+/** Of a process since its start; undefined where the system does not tell. Linux counts hundredths of a second. */
+function cpuMs(pid: number | undefined): number | undefined {
+  try {
+    // After the name, which may hold spaces: utime and stime are fields 14 and 15.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return 10 * (Number(fields[11]) + Number(fields[12]));
+  } catch {
+    return undefined;
+  }
+}
+
 /** Runs inputs in a process of their own, until the end or until one ends the process. */
 function runChild(
-  module: string,
-  target: string,
-  seed: number,
+  { module, target, seed, longestMs }: { module: string; target: string; seed: number; longestMs: number },
   from: number,
   to: number,
   found: (input: number, what: string) => void,
@@ -143,6 +160,7 @@ function runChild(
   );
   let at = from;
   let since = Date.now();
+  let used = 0;
   let isHung = false;
   let memory: number | undefined;
   let isDone = false;
@@ -152,10 +170,12 @@ function runChild(
   });
   const clock = setInterval(() => {
     const now = Number(readFileSync(progress, 'utf8')) || at;
+    const cpu = cpuMs(child.pid);
     if (now !== at) {
       at = now;
       since = Date.now();
-    } else if (Date.now() - since > LONGEST_MS) {
+      used = cpu ?? 0;
+    } else if ((cpu ?? 0) - used > longestMs || Date.now() - since > WAITING * longestMs) {
       isHung = true;
       child.kill('SIGKILL');
     }
@@ -172,7 +192,7 @@ function runChild(
       rmSync(folder, { recursive: true, force: true });
       if (isDone) settle({ input });
       else if (memory !== undefined) settle({ input, memory });
-      else if (isHung) settle({ input, fault: `ran for more than ${LONGEST_MS / 1000} s` });
+      else if (isHung) settle({ input, fault: `ran for more than ${longestMs / 1000} s` });
       else settle({ input, fault: `ended the process with ${signal ?? `code ${code}`}\n${stderr.trim()}` });
     });
   });

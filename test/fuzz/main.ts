@@ -51,9 +51,11 @@ async function main(): Promise<void> {
       input: { type: 'string' },
       file: { type: 'string' },
       folder: { type: 'string', default: 'build/fuzz' },
+      module: { type: 'string' }, // other targets, and seconds, for the driver's own test
+      longest: { type: 'string', default: '10' },
     },
   });
-  const all = await allTargets();
+  const all = await (values.module === undefined ? allTargets() : targetsIn(values.module));
   const unknown = values.target?.find((name) => !all.some(({ target }) => target.name === name));
   if (unknown !== undefined)
     throw new DrmError(
@@ -76,7 +78,13 @@ async function main(): Promise<void> {
     const { name } = found.target;
     const started = Date.now();
     const { folder } = values;
-    const findings = await fuzz(found, { seed, from: Number(values.input ?? 0), inputs, folder });
+    const findings = await fuzz(found, {
+      seed,
+      from: Number(values.input ?? 0),
+      inputs,
+      folder,
+      longestMs: 1000 * Number(values.longest),
+    });
     const seconds = (Date.now() - started) / 1000;
     console.log(
       `${name}: ${inputs} inputs, ${findings.length} findings in ${seconds.toFixed(1)} s (${Math.round(inputs / seconds)}/s)`,

@@ -93,9 +93,19 @@ class PicturesByName extends PictureFolder {
   override async read(name: string): Promise<Uint8Array | Drop> {
     const found = await super.read(name);
     if (!(found instanceof Drop) || found.reason !== 'missing_image') return found;
-    this.#places ??= await this.#find();
-    const place = this.#places.get(basename(name));
+    const place = await this.#placeOf(name);
     return place === undefined ? found : super.read(place);
+  }
+
+  override async size(name: string): Promise<number> {
+    const size = await super.size(name);
+    const place = size > 0 ? undefined : await this.#placeOf(name);
+    return place === undefined ? size : super.size(place);
+  }
+
+  async #placeOf(name: string): Promise<string | undefined> {
+    this.#places ??= await this.#find();
+    return this.#places.get(basename(name));
   }
 }
 

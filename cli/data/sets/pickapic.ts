@@ -126,6 +126,7 @@ export async function pickapicSource(options: PairSetOptions): Promise<Source> {
                 for (const [i, column] of columns.entries()) bytes[i] = await column.at(at, ids[i] as string);
               const [chosen, rejected] = (rest.fields.places as [number, number]).map((place) => ({
                 id: ids[place] as string,
+                size: () => (Buffer.isBuffer(bytes[place]) ? bytes[place].length : 0),
                 read: async () => bytes[place] as Buffer | Drop,
               }));
               if (chosen && rejected) yield { ...rest, chosen, rejected };
@@ -202,6 +203,10 @@ export class PickapicPictures implements Pictures {
 
   async read(name: string): Promise<Uint8Array | Drop> {
     return this.#staged?.read(PickapicPictures.#uidOf(name)) ?? new Drop('missing_image', `${name}: not unpacked`);
+  }
+
+  async size(name: string): Promise<number> {
+    return Math.max(0, this.#staged?.size(PickapicPictures.#uidOf(name)) ?? 0);
   }
 
   async close(): Promise<void> {
