@@ -5,11 +5,19 @@ import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promis
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../binding/error.js';
 
+const ADVICE: Record<string, string> = {
+  ENOSPC: 'free some space',
+  EDQUOT: 'free some space',
+  ENOTDIR: 'a file is where a folder should be: move it away',
+  EEXIST: 'a file is where a folder should be: move it away',
+  ENAMETOOLONG: 'the name is too long',
+};
+
 /** What a failed write means to the user. A DrmError stays what it is. `elsewhere`: what to do but make room. */
 export function diskError(path: string, error: unknown, elsewhere = ', or name another folder with --out'): DrmError {
   if (error instanceof DrmError) return error;
   const code = (error as NodeJS.ErrnoException).code ?? '';
-  const advice = code === 'ENOSPC' || code === 'EDQUOT' ? 'free some space' : 'check its permissions';
+  const advice = ADVICE[code] ?? 'check its permissions';
   return new DrmError('DISK', `[out] ${path}: cannot be written: ${(error as Error).message}; ${advice}${elsewhere}`, {
     file: path,
     reason: code,
@@ -34,8 +42,11 @@ export async function prepareFolder(folder: string): Promise<void> {
   }
 }
 
-/** Writes to a temporary name in the same folder, syncs and renames. Throws DrmError DISK, nothing left behind. */
-export async function writeAtomically(path: string, data: Uint8Array | string): Promise<void> {
+/**
+ * Writes to a temporary name in the same folder, syncs and renames. Throws DrmError DISK, nothing left behind; `elsewhere` as
+ * in diskError.
+ */
+export async function writeAtomically(path: string, data: Uint8Array | string, elsewhere?: string): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
   try {
     const file = await open(temporary, 'wx');
@@ -48,7 +59,7 @@ export async function writeAtomically(path: string, data: Uint8Array | string): 
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw diskError(path, error);
+    throw diskError(path, error, elsewhere);
   }
 }
 
