@@ -1,30 +1,29 @@
 // CLIP's tokenizer from vocab.json and merges.txt, which is all that SD3's release carries: the equivalent tokenizer.json.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { badFile, readObject, readText, shown, tokenText } from './files.js';
 
 /** What CLIP splits text into before merging: its special tokens, contractions, letter runs, single digits, other runs. */
 export const PIECES =
   "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
 
-interface SpecialToken {
-  content: string;
-  normalized?: boolean;
-  lstrip?: boolean;
-  rstrip?: boolean;
-  single_word?: boolean;
-}
+const FLAGS = ['single_word', 'lstrip', 'rstrip', 'normalized'] as const;
 
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw new DrmError(
-      'BAD_FILE',
-      `[tokenizer] ${file}: expected JSON (${(error as Error).message}); fetch it again with \`drm pull\``,
-      { file },
-    );
-  }
+type SpecialToken = { content: string } & Partial<Record<(typeof FLAGS)[number], boolean>>;
+
+/** A role of special_tokens_map.json: a text, or an object with its content and flags; what is not said is as CLIP has it. */
+function specialToken(map: Record<string, unknown>, role: string, usual: SpecialToken, file: string): SpecialToken {
+  const token = map[role] ?? usual;
+  const content = tokenText(token, file, role);
+  if (typeof token === 'string') return { ...usual, content };
+  const flags = FLAGS.flatMap((flag) => {
+    const value = (token as Record<string, unknown>)[flag];
+    if (value === undefined) return [];
+    if (typeof value !== 'boolean') throw badFile(file, `true or false as ${flag} of ${role}`, shown(value));
+    return [[flag, value]];
+  });
+  return { content, ...Object.fromEntries(flags) };
 }
 
 /** Throws DrmError BAD_FILE when the folder holds neither form of a tokenizer. */
@@ -38,13 +37,13 @@ export function clipTokenizerJson(folder: string): string {
       { file: folder },
     );
   }
-  const vocab = readJson(vocabFile) as Record<string, number>;
+  const vocab = readObject(vocabFile);
+  for (const [token, id] of Object.entries(vocab))
+    if (!Number.isInteger(id)) throw badFile(vocabFile, `a whole number as the id of ${shown(token)}`, shown(id));
   const mapFile = join(folder, 'special_tokens_map.json');
-  const map = (existsSync(mapFile) ? readJson(mapFile) : {}) as Record<string, SpecialToken | string | undefined>;
-  const special = (role: string, content: string, normalized: boolean): SpecialToken => {
-    const token = map[role];
-    return typeof token === 'object' ? token : { content: token ?? content, normalized };
-  };
+  const map = existsSync(mapFile) ? readObject(mapFile) : {};
+  const special = (role: string, content: string, normalized: boolean): SpecialToken =>
+    specialToken(map, role, { content, normalized }, mapFile);
   const bos = special('bos_token', '<|startoftext|>', true);
   const eos = special('eos_token', '<|endoftext|>', false);
   const tokens = new Map(
@@ -55,17 +54,11 @@ export function clipTokenizerJson(folder: string): string {
   );
   const id = (token: SpecialToken): number => {
     const found = vocab[token.content];
-    if (typeof found !== 'number') {
-      throw new DrmError(
-        'BAD_FILE',
-        `[tokenizer] ${vocabFile}: expected an id for ${token.content}, found none; fetch it again with \`drm pull\``,
-        { file: vocabFile },
-      );
-    }
+    if (typeof found !== 'number') throw badFile(vocabFile, `an id for ${token.content}`, 'none');
     return found;
   };
-  const merges = readFileSync(mergesFile, 'utf8')
-    .split('\n')
+  const merges = readText(mergesFile)
+    .split(/\r?\n/)
     .filter((line, i) => line.trim() !== '' && !(i === 0 && line.startsWith('#')));
   return JSON.stringify({
     version: '1.0',
