@@ -58,7 +58,8 @@ class LibraryProcess {
   /** Why we ended it. */
   #stopped: string | undefined;
   #settle: ((message: { answer?: unknown; refused?: string } | DrmError) => void) | undefined;
-  #about = '';
+  /** What is being asked: the file, and the beginning of the text. */
+  #about = { file: '', text: '' };
 
   private constructor() {
     const { NODE_OPTIONS: _, ...env } = process.env; // another program's, and no debugger for this one
@@ -105,10 +106,13 @@ class LibraryProcess {
 
   #howItEnded(code: number | null, signal: NodeJS.Signals | null): DrmError {
     const panic = /panicked at [^\n]*\n([^\n]{1,120})/.exec(this.#stderr)?.[1];
+    const { file, text } = this.#about;
     const bad = (what: string) =>
-      new DrmError('BAD_FILE', `[tokenizer] ${this.#about}: ${what}; fetch the tokenizer again with \`drm pull\``, {
-        file: this.#about,
-      });
+      new DrmError(
+        'BAD_FILE',
+        `[tokenizer] ${file}${text && `, at ${JSON.stringify(text)}`}: ${what}; fetch the tokenizer again with \`drm pull\``,
+        { file },
+      );
     if (this.#stopped !== undefined) return bad(this.#stopped);
     // Nobody but the system does this, for want of memory.
     if (signal === 'SIGKILL' || signal === 'SIGTERM')
@@ -127,7 +131,7 @@ class LibraryProcess {
 
   async #ask<K extends keyof Requests>(kind: K, request: Requests[K], about: string): Promise<Answers[K]> {
     if (this.#ended !== undefined) throw this.#ended;
-    this.#about = about;
+    this.#about = { file: about, text: 'text' in request ? request.text.slice(0, 40) : '' };
     const began = performance.now();
     this.#hold(true);
     const watch = setInterval(() => {

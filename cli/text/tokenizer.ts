@@ -5,6 +5,7 @@ import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { PromptTokens } from '../../binding/types.js';
+import { checkCharsmaps } from './charsmap.js';
 import { clipTokenizerJson } from './clip_files.js';
 import { readObject, readText, shown, tokenText } from './files.js';
 import { LibraryTokenizer } from './library.js';
@@ -49,7 +50,7 @@ export class Tokenizer {
     let json: string;
     if (isThere) {
       json = readText(file);
-      readObject(file, json);
+      checkCharsmaps(file, readObject(file, json).normalizer);
     } else json = clipTokenizerJson(folder);
     return new Tokenizer(new LibraryTokenizer(json, padTokens(folder), isThere ? file : folder), maxLength(folder));
   }
