@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../binding/error.js';
 
 const ADVICE: Record<string, string> = {
@@ -24,6 +24,23 @@ export function diskError(path: string, error: unknown, elsewhere = ', or name a
   });
 }
 
+/** Makes the folder and those above it. Node's own way goes on for ever where the system has no such place (below /proc). */
+export async function makeFolder(folder: string, isLastTry = false): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    const isThere = await stat(folder).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+    if (isThere) return;
+    const above = dirname(folder);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || isLastTry || above === folder) throw error;
+    await makeFolder(above);
+    await makeFolder(folder, true);
+  }
+}
+
 /** Makes the folder and proves that it can be written, before any work is done for it. Throws DrmError DISK. */
 export async function prepareFolder(folder: string): Promise<void> {
   if (existsSync(folder) && !(await stat(folder)).isDirectory())
@@ -31,7 +48,7 @@ export async function prepareFolder(folder: string): Promise<void> {
       file: folder,
     });
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(resolve(folder));
     await access(folder, constants.W_OK);
     // Root may "access" a read-only file system; only writing tells.
     const probe = join(folder, `.drm-${randomBytes(6).toString('hex')}`);

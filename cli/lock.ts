@@ -1,6 +1,6 @@
 // One process at a time. The lock is a file that names its holder, so that what a killed process left is taken over.
 import { randomBytes } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { constants, copyFile, type FileHandle, link, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
@@ -106,6 +106,12 @@ export function signsOf({ since, here, silentMs }: Held): string {
 /** A lock's file, beside which two more may appear for moments. Throws the file system's own errors. */
 export class FileLock {
   #timer: NodeJS.Timeout;
+  /** However the process leaves, but by kill -9. */
+  readonly #atExit = () => {
+    try {
+      if (readFileSync(this.file, 'utf8') === this.text) rmSync(this.file);
+    } catch {} // gone, or out of reach: a dead holder's lock is taken over
+  };
 
   private constructor(
     readonly file: string,
@@ -117,6 +123,7 @@ export class FileLock {
       void handle.write(text.slice(0, 1), 0).catch(() => {}); // holds() tells
     }, HEARTBEAT_MS);
     this.#timer.unref();
+    process.on('exit', this.#atExit);
   }
 
   /** Takes the lock if it is free or its holder is gone; says who has it otherwise. The folder must be there. */
@@ -218,6 +225,7 @@ export class FileLock {
 
   async release(): Promise<void> {
     clearInterval(this.#timer);
+    process.off('exit', this.#atExit);
     const ours = await this.holds();
     await this.handle.close().catch(() => {});
     if (ours) await rm(this.file, { force: true });

@@ -1,9 +1,9 @@
-import { mkdir, readFile, statfs } from 'node:fs/promises';
+import { readFile, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import picomatch from 'picomatch';
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
-import { writeAtomically } from '../files.js';
+import { makeFolder, writeAtomically } from '../files.js';
 import {
   cachedSnapshot,
   isHubId,
@@ -57,7 +57,7 @@ async function requireSpace(repository: Repository, contents: Content[]): Promis
   for (const content of contents) needed += await bytesAbsent(repository, content);
   if (needed === 0) return;
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const { bavail, bsize } = await statfs(folder);
     if (bavail * bsize < needed)
       throw new DrmError(
@@ -76,7 +76,7 @@ async function keepReference(folder: string, revision: string, commit: string): 
   const file = join(folder, 'refs', revision);
   if ((await readFile(file, 'utf8').catch(() => '')) === commit) return;
   try {
-    await mkdir(dirname(file), { recursive: true });
+    await makeFolder(dirname(file));
   } catch (error) {
     throw cacheError(file, error);
   }

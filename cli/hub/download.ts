@@ -1,11 +1,11 @@
 // One content from the hub into the cache: resumable, checked, put in place whole under all its names.
 import { createHash } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { copyFile, mkdir, open, rename, rm, stat, symlink } from 'node:fs/promises';
+import { copyFile, open, rename, rm, stat, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { DrmError } from '../../binding/error.js';
-import { diskError } from '../files.js';
+import { diskError, makeFolder } from '../files.js';
 import { FileLock, nameOf, signsOf } from '../lock.js';
 import { isOn } from './cache.js';
 import { type Answer, type Hub, pauseBefore } from './client.js';
@@ -78,7 +78,7 @@ async function hashOf(path: string, { lfs, size }: Content): Promise<string> {
 
 /** Waits for whoever is fetching the same content, and says so. */
 async function withLock<T>(path: string, what: string, hub: Hub, work: (lock: FileLock) => Promise<T>): Promise<T> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   for (let told = ''; ; ) {
     const got = await FileLock.take(path);
     if (got instanceof FileLock) {
@@ -184,7 +184,7 @@ async function fetchBlob(
   const { hash, lfs, paths } = content;
   const blob = blobOf(repository, content);
   const incomplete = incompleteOf(repository, content);
-  await mkdir(dirname(blob), { recursive: true });
+  await makeFolder(dirname(blob));
   await receive(repository, content, incomplete, onBytes);
   const found = await hashOf(incomplete, content);
   if (!(await lock.holds()))
@@ -214,7 +214,7 @@ interface Placing {
 
 /** Gives the content a name in the snapshot: a link or, where there can be none, the file itself, put in place whole. */
 async function place(from: string, pointer: string, { isLast, linked, aside }: Placing): Promise<void> {
-  await mkdir(dirname(pointer), { recursive: true });
+  await makeFolder(dirname(pointer));
   await rm(pointer, { force: true });
   if (linked) {
     const made = await symlink(relative(dirname(pointer), from), pointer).then(
@@ -224,7 +224,7 @@ async function place(from: string, pointer: string, { isLast, linked, aside }: P
     if (made) return;
   }
   if (isLast) return rename(from, pointer);
-  await mkdir(dirname(aside), { recursive: true });
+  await makeFolder(dirname(aside));
   await copyFile(from, aside, constants.COPYFILE_FICLONE);
   await rename(aside, pointer);
 }

@@ -25,7 +25,7 @@ const SECONDS = 5;
 let scratch: string | undefined;
 function folder(name: string): string {
   if (scratch === undefined) {
-    scratch = mkdtempSync(join(tmpdir(), 'drm-fuzz-'));
+    scratch = mkdtempSync(join(process.env.DRM_FUZZ_SCRATCH ?? tmpdir(), 'drm-fuzz-'));
     process.on('exit', () => rmSync(scratch as string, { recursive: true, force: true }));
   }
   return join(scratch, name);
@@ -54,14 +54,14 @@ async function use(files: string): Promise<void> {
 }
 
 /** A copy of a golden tokenizer's folder in which the input stands for one file. */
-const file = (tokenizer: string, name: string, without: string[] = []): FuzzTarget => {
+const file = (target: string, tokenizer: string, name: string, without: string[] = []): FuzzTarget => {
   let copy: string | undefined;
   return {
-    name: `${name} of ${tokenizer}`,
+    name: target,
     seeds: () => [readFileSync(golden(tokenizer, name))],
     run: async (input) => {
       if (copy === undefined) {
-        copy = folder(`${tokenizer}-${name}`);
+        copy = folder(target);
         cpSync(golden(tokenizer), copy, { recursive: true });
         for (const other of without) rmSync(join(copy, other), { force: true });
       }
@@ -96,7 +96,7 @@ function smallT5(): { json: T5Json; charsmap: { precompiled_charsmap: string } }
 const charsmapTarget = (): FuzzTarget => {
   let small: ReturnType<typeof smallT5> | undefined;
   return {
-    name: 'precompiled_charsmap of tokenizer_3',
+    name: 'tokenizer-charsmap',
     seeds: () => [Buffer.from(smallT5().charsmap.precompiled_charsmap, 'base64')],
     run: async (input) => {
       small ??= smallT5();
@@ -110,7 +110,7 @@ const charsmapTarget = (): FuzzTarget => {
 };
 
 const smallT5Target = (): FuzzTarget => ({
-  name: 'tokenizer.json of a small T5',
+  name: 'tokenizer-small-t5',
   seeds: () => {
     const { json, charsmap } = smallT5();
     charsmap.precompiled_charsmap = ''; // has a target of its own
@@ -129,7 +129,7 @@ const smallT5Target = (): FuzzTarget => ({
 const textTarget = (): FuzzTarget => {
   let tokenizers: Tokenizer[] | undefined;
   return {
-    name: 'texts',
+    name: 'tokenizer-texts',
     seeds: () => [...TEXTS, '', '<|startoftext|>a<|endoftext|></s><pad>'].map((text) => Buffer.from(text)),
     run: async (input) => {
       tokenizers ??= ['tokenizer', 'tokenizer_2', 'tokenizer_3'].map((name) => Tokenizer.fromFolder(golden(name)));
@@ -149,13 +149,13 @@ const textTarget = (): FuzzTarget => {
 
 const JSON_FORM = ['tokenizer.json'];
 export const targets: FuzzTarget[] = [
-  file('tokenizer', 'tokenizer.json'),
-  file('tokenizer_3', 'tokenizer.json'),
+  file('tokenizer-clip', 'tokenizer', 'tokenizer.json'),
+  file('tokenizer-t5', 'tokenizer_3', 'tokenizer.json'),
   smallT5Target(),
   charsmapTarget(),
-  file('tokenizer', 'vocab.json', JSON_FORM),
-  file('tokenizer', 'merges.txt', JSON_FORM),
-  file('tokenizer', 'special_tokens_map.json', JSON_FORM),
-  file('tokenizer', 'tokenizer_config.json', JSON_FORM),
+  file('tokenizer-vocab', 'tokenizer', 'vocab.json', JSON_FORM),
+  file('tokenizer-merges', 'tokenizer', 'merges.txt', JSON_FORM),
+  file('tokenizer-special-tokens', 'tokenizer', 'special_tokens_map.json', JSON_FORM),
+  file('tokenizer-config', 'tokenizer', 'tokenizer_config.json', JSON_FORM),
   textTarget(),
 ];

@@ -267,6 +267,7 @@ test('an endpoint that is none, a home that is a file or too long a name', async
   });
   expect(await pull({ HF_HOME: file })).toMatchObject({ code: 4, error: expect.stringContaining('HF_HOME') });
   expect((await pull({ HF_HOME: join(home, 'x'.repeat(300)) })).code).toBe(4);
+  if (existsSync('/proc')) expect((await pull({ HF_HOME: '/proc/no/such' })).code).toBe(4); // where Node's mkdir does not end
 });
 
 test('a file where a folder of the snapshot belongs is a matter of the disk', async () => {
