@@ -74,8 +74,8 @@ export class CaptionedSet {
 
   /** All of the sidecar (concept, category, style, source, licence, split ... as the source gives them). */
   async meta(i: number): Promise<SampleMeta> {
-    const bytes = await this.#read(i, this.#jsonAt[i] as number, this.#jsonSize[i] as number);
-    return JSON.parse(bytes.toString('utf8')) as SampleMeta;
+    const place = { at: this.#jsonAt[i] as number, size: this.#jsonSize[i] as number };
+    return (await this.#files.sidecar(this.#shard[i] as number, place, () => this.key(i))).sidecar;
   }
 
   /** The picture's file. Rejects with DrmError BAD_FILE when its shard is gone or cut. */

@@ -14,10 +14,12 @@ import { prepareFolder, writeAtomically } from '../files.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
 import { resolveModel } from '../hub/resolve.js';
 import { contactSheet, type Picture } from '../image/write.js';
+import { readShaped } from '../json.js';
 import { findLoras, type Lora, tellLoras, textOf, usesOf } from '../lora/loras.js';
 import { findReward } from '../rewards/registry.js';
 import { askedPrompts, plan } from '../sample/jobs.js';
 import { StepwiseReward } from '../sample/stepwise.js';
+import { listOf, number, objectOf, optional, type ShapeOf, text } from '../shape.js';
 import { loadTokenizers } from '../text/tokenizer.js';
 import { VERSION } from '../version.js';
 import { type Maker, makePictures } from './images.js';
@@ -31,12 +33,26 @@ const SHEET = { pictures: 64, columns: 8 };
 /** Prompts on the sheet that has a column for each setting. */
 const COMPARED = 12;
 
-function earlierResults(file: string): Partial<Results> {
-  if (!existsSync(file)) return {};
+/** What is taken from an earlier run's results: times. */
+const EARLIER = objectOf({
+  rows: optional(
+    listOf(
+      objectOf({
+        folder: text,
+        seconds_per_picture: optional(number),
+        cost: optional(objectOf<Cost>({ policy: number, reward: number, branch: number })),
+      }),
+    ),
+  ),
+});
+
+function earlierResults(file: string): ShapeOf<typeof EARLIER> {
+  const none = { rows: [] };
+  if (!existsSync(file)) return none;
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Partial<Results>;
+    return readShaped(file, EARLIER, { part: 'eval' });
   } catch {
-    return {}; // only times are taken from there
+    return none; // only times are taken from there
   }
 }
 

@@ -4,6 +4,8 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { DrmError } from '../../binding/error.js';
 import { diskError } from '../files.js';
+import { parseJson } from '../json.js';
+import { number, objectOf, text } from '../shape.js';
 
 export interface ScoreLine {
   /** Of picture and prompt. */
@@ -13,6 +15,8 @@ export interface ScoreLine {
   timestep: number;
   score: number;
 }
+
+const LINE = objectOf<ScoreLine>({ key: text, picture: text, timestep: number, score: number });
 
 export class ScoreLog {
   private constructor(
@@ -72,8 +76,8 @@ async function wholeLines(path: string, known: (line: ScoreLine) => void): Promi
   const lines: { text: string; number: number }[] = [];
   const take = ({ text, number: at }: { text: string; number: number }) => {
     try {
-      const line = JSON.parse(text) as ScoreLine;
-      if (at > 1) known(line);
+      const value = parseJson(text);
+      if (at > 1) known(LINE(value, ''));
     } catch (error) {
       throw new DrmError(
         'BAD_FILE',

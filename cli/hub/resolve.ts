@@ -1,9 +1,10 @@
 // From what a user calls a model to the files of its components.
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { ComponentFiles, PipelineSource } from '../../binding/types.js';
 import type { Context } from '../command.js';
+import { readObject } from '../json.js';
 import { nearest } from '../nearest.js';
 import { packageRoot } from '../root.js';
 import { cachedSnapshot, isHubId } from './cache.js';
@@ -105,15 +106,7 @@ function readIndex(root: string): Record<string, unknown> {
       { file: root },
     );
   }
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
-  } catch (error) {
-    throw new DrmError(
-      'BAD_FILE',
-      `[model] ${file}: expected JSON (${(error as Error).message}); fetch it again with \`drm pull\``,
-      { file },
-    );
-  }
+  return readObject(file, { part: 'model', advice: 'fetch it again with `drm pull`' });
 }
 
 function expectClass(root: string, index: Record<string, unknown>, key: string, expected: string[]): void {

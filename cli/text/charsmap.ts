@@ -1,6 +1,5 @@
 // The `precompiled_charsmap` of a tokenizer: a double-array trie from spellings to places in a list of replacements. The
 // library follows its offsets without looking, so that a damaged one shows only at the texts that meet the damage.
-import { badFile } from './files.js';
 
 /** What the unit of a node says: a label of one byte, whether a value hangs below, and where its children are. */
 const labelOf = (unit: number) => unit & 0x800000ff;
@@ -61,14 +60,14 @@ export function charsmapFlaw(base64: unknown): string | undefined {
   return unused > 0 ? `${unused} replacements that nothing leads to` : undefined;
 }
 
-/** Throws DrmError BAD_FILE when a normalizer of this tokenizer.json has a charsmap that is none. */
-export function checkCharsmaps(file: string, normalizer: unknown): void {
+/** Throws a plain sentence when a normalizer of a tokenizer.json has a charsmap that is none. */
+export function expectCharsmaps(normalizer: unknown): void {
   const open = [normalizer];
   for (let value = open.pop(); value !== undefined; value = open.pop()) {
     if (typeof value !== 'object' || value === null) continue;
     const { type, precompiled_charsmap: charsmap, normalizers } = value as Record<string, unknown>;
-    if (Array.isArray(normalizers)) open.push(...normalizers);
+    if (Array.isArray(normalizers)) for (const inner of normalizers) open.push(inner);
     const flaw = type === 'Precompiled' ? charsmapFlaw(charsmap) : undefined;
-    if (flaw !== undefined) throw badFile(file, 'a precompiled_charsmap', flaw);
+    if (flaw !== undefined) throw new Error(`expected a precompiled_charsmap, found ${flaw}`);
   }
 }

@@ -2,29 +2,42 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { badFile, readObject, readText, shown, tokenText } from './files.js';
+import { type JsonFile, readShaped, readText } from '../json.js';
+import { count, flag, mapOf, objectOf, optional, type Shape, text } from '../shape.js';
 
 /** What CLIP splits text into before merging: its special tokens, contractions, letter runs, single digits, other runs. */
 export const PIECES =
   "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
 
-const FLAGS = ['single_word', 'lstrip', 'rstrip', 'normalized'] as const;
+type Role = 'bos_token' | 'eos_token' | 'pad_token' | 'unk_token';
 
-type SpecialToken = { content: string } & Partial<Record<(typeof FLAGS)[number], boolean>>;
-
-/** A role of special_tokens_map.json: a text, or an object with its content and flags; what is not said is as CLIP has it. */
-function specialToken(map: Record<string, unknown>, role: string, usual: SpecialToken, file: string): SpecialToken {
-  const token = map[role] ?? usual;
-  const content = tokenText(token, file, role);
-  if (typeof token === 'string') return { ...usual, content };
-  const flags = FLAGS.flatMap((flag) => {
-    const value = (token as Record<string, unknown>)[flag];
-    if (value === undefined) return [];
-    if (typeof value !== 'boolean') throw badFile(file, `true or false as ${flag} of ${role}`, shown(value));
-    return [[flag, value]];
-  });
-  return { content, ...Object.fromEntries(flags) };
+interface SpecialToken {
+  content: string;
+  normalized?: boolean;
+  lstrip?: boolean;
+  rstrip?: boolean;
+  single_word?: boolean;
 }
+
+/** What to do about a tokenizer's file that is not as it should be. */
+export const TOKENIZER_FILE: JsonFile = { part: 'tokenizer', advice: 'fetch it again with `drm pull`' };
+
+/** A special token by its text, or with how it is found in texts; other fields are the library's affair. */
+export const token: Shape<SpecialToken | string> = (value, at) =>
+  typeof value === 'string' ? value : SPECIAL(value, at);
+const SPECIAL = objectOf<SpecialToken>({
+  content: text,
+  normalized: optional(flag),
+  lstrip: optional(flag),
+  rstrip: optional(flag),
+  single_word: optional(flag),
+} as { [K in keyof SpecialToken]-?: Shape<SpecialToken[K]> });
+const SPECIAL_TOKENS = objectOf<Partial<Record<Role, SpecialToken | string>>>({
+  bos_token: optional(token),
+  eos_token: optional(token),
+  pad_token: optional(token),
+  unk_token: optional(token),
+} as { [K in Role]: Shape<SpecialToken | string> });
 
 /** Throws DrmError BAD_FILE when the folder holds neither form of a tokenizer. */
 export function clipTokenizerJson(folder: string): string {
@@ -37,13 +50,13 @@ export function clipTokenizerJson(folder: string): string {
       { file: folder },
     );
   }
-  const vocab = readObject(vocabFile);
-  for (const [token, id] of Object.entries(vocab))
-    if (!Number.isInteger(id)) throw badFile(vocabFile, `a whole number as the id of ${shown(token)}`, shown(id));
+  const vocab = readShaped(vocabFile, mapOf(count), TOKENIZER_FILE);
   const mapFile = join(folder, 'special_tokens_map.json');
-  const map = existsSync(mapFile) ? readObject(mapFile) : {};
-  const special = (role: string, content: string, normalized: boolean): SpecialToken =>
-    specialToken(map, role, { content, normalized }, mapFile);
+  const map = existsSync(mapFile) ? readShaped(mapFile, SPECIAL_TOKENS, TOKENIZER_FILE) : {};
+  const special = (role: Role, content: string, normalized: boolean): SpecialToken => {
+    const token = map[role];
+    return typeof token === 'object' ? token : { content: token ?? content, normalized };
+  };
   const bos = special('bos_token', '<|startoftext|>', true);
   const eos = special('eos_token', '<|endoftext|>', false);
   const tokens = new Map(
@@ -53,11 +66,17 @@ export function clipTokenizerJson(folder: string): string {
     ]),
   );
   const id = (token: SpecialToken): number => {
-    const found = vocab[token.content];
-    if (typeof found !== 'number') throw badFile(vocabFile, `an id for ${token.content}`, 'none');
+    const found = Object.hasOwn(vocab, token.content) ? vocab[token.content] : undefined;
+    if (found === undefined) {
+      throw new DrmError(
+        'BAD_FILE',
+        `[tokenizer] ${vocabFile}: expected an id for ${token.content}, found none; fetch it again with \`drm pull\``,
+        { file: vocabFile },
+      );
+    }
     return found;
   };
-  const merges = readText(mergesFile)
+  const merges = readText(mergesFile, { ...TOKENIZER_FILE, expected: 'lines of merges' }, (lines) => lines)
     .split(/\r?\n/)
     .filter((line, i) => line.trim() !== '' && !(i === 0 && line.startsWith('#')));
   return JSON.stringify({

@@ -1,19 +1,22 @@
 // Token ids of prompts, as SD3's three tokenizers give them. The work is done by Hugging Face's own tokenizers library;
 // what is ours is which files are read, and padding as SD3's pipeline asks for it.
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { PromptTokens } from '../../binding/types.js';
-import { checkCharsmaps } from './charsmap.js';
-import { clipTokenizerJson } from './clip_files.js';
-import { readObject, readText, shown, tokenText } from './files.js';
+import { isObject, parseJson, readObject, readText, shaped } from '../json.js';
+import { brief } from '../shape.js';
+import { expectCharsmaps } from './charsmap.js';
+import { clipTokenizerJson, TOKENIZER_FILE, token } from './clip_files.js';
 import { LibraryTokenizer } from './library.js';
 
 /** CLIP's own length, used where a tokenizer's config names none. */
 export const CLIP_LENGTH = 77;
 /** Configs without a limit hold transformers' "very large integer", 1e30. */
 const LONGEST = 65_536;
+/** Bytes; the largest tokenizers that people use have some 35 MB. */
+const LARGEST_FILE = 64 << 20;
 /** Characters of a text. */
 const LONGEST_TEXT = 1 << 20;
 
@@ -45,13 +48,10 @@ export class Tokenizer {
    * looked for. The library reads it meanwhile: what it finds wrong is thrown by whatever is asked first.
    */
   static fromFolder(folder: string): Tokenizer {
+    for (const name of TOKENIZER_FILES) expectSize(join(folder, name));
     const file = join(folder, 'tokenizer.json');
     const isThere = existsSync(file);
-    let json: string;
-    if (isThere) {
-      json = readText(file);
-      checkCharsmaps(file, readObject(file, json).normalizer);
-    } else json = clipTokenizerJson(folder);
+    const json = isThere ? tokenizerJson(file) : clipTokenizerJson(folder);
     return new Tokenizer(new LibraryTokenizer(json, padTokens(folder), isThere ? file : folder), maxLength(folder));
   }
 
@@ -95,9 +95,31 @@ function checkedText(text: string): string {
   return text.toWellFormed();
 }
 
+function expectSize(file: string): void {
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > LARGEST_FILE)
+    throw new DrmError(
+      'BAD_FILE',
+      `[tokenizer] ${file}: expected at most ${LARGEST_FILE >> 20} MiB, found ${size >> 20} MiB; is it a tokenizer's?`,
+      { file },
+    );
+}
+
+/** The text of a tokenizer.json, as far as it can be checked before the library reads it. */
+function tokenizerJson(file: string): string {
+  return readText(file, { ...TOKENIZER_FILE, expected: 'a Hugging Face tokenizer.json' }, (json) => {
+    const value = parseJson(json);
+    if (!isObject(value)) throw new Error(`found ${brief(value)}`);
+    expectCharsmaps(value.normalizer);
+    return json;
+  });
+}
+
 /** A field of one of the folder's small JSON files; undefined where file or field is missing or null. */
 function field(file: string, name: string): unknown {
-  return existsSync(file) ? (readObject(file)[name] ?? undefined) : undefined;
+  if (!existsSync(file)) return undefined;
+  const found = readObject(file, TOKENIZER_FILE);
+  return Object.hasOwn(found, name) ? (found[name] ?? undefined) : undefined;
 }
 
 function maxLength(folder: string): number | undefined {
@@ -108,7 +130,7 @@ function maxLength(folder: string): number | undefined {
   if (typeof length === 'number' && Number.isInteger(length) && length >= 2) return length;
   throw new DrmError(
     'BAD_FILE',
-    `[tokenizer] model_max_length in ${file}: expected a whole number from 2, found ${shown(length)}; fetch it again with \`drm pull\``,
+    `[tokenizer] model_max_length in ${file}: expected a whole number from 2, found ${brief(length)}; fetch it again with \`drm pull\``,
     { file, key: 'model_max_length' },
   );
 }
@@ -117,8 +139,10 @@ function maxLength(folder: string): number | undefined {
 function padTokens(folder: string): string[] {
   return ['tokenizer_config.json', 'special_tokens_map.json'].flatMap((name) => {
     const file = join(folder, name);
-    const token = field(file, 'pad_token');
-    return token === undefined ? [] : [tokenText(token, file, 'pad_token')];
+    const pad = field(file, 'pad_token');
+    if (pad === undefined) return [];
+    const found = shaped(file, pad, (value) => token(value, 'pad_token'), TOKENIZER_FILE);
+    return [typeof found === 'string' ? found : found.content];
   });
 }
 

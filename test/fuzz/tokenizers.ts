@@ -1,20 +1,13 @@
 // Tokenizer files and texts for the fuzzer: whatever they hold, there are ids or an error that is the file's or the text's.
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { packageRoot } from '../../cli/root.js';
 import { limits } from '../../cli/text/library.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
-import { repository } from '../run_drm.js';
+import { type FuzzTarget, scratch } from './driver.js';
 
-export interface FuzzTarget {
-  name: string;
-  seeds: () => Uint8Array[];
-  /** May throw DrmError; anything else is a finding. */
-  run: (input: Uint8Array) => Promise<void> | void;
-}
-
-const golden = (name: string, file = '') => join(repository, 'test/golden/tokenizers', name, file);
+const golden = (name: string, file = '') => join(packageRoot, 'test/golden/tokenizers', name, file);
 const TEXTS = [
   'a red fox, noto style',
   '\ufb01 \u00bd \uff21 e\u0301 \u0130\u1e9e \u{1f98a}',
@@ -22,14 +15,7 @@ const TEXTS = [
 ];
 const SECONDS = 5;
 
-let scratch: string | undefined;
-function folder(name: string): string {
-  if (scratch === undefined) {
-    scratch = mkdtempSync(join(process.env.DRM_FUZZ_SCRATCH ?? tmpdir(), 'drm-fuzz-'));
-    process.on('exit', () => rmSync(scratch as string, { recursive: true, force: true }));
-  }
-  return join(scratch, name);
-}
+const folder = (name: string): string => mkdtempSync(join(scratch(), `${name}-`));
 
 async function use(files: string): Promise<void> {
   limits.ms = SECONDS * 1000;
@@ -95,35 +81,36 @@ function smallT5(): { json: T5Json; charsmap: { precompiled_charsmap: string } }
 
 const charsmapTarget = (): FuzzTarget => {
   let small: ReturnType<typeof smallT5> | undefined;
+  let copy: string | undefined;
   return {
     name: 'tokenizer-charsmap',
     seeds: () => [Buffer.from(smallT5().charsmap.precompiled_charsmap, 'base64')],
     run: async (input) => {
       small ??= smallT5();
       small.charsmap.precompiled_charsmap = Buffer.from(input).toString('base64');
-      const copy = folder('charsmap');
-      mkdirSync(copy, { recursive: true });
+      copy ??= folder('charsmap');
       writeFileSync(join(copy, 'tokenizer.json'), JSON.stringify(small.json));
       await use(copy);
     },
   };
 };
 
-const smallT5Target = (): FuzzTarget => ({
-  name: 'tokenizer-small-t5',
-  seeds: () => {
-    const { json, charsmap } = smallT5();
-    charsmap.precompiled_charsmap = ''; // has a target of its own
-    json.normalizer = { type: 'NFKC' };
-    return [Buffer.from(JSON.stringify(json))];
-  },
-  run: async (input) => {
-    const copy = folder('small-t5');
-    mkdirSync(copy, { recursive: true });
-    writeFileSync(join(copy, 'tokenizer.json'), input);
-    await use(copy);
-  },
-});
+const smallT5Target = (): FuzzTarget => {
+  let copy: string | undefined;
+  return {
+    name: 'tokenizer-small-t5',
+    seeds: () => {
+      const { json } = smallT5();
+      json.normalizer = { type: 'NFKC' }; // the charsmap has a target of its own
+      return [Buffer.from(JSON.stringify(json))];
+    },
+    run: async (input) => {
+      copy ??= folder('small-t5');
+      writeFileSync(join(copy, 'tokenizer.json'), input);
+      await use(copy);
+    },
+  };
+};
 
 /** Texts, as UTF-8 and as UTF-16 with all its halves, through the three golden tokenizers. */
 const textTarget = (): FuzzTarget => {

@@ -68,7 +68,7 @@ test('one byte of precompiled_charsmap: found before the library meets it, whate
   // The trie's length, its root, units in its midst and its replacements.
   for (const at of [0, 1, 5, 6, 1030, 179_300])
     expect(() => Tokenizer.fromFolder(oneByte(at)), `byte ${at}`).toThrow(
-      /tokenizer\.json: expected a precompiled_charsmap, found/,
+      /tokenizer\.json: .*precompiled_charsmap, found/,
     );
 });
 
