@@ -1,8 +1,8 @@
 // CLIP's tokenizer from vocab.json and merges.txt, which is all that SD3's release carries: the equivalent tokenizer.json.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { type JsonFile, readShaped } from '../json.js';
+import { type JsonFile, readShaped, readText } from '../json.js';
 import { count, flag, mapOf, objectOf, optional, type Shape, text } from '../shape.js';
 
 /** What CLIP splits text into before merging: its special tokens, contractions, letter runs, single digits, other runs. */
@@ -19,10 +19,12 @@ interface SpecialToken {
   single_word?: boolean;
 }
 
-const AGAIN: JsonFile = { part: 'tokenizer', advice: 'fetch it again with `drm pull`' };
+/** What to do about a tokenizer's file that is not as it should be. */
+export const TOKENIZER_FILE: JsonFile = { part: 'tokenizer', advice: 'fetch it again with `drm pull`' };
 
 /** A special token by its text, or with how it is found in texts; other fields are the library's affair. */
-const token: Shape<SpecialToken | string> = (value, at) => (typeof value === 'string' ? value : SPECIAL(value, at));
+export const token: Shape<SpecialToken | string> = (value, at) =>
+  typeof value === 'string' ? value : SPECIAL(value, at);
 const SPECIAL = objectOf<SpecialToken>({
   content: text,
   normalized: optional(flag),
@@ -48,9 +50,9 @@ export function clipTokenizerJson(folder: string): string {
       { file: folder },
     );
   }
-  const vocab = readShaped(vocabFile, mapOf(count), AGAIN);
+  const vocab = readShaped(vocabFile, mapOf(count), TOKENIZER_FILE);
   const mapFile = join(folder, 'special_tokens_map.json');
-  const map = existsSync(mapFile) ? readShaped(mapFile, SPECIAL_TOKENS, AGAIN) : {};
+  const map = existsSync(mapFile) ? readShaped(mapFile, SPECIAL_TOKENS, TOKENIZER_FILE) : {};
   const special = (role: Role, content: string, normalized: boolean): SpecialToken => {
     const token = map[role];
     return typeof token === 'object' ? token : { content: token ?? content, normalized };
@@ -74,8 +76,8 @@ export function clipTokenizerJson(folder: string): string {
     }
     return found;
   };
-  const merges = readFileSync(mergesFile, 'utf8')
-    .split('\n')
+  const merges = readText(mergesFile, { ...TOKENIZER_FILE, expected: 'lines of merges' }, (lines) => lines)
+    .split(/\r?\n/)
     .filter((line, i) => line.trim() !== '' && !(i === 0 && line.startsWith('#')));
   return JSON.stringify({
     version: '1.0',
