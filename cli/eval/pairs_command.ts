@@ -20,7 +20,7 @@ import { type Row, rowsOf, type ScoredColumn, type SetResults } from './pair_row
 import type { PairScores } from './pair_scores.js';
 import { NAME, report, short } from './pairs_report.js';
 import { evaluateScores } from './scores_command.js';
-import { type AskedViewing, askedViewing, sizeNotes, viewingFor } from './viewing.js';
+import { type AskedViewing, askedViewing, enlargedNote, sizeNotes, viewingFor } from './viewing.js';
 
 export async function evaluatePairs(context: Context): Promise<void> {
   const { options } = context;
@@ -101,6 +101,10 @@ async function evaluateInTeam(team: Team, context: Context, asked: Asked): Promi
       onProgress: (p) => events.emit({ event: 'progress', id: 'load', label: 'loading', unit: 'B', ...p }),
     });
     for (const note of sizeNotes(rewards, viewing.size)) warn(note);
+    for (const { folder, set } of sets) {
+      const note = enlargedNote(folder, set.manifest.settings.size, rewards, viewing.size);
+      if (note !== undefined) warn(note);
+    }
     await team.sameSettings(
       { ...asked, weights: rewards.map(({ weights }) => weights), sets: sets.map(({ scores }) => scores.digest) },
       [],

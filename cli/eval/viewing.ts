@@ -54,6 +54,14 @@ export function viewingFor(reward: Reward, { levels, protocol, size, ...asked }:
   };
 }
 
+/** A sentence where reward models see pictures larger than a set holds them: enlarged, they are not what people saw. */
+export function enlargedNote(folder: string, held: unknown, rewards: readonly Reward[], size: number | undefined) {
+  const seen = Math.max(0, ...rewards.flatMap(({ sizes }) => (size === undefined ? sizes : sizes.map(() => size))));
+  return typeof held === 'number' && held < seen
+    ? `${folder} was prepared with pictures of at most ${held} pixels a side, and they are scored at ${seen}: enlarged; prepare it with --size ${seen}, or score with --size ${held}`
+    : undefined;
+}
+
 /**
  * A size is for reward models: throws DrmError USAGE where there is none; gives a sentence for each reward that sees
  * pictures at its own size all the same.

@@ -1,6 +1,8 @@
 // `drm eval pairs` beside the paper and its peers: readings of a timestep, named protocols, sizes, several sets, processes.
 import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { command as evaluate } from '../../cli/commands/eval.js';
@@ -159,6 +161,11 @@ test('the size that reward models see is asked for, and scores of another are ke
   const data = ['--data', path('few'), '--reward', drm, '--reward', clip];
   const own = await pairs(...data);
   const small = await pairs(...data, '--size', '16');
+  const copies = path('copies');
+  await writePairs(copies, few, { size: 16 });
+  const [enlarged] = (await pairs('--data', copies, '--reward', drm)).warnings;
+  expect(enlarged).toMatch(/copies was prepared with pictures of at most 16 pixels a side, and they are scored at 32/);
+  expect((await pairs('--data', copies, '--reward', drm, '--size', '16')).warnings).toEqual([]);
   expect(small.warnings).toEqual([`${clip} sees pictures at its own size; --size is for reward models`]);
   expect(small.data.rows[0]?.viewing).toContain('pictures at 16 x 16');
   expect(own.data.rows[0]?.viewing).toContain('pictures at 32 x 32');
@@ -268,6 +275,15 @@ test('several sets make one table, each by its own protocol and with its own row
   ]);
 }, 120_000);
 
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 describe('several processes', { timeout: 240_000 }, () => {
   const many: PairRow[] = Array.from({ length: 150 }, (_, i) => ({
     ...{ prompt: `prompt ${i % 20}`, chosen: i, rejected: i + 1, source: 'many' },
@@ -298,8 +314,13 @@ describe('several processes', { timeout: 240_000 }, () => {
     const file = join(one, readdirSync(one).find((name) => name.endsWith('.jsonl')) as string);
     const lines = readFileSync(file, 'utf8').split('\n');
     writeFileSync(file, lines.slice(0, 101).join('\n'));
-    const resumed = await runDrm(command(one, '--nproc', '2'));
-    expect(resumed.code, resumed.stderr).toBe(0);
+    // Started by hand, as torchrun starts them.
+    const port = String(await freePort());
+    const rank = (number: string) =>
+      runDrm(command(one), {
+        env: { RANK: number, LOCAL_RANK: number, WORLD_SIZE: '2', MASTER_ADDR: '127.0.0.1', MASTER_PORT: port },
+      });
+    for (const { code, stderr } of await Promise.all([rank('0'), rank('1')])) expect(code, stderr).toBe(0);
     expect(readFileSync(file, 'utf8').split('\n').slice(0, 100)).toEqual(lines.slice(0, 100));
     expectSame(scoresIn(two), scoresIn(one));
     expect(linesIn(one)).toHaveLength(linesIn(two).length);
