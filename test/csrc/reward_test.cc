@@ -278,6 +278,34 @@ TEST(scores_depend_on_the_picture_alone) {
   CHECK_EQ(model->score(clean, control)[0], once);
 }
 
+TEST(a_latent_may_stay_clean_whatever_timestep_the_network_is_told) {
+  const Folder folder;
+  Control control;
+  Trainer t(objective(), options());
+  t.export_weights(folder.file("model.safetensors"), "fp32");
+  write_config(folder.file("config.json"));
+  const auto model = RewardModel::load(
+      {{folder.file("config.json"), {folder.file("model.safetensors")}}, small_pipeline()}, {}, control);
+  // The table of SD3.5's shift 3 from its end: entry n is 1000 * 3 s / (1 + 2 s) with s = n / 1000.
+  const auto& schedule = model->info().schedule;
+  CHECK_EQ(schedule.size(), size_t{1000});
+  CHECK_EQ(schedule[1000 - 500], 750.0f);
+  CHECK_EQ(schedule[1000 - 750], 900.0f);
+  CHECK_EQ(schedule[0], 1000.0f);
+
+  auto told = request({2}, schedule[500]);
+  const auto noisy = model->score(told, control)[0];
+  told.add_noise = false;
+  const auto clean = model->score(told, control)[0];
+  CHECK(clean != noisy);
+  CHECK(clean != model->score(request({2}, 0), control)[0]);  // the network is told another timestep
+  told.seed += 1;
+  told.draws = 3;
+  CHECK_EQ(model->score(told, control)[0], clean);  // nothing is drawn
+  told.posterior_sample = true;
+  CHECK(model->score(told, control)[0] != clean);
+}
+
 TEST(what_does_not_fit_is_named) {
   const Folder folder;
   Control control;
