@@ -400,6 +400,7 @@ export async function preparePolicy(s: GrpoSettings, context: TaskContext): Prom
       trajectories: geometry.trajectories,
       group: geometry.group,
       updates_per_iteration: geometry.updates,
+      samples_per_update: geometry.samples,
     },
     close,
   };
