@@ -14,10 +14,9 @@ namespace {
 
 using Tensors = std::initializer_list<const Tensor*>;
 
-bool supported(const Tensor& t) {
-  return t.scalar_type() == at::kFloat || t.scalar_type() == at::kBFloat16 ||
-         (t.is_cpu() && t.scalar_type() == at::kHalf);
-}
+bool supported(at::ScalarType t) { return t == at::kFloat || t == at::kBFloat16; }
+/// Our CPU kernels read fp16, too.
+bool readable(const Tensor& t) { return supported(t.scalar_type()) || (t.is_cpu() && t.scalar_type() == at::kHalf); }
 
 thread_local bool as_in_training = false;
 
@@ -32,10 +31,10 @@ bool wants_gradients(Tensors tensors) {
 /// x is dense, its companions are on its device and their last axis is dense; our CUDA kernels have no gradients and
 /// want one dtype for all.
 bool fits(const Tensor& x, Tensors others) {
-  if (!supported(x) || !x.is_contiguous() || !(x.is_cpu() || x.is_cuda())) return false;
+  if (!readable(x) || !x.is_contiguous() || !(x.is_cpu() || x.is_cuda())) return false;
   bool gradients = wants_gradients({&x});
   for (const auto* t : others) {
-    if (!supported(*t) || t->device() != x.device() || t->stride(-1) != 1) return false;
+    if (!readable(*t) || t->device() != x.device() || t->stride(-1) != 1) return false;
     if (x.is_cuda() && t->scalar_type() != x.scalar_type()) return false;
     gradients = gradients || wants_gradients({t});
   }

@@ -276,7 +276,8 @@ TEST(vae_and_flow_learn_in_fp16) {
     for (int64_t i = 0; i < 10; ++i) losses.push_back(metric(t.step({b}, 0, rate, control), "loss"));
     return std::pair{losses.front(), losses.back()};
   };
-  const auto vae = first_and_last(vae_objective({kPipeline + "vae/config.json", {}, 1, 1, 0.5, 1e-3}, 3, at::kCPU), 3e-3);
+  const auto vae =
+      first_and_last(vae_objective({kPipeline + "vae/config.json", {}, 1, 1, 0.5, 1e-3}, 3, at::kCPU), 3e-3);
   CHECK(vae.second < vae.first);
   FlowSpec spec;
   spec.source = small_pipeline();
