@@ -7,11 +7,20 @@
 #include <cstdlib>
 #include <functional>
 #include <random>
+#include <string_view>
 #include <vector>
 
 namespace drm::cuda::judging {
 
 inline int failures = 0;
+inline int timed_runs = 50;
+
+/// Whether `--small` asks for the small sizes alone, run once: under compute-sanitizer the others take minutes.
+inline bool only_small(int argc, char** argv) {
+  const bool asked = argc > 1 && std::string_view(argv[1]) == "--small";
+  if (asked) timed_runs = 1;
+  return asked;
+}
 
 /// Ends the program when a call failed.
 inline void must(cudaError_t e, const char* what) {
@@ -50,20 +59,19 @@ struct Buffer {
   double operator[](size_t i) const { return widen(host[i]); }
 };
 
-/// Mean of 50 runs after three.
+/// Mean of timed_runs after three.
 inline double milliseconds(const std::function<cudaError_t()>& launch) {
   cudaEvent_t start, stop;
   cudaEventCreate(&start);
   cudaEventCreate(&stop);
   for (int i = 0; i < 3; ++i) must(launch(), "launch");
-  constexpr int kRuns = 50;
   cudaEventRecord(start);
-  for (int i = 0; i < kRuns; ++i) launch();
+  for (int i = 0; i < timed_runs; ++i) launch();
   cudaEventRecord(stop);
   must(cudaEventSynchronize(stop), "run");
   float ms = 0;
   cudaEventElapsedTime(&ms, start, stop);
-  return ms / kRuns;
+  return ms / timed_runs;
 }
 
 }  // namespace drm::cuda::judging

@@ -1,4 +1,4 @@
-// From tensors to launches. Built only where libtorch has CUDA; no_cuda.cc stands in elsewhere.
+// From tensors to launches. Built where libtorch has CUDA and nvcc is at hand; no_kernels.cc stands in elsewhere.
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
@@ -57,6 +57,21 @@ bool qk_norm(const at::Tensor& x, const at::Tensor& weight, at::Tensor& out) {
   require(launch_qk_norm(element(x), x.const_data_ptr(), weight.const_data_ptr(), out.mutable_data_ptr(),
                          x.size(0) * x.size(1) * x.size(2), x.size(3), c10::cuda::getCurrentCUDAStream()),
           "qk_norm");
+  return true;
+}
+
+bool joint_heads(const std::vector<HeadsPart>& parts, int64_t heads) {
+  JointHeads of;
+  for (const auto& p : parts)
+    of.parts[of.count++] = {
+        p.x_BLD.const_data_ptr(), p.x_BLD.stride(1), p.weight_K.defined() ? p.weight_K.const_data_ptr() : nullptr,
+        p.out.mutable_data_ptr(), p.out.size(1),     p.offset};
+  const auto& x = parts.front().x_BLD;
+  const c10::cuda::CUDAGuard guard(x.device());
+  const auto launched = launch_joint_heads(element(x), of, x.size(0), x.size(1), x.size(2), x.size(2) / heads,
+                                           c10::cuda::getCurrentCUDAStream());
+  if (launched == cudaErrorNotSupported) return false;
+  require(launched, "joint_heads");
   return true;
 }
 

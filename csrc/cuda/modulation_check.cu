@@ -2,7 +2,7 @@
 // precision on the CPU and prints one JSON line a case with the worst error and the memory rate.
 //   nvcc -std=c++20 -O3 -arch=sm_90 -I csrc/cuda csrc/cuda/modulation_check.cu csrc/cuda/modulation.cu -o check &&
 //   ./check
-// Exit status 1 when an error exceeds its bound or a call fails.
+// `--small` leaves the sizes of real models out. Exit status 1 when an error exceeds its bound or a call fails.
 #include <cuda_bf16.h>
 
 #include <algorithm>
@@ -70,11 +70,34 @@ void check(Element e, int64_t batch, int64_t length, int64_t d, int64_t k) {
         return x[i] / std::sqrt(squares / k + 1e-6) * weight[i % k];
       },
       2 * bytes, [&] { return launch_qk_norm(e, x.device, weight.device, out.device, n / k, k, nullptr); });
+  if (const auto lanes = k * sizeof(T) / 16; k * sizeof(T) % 16 || (lanes & (lanes - 1))) return;  // not this kernel's
+  // Rows of a wider buffer, behind five tokens of another stream; the third part is copied as it is.
+  const int64_t before = 5, out_length = length + before;
+  Buffer<T> wide(rows * 3 * d, 5), joint(3 * batch * out_length * d);
+  JointHeads heads;
+  for (int64_t p = 0; p < 3; ++p)
+    heads.parts[heads.count++] = {
+        wide.device + p * d, 3 * d, p < 2 ? weight.device : nullptr, joint.device + p * batch * out_length * d,
+        out_length,          before};
+  judge<T>(
+      "joint_heads", joint,
+      [&](size_t i) {
+        const int64_t row = i / d, part = row / (batch * out_length), b = row / out_length % batch,
+                      t = row % out_length - before;
+        if (t < 0) return 0.0;
+        const int64_t at = (b * length + t) * 3 * d + part * d + i % d;
+        if (part == 2) return wide[at];
+        double squares = 0;
+        for (int64_t c = 0; c < k; ++c) squares += wide[at / k * k + c] * wide[at / k * k + c];
+        return wide[at] / std::sqrt(squares / k + 1e-6) * weight[i % k];
+      },
+      6 * bytes, [&] { return launch_joint_heads(e, heads, batch, length, d, k, nullptr); });
 }
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  const bool small = only_small(argc, argv);
   cudaDeviceProp device;
   must(cudaGetDeviceProperties(&device, 0), "find a GPU");
   std::printf("{\"device\":\"%s\"}\n", device.name);
@@ -83,6 +106,7 @@ int main() {
                                             {2, 4096, 2432, 64},
                                             {3, 7, 96, 24},
                                             {1, 1, 33, 11}}) {
+    if (small && batch * length * d > 20000) continue;
     check<float>(Element::Fp32, batch, length, d, k);
     check<__nv_bfloat16>(Element::Bf16, batch, length, d, k);
   }

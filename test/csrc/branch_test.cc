@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "check.h"
+#include "device.h"
 #include "flow/scheduler.h"
 #include "random/draws.h"
 #include "random/normal_row.h"
@@ -21,7 +22,7 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::nume
 
 std::vector<float> grid(int64_t steps) { return sampling_schedule({1000, 3.0}, steps).sigmas; }
 
-Tensor keys_of(int64_t batch, at::Device device = at::kCPU) {
+Tensor keys_of(int64_t batch, at::Device device = test::device()) {
   std::vector<uint64_t> seeds;
   std::vector<int64_t> samples;
   for (int64_t b = 0; b < batch; ++b) seeds.push_back(~uint64_t{0} - b), samples.push_back(3 * b);
@@ -34,7 +35,7 @@ double worst(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item
 
 TEST(without_noise_a_step_is_eulers_bit_for_bit) {
   at::manual_seed(1);
-  const auto x = at::randn({2, 4, 6, 5}), v = at::randn({2, 4, 6, 5});
+  const auto x = test::randn({2, 4, 6, 5}), v = test::randn({2, 4, 6, 5});
   for (const int64_t n : {1, 10, 50})
     for (int64_t i = 0; i < n; ++i) {
       const auto sigmas = grid(n);
@@ -74,8 +75,8 @@ TEST(noise_levels_below_zero_are_refused) {
 TEST(gradients_flow_through_the_mean_and_not_through_the_sample) {
   at::manual_seed(2);
   const auto step = sde_step(grid(10), 4, 0.7);
-  const auto x = at::randn({3, 2, 4}), next = at::randn({3, 2, 4});
-  const auto v = at::randn({3, 2, 4}).requires_grad_();
+  const auto x = test::randn({3, 2, 4}), next = test::randn({3, 2, 4});
+  const auto v = test::randn({3, 2, 4}).requires_grad_();
   log_prob(next, step_mean(x, v, {step}), {step}).sum().backward();
   // d log p / d v = (x' - mean) cv / (noise_std^2 D).
   const auto mean = step_mean(x, v.detach(), {step});
@@ -85,7 +86,7 @@ TEST(gradients_flow_through_the_mean_and_not_through_the_sample) {
 
 TEST(rows_of_a_batch_may_be_at_different_steps) {
   at::manual_seed(3);
-  const auto x = at::randn({3, 4, 4}), v = at::randn({3, 4, 4});
+  const auto x = test::randn({3, 4, 4}), v = test::randn({3, 4, 4});
   const std::vector<SdeStep> steps{sde_step(grid(10), 0, 0.7), sde_step(grid(10), 9, 0.7), sde_step(grid(10), 3, 0)};
   const auto together = step_mean(x, v, steps);
   for (int64_t b = 0; b < 3; ++b)
@@ -125,7 +126,7 @@ TEST(fused_candidates_are_the_composites_bits) {
     for (const int64_t k : {1, 2, 6})
       for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16})
         for (const bool guided : {true, false}) {
-          const auto x = at::randn(shape), u = at::randn(shape).to(dtype), c = at::randn(shape).to(dtype);
+          const auto x = test::randn(shape), u = test::randn(shape).to(dtype), c = test::randn(shape).to(dtype);
           const Guided v = guided ? Guided{u, c, 4.5} : Guided{{}, c, 1};
           for (const int64_t i : {0, 5, 9}) {
             const auto step = sde_step(grid(10), i, 0.7);
@@ -139,7 +140,7 @@ TEST(fused_candidates_are_the_composites_bits) {
 
 TEST(candidates_do_not_depend_on_batch_threads_or_their_number) {
   at::manual_seed(5);
-  const auto x = at::randn({4, 8, 32, 33}), u = at::randn(x.sizes()), c = at::randn(x.sizes());
+  const auto x = test::randn({4, 8, 32, 33}), u = test::randn(x.sizes()), c = test::randn(x.sizes());
   const auto step = sde_step(grid(10), 3, 0.7);
   const auto keys = keys_of(4);
   const auto threads = at::get_num_threads();
@@ -156,7 +157,7 @@ TEST(candidates_do_not_depend_on_batch_threads_or_their_number) {
 
 TEST(wanted_gradients_and_other_layouts_take_the_composite_form) {
   at::manual_seed(6);
-  const auto x = at::randn({2, 4, 6, 8}), c = at::randn({2, 4, 8, 6}).transpose(2, 3);
+  const auto x = test::randn({2, 4, 6, 8}), c = test::randn({2, 4, 8, 6}).transpose(2, 3);
   const auto step = sde_step(grid(10), 3, 0.7);
   CHECK(at::equal(branch(x, {{}, c, 1}, step, keys_of(2), 3, 2).candidates,
                   branch(x, {{}, c.contiguous(), 1}, step, keys_of(2), 3, 2).candidates));
@@ -171,30 +172,31 @@ TEST(the_best_goes_on_and_nan_never) {
   at::manual_seed(7);
   const auto rewards = at::tensor({1.f,  3.f,  3.f, 2.f,  kNan, -kInf, kNan,  -kInf, kNan,  kNan,
                                    kNan, kNan, 0.f, kInf, kInf, 5.f,   -kInf, -kInf, -kInf, kNan})
-                           .view({5, 4});
-  const auto candidates = at::randn({5, 4, 3, 5, 5});
-  auto lost = at::full({5}, -1, at::kInt);
+                           .view({5, 4})
+                           .to(test::device());
+  const auto candidates = test::randn({5, 4, 3, 5, 5});
+  auto lost = at::full({5}, -1, rewards.options().dtype(at::kInt));
   const auto best = select(candidates, rewards, {}, 6, lost);
-  CHECK(at::equal(best.index, at::tensor({1, 1, 0, 1, 0}, at::kLong)));
+  CHECK(at::equal(best.index.cpu(), at::tensor({1, 1, 0, 1, 0}, at::kLong)));
   for (int64_t b = 0; b < 5; ++b) CHECK(at::equal(best.latents[b], candidates[b][best.index[b].item<int64_t>()]));
-  CHECK(at::equal(lost, at::tensor({-1, -1, 6, -1, -1}, at::kInt)));
+  CHECK(at::equal(lost.cpu(), at::tensor({-1, -1, 6, -1, -1}, at::kInt)));
   select(candidates, rewards, {}, 8, lost);
   CHECK_EQ(lost[2].item<int>(), 6);  // the first step stays
   // Soft, by 0.6: half, half; the second of two; uniform over four; and so on.
-  const Choice soft{1, at::full({5}, 0.6f)};
-  CHECK(at::equal(select(candidates, rewards, soft, 0, lost).index, at::tensor({2, 3, 2, 2, 1}, at::kLong)));
+  const Choice soft{1, at::full({5}, 0.6f, rewards.options())};
+  CHECK(at::equal(select(candidates, rewards, soft, 0, lost).index.cpu(), at::tensor({2, 3, 2, 2, 1}, at::kLong)));
 }
 
 TEST(fused_selection_is_its_definition) {
   at::manual_seed(8);
   for (const int64_t k : {1, 2, 6, 33}) {
-    auto rewards = at::randn({200, k}).mul(3).round();  // many ties
-    rewards.masked_fill_(at::rand({200, k}).lt(0.2), kNan);
-    rewards.masked_fill_(at::rand({200, k}).lt(0.05), kInf);
-    rewards.masked_fill_(at::rand({200, k}).lt(0.2), -kInf);
-    const auto candidates = at::randn({200, k, 2, 3, 3}), u = at::rand({200});
+    auto rewards = test::randn({200, k}).mul(3).round();  // many ties
+    rewards.masked_fill_(test::rand({200, k}).lt(0.2), kNan);
+    rewards.masked_fill_(test::rand({200, k}).lt(0.05), kInf);
+    rewards.masked_fill_(test::rand({200, k}).lt(0.2), -kInf);
+    const auto candidates = test::randn({200, k, 2, 3, 3}), u = test::rand({200});
     for (const double temperature : {0.0, 0.25, 1.0}) {
-      auto lost = at::full({200}, -1, at::kInt), defined_lost = lost.clone();
+      auto lost = at::full({200}, -1, rewards.options().dtype(at::kInt)), defined_lost = lost.clone();
       const auto got = select(candidates, rewards, {temperature, u}, 4, lost),
                  want = composite::select(candidates, rewards, {temperature, u}, 4, defined_lost);
       CHECK(at::equal(got.index, want.index) && at::equal(got.latents, want.latents));
@@ -212,7 +214,7 @@ TEST(on_a_gpu_candidates_are_the_same_bits) {
   for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
     const auto x = at::randn({3, 16, 32, 33}), u = at::randn(x.sizes()).to(dtype), c = at::randn(x.sizes()).to(dtype);
     const auto step = sde_step(grid(50), 20, 0.7);
-    const auto here = branch(x, {u, c, 4.5}, step, keys_of(3), 20, 6);
+    const auto here = branch(x, {u, c, 4.5}, step, keys_of(3, at::kCPU), 20, 6);
     const auto there = branch(x.cuda(), {u.cuda(), c.cuda(), 4.5}, step, keys_of(3, at::kCUDA), 20, 6);
     CHECK(at::equal(here.candidates, there.candidates.cpu()));
     CHECK(worst(here.log_prob, there.log_prob.cpu()) < 4e-6);

@@ -7,6 +7,8 @@
 #include <functional>
 
 #include "check.h"
+#include "cuda/kernels.h"
+#include "device.h"
 #include "nn/attention.h"
 #include "nn/autocast.h"
 #include "nn/linear_at_once.h"
@@ -23,7 +25,7 @@ struct Shape {
 const std::vector<Shape> kShapes = {{1, 1, 1},     {2, 3, 7},  {2, 16, 64}, {3, 5, 1536},
                                     {1, 333, 192}, {4, 1, 33}, {2, 0, 8}};
 
-Tensor noise(at::IntArrayRef shape, at::ScalarType dtype) { return at::randn(shape).to(dtype); }
+Tensor noise(at::IntArrayRef shape, at::ScalarType dtype) { return test::randn(shape).to(dtype); }
 
 /// Measured: fp32 differs by a few units in the last place; fp16 and bf16 by one rounding.
 void close(const Tensor& got, const Tensor& want, at::ScalarType dtype) {
@@ -79,15 +81,39 @@ TEST(qk_norm_equals_its_definition) {
     }
 }
 
+TEST(joint_heads_equal_their_definition) {
+  at::manual_seed(4);
+  for (const auto dtype : {at::kFloat, at::kBFloat16})
+    for (const int64_t k : {16, 24, 64}) {
+      const int64_t d = 3 * k;
+      // Slices of wider rows; the second stream has no queries of its own.
+      const auto rows = [&](int64_t l) { return noise({2, l, 3 * d}, dtype).chunk(3, 2); };
+      const auto image = rows(5), text = rows(4);
+      const auto norm_q = noise({k}, dtype), norm_k = noise({k}, dtype);
+      const auto fused =
+          fused::joint_heads({{image[0], image[1], image[2], norm_q, norm_k}, {{}, text[1], text[2], {}, norm_k}}, 3);
+      // Heads of a power of two of 16-byte packs, on CUDA; else the caller's own operations.
+      CHECK_EQ(fused.has_value(), test::device().is_cuda() && cuda::compiled() && (k == 16 || k == 64));
+      if (!fused) continue;
+      const auto normed = [&](const Tensor& x, const Tensor& w) {
+        return composite::qk_norm(split_heads(x.contiguous().to(at::kFloat), 3), w.to(at::kFloat));
+      };
+      const auto value = [&](const Tensor& x) { return split_heads(x.contiguous().to(at::kFloat), 3); };
+      close((*fused)[0], normed(image[0], norm_q), dtype);
+      close((*fused)[1], at::cat({normed(image[1], norm_k), normed(text[1], norm_k)}, 2), dtype);
+      close((*fused)[2], at::cat({value(image[2]), value(text[2])}, 2), dtype);
+    }
+}
+
 TEST(fused_forms_step_aside_for_strange_layouts) {
-  const auto x = at::randn({2, 3, 8}), rows = at::randn({2, 8});
+  const auto x = test::randn({2, 3, 8}), rows = test::randn({2, 8});
   CHECK(!fused::modulated_norm(x.transpose(0, 1), rows, rows));
   CHECK(!fused::gated_add(x.to(at::kDouble), rows.to(at::kDouble), x.to(at::kDouble)));
   CHECK(!fused::modulated_norm(x, rows.to(at::kBFloat16), rows));
-  CHECK(!fused::qk_norm(split_heads(x, 2).requires_grad_(), at::randn({4})));
+  CHECK(!fused::qk_norm(split_heads(x, 2).requires_grad_(), test::randn({4})));
   CHECK(!fused::normed_heads({{at::randn({2, 3, 24}), at::randn({4}), at::randn({4})}}, 2, 1));  // no gradient wanted
   // ... and the public functions then still answer.
-  const auto leaf = at::randn({3, 2, 8}).requires_grad_();
+  const auto leaf = test::randn({3, 2, 8}).requires_grad_();
   modulated_norm(leaf.transpose(0, 1), rows, rows).sum().backward();
   CHECK(leaf.grad().defined());
 }
@@ -295,8 +321,8 @@ TEST(an_fp16_models_stream_is_fp32_and_what_products_read_is_fp16) {
 
 TEST(a_row_of_nan_stays_nan) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const auto x = at::full({1, 2, 8}, std::numeric_limits<float>::quiet_NaN()).to(dtype),
-               rows = at::zeros({1, 8}).to(dtype);
+    const auto x = at::full({1, 2, 8}, std::numeric_limits<float>::quiet_NaN(), test::device()).to(dtype),
+               rows = at::zeros({1, 8}, test::device()).to(dtype);
     CHECK(at::isnan(*fused::modulated_norm(x, rows, rows)).all().item<bool>());
     CHECK(at::isnan(*fused::gated_add(x, rows, x)).all().item<bool>());
   }

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "check.h"
+#include "device.h"
 #include "tensor_io/safetensors.h"
 
 using namespace drm;
@@ -83,7 +84,8 @@ double number(const Event& e, const std::string& name) {
 
 std::shared_ptr<Pipeline> loaded() {
   Control c;
-  static const auto pipeline = Pipeline::load(fixture(), {}, c);
+  // Never destroyed: at the end of the process the CUDA runtime may be gone before it.
+  static const auto& pipeline = *new auto(Pipeline::load(fixture(), {test::device_name()}, c));
   return pipeline;
 }
 
@@ -91,7 +93,7 @@ std::shared_ptr<Pipeline> loaded() {
 
 TEST(info_describes_the_model) {
   const auto& i = loaded()->info();
-  CHECK_EQ(i.device, std::string("cpu"));
+  CHECK_EQ(i.device, test::device().str());
   CHECK_EQ(i.latent_channels, 16);
   CHECK_EQ(i.vae_factor, 8);
   CHECK(i.has_t5);
@@ -158,7 +160,7 @@ TEST(latents_are_saved_and_given_again) {
 
 TEST(freed_encoders_come_back_when_needed) {
   Control c;
-  const auto p = Pipeline::load(fixture(), {}, c);
+  const auto p = Pipeline::load(fixture(), {test::device_name()}, c);
   Seen first, second;
   auto r = request();
   r.free_encoders = true;
@@ -182,7 +184,7 @@ TEST(t5_may_be_absent) {
   auto source = fixture();
   source.text_encoder_3 = {};
   Control c;
-  const auto p = Pipeline::load(source, {}, c);
+  const auto p = Pipeline::load(source, {test::device_name()}, c);
   CHECK(!p->info().has_t5);
   Seen seen;
   auto r = request();
@@ -212,7 +214,7 @@ TEST(prompts_say_themselves_how_long_clip_reads) {
 
 TEST(bf16_runs_and_stays_near_fp32) {
   Control c;
-  const auto p = Pipeline::load(fixture(), {"cpu", "bf16"}, c);
+  const auto p = Pipeline::load(fixture(), {test::device_name(), "bf16"}, c);
   Seen seen;
   p->sample(request(), seen.control);
   CHECK_EQ(seen.events.size(), size_t{1});
@@ -296,7 +298,7 @@ TEST(cancelling_while_loading_and_sampling) {
   c.on_progress = [&](const Progress& p) {
     if (p.phase == "load") c.cancelled = true;
   };
-  EXPECT_FAILURE(Cancelled, ({"cancelled"}), Pipeline::load(fixture(), {}, c));
+  EXPECT_FAILURE(Cancelled, ({"cancelled"}), Pipeline::load(fixture(), {test::device_name()}, c));
   Seen seen;
   seen.control.on_progress = [&](const Progress& p) {
     if (p.phase == "denoise" && p.step == 1) seen.control.cancelled = true;

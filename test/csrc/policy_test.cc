@@ -25,8 +25,8 @@ const std::string kModels = std::string(DRM_GOLDEN) + "/../../models/";
 std::shared_ptr<RewardModel> embedded_reward() {
   static const auto reward = [] {
     Control control;
-    return RewardModel::load({{kModels + "tiny-drm/config.json", {kModels + "tiny-drm/model.safetensors"}}, {}}, {},
-                             control);
+    return RewardModel::load({{kModels + "tiny-drm/config.json", {kModels + "tiny-drm/model.safetensors"}}, {}},
+                             {test::device_name()}, control);
   }();
   return reward;
 }
@@ -73,7 +73,7 @@ struct Learner {
       : Learner(
             [&] {
               Control control;
-              return PolicyObjective::create(spec, 3, at::kFloat, at::kCPU, control);
+              return PolicyObjective::create(spec, 3, at::kFloat, test::device(), control);
             }(),
             options) {}
 
@@ -243,11 +243,11 @@ TEST(the_best_candidate_and_the_first_and_none) {
   const auto schedule = sampling_schedule({1000, 3.0}, 4);
   const GuidedPolicy still = [](const Tensor& x, int64_t) -> Guided { return {{}, at::zeros_like(x), 1}; };
   const Scorer brightness = [](const Tensor& c, double, const std::vector<int64_t>&) { return c.flatten(1).mean(1); };
-  const auto x = at::zeros({2, 4, 2, 2});
+  const auto x = at::zeros({2, 4, 2, 2}, test::device());
   RolloutOptions o;
   o.k = 5;
   o.until = 3;
-  const auto noise = noise_of_keys(1, {10, 11}, at::kCPU);
+  const auto noise = noise_of_keys(1, {10, 11}, test::device());
   const auto walk = [&](GoOn rule) {
     o.go_on = rule;
     return roll_out(still, x, schedule, o, noise, {{brightness, 1}}, {});
@@ -264,7 +264,7 @@ TEST(the_best_candidate_and_the_first_and_none) {
 TEST(chance_is_uniform) {
   std::vector<int64_t> samples(3000);
   std::iota(samples.begin(), samples.end(), 0);
-  const auto counts = at::bincount(noise_of_keys(5, samples, at::kCPU).choose(2, 6), {}, 6);
+  const auto counts = at::bincount(noise_of_keys(5, samples, test::device()).choose(2, 6), {}, 6);
   for (int64_t i = 0; i < 6; ++i) CHECK(std::abs(counts[i].item<double>() - 500) < 100);  // 4.9 deviations
 }
 
@@ -274,8 +274,8 @@ TEST(steps_outside_the_window_are_euler_steps) {
   RolloutOptions o;
   o.from = 2;
   o.until = 4;
-  auto x = at::randn({2, 4, 2, 2});
-  const auto walked = roll_out(policy, x, schedule, o, noise_of_keys(1, {0, 1}, at::kCPU), {}, {});
+  auto x = test::randn({2, 4, 2, 2});
+  const auto walked = roll_out(policy, x, schedule, o, noise_of_keys(1, {0, 1}, test::device()), {}, {});
   CHECK(walked.steps.size() == 2 && walked.steps[0].index == 2 && walked.steps[1].index == 3);
   for (int64_t i = 0; i < 2; ++i) x = euler_step(x, guided(policy(x, i)), schedule.sigmas[i], schedule.sigmas[i + 1]);
   CHECK(at::equal(walked.steps[0].state, x));

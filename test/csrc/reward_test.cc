@@ -68,7 +68,7 @@ TrainerOptions options() {
 
 std::unique_ptr<RewardObjective> objective(const RewardSpec& spec = small()) {
   Control control;
-  auto r = RewardObjective::create(spec, 1, at::kFloat, at::kCPU, control);
+  auto r = RewardObjective::create(spec, 1, at::kFloat, device(), control);
   r->inputs().cache_prompts(prompts(2), control);
   return r;
 }
@@ -155,7 +155,7 @@ TEST(cached_latents_and_prompts_encoded_now_train_as_cached_prompts_and_pictures
   auto batch = pairs(0, 4);
   owned->inputs().cache_latents(batch);
   Trainer cached(std::move(owned), options());
-  auto now = RewardObjective::create(small(), 1, at::kFloat, at::kCPU, control);  // encoders kept
+  auto now = RewardObjective::create(small(), 1, at::kFloat, device(), control);  // encoders kept
   Trainer encoding(std::move(now), options());
   plain.step({batch}, 0, 1e-3, control);
   auto without_pixels = batch;
@@ -239,8 +239,8 @@ TEST(both_layouts_score_alike_and_training_goes_on_from_either) {
   std::vector<std::vector<float>> scores;
   for (const char* file : {"kept.safetensors", "authors.safetensors"}) {
     const ComponentFiles checkpoint{folder.file("config.json"), {folder.file(file)}};
-    scores.push_back(
-        RewardModel::load({checkpoint, small_pipeline()}, {}, control)->score(request({0, 1, 2, 3}, 400), control));
+    scores.push_back(RewardModel::load({checkpoint, small_pipeline()}, {device_name()}, control)
+                         ->score(request({0, 1, 2, 3}, 400), control));
     auto more = small();
     more.checkpoint = checkpoint;
     Trainer on(objective(more), options());
@@ -256,7 +256,7 @@ TEST(scores_depend_on_the_picture_alone) {
   t.export_weights(folder.file("model.safetensors"), "fp32");
   write_config(folder.file("config.json"));
   const auto model = RewardModel::load(
-      {{folder.file("config.json"), {folder.file("model.safetensors")}}, small_pipeline()}, {}, control);
+      {{folder.file("config.json"), {folder.file("model.safetensors")}}, small_pipeline()}, {device_name()}, control);
   CHECK_EQ(model->info().keep_layers, 2);
   const auto together = model->score(request({0, 1, 2}, 500), control);
   const auto alone = model->score(request({2}, 500), control);
@@ -283,10 +283,10 @@ TEST(what_does_not_fit_is_named) {
   Control control;
   auto spec = small();
   spec.keep_layers = 9;
-  EXPECT_FAILURE(BadConfig, ({"keep_layers", "9"}), RewardObjective::create(spec, 1, at::kFloat, at::kCPU, control));
+  EXPECT_FAILURE(BadConfig, ({"keep_layers", "9"}), RewardObjective::create(spec, 1, at::kFloat, device(), control));
   spec = small();
   spec.head_channels = 6;
-  EXPECT_FAILURE(BadConfig, ({"head.channels", "6"}), RewardObjective::create(spec, 1, at::kFloat, at::kCPU, control));
+  EXPECT_FAILURE(BadConfig, ({"head.channels", "6"}), RewardObjective::create(spec, 1, at::kFloat, device(), control));
 
   Trainer t(objective(), options());
   auto odd = pairs(0, 2);
@@ -296,9 +296,10 @@ TEST(what_does_not_fit_is_named) {
   write_config(folder.file("config.json"), 3);
   EXPECT_FAILURE(KeysMismatch, ({"add_q_proj", "missing"}),
                  RewardModel::load({{folder.file("config.json"), {folder.file("model.safetensors")}}, small_pipeline()},
-                                   {}, control));
-  EXPECT_FAILURE(BadFile, ({"reward_output"}),
-                 RewardModel::load({{"", small_pipeline().transformer.weights}, small_pipeline()}, {}, control));
+                                   {device_name()}, control));
+  EXPECT_FAILURE(
+      BadFile, ({"reward_output"}),
+      RewardModel::load({{"", small_pipeline().transformer.weights}, small_pipeline()}, {device_name()}, control));
 }
 
 DRM_TEST_MAIN

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "check.h"
+#include "device.h"
 
 using namespace drm;
 
@@ -16,13 +17,13 @@ MMDiT small_transformer() {
   const auto folder = std::string(DRM_GOLDEN) + "/mmdit/";
   auto m = make_mmdit(read_mmdit_config(folder + "config.json"));
   load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat,
-             at::kCPU);
+             test::device());
   return m;
 }
 
 TextEmbedding some_text(const MMDiT& m, int64_t batch) {
-  return embed_text(m, at::randn({batch, 5, m.config.joint_attention_dim}),
-                    at::randn({batch, m.config.pooled_projection_dim}));
+  return embed_text(m, test::randn({batch, 5, m.config.joint_attention_dim}),
+                    test::randn({batch, m.config.pooled_projection_dim}));
 }
 
 }  // namespace
@@ -57,7 +58,7 @@ TEST(initial_latents_are_torch_randn) {
 }
 
 TEST(guidance_of_one_is_the_conditional_velocity) {
-  const auto u = at::randn({2, 3}), c = at::randn({2, 3});
+  const auto u = test::randn({2, 3}), c = test::randn({2, 3});
   CHECK((guide(u, c, 1.0) - c).abs().max().item<float>() < 1e-6f);
   CHECK(at::equal(guide(u, u, 7.5), u));
 }
@@ -67,7 +68,7 @@ TEST(a_batch_gives_what_single_pictures_give) {
   at::manual_seed(4);
   const auto m = small_transformer();
   const auto text = some_text(m, 3), negative = some_text(m, 3);
-  const auto x = at::randn({3, 16, 8, 6});
+  const auto x = test::randn({3, 16, 8, 6});
   const auto schedule = sampling_schedule({1000, 3.0}, 4);
   const auto together = denoise(m, x, {text, negative}, schedule, {4.5}, Control());
   for (int64_t i = 0; i < 3; ++i) {
@@ -84,7 +85,7 @@ TEST(skip_layer_guidance_acts_only_in_its_window) {
   at::manual_seed(5);
   const auto m = small_transformer();
   const auto text = some_text(m, 1), negative = some_text(m, 1);
-  const auto x = at::randn({1, 16, 4, 4});
+  const auto x = test::randn({1, 16, 4, 4});
   const auto schedule = sampling_schedule({1000, 3.0}, 10);
   std::vector<Tensor> plain, skipping;
   const auto run = [&](Guidance g, std::vector<Tensor>& steps) {
@@ -102,8 +103,9 @@ TEST(nan_is_reported_at_its_step) {
   auto m = small_transformer();
   m.proj_out.bias[0] = std::numeric_limits<float>::quiet_NaN();
   const auto text = some_text(m, 2);
-  EXPECT_FAILURE(NotFinite, ({"step 1 of 3", "NaN", "picture 0, 1"}),
-                 denoise(m, at::randn({2, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 3), {1.0}, Control()));
+  EXPECT_FAILURE(
+      NotFinite, ({"step 1 of 3", "NaN", "picture 0, 1"}),
+      denoise(m, test::randn({2, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 3), {1.0}, Control()));
 }
 
 TEST(cancelling_stops_between_steps) {
@@ -113,7 +115,7 @@ TEST(cancelling_stops_between_steps) {
   Control control;
   int steps = 0;
   EXPECT_FAILURE(Cancelled, ({"cancelled"}),
-                 denoise(m, at::randn({1, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 50), {1.0}, control,
+                 denoise(m, test::randn({1, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 50), {1.0}, control,
                          [&](const StepView&) {
                            if (++steps == 3) control.cancelled = true;
                          }));
@@ -125,8 +127,9 @@ TEST(sizes_beyond_the_position_table_are_refused) {
   const auto m = small_transformer();
   const auto text = some_text(m, 1);
   EXPECT_FAILURE(BadRequest, ({"patches", "position table"}),
-                 velocity(m, at::randn({1, 16, 26, 26}), at::zeros({1}), text));
-  EXPECT_FAILURE(BadRequest, ({"multiples of the patch"}), velocity(m, at::randn({1, 16, 5, 4}), at::zeros({1}), text));
+                 velocity(m, test::randn({1, 16, 26, 26}), at::zeros({1}, test::device()), text));
+  EXPECT_FAILURE(BadRequest, ({"multiples of the patch"}),
+                 velocity(m, test::randn({1, 16, 5, 4}), at::zeros({1}, test::device()), text));
 }
 
 DRM_TEST_MAIN

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "check.h"
+#include "device.h"
 #include "flow/sampler.h"
 
 using namespace drm;
@@ -28,7 +29,7 @@ Tensor mean_of_row(const Tensor& candidates, double, const std::vector<int64_t>&
   return candidates.flatten(1).mean(1);
 }
 Tensor no_preference(const Tensor& candidates, double, const std::vector<int64_t>&) {
-  return at::zeros({candidates.size(0)});
+  return at::zeros({candidates.size(0)}, candidates.options());
 }
 
 Stepwise stepwise(int64_t k, Scorer score, int64_t pictures) {
@@ -43,7 +44,7 @@ MMDiT small_transformer() {
   const auto folder = std::string(DRM_GOLDEN) + "/mmdit/";
   auto m = make_mmdit(read_mmdit_config(folder + "config.json"));
   load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat,
-             at::kCPU);
+             test::device());
   return m;
 }
 
@@ -72,7 +73,7 @@ TEST(gaussian_data_come_out_with_the_variance_that_theory_says) {
     }
     CHECK(std::abs(std::sqrt(all) / q - table) < 6e-5);
     at::manual_seed(1);
-    const auto x = at::randn({8, 4, 64, 64});            // 131,072 numbers: the deviation's own deviation is 0.2 %
+    const auto x = test::randn({8, 4, 64, 64});          // 131,072 numbers: the deviation's own deviation is 0.2 %
     auto s = stepwise(a > 0 ? 2 : 1, no_preference, 8);  // ties: the first candidate goes on, an unbiased draw
     s.noise_level = a;
     const auto out = denoise(gaussian_policy(schedule, q), x, schedule, s, Control());
@@ -85,11 +86,11 @@ TEST(one_candidate_is_plain_sampling_bit_for_bit_and_scores_nothing) {
   at::manual_seed(2);
   const auto m = small_transformer();
   const auto embed = [&] {
-    return embed_text(m, at::randn({2, 5, m.config.joint_attention_dim}),
-                      at::randn({2, m.config.pooled_projection_dim}));
+    return embed_text(m, test::randn({2, 5, m.config.joint_attention_dim}),
+                      test::randn({2, m.config.pooled_projection_dim}));
   };
   const Conditioning text{embed(), embed()};
-  const auto x = at::randn({2, 16, 6, 6});
+  const auto x = test::randn({2, 16, 6, 6});
   const auto schedule = grid(5);
   const Guidance guidance{4.5};
   const auto plain = denoise(m, x, text, schedule, guidance, Control());
@@ -128,7 +129,7 @@ TEST(candidates_are_scored_at_their_own_level_and_the_best_goes_on) {
     for (int64_t b = 0; b < 2; ++b) after.push_back(view.candidates[b][view.chosen[b].item<int64_t>()]);
   };
   std::vector<Tensor> seen;
-  denoise(gaussian_policy(schedule, 1), at::randn({2, 3, 4, 4}), schedule, s, Control(),
+  denoise(gaussian_policy(schedule, 1), test::randn({2, 3, 4, 4}), schedule, s, Control(),
           [&](const StepView& view) { seen.push_back(view.latents); });
   CHECK_EQ(levels.size(), size_t{5});  // the last step is Euler's
   for (size_t i = 0; i < levels.size(); ++i) CHECK_EQ(levels[i], static_cast<double>(schedule.sigmas[i + 1]));
@@ -138,7 +139,7 @@ TEST(candidates_are_scored_at_their_own_level_and_the_best_goes_on) {
 TEST(a_better_reward_is_reached_with_more_candidates) {
   at::manual_seed(4);
   const auto schedule = grid(10);
-  const auto x = at::randn({64, 1, 4, 4});
+  const auto x = test::randn({64, 1, 4, 4});
   double before = -1;
   for (const int64_t k : {1, 2, 6}) {
     const auto out = denoise(gaussian_policy(schedule, 1), x, schedule, stepwise(k, mean_of_row, 64), Control()).mean();
@@ -150,7 +151,7 @@ TEST(a_better_reward_is_reached_with_more_candidates) {
 TEST(results_do_not_depend_on_batches_or_passes) {
   at::manual_seed(5);
   const auto schedule = grid(6);
-  const auto x = at::randn({4, 3, 6, 6});
+  const auto x = test::randn({4, 3, 6, 6});
   for (const double temperature : {0.0, 0.05}) {
     auto s = stepwise(5, mean_of_row, 4);
     s.temperature = temperature;
@@ -176,7 +177,7 @@ TEST(results_do_not_depend_on_batches_or_passes) {
 TEST(outside_the_window_steps_are_eulers) {
   at::manual_seed(6);
   const auto schedule = grid(10);
-  const auto x = at::randn({1, 3, 4, 4});
+  const auto x = test::randn({1, 3, 4, 4});
   const auto scored = [&](double from, double until) {
     std::vector<int64_t> at;
     auto s = stepwise(3, mean_of_row, 1);
@@ -201,28 +202,28 @@ TEST(rewards_of_nan_alone_are_an_error_that_names_the_step) {
   auto s = stepwise(
       3,
       [&](const Tensor& c, double, const std::vector<int64_t>&) {
-        auto scores = at::randn({c.size(0)});
+        auto scores = test::randn({c.size(0)});
         if (++calls >= 3) scores.narrow(0, 3, 3).fill_(nan);  // the second picture, from the third step on
         return scores;
       },
       2);
   EXPECT_FAILURE(NotFinite, ({"step 3 of 8", "score", "picture 1", "--score-from"}),
-                 denoise(gaussian_policy(schedule, 1), at::randn({2, 1, 4, 4}), schedule, s, Control()));
-  CHECK_EQ(calls, 3);
+                 denoise(gaussian_policy(schedule, 1), test::randn({2, 1, 4, 4}), schedule, s, Control()));
+  CHECK_EQ(calls, test::device().is_cpu() ? 3 : 7);  // a GPU is asked at the end alone
   // Some NaN: those candidates do not go on.
   s.score = [&](const Tensor& c, double, const std::vector<int64_t>&) {
-    auto scores = at::zeros({c.size(0)});
+    auto scores = at::zeros({c.size(0)}, c.options());
     scores[0] = nan;
     return scores;
   };
-  s.observer = [](const BranchView& view) { CHECK(at::equal(view.chosen, at::tensor({1, 0}, at::kLong))); };
-  denoise(gaussian_policy(schedule, 1), at::randn({2, 1, 4, 4}), schedule, s, Control());
+  s.observer = [](const BranchView& view) { CHECK(at::equal(view.chosen.cpu(), at::tensor({1, 0}, at::kLong))); };
+  denoise(gaussian_policy(schedule, 1), test::randn({2, 1, 4, 4}), schedule, s, Control());
 }
 
 TEST(what_cannot_be_asked_is_refused) {
   const auto schedule = grid(3);
   const auto run = [&](const Stepwise& s) {
-    denoise(gaussian_policy(schedule, 1), at::randn({1, 1, 2, 2}), schedule, s, Control());
+    denoise(gaussian_policy(schedule, 1), test::randn({1, 1, 2, 2}), schedule, s, Control());
   };
   const auto with = [](auto change) {
     auto s = stepwise(2, no_preference, 1);

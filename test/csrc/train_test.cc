@@ -46,7 +46,7 @@ TrainerOptions options(double ema = 0.9) {
   return o;
 }
 
-std::unique_ptr<Objective> small(const TrainerOptions& o) { return vae_objective(small_vae(), o.seed, at::kCPU); }
+std::unique_ptr<Objective> small(const TrainerOptions& o) { return vae_objective(small_vae(), o.seed, device()); }
 
 Trainer vae_trainer(const TrainerOptions& o = options()) { return {small(o), o}; }
 
@@ -110,7 +110,7 @@ TEST(resumed_is_uninterrupted_and_weights_alone_are_not) {
   plain.export_weights(weights, "fp32");
   run(plain, 3, 6);
   spec.weights = {weights};
-  Trainer restarted(vae_objective(spec, o.seed, at::kCPU), o);
+  Trainer restarted(vae_objective(spec, o.seed, device()), o);
   run(restarted, 3, 6);
   CHECK(!same(copies(plain), copies(restarted)));
 }
@@ -164,17 +164,17 @@ TEST(held_out_figures_are_those_of_the_averages_and_repeatable) {
   t.export_weights(file, "fp32");
   auto spec = small_vae();
   spec.weights = {file};
-  Trainer exported(vae_objective(spec, 0, at::kCPU), options(0));
+  Trainer exported(vae_objective(spec, 0, device()), options(0));
   CHECK_EQ(metric(exported.evaluate(pictures(50, 4)), "psnr"), a);
 }
 
 TEST(recomputation_changes_no_gradient) {
-  const auto w = at::randn({6, 6}).requires_grad_(true);
-  const auto data = at::randn({4, 6});
+  const auto w = randn({6, 6}).requires_grad_(true);
+  const auto data = randn({4, 6});
   const auto part = [&](const Tensors& in) -> Tensors { return {at::tanh(at::matmul(in[0], w)), in[1] * 2}; };
   const auto gradient = [&](bool recompute, const Tensor& x) {
     w.mutable_grad() = Tensor();
-    const auto y = at::ones({4, 6});
+    const auto y = at::ones_like(x);
     const auto out = recompute ? recomputed(part, {x, y}) : part({x, y});
     (out[0].square().sum() + out[1].sum()).backward();
     return w.grad().clone();
@@ -195,7 +195,7 @@ TEST(flow_recomputes_to_the_same_step) {
   for (const bool recompute : {false, true}) {
     auto spec = small_flow(true);
     spec.recompute = recompute;
-    auto objective = FlowObjective::create(spec, 1, at::kCPU, control);
+    auto objective = FlowObjective::create(spec, 1, device(), control);
     objective->inputs().cache_prompts(prompts(3), control);
     Trainer t(std::move(objective), options());
     results.push_back(t.step({with_texts(pictures(0, 4, 64))}, 0, 1e-3, control));
@@ -210,7 +210,7 @@ TEST(cached_latents_train_as_pictures_do) {
   Control control;
   std::vector<std::vector<Tensor>> results;
   for (const bool cached : {false, true}) {
-    auto owned = FlowObjective::create(small_flow(false), 1, at::kCPU, control);
+    auto owned = FlowObjective::create(small_flow(false), 1, device(), control);
     auto& flow = *owned;
     flow.inputs().cache_prompts(prompts(3), control);
     Trainer t(std::move(owned), options());
@@ -227,7 +227,7 @@ TEST(cached_latents_train_as_pictures_do) {
 
 TEST(flow_from_nothing_starts_at_the_loss_of_predicting_zero) {
   Control control;
-  auto owned = FlowObjective::create(small_flow(false), 1, at::kCPU, control);
+  auto owned = FlowObjective::create(small_flow(false), 1, device(), control);
   owned->inputs().cache_prompts(prompts(3), control);
   auto& flow = *owned;
   Trainer t(std::move(owned), options());
@@ -243,7 +243,7 @@ TEST(lora_trains_adapters_alone) {
   Control control;
   auto spec = small_flow(true);
   spec.lora = LoraConfig{2, 4, {"attn.to_q", "attn.to_v"}};
-  auto owned = FlowObjective::create(spec, 1, at::kCPU, control);
+  auto owned = FlowObjective::create(spec, 1, device(), control);
   owned->inputs().cache_prompts(prompts(3), control);
   Trainer t(std::move(owned), options());
   for (const auto& [name, p] : t.objective().parameters()) CHECK(name.find(".lora_") != std::string::npos);
@@ -251,7 +251,7 @@ TEST(lora_trains_adapters_alone) {
   t.step({with_texts(pictures(0, 4, 64))}, 0, 1e-2, control);
   CHECK(!same(before, copies(t)));
   spec.source.transformer.weights.clear();
-  EXPECT_FAILURE(BadRequest, ({"LoRA", "--model"}), FlowObjective::create(spec, 1, at::kCPU, control));
+  EXPECT_FAILURE(BadRequest, ({"LoRA", "--model"}), FlowObjective::create(spec, 1, device(), control));
 }
 
 TEST(pictures_are_rotated_and_patches_dropped_in_training_alone_and_otherwise_each_time) {
@@ -264,7 +264,7 @@ TEST(pictures_are_rotated_and_patches_dropped_in_training_alone_and_otherwise_ea
   auto batch = pictures(0, 4);
   for (int64_t i = 0; i < 4; ++i) batch.ids.insert(batch.ids.end(), {6, i, 7, 7});
   const auto loss = [&](double rotated, double dropped, int64_t step, bool evaluation = false) {
-    const auto objective = clip_objective({json, {}, 0, rotated, dropped}, 3, at::kCPU);
+    const auto objective = clip_objective({json, {}, 0, rotated, dropped}, 3, device());
     return objective->loss(batch, {3, step, evaluation}).total.item<double>();
   };
   const auto plain = loss(0, 0, 0);

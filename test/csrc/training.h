@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/failure.h"
+#include "device.h"
 #include "pipeline/pipeline.h"
 #include "train/trainer.h"
 

@@ -42,7 +42,8 @@ type World = ReturnType<typeof world>;
 const run = ({ prompts, judge, out }: World, ...more: string[]) =>
   runDrm([
     ...['eval', 'images', '--model', fixture, '--prompts', prompts, '--scorer', judge, '--out', out],
-    ...['--steps', '2', '--size', '32', '--threads', '1', ...more],
+    // One picture a call: a picture made again alone is then the same bits on every CPU.
+    ...['--steps', '2', '--size', '32', '--threads', '1', '--batch', '1', ...more],
   ]);
 
 function resultOf(stdout: string) {

@@ -121,7 +121,7 @@ Case::Case(const std::string& dir)
   if (std::ifstream(folder + "io.safetensors").good()) io = SafetensorsFile::open(folder + "io.safetensors");
 }
 
-Tensor Case::in(const std::string& name) const {
+Tensor Case::stored(const std::string& name) const {
   if (!io) throw Failure(Code::BadFile, folder + "io.safetensors: expected the case's tensors, found no such file");
   return io->load(name);
 }
@@ -151,13 +151,13 @@ std::set<std::string> Case::runs() const {
 void compare(const Case& expected, const Outputs& got, const std::string& only_prefix) {
   if (const auto* tolerances = expected.doc.find("tolerance")) {
     for (const auto& [name, info] : expected.io->tensors())
-      if (is_output(name)) compare_one(name, expected.in(name), got, of_name(*tolerances, name));
+      if (is_output(name)) compare_one(name, expected.stored(name), got, of_name(*tolerances, name));
     return;
   }
   for (const auto& [name, info] : expected.tensors()) {
     const auto* role = info.find("role");
     if (!role || role->as_string() != "out" || name.rfind(only_prefix, 0) != 0) continue;
-    compare_one(name, expected.in(name), got, stated_in(info));
+    compare_one(name, expected.stored(name), got, stated_in(info));
   }
 }
 

@@ -18,13 +18,18 @@ namespace drm::parity {
 
 using Outputs = std::map<std::string, at::Tensor>;
 
+/// Where cases are recomputed; stored values are compared on the CPU.
+inline at::Device device = at::kCPU;
+
 struct Case {
   std::string folder;
   Json doc;
   std::shared_ptr<const SafetensorsFile> io;
 
   explicit Case(const std::string& dir);
-  at::Tensor in(const std::string& name) const;
+  at::Tensor stored(const std::string& name) const;
+  /// The same on the device.
+  at::Tensor in(const std::string& name) const { return stored(name).to(device); }
   bool has(const std::string& name) const { return io && io->tensors().count(name); }
   /// Of case.json's facts. Throws Failure(BadFile).
   const Json& fact(const char* name) const;

@@ -1,10 +1,11 @@
 // Recomputes golden cases written by the Python libraries and compares tensor by tensor.
 //
-//   drm_parity KIND CASE_DIR [ROOT] [TOKENS_JSON]
+//   drm_parity [--device NAME] KIND CASE_DIR [ROOT] [TOKENS_JSON]
 //
-// prints one JSON object a line: {"tensor", "error", "atol", "metric", "note"}; a tensor that could not be recomputed
-// has a "note" and no "error". Exit status 0 when every line could be printed, 2 when the case itself could not be run.
-// The runner (run.ts) judges; ROOT is the folder of all cases, TOKENS_JSON the prompts' token ids for `pipeline`.
+// works on the CPU, or on that device (`cuda`: without TF32), and prints one JSON object a line: {"tensor", "error",
+// "atol", "metric", "note"}; a tensor that could not be recomputed has a "note" and no "error". Exit status 0 when
+// every line could be printed, 2 when the case itself could not be run. The runner (run.ts) judges; ROOT is the folder
+// of all cases, TOKENS_JSON the prompts' token ids for `pipeline`.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -16,6 +17,7 @@
 #include "case.h"
 #include "flow/sampler.h"
 #include "mmdit/mmdit.h"
+#include "pipeline/device.h"
 #include "pipeline/text_encoders.h"
 #include "tensor_io/lora_file.h"
 #include "text/prompt.h"
@@ -29,7 +31,7 @@ namespace {
 
 MMDiT load_transformer(const std::string& config, const std::string& weights) {
   auto m = make_mmdit(read_mmdit_config(config));
-  load_mmdit(m, Weights::open({weights}, Component::Transformer), at::kFloat, at::kCPU);
+  load_mmdit(m, Weights::open({weights}, Component::Transformer), at::kFloat, device);
   return m;
 }
 
@@ -63,7 +65,7 @@ Outputs check_mmdit(const Case& c) {
 Outputs check_vae(const Case& c) {
   const at::NoGradGuard no_grad;
   auto v = make_vae(read_vae_config(c.folder + "config.json"));
-  load_vae(v, Weights::open({c.folder + "diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat, at::kCPU);
+  load_vae(v, Weights::open({c.folder + "diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat, device);
   Outputs out;
   for (const auto& run : c.runs()) {
     Outputs seen;
@@ -95,7 +97,7 @@ Outputs check_clip(const Case& c) {
   const at::NoGradGuard no_grad;
   Outputs out;
   auto model = make_clip(read_clip_config(c.folder + "config.json"));
-  load_clip(model, Weights::open({c.folder + "model.safetensors"}, Component::Clip), at::kFloat, at::kCPU);
+  load_clip(model, Weights::open({c.folder + "model.safetensors"}, Component::Clip), at::kFloat, device);
   const Observer observer = [&](const std::string& name, const Tensor& value) { out[name] = value; };
   const auto o = clip_forward(model, c.in("input_ids"), &observer);
   put(out, "", {{"penultimate", o.penultimate}, {"last_hidden_state", o.last}, {"text_embeds", o.pooled}});
@@ -108,14 +110,14 @@ Outputs check_t5(const Case& c) {
   const at::NoGradGuard no_grad;
   Outputs out;
   auto t = make_t5(read_t5_config(c.folder + "config.json"));
-  load_t5(t, Weights::open({c.folder + "model.safetensors"}, Component::T5), at::kFloat, at::kCPU);
+  load_t5(t, Weights::open({c.folder + "model.safetensors"}, Component::T5), at::kFloat, device);
   const auto short_ids = c.in("short_ids"), ids = c.in("input_ids");
   const Observer observer = [&](const std::string& name, const Tensor& value) { out["short." + name] = value; };
   out["short.last_hidden_state"] = t5_forward(t, short_ids, {}, &observer);
   out["short.position_bias"] = t5_position_bias(t, short_ids.size(1));
   out["last_hidden_state"] = t5_forward(t, ids);
   const auto end = ids.eq(1).to(at::kInt).argmax(1, true);  // </s>
-  const auto mask = at::arange(ids.size(1)).le(end).to(at::kLong);
+  const auto mask = at::arange(ids.size(1), ids.options()).le(end).to(at::kLong);
   const auto length = short_ids.size(1);
   out["contrast_with_mask_row0"] = t5_forward(t, ids, mask).narrow(0, 0, 1).narrow(1, 0, length);
   out["bucket"] = t5_buckets(c.in("relative_position"), t.config.relative_attention_num_buckets,
@@ -131,8 +133,8 @@ Outputs check_scheduler(const Case& c) {
   const auto train = training_schedule(config);
   out["train.sigmas"] = as_tensor(train.sigmas);
   out["train.timesteps"] = as_tensor(train.timesteps);
-  out["noised"] =
-      add_noise(c.in("noise.x0"), c.in("noise.noise"), out["train.sigmas"].index_select(0, c.in("noise.train_index")));
+  out["noised"] = add_noise(c.in("noise.x0"), c.in("noise.noise"),
+                            out["train.sigmas"].to(device).index_select(0, c.in("noise.train_index")));
   for (const auto& [name, info] : c.tensors()) {
     if (name.rfind("sigmas.", 0) != 0) continue;
     const auto s = sampling_schedule(config, std::stoll(name.substr(7)));
@@ -171,18 +173,18 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   source.text_encoder = component("text_encoder", "model.safetensors");
   source.text_encoder_2 = component("text_encoder_2", "model.safetensors");
   source.text_encoder_3 = component("text_encoder_3", "model.safetensors");
-  const auto encoders = load_text_encoders(plan_text_encoders(source), at::kFloat, at::kCPU, {});
+  const auto encoders = load_text_encoders(plan_text_encoders(source), at::kFloat, device, {});
   const auto m = load_transformer(c.folder + "transformer/config.json",
                                   c.folder + "transformer/diffusion_pytorch_model.safetensors");
   auto v = make_vae(read_vae_config(c.folder + "vae/config.json"));
   load_vae(v, Weights::open({c.folder + "vae/diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat,
-           at::kCPU);
+           device);
 
   const auto tokens = Json::read(tokens_file);
   const auto encode = [&](const char* rows) {
     const auto prompts = read_tokens(*tokens.find(rows));
     return encode_prompts(encoders, prompts, static_cast<int64_t>(prompts.at(0).t5.size()),
-                          m.config.joint_attention_dim, at::kCPU, control);
+                          m.config.joint_attention_dim, device, control);
   };
   Outputs out;
   const auto prompt = encode("prompts"), negative = encode("negatives");
@@ -320,8 +322,13 @@ Outputs check_optim(const Case& c, const std::string& root) {
 }
 
 int run(int argc, char** argv) {
+  if (argc > 2 && std::string(argv[1]) == "--device") {
+    device = parse_device(argv[2]);
+    at::globalContext().setAllowTF32CuDNN(false);  // of cuBLAS it is off by default
+    argc -= 2, argv += 2;
+  }
   if (argc < 3) {
-    std::cerr << "usage: drm_parity KIND CASE_DIR [ROOT] [TOKENS_JSON]\n";
+    std::cerr << "usage: drm_parity [--device NAME] KIND CASE_DIR [ROOT] [TOKENS_JSON]\n";
     return 2;
   }
   const std::string kind = argv[1], dir = argv[2];
@@ -344,7 +351,7 @@ int run(int argc, char** argv) {
     auto by_config = make_mmdit(read_mmdit_config(c.folder + "config.json"));
     auto by_shape = make_mmdit(infer_mmdit_config(weights));
     for (auto* m : {&by_config, &by_shape}) {
-      load_mmdit(*m, weights, at::kFloat, at::kCPU);
+      load_mmdit(*m, weights, at::kFloat, device);
       for (const auto& r : base.runs()) {
         Outputs out;
         put(out, r + ".", transformer_run(*m, base, r));

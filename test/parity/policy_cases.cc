@@ -18,7 +18,7 @@ using at::Tensor;
 
 /// Advantages of rewards whose groups are the rows of the last axis, or given by `groups`.
 Advantages advantages_of(const Tensor& rewards, const Tensor& groups, const AdvantageOptions& options) {
-  const auto r = rewards.to(at::kFloat).contiguous(), g = groups.to(at::kLong).contiguous();
+  const auto r = rewards.to(at::kCPU, at::kFloat).contiguous(), g = groups.to(at::kCPU, at::kLong).contiguous();
   return group_advantages({r.const_data_ptr<float>(), r.const_data_ptr<float>() + r.numel()},
                           {g.const_data_ptr<int64_t>(), g.const_data_ptr<int64_t>() + g.numel()}, options);
 }
@@ -29,7 +29,7 @@ Tensor by_last_axis(const Tensor& rewards) {
 }
 
 Tensor shaped(const std::vector<float>& values, const Tensor& like) {
-  return at::tensor(values, at::kFloat).view(like.sizes());
+  return at::tensor(values, at::kFloat).view(like.sizes()).to(like.device());
 }
 
 Outputs check_grpo_adv(const Case& c) {

@@ -54,7 +54,7 @@ Outputs check_bt_loss(const Case& c) {
 Outputs check_drm(const Case& c) {
   Outputs out;
   auto net = make_reward_net(reward_config(c.doc));
-  load_reward_net(net, {c.folder + "io.safetensors"}, at::kFloat, at::kCPU);
+  load_reward_net(net, {c.folder + "io.safetensors"}, at::kFloat, device);
   {
     const at::NoGradGuard no_grad;
     const auto text = embed_text(net.backbone, c.in("in.ctx"), c.in("in.pooled"));
@@ -121,7 +121,7 @@ Outputs check_drm(const Case& c) {
   for (const auto& [name, values] : record) out["out.ft." + name] = at::stack(values);
   // What is not part of the truncated model is written as it was read.
   for (const auto& [name, info] : c.io->tensors())
-    if (name.starts_with("after.")) out[name] = c.in(name.substr(6));
+    if (name.starts_with("after.")) out[name] = c.stored(name.substr(6));
   for (const auto& [name, p] : parameters) out["after." + name] = p;
   return out;
 }

@@ -26,7 +26,7 @@ std::vector<double> numbers(const Json& list) {
 void require_same_grids(const Case& c) {
   const double shift = c.at({"shift"}).as_double();
   const auto same = [&](const std::string& name, const std::vector<float>& ours) {
-    if (levels(c.in(name)) != ours)
+    if (levels(c.stored(name)) != ours)
       throw Failure(Code::BadFile, name + ": expected the sampling grid of rl.md section 1, ours differs");
   };
   for (const auto& [name, info] : c.io->tensors()) {
@@ -62,7 +62,7 @@ Tensor sum_of_rows(const Tensor& t) { return t.flatten(1).sum(1); }
 Outputs check_sde_step(const Case& c) {
   require_same_grids(c);
   Outputs out;
-  const auto sigmas = levels(c.in("in.sigmas"));
+  const auto sigmas = levels(c.stored("in.sigmas"));
   const auto x = c.in("in.x"), v = c.in("in.v"), v_ref = c.in("in.v_ref"), eps = c.in("in.eps"),
              given = c.in("in.x_given");
   const auto noise_levels = numbers(c.at({"a"})), cps_levels = numbers(c.at({"cps_noise_level"}));
@@ -118,7 +118,7 @@ Outputs check_sde_step(const Case& c) {
 
 Outputs check_branch_select(const Case& c) {
   Outputs out;
-  const auto step = sde_step(levels(c.in("in.sigmas")), c.at({"step"}).as_int(), c.at({"a"}).as_double());
+  const auto step = sde_step(levels(c.stored("in.sigmas")), c.at({"step"}).as_int(), c.at({"a"}).as_double());
   const Guided velocity{{}, c.in("in.v"), 1};
   out["out.mean"] = step_mean(c.in("in.x"), velocity.conditional, {step});
   const auto branches = composite::branch(c.in("in.x"), velocity, step, c.in("in.noise"));
@@ -130,7 +130,7 @@ Outputs check_branch_select(const Case& c) {
   const auto batch = rewards.size(1);
   // The fused selection, and its definition, which must agree on every row.
   const auto choose = [&](int64_t set, const Choice& choice) -> Selected {
-    auto lost = at::full({batch}, -1, at::kInt), lost_by_definition = lost.clone();
+    auto lost = at::full({batch}, -1, rewards.options().dtype(at::kInt)), lost_by_definition = lost.clone();
     const auto selected = select(branches.candidates, rewards[set], choice, 0, lost);
     const auto defined = composite::select(branches.candidates, rewards[set], choice, 0, lost_by_definition);
     if (!at::equal(selected.index, defined.index) || !at::equal(selected.latents, defined.latents) ||

@@ -1,4 +1,4 @@
-// Linked instead of launch.cc by a build without CUDA.
+// Linked instead of launch.cc by a build without our kernels: libtorch may have CUDA all the same.
 #include "cuda/kernels.h"
 
 namespace drm::cuda {
@@ -7,6 +7,7 @@ bool compiled() { return false; }
 bool modulated_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
 bool gated_add(const at::Tensor&, const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
 bool qk_norm(const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
+bool joint_heads(const std::vector<HeadsPart>&, int64_t) { return false; }
 bool branch(const at::Tensor&, const at::Tensor&, const at::Tensor&, double, const SdeStep&, const at::Tensor&, int64_t,
             at::Tensor&, at::Tensor&) {
   return false;
