@@ -15,6 +15,7 @@ import type {
   Cmmd,
   ComponentFiles,
   ComponentInside,
+  Dtype,
   Features,
   GroupPlace,
   LoadOptions,
@@ -132,7 +133,7 @@ export interface Native {
   trainerRestore(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
   trainerExport(
     trainer: TrainerHandle,
-    request: { path: string; dtype: 'fp32' | 'bf16'; layout?: 'drm' | 'authors' },
+    request: { path: string; dtype: Dtype; layout?: 'drm' | 'authors' },
     listen: NativeListener,
   ): NativeJob<void>;
   disposeTrainer(trainer: TrainerHandle): void;

@@ -1,4 +1,5 @@
 // A command is a value: help, parsing and completion are derived from it, and its file is loaded only when it runs.
+import type { Dtype } from '../binding/types.js';
 import type { Events } from './events.js';
 
 export interface Option {
@@ -23,7 +24,7 @@ export interface Argument {
 /** Flags that every command has. */
 export interface GlobalOptions {
   device: string;
-  dtype?: 'fp32' | 'bf16';
+  dtype?: Dtype;
   threads?: number;
   json: boolean;
   quiet: boolean;

@@ -24,7 +24,7 @@ function device(text: string): string {
 export function globalOptions(): ProgramOption[] {
   return [
     new ProgramOption('--device <device>', 'auto, cpu, cuda or cuda:N').default('auto').argParser(device),
-    new ProgramOption('--dtype <dtype>', 'of weights').choices(['fp32', 'bf16']),
+    new ProgramOption('--dtype <dtype>', 'of weights and matrix products').choices(['fp32', 'bf16', 'fp16']),
     new ProgramOption('--threads <n>', 'CPU threads').argParser(positiveInteger),
     new ProgramOption('--config <file>', 'settings as JSON; see `drm config show`'),
     new ProgramOption('--set <key=value>', 'one setting; may be repeated').argParser(collect).default([], 'none'),

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { Pipeline, setThreads } from '../../binding/index.js';
+import type { Dtype } from '../../binding/types.js';
 import type { Context } from '../command.js';
 import type { SampleSettings } from '../config/types.js';
 import { chooseDevice } from '../device.js';
@@ -154,7 +155,7 @@ class Models {
 
   constructor(
     private readonly model: Awaited<ReturnType<typeof resolveModel>>,
-    private readonly options: { device: string; dtype: 'fp32' | 'bf16' },
+    private readonly options: { device: string; dtype: Dtype },
     private readonly context: Context,
   ) {}
 

@@ -1,6 +1,6 @@
 // What commands that train share: their settings, what they hand to the loop, the run that the loop works in.
 import { DrmError } from '../../binding/error.js';
-import type { TrainerOptions } from '../../binding/types.js';
+import type { Dtype, TrainerOptions } from '../../binding/types.js';
 import type { Context } from '../command.js';
 import type { Sources } from '../config/resolve.js';
 import type {
@@ -20,7 +20,7 @@ export interface TaskContext {
   events: Events;
   signal: AbortSignal;
   device: string;
-  dtype: 'fp32' | 'bf16';
+  dtype: Dtype;
   /** The processes that train together: the trainer is of its group, and a step's samples are its part() of the batch. */
   team: Team;
 }
@@ -52,7 +52,7 @@ export type TrainingSettings = Pick<
   data?: string;
 };
 
-export function trainerOptions(s: TrainingSettings, device: string, dtype: 'fp32' | 'bf16'): TrainerOptions {
+export function trainerOptions(s: TrainingSettings, device: string, dtype: Dtype): TrainerOptions {
   return {
     device,
     dtype,

@@ -1,8 +1,9 @@
 // `drm grpo` end to end, both algorithms: learnt, interrupted, killed and resumed, by one process and by two; what is
 // written, and what is told.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { CONFIG_FOLDER } from '../../cli/config/resolve.js';
 import { killedAgainAndAgain, nextCheckpoint } from '../killing.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
 import { drm, fixture, runDrm, temporaryFolder } from '../run_drm.js';
@@ -175,6 +176,17 @@ test('--plan and --dry-run say what it takes, and leave nothing behind', async (
     for (const { seconds, name } of phases) expect(seconds, name).toBeGreaterThan(0);
   }
   expect(existsSync('grpo')).toBe(false);
+});
+
+test('every config that comes with drm has a plan, on four processes', async () => {
+  const names = readdirSync(join(CONFIG_FOLDER, 'grpo')).map((file) => parse(file).name);
+  expect(names).toContain('sd35-medium-paper-step-k4');
+  for (const name of names) {
+    const small = ['--model', 'tiny', '--reward', 'tiny', ...set('size=64', 't5_length=0')];
+    const events = await grpoHere(['--config', `grpo/${name}`, ...small, '--nproc', '4', '--plan']);
+    const result = events.find((event) => event.event === 'result');
+    expect(result?.event === 'result' && result.text, name).toMatch(/on each of 4 processes/);
+  }
 });
 
 test.each([
