@@ -14,7 +14,7 @@
 #include "nn/linear_at_once.h"
 #include "nn/modulation.h"
 #include "nn/recompute.h"
-#include "tensor_io/json.h"
+#include "tensor_io/config_reader.h"
 
 namespace drm {
 namespace {
