@@ -38,6 +38,9 @@ export interface LoraInfo {
   alphaStated: boolean; // false: the file does not say, and alpha = rank is assumed as diffusers does
 }
 
+/** A part of a single file of SD3's original form, as its keys call it. */
+export type ComponentInside = 'vae' | 'clip_l' | 'clip_g' | 't5xxl';
+
 /** See LoraInspection in csrc/pipeline/lora_tools.h. */
 export interface LoraInspection {
   file: string;

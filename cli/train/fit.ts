@@ -2,10 +2,10 @@
 // in the words of flags and settings; the core checks shapes again in its own.
 import { readFileSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
+import { tensorNames } from '../../binding/index.js';
 import type { PipelineSource } from '../../binding/types.js';
 import type { Events } from '../events.js';
 import { type ResolvedModel, resolveModel } from '../hub/resolve.js';
-import { readKeys } from '../hub/safetensors_keys.js';
 
 type Config = Record<string, unknown>;
 
@@ -200,9 +200,7 @@ export function partsFit(size: number, { transformer, vae, textEncoder, textEnco
 
 /** Throws DrmError BAD_CONFIG naming the targets that no layer of these weights answers to. */
 export async function targetsFit(targets: readonly string[], weights: readonly string[]): Promise<void> {
-  const layers = (await Promise.all(weights.map(readKeys)))
-    .flat()
-    .flatMap((key) => /^(.*)\.weight$/.exec(key)?.[1] ?? []);
+  const layers = (await tensorNames(weights)).flatMap((key) => /^(.*)\.weight$/.exec(key)?.[1] ?? []);
   if (!layers.some((layer) => layer.startsWith('transformer_blocks.'))) return; // other spellings: the core translates them
   const lost = targets.filter((target) => !layers.some((layer) => layer === target || layer.endsWith(`.${target}`)));
   if (lost.length === 0) return;
