@@ -15,6 +15,9 @@ export interface Member {
   bytes: Buffer | Drop | undefined;
 }
 
+/** No file system has longer paths; a header may hold a megabyte, and all its parts would be looked up. */
+const LONGEST_NAME = 4096;
+
 /** A member that stands for another one, as hard and symbolic links do. */
 export class Link {
   constructor(
@@ -87,7 +90,7 @@ export async function* membersOf(
     onReadEntry: (entry: ReadEntry) => {
       if (damage !== undefined) return entry.resume(); // whatever follows a broken header is guesswork
       const isLink = entry.type === 'Link' || entry.type === 'SymbolicLink';
-      const wanted = (isFile(entry.type) || isLink) && isWanted(entry.path);
+      const wanted = (isFile(entry.type) || isLink) && entry.path.length <= LONGEST_NAME && isWanted(entry.path);
       if (wanted === false) return entry.resume();
       if (isLink || wanted === 'name') {
         ready.push(isLink ? linkOf(entry) : { name: entry.path, bytes: undefined });
