@@ -59,7 +59,7 @@ function whatIsAsked({ options }: Context): Asked {
   return { folders: [...new Set(folders)], rewards, viewing, protocols, most: wholeOption(options, 'maxPairs', 1) };
 }
 
-/** `events` say the same thing once: a message for each chunk of a million pictures would say nothing more. */
+/** A message for each chunk of a million pictures would say nothing more. */
 function once(emit: (message: string) => void): (message: string) => void {
   const said = new Set<string>();
   return (message) => {

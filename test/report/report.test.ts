@@ -165,7 +165,12 @@ test('a reward model: training and held-out figures in one chart, accuracy by ti
   const page = readFileSync(join(folder, 'report.html'), 'utf8');
   checkPage(page);
   expect(page).toContain('<b>Accuracy by timestep</b>');
-  for (const part of ['0 to 250', '250 to 500', '500 to 750', '750 to 1000'])
+  for (const part of [
+    '0 to 250 (σ 0 to 0.25)',
+    '250 to 500 (σ 0.25 to 0.5)',
+    '500 to 750 (σ 0.5 to 0.75)',
+    '750 to 1000 (σ 0.75 to 1)',
+  ])
     expect(page).toContain(`<b>Accuracy, timesteps ${part}</b>`);
   expect(page).toContain('data-name="rm, training"');
   expect(page).toContain('>chance</text>');
