@@ -474,6 +474,7 @@ export interface RuntimeInfo {
   cudaBuilt: boolean;
   cudaKernels: boolean;
   cudaError: string;
+  cudaNote: string;
   gpus: Gpu[];
 }
 

@@ -146,7 +146,7 @@ describe.skipIf(process.platform !== 'linux')('the search for libtorch', () => {
     expect(search({ PATH: noPython(), LIBTORCH: join(folder, 'empty') }).stderr).toContain('no libtorch in it');
     const old = fakeLibtorch(join(folder, 'old'), [2, 4, 1]);
     expect(search({ PATH: noPython(), LIBTORCH: old }).stderr).toMatch(
-      /expected libtorch 2\.11 to 2\.13, found 2\.4\.1/,
+      /expected libtorch 2\.11 to 2\.14, found 2\.4\.1/,
     );
   });
 
@@ -163,7 +163,7 @@ describe.skipIf(process.platform !== 'linux')('the search for libtorch', () => {
     });
     expect(code).toBe(4);
     expect(stderr).toMatch(/1\. LIBTORCH.*: not set/);
-    expect(stderr).toMatch(/2\. an installed torch.*is 2\.4\.0, expected 2\.11 to 2\.13/);
+    expect(stderr).toMatch(/2\. an installed torch.*is 2\.4\.0, expected 2\.11 to 2\.14/);
     expect(stderr).toMatch(/3\. python3 -m pip download torch==2\.13\.0: python3 has no pip/);
     expect(stderr).toMatch(/4\. LIBTORCH_URL and LIBTORCH_SHA256.*: not set/);
   });
