@@ -28,6 +28,8 @@
       ],
       'conditions': [
         ['has_cuda==1', {'libraries': ['-Wl,--no-as-needed', '-ltorch_cuda', '-lc10_cuda', '-Wl,--as-needed']}],
+        # First, since libtorch exports functions of std::filesystem as its own compiler had them.
+        ['OS=="linux"', {'ldflags': ['-Wl,--no-as-needed', '-lstdc++', '-Wl,--as-needed']}],
         ['cudart!=""', {'libraries': ['<(cudart)', '-lrt']}],
         ['OS=="mac"', {
           'xcode_settings': {

@@ -2,8 +2,8 @@
 // the addon.
 
 /**
- * Mirrors `enum class Code` in csrc/common/failure.h, up to INTERNAL. ENVIRONMENT is the binding's own: the addon cannot
- * be loaded. The last three come from the command line: wrong usage, weights that are not on this machine, the network.
+ * Mirrors `enum class Code` in csrc/common/failure.h, up to INTERNAL; that the addon cannot be loaded is ENVIRONMENT, too.
+ * The last three come from the command line: wrong usage, weights that are not on this machine, the network.
  */
 export const ERROR_CODES = [
   'CANCELLED',
@@ -17,8 +17,8 @@ export const ERROR_CODES = [
   'DEVICE',
   'PEER_LOST',
   'DISK',
-  'INTERNAL',
   'ENVIRONMENT',
+  'INTERNAL',
   'USAGE',
   'MISSING_WEIGHTS',
   'NETWORK',

@@ -11,6 +11,7 @@ export { RewardModel } from './reward_model.js';
 export { ClipScorer, cmmd, resizePictures } from './scorer.js';
 export { Trainer } from './trainer.js';
 export type * from './types.js';
+export { componentsInside, tensorNames } from './weights.js';
 
 /** Library versions, CPU features, GPUs. Asking for the GPUs creates no CUDA context. */
 export function runtimeInfo(): RuntimeInfo {

@@ -14,6 +14,7 @@ import type {
   ClipScorerSource,
   Cmmd,
   ComponentFiles,
+  ComponentInside,
   Features,
   GroupPlace,
   LoadOptions,
@@ -141,6 +142,8 @@ export interface Native {
   ): NativeJob<LoraInspection>;
   convertLora(request: LoraConversion, listen: NativeListener): NativeJob<void>;
   mergeLoras(request: LoraMerge, listen: NativeListener): NativeJob<LoraInfo[]>;
+  tensorNames(request: { files: string[] }, listen: NativeListener): NativeJob<string[]>;
+  componentsInside(request: { file: string }, listen: NativeListener): NativeJob<ComponentInside[]>;
   loadEncoder(
     request: { source: PipelineSource; t5Length: number },
     options: LoadOptions,
@@ -217,6 +220,8 @@ const declared: Record<keyof Native, true> = {
   inspectLora: true,
   convertLora: true,
   mergeLoras: true,
+  tensorNames: true,
+  componentsInside: true,
   loadEncoder: true,
   encodeLatents: true,
   encodePrompts: true,

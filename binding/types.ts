@@ -38,6 +38,9 @@ export interface LoraInfo {
   alphaStated: boolean; // false: the file does not say, and alpha = rank is assumed as diffusers does
 }
 
+/** A part of a single file of SD3's original form, as its keys call it. */
+export type ComponentInside = 'vae' | 'clip_l' | 'clip_g' | 't5xxl';
+
 /** See LoraInspection in csrc/pipeline/lora_tools.h. */
 export interface LoraInspection {
   file: string;
@@ -413,6 +416,7 @@ export interface RewardInfo {
   latentChannels: number;
   t5Length: number; // tokens of T5 it was trained with
   size: number; // pixels a side it was trained at
+  schedule: Float32Array; // timesteps of the base scheduler's training table, noisiest first
 }
 
 export interface ScoreRequest {
@@ -424,6 +428,7 @@ export interface ScoreRequest {
   draws: number; // of noise, averaged; one is enough at timestep 0
   seed: bigint;
   posteriorSample: boolean;
+  addNoise?: boolean; // default: true; false: the latent stays clean, whatever timestep the network is told
   size?: number; // pixels a side; default: info.size
 }
 

@@ -2,18 +2,43 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../binding/error.js';
+
+const ADVICE: Record<string, string> = {
+  ENOSPC: 'free some space',
+  EDQUOT: 'free some space',
+  ENOTDIR: 'a file is where a folder should be: move it away',
+  EEXIST: 'a file is where a folder should be: move it away',
+  ENAMETOOLONG: 'the name is too long',
+};
 
 /** What a failed write means to the user. A DrmError stays what it is. `elsewhere`: what to do but make room. */
 export function diskError(path: string, error: unknown, elsewhere = ', or name another folder with --out'): DrmError {
   if (error instanceof DrmError) return error;
   const code = (error as NodeJS.ErrnoException).code ?? '';
-  const advice = code === 'ENOSPC' || code === 'EDQUOT' ? 'free some space' : 'check its permissions';
+  const advice = ADVICE[code] ?? 'check its permissions';
   return new DrmError('DISK', `[out] ${path}: cannot be written: ${(error as Error).message}; ${advice}${elsewhere}`, {
     file: path,
     reason: code,
   });
+}
+
+/** Makes the folder and those above it. Node's own way goes on for ever where the system has no such place (below /proc). */
+export async function makeFolder(folder: string, isLastTry = false): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    const isThere = await stat(folder).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+    if (isThere) return;
+    const above = dirname(folder);
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || isLastTry || above === folder) throw error;
+    await makeFolder(above);
+    await makeFolder(folder, true);
+  }
 }
 
 /** Makes the folder and proves that it can be written, before any work is done for it. Throws DrmError DISK. */
@@ -23,7 +48,7 @@ export async function prepareFolder(folder: string): Promise<void> {
       file: folder,
     });
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(resolve(folder));
     await access(folder, constants.W_OK);
     // Root may "access" a read-only file system; only writing tells.
     const probe = join(folder, `.drm-${randomBytes(6).toString('hex')}`);
@@ -34,8 +59,11 @@ export async function prepareFolder(folder: string): Promise<void> {
   }
 }
 
-/** Writes to a temporary name in the same folder, syncs and renames. Throws DrmError DISK, nothing left behind. */
-export async function writeAtomically(path: string, data: Uint8Array | string): Promise<void> {
+/**
+ * Writes to a temporary name in the same folder, syncs and renames. Throws DrmError DISK, nothing left behind; `elsewhere` as
+ * in diskError.
+ */
+export async function writeAtomically(path: string, data: Uint8Array | string, elsewhere?: string): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(4).toString('hex')}`);
   try {
     const file = await open(temporary, 'wx');
@@ -48,7 +76,7 @@ export async function writeAtomically(path: string, data: Uint8Array | string): 
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
-    throw diskError(path, error);
+    throw diskError(path, error, elsewhere);
   }
 }
 

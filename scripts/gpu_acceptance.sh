@@ -122,7 +122,7 @@ if wanted tests; then
 fi
 if wanted full_size; then
   if [ -x "$BUILD/drm_full_size" ]; then
-    judged full_size 240 "$BUILD/drm_full_size" --json
+    judged full_size 240 "$BUILD/drm_full_size"
   else
     verdict full_size MISSING 0 "$BUILD/drm_full_size was not built"
   fi

@@ -58,6 +58,8 @@ Napi::Object init(Napi::Env, Napi::Object exports) {
   define<inspect_lora_file>(exports, "inspectLora");
   define<convert_lora_file>(exports, "convertLora");
   define<merge_lora_files>(exports, "mergeLoras");
+  define<list_tensor_names>(exports, "tensorNames");
+  define<list_components_inside>(exports, "componentsInside");
   define<test_job>(exports, "testJob");
   define<test_handle>(exports, "testHandle");
   define<dispose_test_handle>(exports, "disposeTestHandle");

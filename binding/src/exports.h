@@ -64,6 +64,10 @@ Napi::Value inspect_lora_file(const Napi::CallbackInfo& info);
 Napi::Value convert_lora_file(const Napi::CallbackInfo& info);
 Napi::Value merge_lora_files(const Napi::CallbackInfo& info);
 
+// weights.cc
+Napi::Value list_tensor_names(const Napi::CallbackInfo& info);
+Napi::Value list_components_inside(const Napi::CallbackInfo& info);
+
 // encoder.cc
 Napi::Value load_encoder(const Napi::CallbackInfo& info);
 Napi::Value encode_latents(const Napi::CallbackInfo& info);

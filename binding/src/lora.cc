@@ -9,19 +9,13 @@
 namespace drm::binding {
 namespace {
 
-Napi::Array texts_to_js(Napi::Env env, const std::vector<std::string>& texts) {
-  auto out = Napi::Array::New(env, texts.size());
-  for (uint32_t i = 0; i < texts.size(); ++i) out[i] = texts[i];
-  return out;
-}
-
 Napi::Value inspection_to_js(Napi::Env env, LoraInspection&& all) {
   auto out = Napi::Object::New(env);
   out["file"] = all.file;
   out["spelling"] = all.spelling;
   out["tensors"] = static_cast<double>(all.tensors);
   out["alphaStated"] = Napi::Boolean::New(env, all.alpha_stated);
-  out["strangers"] = texts_to_js(env, all.strangers);
+  out["strangers"] = to_js(env, all.strangers);
   auto layers = Napi::Array::New(env, all.layers.size());
   for (uint32_t i = 0; i < all.layers.size(); ++i) {
     const auto& l = all.layers[i];
@@ -42,7 +36,7 @@ Napi::Value inspection_to_js(Napi::Env env, LoraInspection&& all) {
     auto match = Napi::Object::New(env);
     match["tensors"] = static_cast<double>(all.match->tensors);
     match["matched"] = static_cast<double>(all.match->matched);
-    match["unmatched"] = texts_to_js(env, all.match->unmatched);
+    match["unmatched"] = to_js(env, all.match->unmatched);
     out["match"] = match;
   }
   return out;

@@ -19,6 +19,7 @@ ScoreRequest score_from_js(const Fields& fields) {
   r.draws = fields.integer("draws");
   r.seed = fields.seed("seed");
   r.posterior_sample = fields.flag("posteriorSample");
+  r.add_noise = !fields.has("addNoise") || fields.flag("addNoise");
   r.size = fields.has("size") ? fields.integer("size") : 0;
   return r;
 }
@@ -47,6 +48,9 @@ Napi::Value reward_model_info(const Napi::CallbackInfo& info) {
   set("latentChannels", facts.latent_channels);
   set("t5Length", facts.t5_length);
   set("size", facts.size);
+  auto schedule = Napi::Float32Array::New(info.Env(), facts.schedule.size());
+  std::copy(facts.schedule.begin(), facts.schedule.end(), schedule.Data());
+  out["schedule"] = schedule;
   return out;
 }
 

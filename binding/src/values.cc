@@ -31,6 +31,12 @@ Napi::Object to_js(Napi::Env env, const Progress& progress) {
   return out;
 }
 
+Napi::Array to_js(Napi::Env env, const std::vector<std::string>& texts) {
+  auto out = Napi::Array::New(env, texts.size());
+  for (uint32_t i = 0; i < texts.size(); ++i) out[i] = texts[i];
+  return out;
+}
+
 Napi::Array to_js(Napi::Env env, const std::vector<LoraInfo>& loras) {
   auto out = Napi::Array::New(env, loras.size());
   for (uint32_t i = 0; i < loras.size(); ++i) {

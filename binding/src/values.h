@@ -1,6 +1,7 @@
 // C++ values to JavaScript values.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "common/control.h"
@@ -14,6 +15,8 @@ Napi::Value adopt_bytes(Napi::Env env, std::vector<uint8_t>&& bytes);
 
 Napi::Object to_js(Napi::Env env, const Progress& progress);
 Napi::Object to_js(Napi::Env env, Event&& event);
+
+Napi::Array to_js(Napi::Env env, const std::vector<std::string>& texts);
 
 /// See LoraInfo in binding/types.ts.
 Napi::Array to_js(Napi::Env env, const std::vector<LoraInfo>& loras);

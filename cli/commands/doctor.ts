@@ -30,7 +30,9 @@ function nearestExisting(folder: string): string {
 }
 
 async function disk(name: string, folder: string, wanted: number): Promise<Check> {
-  const { bavail, bsize } = await statfs(nearestExisting(folder));
+  const at = nearestExisting(folder);
+  if (!(await stat(at)).isDirectory()) return check(name, 'fail', `${at} is a file`, 'set HF_HOME to another folder');
+  const { bavail, bsize } = await statfs(at);
   const free = bavail * bsize;
   return check(
     name,
@@ -131,6 +133,16 @@ async function writable(folder: string): Promise<Check> {
   }
 }
 
+function token(): Check {
+  const name = 'hub token';
+  try {
+    const found = hubToken() !== undefined;
+    return check(name, 'ok', found ? 'present' : 'none (only gated models such as SD3.5 need one: HF_TOKEN)');
+  } catch (error) {
+    return check(name, 'fail', (error as Error).message, 'or unset it: only gated models need one');
+  }
+}
+
 export const command: Command = {
   name: 'doctor',
   summary: 'say what this machine has, and what to do about what it lacks',
@@ -141,13 +153,12 @@ export const command: Command = {
   async run({ global, events }) {
     const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
     const recent = major > 20 || (major === 20 && minor >= 15);
-    const token = hubToken() !== undefined;
     const checks = [
       check('Node', recent ? 'ok' : 'fail', process.versions.node, 'install Node 20.15 or newer'),
       ...(await native()),
       await disk('disk', process.cwd(), 2e9),
       await disk('model cache', cacheFolder(), 2e10),
-      check('hub token', 'ok', token ? 'present' : 'none (only gated models such as SD3.5 need one: HF_TOKEN)'),
+      token(),
       await writable(global.out ?? 'out'),
     ];
     const width = Math.max(...checks.map((c) => c.name.length));

@@ -29,6 +29,10 @@ export const command: Command = {
       does: 'how often rewards prefer what people preferred, by timestep and kind of pair, as a table and a plot',
     },
     {
+      command: 'drm eval pairs --data data/hpdv3 --data data/hpdv2 --split test --reward runs/reward --nproc 4',
+      does: 'several sets in one table, on four GPUs',
+    },
+    {
       command: 'drm eval pairs --scores scores.json --from hpdv3/test.json',
       does: "accuracy of scores that any program gave, in the list's order; more forms: docs/evaluation.md",
     },
@@ -53,12 +57,15 @@ export const command: Command = {
       description: 'images: FILE[:SCALE], an adapter, as in `drm sample`; may be repeated',
       repeatable: true,
     },
-    { flags: '--prompts <file>', description: 'images: one prompt a line, or JSONL' },
+    { flags: '--prompts <file>', description: 'images: one prompt a line, or JSON' },
     { flags: '-p, --prompt <text>', description: 'images: one more prompt; may be repeated', repeatable: true },
     { flags: '--negative-prompt <text>', description: 'images: what to steer away from' },
     { flags: '--steps <n>', description: 'images: denoising steps', default: '28' },
     { flags: '--guidance <scale>', description: 'images: classifier-free guidance', default: '4.5' },
-    { flags: '--size <pixels>', description: 'images: height and width' },
+    {
+      flags: '--size <pixels>',
+      description: "images: height and width; pairs: side of what reward models see (each model's own)",
+    },
     { flags: '--n <n>', description: 'images: pictures a prompt', default: '1' },
     { flags: '--k <list>', description: 'images: candidates a step, such as 1,2,4,6; a row each', default: '1' },
     { flags: '--noise-level <a>', description: 'images: of the candidates, as in `drm sample`', default: '0.7' },
@@ -81,7 +88,11 @@ export const command: Command = {
       description: 'pairs: name, reward model, run, or clip:FOLDER; may be repeated; images: what chooses for --k',
       repeatable: true,
     },
-    { flags: '--timesteps <list>', description: 'pairs: noise levels x 1000, such as 0,250,500,750', default: '0' },
+    {
+      flags: '--timesteps <list>',
+      description: 'pairs: 1000 x noise levels (0,250,500,750), or schedule:0,500,750, entries of the scheduler',
+      default: '0',
+    },
     { flags: '--draws <n>', description: 'pairs: draws of noise, averaged, above timestep 0', default: '1' },
     { flags: '--posterior-sample', description: "pairs: draw latents from the VAE's posterior, not its mode" },
     { flags: '--max-pairs <n>', description: 'pairs: so many, chosen by seed', default: 'all' },
@@ -92,12 +103,20 @@ export const command: Command = {
     },
     {
       flags: '--protocol <name>',
-      description: 'pairs: how right answers are counted; may be repeated',
+      description: 'pairs: how right answers are counted, or drm-authors: how pictures are scored; may be repeated',
       default: "each set's own",
       repeatable: true,
     },
+    {
+      flags: '--validation <dir[:split]>',
+      description: 'pairs: where tie-aware finds its threshold; else in the same set',
+    },
     { flags: '--no-pictures', description: 'pairs: do not look whether the pictures behind --scores can be used' },
-    { flags: '--data <dir>', description: 'pairs, retrieval: a set prepared by `drm data prepare`' },
+    {
+      flags: '--data <dir>',
+      description: 'pairs, retrieval: a set prepared by `drm data prepare`; pairs: may be repeated',
+      repeatable: true,
+    },
     {
       flags: '--split <name>',
       description: 'pairs, retrieval: one split; may be repeated',
@@ -108,9 +127,10 @@ export const command: Command = {
     {
       flags: '--seed <n>',
       description:
-        'images: picture i of a prompt has seed + i; pairs: of noise, and of --max-pairs; retrieval: of groups',
+        "images: added to each prompt's own, of its text; pairs: of noise, and of --max-pairs; retrieval: of groups",
       default: '0',
     },
+    { flags: '--nproc <n>', description: 'images, pairs: processes on this machine that share the work', default: '1' },
   ],
   async run(context) {
     const [what] = context.args as string[];

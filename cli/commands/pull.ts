@@ -1,12 +1,20 @@
-import { existsSync } from 'node:fs';
-import { mkdir, statfs, writeFile } from 'node:fs/promises';
+import { readFile, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import picomatch from 'picomatch';
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
-import { cacheFolder, isHubId, type RepositoryType, repositoryFolder } from '../hub/cache.js';
-import { listFiles, type RemoteFile, resolveRevision } from '../hub/client.js';
-import { downloadFile, type Repository } from '../hub/download.js';
+import { makeFolder, writeAtomically } from '../files.js';
+import {
+  cachedSnapshot,
+  isHubId,
+  isOffline,
+  type RepositoryType,
+  repositoryFolder,
+  staysInside,
+} from '../hub/cache.js';
+import { Hub } from '../hub/client.js';
+import { byContent, bytesAbsent, type Content, cacheError, download, type Repository } from '../hub/download.js';
+import type { RemoteFile } from '../hub/listing.js';
 import { bytes } from '../ui/figures.js';
 
 const AT_ONCE = 4;
@@ -42,29 +50,71 @@ export function choose(
   return { wanted, skipped: files.filter((file) => !wanted.includes(file)) };
 }
 
-async function requireSpace(folder: string, needed: number): Promise<void> {
-  let at = folder;
-  while (!existsSync(at)) at = dirname(at);
-  const { bavail, bsize } = await statfs(at);
-  if (bavail * bsize < needed)
-    throw new DrmError(
-      'DISK',
-      `[pull] ${folder}: expected ${bytes(needed)} of free space, found ${bytes(bavail * bsize)}; free some, or set HF_HOME to another disk`,
-      { file: folder },
-    );
+/** Makes the repository's folder, if anything is to come. Throws DrmError DISK when it cannot be, or has too little space. */
+async function requireSpace(repository: Repository, contents: Content[]): Promise<void> {
+  const { folder } = repository;
+  let needed = 0;
+  for (const content of contents) needed += await bytesAbsent(repository, content);
+  if (needed === 0) return;
+  try {
+    await makeFolder(folder);
+    const { bavail, bsize } = await statfs(folder);
+    if (bavail * bsize < needed)
+      throw new DrmError(
+        'DISK',
+        `[pull] ${folder}: expected ${bytes(needed)} of free space, found ${bytes(bavail * bsize)}; free some, or set HF_HOME to another disk`,
+        { file: folder },
+      );
+  } catch (error) {
+    throw cacheError(folder, error);
+  }
 }
 
-async function pull({ args, options, events, signal }: Context): Promise<void> {
+/** What the revision's name stands for, for those who look it up without the hub. Nothing is written where it is known. */
+async function keepReference(folder: string, revision: string, commit: string): Promise<void> {
+  if (revision === commit) return;
+  const file = join(folder, 'refs', revision);
+  if ((await readFile(file, 'utf8').catch(() => '')) === commit) return;
+  try {
+    await makeFolder(dirname(file));
+  } catch (error) {
+    throw cacheError(file, error);
+  }
+  await writeAtomically(file, commit, ', or set HF_HOME to another folder');
+}
+
+/** Without a hub, what is there must do. */
+function offline({ events }: Context, id: string, type: RepositoryType, revision: string): void {
+  const folder = cachedSnapshot(id, revision, type);
+  if (folder === undefined)
+    throw new DrmError(
+      'MISSING_WEIGHTS',
+      `pull ${id}: HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids the network, and the cache has no ${id} at ${revision}; unset it to fetch`,
+      { id },
+    );
+  events.emit({
+    event: 'warning',
+    message: 'HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set: nothing is fetched, nor compared with the hub',
+  });
+  events.emit({ event: 'result', text: folder, data: { id, revision, folder, offline: true } });
+}
+
+async function pull(context: Context): Promise<void> {
+  const { args, options, events, signal } = context;
   const started = performance.now();
   const id = String(args[0]);
   if (!isHubId(id))
     throw new DrmError('USAGE', `pull ${id}: expected a hub id such as stabilityai/stable-diffusion-3.5-medium`);
   const type = (options.repoType ?? 'model') as RepositoryType;
   const revision = String(options.revision ?? 'main');
-  if (revision.split('/').includes('..') || revision.startsWith('/'))
-    throw new DrmError('USAGE', `--revision ${revision}: expected a branch, tag or commit`);
-  const commit = await resolveRevision(id, type, revision, signal);
-  const files = await listFiles(id, type, commit, signal);
+  if (!staysInside(revision)) throw new DrmError('USAGE', `--revision ${revision}: expected a branch, tag or commit`);
+  if (isOffline()) return offline(context, id, type, revision);
+  // One failure ends the other downloads, which keep what they have.
+  const stop = new AbortController();
+  const both = AbortSignal.any([signal, stop.signal]);
+  const hub = new Hub(id, type, both, (message) => events.emit({ event: 'warning', message }));
+  const commit = await hub.resolveRevision(revision);
+  const files = await hub.listFiles(commit);
   const { wanted, skipped } = choose(
     files,
     (options.include as string[] | undefined) ?? [],
@@ -79,7 +129,7 @@ async function pull({ args, options, events, signal }: Context): Promise<void> {
         .map((file) => file.path)
         .join(', ')}${files.length > 8 ? ', …' : ''}`,
     );
-  const repository: Repository = { id, type, commit, folder: repositoryFolder(id, type) };
+  const repository: Repository = { hub, commit, folder: repositoryFolder(id, type) };
   events.emit({
     event: 'started',
     version: 1,
@@ -103,22 +153,20 @@ async function pull({ args, options, events, signal }: Context): Promise<void> {
     });
     return;
   }
-  const absent = wanted.filter((file) => !existsSync(join(repository.folder, 'blobs', file.hash)));
-  await requireSpace(cacheFolder(), total(absent));
+  const contents = byContent(wanted);
+  await requireSpace(repository, contents);
 
-  // One failure ends the others, which keep what they have.
-  const stop = new AbortController();
-  const both = AbortSignal.any([signal, stop.signal]);
-  const queue = [...wanted].sort((a, b) => b.size - a.size);
+  const queue = contents.sort((a, b) => b.size - a.size);
   let first: unknown;
   let fetched = 0;
   const worker = async () => {
-    for (let file = queue.shift(); file && !both.aborted; file = queue.shift()) {
-      const { path, size } = file;
+    for (let content = queue.shift(); content && !both.aborted; content = queue.shift()) {
+      const { size } = content;
+      const [path] = content.paths;
       const begin = performance.now();
       let told = 0;
       try {
-        const result = await downloadFile(repository, file, both, (have) => {
+        const result = await download(repository, content, (have) => {
           const now = performance.now();
           if (have < size && now - told < 100) return;
           told = now;
@@ -143,9 +191,7 @@ async function pull({ args, options, events, signal }: Context): Promise<void> {
   if (signal.aborted)
     throw new DrmError('CANCELLED', `stopped; what has arrived is kept, and \`drm pull ${id}\` goes on from there`);
   if (first !== undefined) throw first;
-  const reference = join(repository.folder, 'refs', revision);
-  await mkdir(dirname(reference), { recursive: true });
-  await writeFile(reference, commit);
+  await keepReference(repository.folder, revision, commit);
   const snapshot = join(repository.folder, 'snapshots', commit);
   events.emit({
     event: 'result',

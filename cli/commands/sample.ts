@@ -37,7 +37,7 @@ export const command: Command = {
       repeatable: true,
     },
     { flags: '-p, --prompt <text>', description: 'what to show; may be repeated', repeatable: true },
-    { flags: '--prompts <file>', description: 'one prompt a line, or JSONL with prompt, negative_prompt, seed' },
+    { flags: '--prompts <file>', description: 'one prompt a line, or JSON with prompt, negative_prompt, seed' },
     { flags: '--negative-prompt <text>', description: 'what to steer away from' },
     { flags: '--from <png>', description: 'repeat a picture from the settings inside it; other flags change them' },
     { flags: '--steps <n>', description: 'denoising steps', default: '28' },

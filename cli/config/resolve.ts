@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, parse, resolve } from 'node:path';
 import type { ErrorObject } from 'ajv';
 import { DrmError } from '../../binding/error.js';
+import { type JsonObject, readObject } from '../json.js';
 import { nearest } from '../nearest.js';
 import { packageRoot } from '../root.js';
 import type { Settings, Task } from './types.js';
@@ -72,23 +73,14 @@ function findFile(file: string): string {
   );
 }
 
-function readObject(path: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw bad(path, `expected JSON (${(error as Error).message})`);
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw bad(path, 'expected a JSON object');
-  return value as Record<string, unknown>;
-}
+const readConfig = (path: string): JsonObject => readObject(path, { part: 'config', code: 'BAD_CONFIG' });
 
 /** The file and those it extends, the most basic first. */
 function chain(file: string, seen: string[] = []): { path: string; values: Record<string, unknown> }[] {
   const path = resolve(file);
   if (seen.includes(path)) throw bad(path, `extends itself by way of ${seen.join(' -> ')}`);
-  const { extends: base, ...values } = readObject(path);
-  if (base === undefined) return [{ path, values }];
+  const { extends: base, ...values } = readConfig(path);
+  if (base === undefined || base === null) return [{ path, values }];
   if (typeof base !== 'string') throw bad(path, 'extends: expected the name of a file');
   return [...chain(join(dirname(path), base), [...seen, path]), { path, values }];
 }
@@ -135,7 +127,7 @@ function parseSet(text: string, properties: Schema['properties']): [string, unkn
 
 /** What a model's drm.json says for one task. It may not choose another model, nor another task. */
 function recommendedSettings(path: string, task: Task): Record<string, unknown> {
-  const byTask = readObject(path);
+  const byTask = readConfig(path);
   const tasks = taskNames();
   for (const [key, value] of Object.entries(byTask)) {
     if (!tasks.includes(key)) throw bad(path, `expected settings by task (${tasks.join(', ')}), found ${key}`, { key });

@@ -45,9 +45,10 @@ export class ByteReader {
     }
   }
 
-  /** Everything that is left; for what is known to be small. */
-  async rest(): Promise<Buffer> {
-    while (await this.#pull());
+  /** Everything that is left. Throws a plain sentence when that is more than `most` bytes. */
+  async rest(most: number): Promise<Buffer> {
+    while (this.#have <= most && (await this.#pull()));
+    if (this.#have > most) throw new Error(`expected at most ${most} bytes, found more`);
     const all = Buffer.concat(this.#held);
     this.#held = [];
     this.#have = 0;

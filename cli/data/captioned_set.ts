@@ -1,6 +1,7 @@
 // A prepared set of captioned pictures, open for reading: captions and places of all samples in memory, pictures read
 // when asked for.
 import { DrmError } from '../../binding/error.js';
+import { anything, mapOf } from '../shape.js';
 import { type Manifest, readManifest, type Shard } from './manifest.js';
 import { checkShards, type OpenOptions, ShardFiles, walkShard } from './shard_reader.js';
 
@@ -74,8 +75,8 @@ export class CaptionedSet {
 
   /** All of the sidecar (concept, category, style, source, licence, split ... as the source gives them). */
   async meta(i: number): Promise<SampleMeta> {
-    const bytes = await this.#read(i, this.#jsonAt[i] as number, this.#jsonSize[i] as number);
-    return JSON.parse(bytes.toString('utf8')) as SampleMeta;
+    const place = { at: this.#jsonAt[i] as number, size: this.#jsonSize[i] as number };
+    return (await this.#files.sidecar(this.#shard[i] as number, place, () => this.key(i), mapOf(anything))).sidecar;
   }
 
   /** The picture's file. Rejects with DrmError BAD_FILE when its shard is gone or cut. */

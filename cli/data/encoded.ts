@@ -5,12 +5,14 @@
 // encoded/<name>/ holds latents-00000.safetensors with latents-00000.json (the ids of its rows, and the pictures that could
 // not be decoded), prompts-… likewise (the sha256 of each text), and encoded.json, written last.
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { DataSetEncoder } from '../../binding/index.js';
 import { writeAtomically } from '../files.js';
+import { type JsonFile, readShaped } from '../json.js';
+import { count, listOf, mapOf, matching, objectOf, oneOf, type Shape, text } from '../shape.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
 import { squaresOf } from './pair_loader.js';
 import type { PairSet } from './pair_set.js';
@@ -71,13 +73,39 @@ interface Sidecar {
 }
 
 const sidecarFile = (folder: string, name: string) => join(folder, `${name}.json`);
-const readSidecar = (folder: string, name: string) =>
-  JSON.parse(readFileSync(sidecarFile(folder, name), 'utf8')) as Sidecar;
+
+const AGAIN: JsonFile = { part: 'data', advice: 'encode the set again with `drm data encode`' };
+const SIDECAR = objectOf<Sidecar>({ rows: listOf(text), bad: mapOf(text) });
+const readSidecar = (folder: string, name: string) => readShaped(sidecarFile(folder, name), SIDECAR, AGAIN);
+
+/** Names of files in the folder and nowhere else. */
+const NAMES = listOf(matching(/^\w[\w-]*$/, 'the name of a file'));
+const ENCODED_MANIFEST = objectOf<EncodedManifest>({
+  format: oneOf('drm-encoded'),
+  version: oneOf(1),
+  model: text,
+  vae: text,
+  text_encoders: text,
+  size: count,
+  t5_length: count,
+  clip_length: count,
+  dtype: text as Shape<EncodedKey['dtype']>,
+  pictures: count,
+  prompts: count,
+  bad: mapOf(text),
+  latents_files: NAMES,
+  prompts_files: NAMES,
+});
 
 /** Of a finished file that is about these; undefined when there is none, or the set has been prepared anew since. */
 function finished(folder: string, name: string, wanted: readonly string[]): Sidecar | undefined {
   if (!existsSync(sidecarFile(folder, name))) return undefined;
-  const sidecar = readSidecar(folder, name);
+  let sidecar: Sidecar;
+  try {
+    sidecar = readSidecar(folder, name);
+  } catch {
+    return undefined; // damaged: encoded again
+  }
   const known = new Set([...sidecar.rows, ...Object.keys(sidecar.bad)]);
   return known.size === wanted.length && wanted.every((id) => known.has(id)) ? sidecar : undefined;
 }
@@ -217,7 +245,7 @@ export function openEncoded(set: string, key: Omit<EncodedKey, 'dtype'>): Encode
   for (const dtype of ['fp32', 'bf16'] as const) {
     const folder = folderOf(set, { ...key, dtype });
     if (!existsSync(join(folder, MANIFEST))) continue;
-    const manifest = JSON.parse(readFileSync(join(folder, MANIFEST), 'utf8')) as EncodedManifest;
+    const manifest = readShaped(join(folder, MANIFEST), ENCODED_MANIFEST, AGAIN);
     const path = (name: string) => join(folder, `${name}.safetensors`);
     const rows = new Map<string, number>();
     for (const name of manifest.prompts_files)

@@ -1,14 +1,19 @@
-// Users' lists: an object a line.
+// Users' lists of records, however they are written: an object a line, one array of objects, or objects one after another.
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { decodeText, isObject, isUtf16, type JsonObject, parseJson } from '../json.js';
+import { type Form, formOf, LARGEST_RECORD } from '../json_forms.js';
+import { listRecords } from './json_list.js';
 import { Drop } from './source.js';
 
 /** A line or a caption of more bytes is dropped, not read. */
-export const LARGEST_LINE = 16 << 20;
+export const LARGEST_LINE = LARGEST_RECORD;
 
 /** Lines by line feed alone (JSON may hold U+2028); undefined for one that is too long to be a record. */
-export async function* linesOf(file: string): AsyncGenerator<Buffer | undefined> {
+async function* linesOf(file: string): AsyncGenerator<Buffer | undefined> {
   let parts: Buffer[] = [];
   let length = 0;
   const take = () => {
@@ -32,25 +37,71 @@ export async function* linesOf(file: string): AsyncGenerator<Buffer | undefined>
   if (length > 0) yield take();
 }
 
-export const utf8 = new TextDecoder('utf-8', { fatal: true }); // drops a byte order mark, too
-
-export function parseRecord(line: Buffer | undefined, where: string): Record<string, unknown> | Drop | undefined {
+/** Undefined for a blank line. */
+function parseLine(line: Buffer | undefined, where: string): JsonObject | Drop | undefined {
   if (line === undefined) return new Drop('bad_record', `${where}: longer than ${LARGEST_LINE} bytes`);
   let record: unknown;
   try {
-    const text = utf8.decode(line);
+    const text = decodeText(line);
     if (text.trim() === '') return undefined;
-    record = JSON.parse(text);
+    record = parseJson(text);
   } catch (error) {
     return new Drop('bad_record', `${where}: ${(error as Error).message}`);
   }
-  if (typeof record !== 'object' || record === null || Array.isArray(record))
-    return new Drop('bad_record', `${where}: expected an object`);
-  return record as Record<string, unknown>;
+  return isObject(record) ? record : new Drop('bad_record', `${where}: expected an object`);
 }
 
-/** One pass over the list: its hash and how many lines there are. */
-export async function survey(file: string): Promise<{ sha256: string; lines: number }> {
+/** Throws DrmError BAD_FILE when the file cannot be read, or is of another encoding. */
+async function formOfFile(file: string): Promise<Form> {
+  try {
+    const handle = await open(file, 'r');
+    try {
+      for (let length = 1 << 16; ; length *= 16) {
+        const head = Buffer.alloc(length);
+        let have = 0;
+        for (let got = 1; got > 0 && have < length; have += got)
+          got = (await handle.read(head, have, length - have, have)).bytesRead;
+        const whole = head.subarray(0, have);
+        if (isUtf16(whole)) throw new Error('found UTF-16; save it as UTF-8');
+        const form = formOf(whole);
+        if (form !== undefined || have < length || length > LARGEST_RECORD) return form ?? 'lines';
+      }
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw new DrmError('BAD_FILE', `[data] ${file}: expected a list of records, ${(error as Error).message}`, { file });
+  }
+}
+
+export interface UserRecord {
+  record: JsonObject | Drop;
+  /** File and line, or file and place in the array. */
+  where: string;
+}
+
+/** The records of a user's list; those that cannot be read are drops. Throws DrmError BAD_FILE for what is no list. */
+export async function* recordsOf(file: string): AsyncGenerator<UserRecord> {
+  const name = basename(file);
+  if ((await formOfFile(file)) === 'list') {
+    for await (const { row, value } of listRecords(file))
+      yield {
+        where: `${name}, record ${row}`,
+        record: value instanceof Drop ? new Drop(value.reason, `${name}, ${value.detail}`) : value,
+      };
+    return;
+  }
+  let number = 0;
+  for await (const line of linesOf(file)) {
+    number += 1;
+    const where = `${name}, line ${number}`;
+    const record = parseLine(line, where);
+    if (record !== undefined) yield { record, where }; // a blank line is no record
+  }
+}
+
+/** One pass over the list: its hash and, where a line is a record, how many there are but for blank ones. */
+export async function survey(file: string): Promise<{ sha256: string; total?: number }> {
   const hash = createHash('sha256');
   let lines = 0;
   try {
@@ -61,5 +112,6 @@ export async function survey(file: string): Promise<{ sha256: string; lines: num
   } catch (error) {
     throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
   }
-  return { sha256: hash.digest('hex'), lines };
+  const isLines = (await formOfFile(file)) === 'lines';
+  return { sha256: hash.digest('hex'), ...(isLines && { total: lines }) };
 }

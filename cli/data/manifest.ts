@@ -1,7 +1,10 @@
 // What a prepared set says about itself: manifest.json, written last, so that a folder with one is complete.
-import { readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { fileFault, type JsonFile, readObject, shaped } from '../json.js';
+import { anything, count, listOf, mapOf, matching, objectOf, optional, type Shape, text } from '../shape.js';
+import { BLOCK } from './tar.js';
 
 export const MANIFEST = 'manifest.json';
 /** Counts breaking changes of the layout of a prepared folder. */
@@ -48,47 +51,58 @@ export interface Manifest {
 
 const KINDS = { captions: 'pictures with captions', pairs: 'preference pairs' };
 
-const bad = (file: string, what: string): DrmError =>
-  new DrmError('BAD_FILE', `[data] ${file}: ${what}; prepare the set again with \`drm data prepare\``, { file });
+const FILE: JsonFile = { part: 'data', advice: 'prepare the set again with `drm data prepare`' };
 
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const bad = (file: string, what: string): DrmError => fileFault(file, what, FILE);
 
-function isShard(value: unknown): value is Shard {
-  const shard = value as Shard | null;
-  return (
-    typeof shard === 'object' &&
-    shard !== null &&
-    // A manifest may come from elsewhere; its names must stay inside the folder.
-    /^[\w][\w.-]*\.tar$/.test(String(shard.name)) &&
-    typeof shard.split === 'string' &&
-    isCount(shard.count) &&
-    isCount(shard.bytes) &&
-    /^[0-9a-f]{64}$/.test(String(shard.sha256))
-  );
-}
+const counts = mapOf(count);
+
+/** It may come from elsewhere: its name must stay inside the folder. */
+export const SHARD = objectOf<Shard>({
+  name: matching(/^\w[\w.-]*\.tar$/, 'the name of a .tar'),
+  split: text,
+  count,
+  bytes: count,
+  sha256: matching(/^[0-9a-f]{64}$/, 'a sha256'),
+});
+
+/** Of a manifest whose format, version and kind are known. */
+const REST = objectOf<Omit<Manifest, 'format' | 'version' | 'kind'>>({
+  tool: text,
+  settings: mapOf(anything),
+  records: count,
+  kept: count,
+  dropped: counts,
+  sources: listOf(
+    objectOf<Manifest['sources'][number]>({
+      name: text,
+      kept: count,
+      version: optional(text),
+      author: optional(text),
+      url: optional(text),
+      licence: optional(text),
+      licence_url: optional(text),
+    } as { [K in keyof Manifest['sources'][number]]-?: Shape<Manifest['sources'][number][K]> }),
+  ),
+  splits: counts,
+  pictures: optional(counts) as Shape<Record<string, number>>,
+  shards: listOf(SHARD),
+});
+
+/** Of a sample: its sidecar and that's header. Memory is taken by these counts. */
+const LEAST_SAMPLE = 2 * BLOCK;
 
 /** Throws DrmError BAD_FILE when the folder is no complete prepared set of this version, or not of the wanted kind. */
 export function readManifest(folder: string, kind?: Manifest['kind']): Manifest {
   const file = join(folder, MANIFEST);
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
-      throw bad(file, `cannot be read (${(error as Error).message})`);
+  if (!existsSync(file))
     throw new DrmError(
       'BAD_FILE',
       `[data] ${folder}: expected a prepared set with ${MANIFEST}, found none; make one with \`drm data prepare\` (an unfinished one goes on by the same command)`,
       { file },
     );
-  }
-  let manifest: Manifest;
-  try {
-    manifest = JSON.parse(text) as Manifest;
-  } catch (error) {
-    throw bad(file, `expected JSON (${(error as Error).message})`);
-  }
-  if (manifest?.format !== 'drm-data') throw bad(file, 'expected the manifest of a prepared set, found other JSON');
+  const manifest = readObject(file, FILE) as unknown as Manifest;
+  if (manifest.format !== 'drm-data') throw bad(file, 'expected the manifest of a prepared set, found other JSON');
   if (manifest.version !== FORMAT_VERSION)
     throw bad(file, `expected format version ${FORMAT_VERSION}, found ${JSON.stringify(manifest.version)}`);
   if (!Object.hasOwn(KINDS, manifest.kind))
@@ -99,12 +113,10 @@ export function readManifest(folder: string, kind?: Manifest['kind']): Manifest 
       `[data] ${folder}: expected ${KINDS[kind]}, found ${KINDS[manifest.kind]}; name another set, or prepare one (\`drm data prepare --help\` says from what)`,
       { file },
     );
-  if (!Array.isArray(manifest.shards)) throw bad(file, 'expected a list of shards');
-  const odd = manifest.shards.findIndex((shard) => !isShard(shard));
-  if (odd >= 0)
-    throw bad(
-      file,
-      `shard ${odd}: expected name, split, count, bytes and sha256, found ${JSON.stringify(manifest.shards[odd])}`,
-    );
+  shaped(file, manifest, REST, FILE);
+  for (const { name, split, count: samples, bytes } of manifest.shards) {
+    if (!Object.hasOwn(manifest.splits, split)) throw bad(file, `${name}: expected its split ${split} among splits`);
+    if (samples * LEAST_SAMPLE > bytes) throw bad(file, `${name}: ${samples} samples do not fit into ${bytes} bytes`);
+  }
   return manifest;
 }

@@ -1,5 +1,6 @@
 // A preference pair, as every source of pairs gives it and every prepared set of pairs holds it: two pictures of one
 // prompt, of which people (or a rule) preferred the one.
+import { count, flag, listOf, number, objectOf, optional, type Shape, text } from '../shape.js';
 import type { SourceNote } from './manifest.js';
 import { decodePicture, encodeLossless, squashPicture } from './picture.js';
 import type { ShardSample } from './shard_reader.js';
@@ -31,9 +32,33 @@ export interface PairFields {
   grade?: number;
 }
 
+const two = listOf(number) as Shape<[number, number]>;
+
+/** `<key>.json`, also of a set from elsewhere. */
+export const PAIR_SIDECAR = objectOf({
+  prompt: text,
+  chosen_id: text,
+  rejected_id: text,
+  source: text,
+  split: text,
+  confidence: optional(number),
+  chosen_model: optional(text),
+  rejected_model: optional(text),
+  group: optional(text),
+  ranks: optional(two),
+  tie: optional(flag),
+  row: optional(count),
+  places: optional(two),
+  votes: optional(two),
+  kind: optional(text),
+  grade: optional(number),
+}) as Shape<PairFields & { split: string; chosen_id: string; rejected_id: string }>;
+
 export interface PairPicture {
   /** The data set's own name of the picture; the same name is the same picture, which is stored once. */
   id: string;
+  /** Bytes of the encoded file; 0 when it is not there. */
+  size?(): number | Promise<number>;
   /** The encoded file. Not called when the picture is in the set already. */
   read(): Promise<Uint8Array | Drop>;
 }
@@ -81,8 +106,9 @@ const REASONS = [
   'too_many_pixels',
 ];
 
-/** So many pictures are remembered while neighbouring pairs that share one are being made. */
+/** So many pictures, of so many bytes, are remembered while neighbouring pairs that share one are being made. */
 const REMEMBERED = 64;
+const REMEMBERED_BYTES = 64 << 20;
 
 type File = { extension: string; bytes: Uint8Array };
 
@@ -116,17 +142,48 @@ async function makeFile(picture: PairPicture, size: number | undefined): Promise
   return { extension: 'webp', bytes: await encodeLossless(await squashPicture(decoded, size)) };
 }
 
+async function bytesOf({ chosen, rejected }: Pair): Promise<number> {
+  return ((await chosen.size?.()) ?? 0) + ((await rejected.size?.()) ?? 0);
+}
+
+/** The files of the pictures that were used last. */
+class Recent {
+  readonly #files = new Map<string, { file: Promise<File | Drop>; bytes: number }>();
+  #bytes = 0;
+
+  get(id: string, make: () => Promise<File | Drop>): Promise<File | Drop> {
+    const found = this.#files.get(id) ?? { file: make(), bytes: 0 };
+    const isNew = !this.#files.delete(id);
+    this.#files.set(id, found); // last used, last in the map
+    if (isNew)
+      found.file.then(
+        (file) => {
+          if (this.#files.get(id) !== found || file instanceof Drop) return;
+          found.bytes = file.bytes.length;
+          this.#bytes += found.bytes;
+          this.#forget();
+        },
+        () => {}, // told to whoever asked for it
+      );
+    this.#forget();
+    return found.file;
+  }
+
+  #forget(): void {
+    for (const [id, { bytes }] of this.#files) {
+      if (this.#files.size <= REMEMBERED && this.#bytes <= REMEMBERED_BYTES) return;
+      this.#files.delete(id);
+      this.#bytes -= bytes;
+    }
+  }
+}
+
 /** Makes a Source for `prepare()` of pairs that name their pictures. */
 export function pairSource(options: PairSourceOptions): Source {
   const { notes, settings, total, size, selfContained = false, extras = [] } = options;
-  const recent = new Map<string, Promise<File | Drop>>();
-  const fileOf = (id: string, picture: PairPicture): Promise<File | Drop> => {
-    const file = recent.get(id) ?? makeFile(picture, size);
-    recent.delete(id); // last used, last in the map
-    recent.set(id, file);
-    if (recent.size > REMEMBERED) recent.delete(recent.keys().next().value as string);
-    return file;
-  };
+  const recent = new Recent();
+  const fileOf = (id: string, picture: PairPicture): Promise<File | Drop> =>
+    recent.get(id, () => makeFile(picture, size));
   const make = async (key: string, planned: Pair | LatePair, isWritten: IsWritten): Promise<Sample | Drop> => {
     const pair = 'decide' in planned ? await planned.decide() : planned;
     if (pair instanceof Drop) return pair;
@@ -157,6 +214,7 @@ export function pairSource(options: PairSourceOptions): Source {
         yield {
           split: pair.split,
           note: pair.note ?? 0,
+          bytes: () => ('decide' in pair ? 0 : bytesOf(pair)),
           make: (isWritten) => make(key, pair, isWritten),
         };
     }

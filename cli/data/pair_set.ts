@@ -3,9 +3,8 @@
 import { DrmError } from '../../binding/error.js';
 import { IdTable } from './id_table.js';
 import { type Manifest, readManifest, type Shard } from './manifest.js';
-import { type PairFields, pairIdsOf } from './pair.js';
+import { PAIR_SIDECAR, type PairFields, pairIdsOf } from './pair.js';
 import { checkShards, type OpenOptions, ShardFiles, walkShard } from './shard_reader.js';
-import { BLOCK, parseTarHeader } from './tar.js';
 
 /** A pair's sidecar; `chosen` and `rejected` are pictures of the set, by index. */
 export interface PairRecord extends PairFields {
@@ -125,14 +124,14 @@ export class PairSet {
 
   /** Rejects with DrmError BAD_FILE when the shard is gone or cut. */
   async record(pair: number): Promise<PairRecord> {
-    const place = { at: (this.#jsonAt[pair] as number) - BLOCK, size: (this.#jsonSize[pair] as number) + BLOCK };
-    const bytes = await this.#files.read(this.#shardIndex(pair), place, () => `pair ${pair}`);
-    const { chosen_id, rejected_id, ...fields } = JSON.parse(bytes.toString('utf8', BLOCK)) as PairFields & {
-      split: string;
-      chosen_id: string;
-      rejected_id: string;
-    };
-    const key = parseTarHeader(bytes.subarray(0, BLOCK))?.name.replace(/\..*/s, '') ?? '';
+    const place = { at: this.#jsonAt[pair] as number, size: this.#jsonSize[pair] as number };
+    const { key, sidecar } = await this.#files.sidecar(
+      this.#shardIndex(pair),
+      place,
+      () => `pair ${pair}`,
+      PAIR_SIDECAR,
+    );
+    const { chosen_id: _, rejected_id: __, ...fields } = sidecar;
     return { ...fields, key, chosen: this.chosen(pair), rejected: this.rejected(pair) };
   }
 

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { chunksOf, membersOf } from './archive.js';
+import { chunksOf, Link, memberPath, membersOf } from './archive.js';
 import { Drop, LARGEST_FILE, type Listing } from './source.js';
 import { StagedPictures } from './staged_pictures.js';
 import { ZipFolder } from './zip.js';
@@ -16,6 +16,8 @@ export interface Pictures {
   /** Sees to it that these can be read; what is not there stays missing. Repeats nothing that an earlier run has done. */
   stage?: ((wanted: AsyncIterable<string> | Iterable<string>, listing: Listing) => Promise<void>) | undefined;
   read(name: string): Promise<Uint8Array | Drop>;
+  /** Bytes of a picture's file before it is read; 0 when it is not there, or too large to be read. */
+  size(name: string): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -31,6 +33,15 @@ export async function readPicture(file: string, where: string): Promise<Buffer |
   }
 }
 
+/** Bytes of a folder's file; 0 when there is none, or none that would be read. */
+export async function pictureSize(file: string): Promise<number> {
+  const size = await stat(file).then(
+    (found) => found.size,
+    () => 0,
+  );
+  return size > LARGEST_FILE ? 0 : size;
+}
+
 /** Names are paths below a folder. Where a part of it is not unpacked, its zip is read: a/b.zip for a/b/c.webp. */
 export class PictureFolder implements Pictures {
   readonly #zips = new Map<string, Promise<ZipFolder> | undefined>();
@@ -44,6 +55,12 @@ export class PictureFolder implements Pictures {
       if (zip) return zip.read(basename(file));
     }
     return readPicture(file, name);
+  }
+
+  async size(name: string): Promise<number> {
+    const file = resolve(this.place, name);
+    const size = await pictureSize(file);
+    return size > 0 ? size : ((await this.#zipOf(dirname(file)))?.size(basename(file)) ?? 0);
   }
 
   #zipOf(folder: string): Promise<ZipFolder> | undefined {
@@ -82,6 +99,41 @@ export function archiveFiles(archive: string): string[] {
   return numbered.map((name) => join(folder, name));
 }
 
+/** An archive is read so often at most; links to links that come after their targets need more than one reading each. */
+const PASSES = 8;
+
+/** Links of one reading whose targets are not at hand yet. */
+class LinksInWait {
+  readonly #byTarget = new Map<string, string[]>();
+  readonly #names = new Set<string>();
+
+  constructor(private readonly staged: StagedPictures) {}
+
+  /** False for a second link of that name: the first one counts. */
+  add(name: string, target: string): boolean {
+    if (this.#names.has(name)) return false;
+    this.#names.add(name);
+    const waiting = this.#byTarget.get(target);
+    if (waiting) waiting.push(name);
+    else this.#byTarget.set(target, [name]);
+    this.resolve(target);
+    return true;
+  }
+
+  /** This one may be at hand now: gives its bytes to what links to it, directly or by other links. */
+  resolve(target: string): void {
+    const found = [target];
+    for (let at = found.pop(); at !== undefined; at = found.pop()) {
+      if (!this.staged.has(at)) continue;
+      for (const name of this.#byTarget.get(at) ?? []) {
+        this.staged.link(name, at);
+        found.push(name);
+      }
+      this.#byTarget.delete(at);
+    }
+  }
+}
+
 /** A tar archive. Names are members' names, or their last folders and file: x/y.jpg finds images/x/y.jpg. */
 export class PictureArchive implements Pictures {
   readonly place: string;
@@ -95,47 +147,73 @@ export class PictureArchive implements Pictures {
     this.place = others.length > 0 ? `${first} to ${basename(others.at(-1) as string)}` : first;
   }
 
-  async stage(wanted: AsyncIterable<string> | Iterable<string>, { signal, onProgress }: Listing): Promise<void> {
+  async stage(wanted: AsyncIterable<string> | Iterable<string>, listing: Listing): Promise<void> {
     this.#staged ??= await StagedPictures.open(this.work);
     const staged = this.#staged;
     for await (const name of wanted) staged.want(name);
-    if (staged.missing === 0) return;
+    // A link's target may come before the link, and is then found when the archive is read again.
+    try {
+      for (let pass = 0; pass < PASSES && staged.missing > 0; pass++)
+        if (!(await this.#readThrough(staged, listing))) break;
+    } finally {
+      await staged.sync();
+    }
+  }
+
+  /** Takes out what is wanted. Are there targets of links left, which another reading may find? */
+  async #readThrough(staged: StagedPictures, { signal, onProgress }: Listing): Promise<boolean> {
+    const stop = () => {
+      if (signal.aborted) throw new DrmError('CANCELLED', 'stopped while unpacking');
+    };
     const total = this.files.reduce((sum, file) => sum + statSync(file).size, 0);
     let read = 0;
     const chunks = chunksOf(this.files, (bytes) => {
       read += bytes;
       onProgress('unpacking', read, total, 'B');
+      stop();
     });
-    const names = new Map<string, string>(); // of members that are wanted and at hand
-    const isWanted = (member: string) => {
-      for (let name = member.replace(/^(\.?\/)+/, ''); ; ) {
-        if (staged.isMissing(name)) {
-          names.set(member, name);
-          return true;
-        }
+    const names = (member: string): string[] => {
+      const found: string[] = [];
+      for (let name = memberPath(member); ; ) {
+        if (staged.isMissing(name)) found.push(name);
         const slash = name.indexOf('/');
-        if (slash < 0) return false;
+        if (slash < 0) return found;
         name = name.slice(slash + 1);
       }
     };
-    for await (const member of membersOf(chunks, this.place, isWanted)) {
-      if (signal.aborted) throw new DrmError('CANCELLED', 'stopped while unpacking');
+    const links = new LinksInWait(staged);
+    let sought = 0;
+    for await (const member of membersOf(chunks, this.place, (member) => names(member).length > 0)) {
+      stop();
       if (member instanceof Drop)
         throw new DrmError(
           'BAD_FILE',
           `[data] ${this.place}: the archive is damaged (${member.detail.slice(this.place.length + 2)}) after ${read} of ${total} bytes; fetch it again`,
           { file: this.files[0] as string },
         );
-      const name = names.get(member.name) as string;
-      names.delete(member.name);
-      if (!(member.bytes instanceof Drop)) await staged.put(name, member.bytes);
+      const found = names(member.name);
+      if (member instanceof Link) {
+        if (member.target === undefined) continue;
+        for (const name of found) if (links.add(name, member.target)) sought += staged.want(member.target) ? 1 : 0;
+      } else if (Buffer.isBuffer(member.bytes)) {
+        const [first] = found;
+        if (first !== undefined) await staged.put(first, member.bytes);
+        for (const name of found) {
+          staged.link(name, first as string);
+          links.resolve(name);
+        }
+      }
       if (staged.missing === 0) break;
     }
-    await staged.sync();
+    return sought > 0 && staged.missing > 0;
   }
 
   async read(name: string): Promise<Uint8Array | Drop> {
     return this.#staged?.read(name) ?? new Drop('missing_image', `${name}: not unpacked`);
+  }
+
+  async size(name: string): Promise<number> {
+    return Math.max(0, this.#staged?.size(name) ?? 0);
   }
 
   async close(): Promise<void> {
@@ -168,6 +246,10 @@ export class GuardedPictures implements Pictures {
     if (!(found instanceof Drop) || found.reason !== 'missing_image') this.#found += 1;
     else if (++this.#missing >= GUARD && this.#found === 0) throw this.error(name);
     return found;
+  }
+
+  size(name: string): Promise<number> {
+    return this.pictures.size(name);
   }
 
   /** An earlier run of this preparation found some. */

@@ -150,12 +150,24 @@ function completeSet(folder: string, settings: Record<string, unknown>): Manifes
   return manifest;
 }
 
+/** A record that is being made, and what of its files is in memory. */
+interface Waiting {
+  ordinal: number;
+  planned: Planned | undefined;
+  bytes: number;
+  made: Promise<Sample | Drop | Failed>;
+}
+
+/** Bytes of the files of all records that are being made. One that holds more is made alone. */
+const MOST_HELD = 128 << 20;
+
 async function writeRecords(source: Source, writer: ShardWriter, options: PrepareOptions) {
   const { signal, most = Number.POSITIVE_INFINITY } = options;
   const cheap = new Map<string, number>();
   // sharp works on libuv's four threads; a few more records wait for them, and that bounds the memory.
   const atOnce = Math.max(4, availableParallelism()) + 4;
-  const waiting: { ordinal: number; planned: Planned | undefined; made: Promise<Sample | Drop | Failed> }[] = [];
+  const waiting: Waiting[] = [];
+  let held = 0;
   let records = 0;
   let resumed = 0;
   let settled = 0;
@@ -166,6 +178,7 @@ async function writeRecords(source: Source, writer: ShardWriter, options: Prepar
     const next = waiting.shift();
     if (!next) return;
     const made = await next.made;
+    held -= next.bytes;
     if (isEnough(next.ordinal)) return;
     records = Math.max(records, next.ordinal + 1); // records of finished shards do not wait, and may be further on
     if (made instanceof Failed) throw made.error;
@@ -191,17 +204,23 @@ async function writeRecords(source: Source, writer: ShardWriter, options: Prepar
       if (signal.aborted) break;
       const ordinal = listed++;
       if (isEnough(ordinal)) break;
-      if (record instanceof Drop) waiting.push({ ordinal, planned: undefined, made: Promise.resolve(record) });
+      if (record instanceof Drop)
+        waiting.push({ ordinal, planned: undefined, bytes: 0, made: Promise.resolve(record) });
       else if (listing.isDone(record.split, ordinal)) {
         resumed += 1;
         records = ordinal + 1;
         continue;
-      } else
+      } else {
+        const bytes = (await record.bytes?.()) ?? 0;
+        while (waiting.length > 0 && held + bytes > MOST_HELD) await settle();
+        held += bytes;
         waiting.push({
           ordinal,
           planned: record,
+          bytes,
           made: record.make(writer.isWritten(record.split)).catch((error: unknown) => new Failed(error)),
         });
+      }
       if (waiting.length >= atOnce) await settle();
     }
     while (waiting.length > 0 && !signal.aborted) await settle();

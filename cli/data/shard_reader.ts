@@ -4,6 +4,8 @@ import { closeSync, createReadStream, existsSync, openSync, readSync, statSync }
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { decodeText, isObject, type JsonObject, parseJson } from '../json.js';
+import { brief, type Shape } from '../shape.js';
 import { MANIFEST, type Manifest, type Shard } from './manifest.js';
 import { BLOCK, padded, parseTarHeader } from './tar.js';
 
@@ -47,9 +49,16 @@ export interface Place {
 /** A sample as a shard's headers tell it. */
 export interface ShardSample {
   key: string;
-  sidecar: Record<string, unknown>;
+  sidecar: JsonObject;
   json: Place;
   files: (Place & { extension: string })[];
+}
+
+/** Throws a plain sentence. */
+function parseSidecar(bytes: Buffer, name: string): JsonObject {
+  const sidecar = parseJson(decodeText(bytes));
+  if (!isObject(sidecar)) throw new Error(`${name}: expected an object, found ${brief(sidecar)}`);
+  return sidecar;
 }
 
 /** Calls `visit` for each sample of a shard. Throws DrmError BAD_FILE naming the byte where it is not as expected. */
@@ -69,7 +78,7 @@ export function walkShard(folder: string, shard: Shard, visit: (sample: ShardSam
       if (place.at + padded(place.size) > shard.bytes) throw new Error('the archive is cut off');
       if (extension === 'json') {
         if (sample) visit(sample);
-        const sidecar = JSON.parse(headers.read(place.at, place.size).toString('utf8')) as Record<string, unknown>;
+        const sidecar = parseSidecar(headers.read(place.at, place.size), header.name);
         sample = { key, sidecar, json: place, files: [] };
         samples += 1;
       } else if (sample?.key !== key) throw new Error(`${header.name}: expected ${key}.json before it`);
@@ -105,7 +114,7 @@ export async function checkShards(
 ): Promise<Shard[]> {
   const wanted = split === undefined ? Object.keys(manifest.splits) : typeof split === 'string' ? [split] : split;
   for (const name of wanted)
-    if (manifest.splits[name] === undefined)
+    if (!Object.hasOwn(manifest.splits, name))
       throw new DrmError(
         'BAD_REQUEST',
         `[data] ${folder}: expected split ${name}, found ${Object.keys(manifest.splits).join(', ')}`,
@@ -158,13 +167,31 @@ export class ShardFiles {
       }
       return buffer;
     } catch (error) {
-      const path = join(this.folder, (this.shards[shard] as Shard).name);
-      throw new DrmError('BAD_FILE', `[data] ${path}: ${what()} cannot be read: ${(error as Error).message}`, {
-        file: path,
-      });
+      throw this.#unreadable(shard, what(), error);
     } finally {
       file.readers -= 1;
     }
+  }
+
+  /** The sidecar at a place, and the key of its sample, likewise. */
+  async sidecar<T>(
+    shard: number,
+    { at, size }: Place,
+    what: () => string,
+    shape: Shape<T>,
+  ): Promise<{ key: string; sidecar: T }> {
+    const bytes = await this.read(shard, { at: at - BLOCK, size: size + BLOCK }, what);
+    try {
+      const key = parseTarHeader(bytes.subarray(0, BLOCK))?.name.replace(/\..*/s, '') ?? '';
+      return { key, sidecar: shape(parseSidecar(bytes.subarray(BLOCK), what()), '') };
+    } catch (error) {
+      throw this.#unreadable(shard, what(), error);
+    }
+  }
+
+  #unreadable(shard: number, what: string, error: unknown): DrmError {
+    const file = join(this.folder, (this.shards[shard] as Shard).name);
+    return new DrmError('BAD_FILE', `[data] ${file}: ${what} cannot be read: ${(error as Error).message}`, { file });
   }
 
   /** Opens a shard, or finds it open; one that nobody reads is closed for it when there are many. */

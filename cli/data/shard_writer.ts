@@ -6,8 +6,10 @@ import { type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { diskError, syncFolder } from '../files.js';
+import { isObject } from '../json.js';
+import { count, listOf, mapOf, number, objectOf, optional, type Shape } from '../shape.js';
 import { IdTable } from './id_table.js';
-import type { Shard } from './manifest.js';
+import { SHARD, type Shard } from './manifest.js';
 import { pictureIdsOf } from './pair.js';
 import { walkShard } from './shard_reader.js';
 import type { IsWritten, Sample } from './source.js';
@@ -119,8 +121,8 @@ export class ShardWriter {
   static async open(folder: string, fingerprint: string, limits: ShardLimits): Promise<ShardWriter> {
     const path = join(folder, JOURNAL);
     const lines = existsSync(path) ? readJournal(path) : [];
-    const head = lines.shift() as { fingerprint?: string } | undefined;
-    if (head && lines.length > 0 && head.fingerprint !== fingerprint)
+    const head = lines.shift();
+    if (head && lines.length > 0 && !(isObject(head) && head.fingerprint === fingerprint))
       throw new DrmError(
         'BAD_REQUEST',
         `[data] ${folder}: expected the unfinished preparation of these settings and this input, found that of others; give the same as before, name another --out, or remove the folder`,
@@ -138,7 +140,9 @@ export class ShardWriter {
       const journal = await open(`${path}.new`, 'w');
       const writer = new ShardWriter(folder, limits, journal);
       const kept: JournalLine[] = [];
-      for (const line of lines as JournalLine[]) {
+      for (const value of lines) {
+        const line = journalLine(value);
+        if (!line) break;
         const file = join(folder, line.shard.name);
         if (!existsSync(file) || statSync(file).size !== line.shard.bytes) break; // and all after it are made again
         kept.push(line);
@@ -275,6 +279,24 @@ export class ShardWriter {
 
   splits(): Map<string, SplitProgress> {
     return this.#progress;
+  }
+}
+
+const LINE = objectOf<JournalLine>({
+  shard: SHARD,
+  progress: objectOf<SplitProgress>({
+    through: number,
+    dropped: mapOf(count),
+    kept: listOf(optional(count)) as Shape<number[]>,
+  }),
+});
+
+/** Undefined for what is none. */
+function journalLine(value: unknown): JournalLine | undefined {
+  try {
+    return LINE(value, '');
+  } catch {
+    return undefined;
   }
 }
 

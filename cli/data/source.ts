@@ -33,6 +33,8 @@ export interface Planned {
   split: string;
   /** Which of the source's notes it belongs to. */
   note: number;
+  /** Bytes of files that it holds, or will, until it is written; few of those that hold much are made beside each other. */
+  bytes?(): number | Promise<number>;
   /** All that costs: reading, decoding, encoding. Runs beside others. */
   make(isWritten: IsWritten): Promise<Sample | Drop>;
 }

@@ -5,11 +5,23 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diskError } from '../files.js';
+import { count, text } from '../shape.js';
 import { IdTable } from './id_table.js';
 import { Drop } from './source.js';
 
 /** Written and indexed at a time. */
 const BATCH = 32 << 20;
+
+/** Of a line of the index; undefined for one that is none. */
+function placeIn(line: string): { name: string; at: number; size: number } | undefined {
+  try {
+    const found: unknown = JSON.parse(line);
+    const [name, at, size] = Array.isArray(found) ? (found as unknown[]) : [];
+    return { name: text(name, 'name'), at: count(at, 'at'), size: count(size, 'size') };
+  } catch {
+    return undefined;
+  }
+}
 
 export class StagedPictures {
   readonly #names = new IdTable();
@@ -43,15 +55,14 @@ export class StagedPictures {
       );
       let whole = 0;
       for (const line of known) {
-        try {
-          const [name, at, size] = JSON.parse(line) as [string, number, number];
-          if (at + size > bytes) break;
-          staged.#set(name, at, size);
-          staged.#end = at + size;
-          whole += Buffer.byteLength(line) + 1;
-        } catch {
-          break; // was being written when the process died
-        }
+        const place = placeIn(line);
+        // The last line was being written when the process died; what follows a damaged one is copied again. A link is at
+        // the place of its target.
+        if (!place || place.at + place.size > bytes) break;
+        if (place.at !== staged.#end && place.at + place.size > staged.#end) break;
+        staged.#set(place.name, place.at, place.size);
+        staged.#end = Math.max(staged.#end, place.at + place.size);
+        whole += Buffer.byteLength(line) + 1;
       }
       await staged.data.truncate(staged.#end);
       await staged.index.truncate(whole);
@@ -79,10 +90,12 @@ export class StagedPictures {
     this.#size[number] = size;
   }
 
-  want(name: string): void {
-    if (this.#names.find(name) >= 0) return;
+  /** Is it one that was not asked for before? */
+  want(name: string): boolean {
+    if (this.#names.find(name) >= 0) return false;
     this.#set(name, 0, -1);
     this.#missing += 1;
+    return true;
   }
 
   /** Pictures that are wanted and not there. */
@@ -95,6 +108,16 @@ export class StagedPictures {
     return number >= 0 && this.#size[number] === -1;
   }
 
+  has(name: string): boolean {
+    return this.size(name) >= 0;
+  }
+
+  /** Bytes of a picture; -1 when it is not there. */
+  size(name: string): number {
+    const number = this.#names.find(name);
+    return number < 0 ? -1 : (this.#size[number] as number);
+  }
+
   async put(name: string, bytes: Buffer): Promise<void> {
     if (!this.isMissing(name)) return;
     const at = this.#end + this.#waitingBytes;
@@ -104,6 +127,16 @@ export class StagedPictures {
     this.#waitingBytes += bytes.length;
     this.#lines.push(`${JSON.stringify([name, at, bytes.length])}\n`);
     if (this.#waitingBytes >= BATCH) await this.sync();
+  }
+
+  /** Gives a picture another one's bytes, if they are there. */
+  link(name: string, target: string): void {
+    const size = this.size(target);
+    if (size < 0 || !this.isMissing(name)) return;
+    const at = this.#at[this.#names.find(target)] as number;
+    this.#set(name, at, size);
+    this.#missing -= 1;
+    this.#lines.push(`${JSON.stringify([name, at, size])}\n`);
   }
 
   async sync(): Promise<void> {
@@ -128,7 +161,7 @@ export class StagedPictures {
 
   async read(name: string): Promise<Buffer | Drop> {
     const number = this.#names.find(name);
-    const size = number < 0 ? -1 : (this.#size[number] as number);
+    const size = this.size(name);
     if (size < 0) return new Drop('missing_image', `${name}: not in the archive`);
     const bytes = Buffer.allocUnsafeSlow(size);
     for (let have = 0; have < size; ) {

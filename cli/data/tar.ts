@@ -9,7 +9,7 @@ const LARGEST = 8 ** 11 - 1; // eleven octal digits
 
 export const padded = (size: number): number => Math.ceil(size / BLOCK) * BLOCK;
 
-const checksum = (block: Buffer): number => {
+export const checksumOf = (block: Buffer): number => {
   let sum = 8 * 0x20; // the field itself counts as spaces
   for (let i = 0; i < BLOCK; i++) if (i < 148 || i >= 156) sum += block[i] as number;
   return sum;
@@ -27,7 +27,7 @@ export function tarHeader(name: string, size: number): Buffer {
   block.write('00000000000\0', 136); // time
   block.write('0', 156);
   block.write('ustar\x0000', 257);
-  block.write(`${checksum(block).toString(8).padStart(6, '0')}\0 `, 148);
+  block.write(`${checksumOf(block).toString(8).padStart(6, '0')}\0 `, 148);
   return block;
 }
 
@@ -39,7 +39,7 @@ export function parseTarHeader(block: Buffer): { name: string; size: number } | 
     const field = block.toString('latin1', from, to);
     return field.slice(0, field.indexOf('\0') < 0 ? undefined : field.indexOf('\0'));
   };
-  if (Number.parseInt(text(148, 156), 8) !== checksum(block)) throw new Error('a header has a wrong checksum');
+  if (Number.parseInt(text(148, 156), 8) !== checksumOf(block)) throw new Error('a header has a wrong checksum');
   if (text(156, 157) !== '0') throw new Error('expected regular files only');
   const size = text(124, 136);
   if (!/^[0-7]{11}$/.test(size)) throw new Error('a header has a malformed size');

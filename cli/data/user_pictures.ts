@@ -1,12 +1,13 @@
-// A user's own pictures with captions: JSONL, or a folder with a text file beside each picture.
+// A user's own pictures with captions: a list, or a folder with a text file beside each picture.
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
-import { basename, dirname, join, parse, relative, resolve } from 'node:path';
+import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { LARGEST_LINE, linesOf, parseRecord, survey, utf8 } from './jsonl.js';
+import { decodeText } from '../json.js';
+import { LARGEST_LINE, recordsOf, survey } from './jsonl.js';
 import { decodePicture, encodeLossless, squarePicture } from './picture.js';
-import { readPicture } from './pictures_at.js';
+import { pictureSize, readPicture } from './pictures_at.js';
 import { Drop, type Planned, type Sample, type Source } from './source.js';
 import { holdsPairs, type UserPairOptions, userPairSource } from './user_pairs.js';
 
@@ -19,9 +20,16 @@ export interface UserOptions {
 
 /** Names under which data sets keep the same thing, the first one that is there counts. */
 export const CAPTION = ['caption', 'text', 'prompt'];
-const IMAGE = ['image', 'file_name'];
+export const IMAGE = ['image', 'file_name'];
 export const fieldOf = (record: Record<string, unknown>, names: string[]): string | undefined =>
   names.find((name) => record[name] !== undefined && record[name] !== null);
+
+/** Whether a record speaks of a preference pair. Null is absent. */
+export const namesPair = (record: Record<string, unknown>): boolean =>
+  fieldOf(record, ['chosen', 'rejected']) !== undefined;
+
+/** What a record may call its split. */
+export const SPLIT = /^[a-z0-9][a-z0-9_-]{0,31}$/i;
 
 /** By caption, so that pictures of one caption stay together. */
 export function splitOfCaption(caption: string, holdOut: number): string {
@@ -34,15 +42,15 @@ export function describe(
   where: string,
   options: UserOptions,
 ): { caption: string; split: string; json: Sample['json'] } | Drop {
-  if (record.chosen !== undefined || record.rejected !== undefined)
+  if (namesPair(record))
     throw new DrmError(
       'BAD_FILE',
-      `[data] ${where}: expected a picture with a caption, found a preference pair (chosen, rejected); pairs go into a JSONL list of their own`,
+      `[data] ${where}: expected a picture with a caption, found a preference pair (chosen, rejected); pairs go into a list of their own`,
     );
   const { [fieldOf(record, CAPTION) ?? 'caption']: caption, ...rest } = record;
   if (typeof caption !== 'string' || caption.trim() === '') return new Drop('no_caption', where);
   const split = record.split ?? splitOfCaption(caption, options.holdOut);
-  if (typeof split !== 'string' || !/^[a-z0-9][a-z0-9_-]{0,31}$/i.test(split))
+  if (typeof split !== 'string' || !SPLIT.test(split))
     return new Drop('bad_split', `${where}: ${JSON.stringify(split)}`);
   return { caption, split, json: { ...rest, caption, split } };
 }
@@ -75,10 +83,10 @@ export const settingsOf = ({ size, holdOut }: UserOptions) => ({
 export async function userSource(from: string, options: UserOptions, pairs: UserPairOptions): Promise<Source> {
   const list = userList(from);
   if (list === undefined) return folderSource(from, options);
-  return (await holdsPairs(list)) ? userPairSource(list, pairs) : jsonlSource(list, options);
+  return (await holdsPairs(list)) ? userPairSource(list, pairs) : listSource(list, options);
 }
 
-/** The JSONL list that --from names; undefined for a folder without one. */
+/** The list that --from names; undefined for a folder without one. */
 function userList(from: string): string | undefined {
   if (!existsSync(from))
     throw new DrmError('BAD_FILE', `[data] ${from}: expected a JSONL file or a folder, found nothing; check --from`, {
@@ -92,26 +100,22 @@ function userList(from: string): string | undefined {
       `[data] ${from}: expected JSONL or pictures, found tar archives; \`drm data prepare webdataset --from ${from}\` reads those`,
       { file: from },
     );
-  const lists = names.filter((name) => name.endsWith('.jsonl'));
-  const list = lists.includes('metadata.jsonl') ? 'metadata.jsonl' : lists[0];
-  if (lists.length > 1 && list !== 'metadata.jsonl')
+  const lists = names.filter((name) => /\.jsonl$/i.test(name)).sort();
+  const own = lists.find((name) => name.toLowerCase() === 'metadata.jsonl');
+  const list = own ?? lists[0];
+  if (lists.length > 1 && own === undefined)
     throw new DrmError('USAGE', `[data] ${from}: expected one list, found ${lists.join(', ')}; name one with --from`, {
       file: from,
     });
   return list === undefined ? undefined : join(from, list);
 }
 
-async function jsonlSource(file: string, options: UserOptions): Promise<Source> {
+async function listSource(file: string, options: UserOptions): Promise<Source> {
   const folder = dirname(file);
-  const { sha256, lines } = await survey(file);
+  const { sha256, total } = await survey(file);
   async function* records(): AsyncGenerator<Planned | Drop> {
-    let number = 0;
     let ordinal = 0;
-    for await (const line of linesOf(file)) {
-      number += 1;
-      const where = `${basename(file)}, line ${number}`;
-      const record = parseRecord(line, where);
-      if (record === undefined) continue; // a blank line is no record
+    for await (const { record, where } of recordsOf(file)) {
       const key = keyOf(ordinal++);
       if (record instanceof Drop) {
         yield record;
@@ -125,6 +129,7 @@ async function jsonlSource(file: string, options: UserOptions): Promise<Source> 
         yield {
           split: described.split,
           note: 0,
+          bytes: () => pictureSize(resolve(folder, image)),
           make: async () => {
             const at = `${where}, ${image}`;
             const bytes = await readPicture(resolve(folder, image), at);
@@ -137,7 +142,7 @@ async function jsonlSource(file: string, options: UserOptions): Promise<Source> 
     kind: 'captions',
     notes: [{ name: basename(file) }],
     settings: { source: 'jsonl', input: basename(file), input_sha256: sha256, ...settingsOf(options) },
-    total: lines, // but for blank ones and a last one without a line feed
+    ...(total !== undefined && { total }),
     records,
     extras: [],
   };
@@ -157,14 +162,19 @@ async function folderSource(folder: string, options: UserOptions): Promise<Sourc
       { file: folder },
     );
   const hash = createHash('sha256');
-  const captions = new Set(found.filter((name) => name.endsWith('.txt')));
-  for (const name of [...files, ...captions].sort()) hash.update(`${name}\0${statSize(join(folder, name))}\n`);
+  // IMG.JPG has IMG.TXT; of several that differ by their ending's case alone, the one in small letters, else the first.
+  const captions = new Map<string, string>();
+  for (const name of found.filter((name) => /\.txt$/i.test(name)).sort()) {
+    const stem = name.slice(0, -'.txt'.length);
+    if (!captions.has(stem) || name.endsWith('.txt')) captions.set(stem, name);
+  }
+  for (const name of [...files, ...captions.values()].sort()) hash.update(`${name}\0${statSize(join(folder, name))}\n`);
   async function* records(): AsyncGenerator<Planned | Drop> {
     for (const [ordinal, name] of files.entries()) {
-      const { dir, name: stem } = parse(name);
-      const text = join(dir, `${stem}.txt`);
-      if (!captions.has(text)) {
-        yield new Drop('no_caption', `${name}: no ${text}`);
+      const stem = name.slice(0, -extname(name).length);
+      const text = captions.get(stem);
+      if (text === undefined) {
+        yield new Drop('no_caption', `${name}: no ${stem}.txt`);
         continue;
       }
       const caption = await readCaption(join(folder, text));
@@ -178,6 +188,7 @@ async function folderSource(folder: string, options: UserOptions): Promise<Sourc
         yield {
           split: described.split,
           note: 0,
+          bytes: () => pictureSize(join(folder, name)),
           make: async () => {
             const bytes = await readPicture(join(folder, name), name);
             return bytes instanceof Drop
@@ -207,7 +218,7 @@ const statSize = (file: string): number => (existsSync(file) ? statSync(file).si
 async function readCaption(file: string): Promise<string | Drop> {
   if (statSize(file) > LARGEST_LINE) return new Drop('bad_caption', `${file}: longer than ${LARGEST_LINE} bytes`);
   try {
-    return utf8.decode(await readFile(file)).replace(/(\r?\n)+$/, ''); // editors end files with a line feed
+    return decodeText(await readFile(file)).replace(/(\r?\n)+$/, ''); // editors end files with a line feed
   } catch (error) {
     return new Drop('bad_caption', `${file}: ${(error as Error).message}`);
   }

@@ -1,11 +1,15 @@
 // A zip as a flat folder of files.
-import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import yauzl, { type Entry, type ZipFile } from 'yauzl';
 import { DrmError } from '../../binding/error.js';
 import { Drop, LARGEST_FILE } from './source.js';
 
 const openZip = promisify<string, yauzl.Options, ZipFile>(yauzl.open);
+
+/** Symbolic links are files that hold the path of another one. */
+const isLink = (entry: Entry): boolean => ((entry.externalFileAttributes >>> 16) & 0o170000) === 0o120000;
+const LONGEST_LINK = 4096;
+const MOST_LINKS = 8;
 
 export class ZipFolder {
   private constructor(
@@ -45,13 +49,38 @@ export class ZipFolder {
     return this.entries.keys();
   }
 
+  /** Bytes of a file; 0 when it is not there, or too large to be read. */
+  size(name: string): number {
+    const size = this.#entry(name)?.uncompressedSize ?? 0;
+    return size > LARGEST_FILE ? 0 : size;
+  }
+
   async read(name: string): Promise<Buffer | Drop> {
-    const entry = this.entries.get(name);
+    let entry = this.#entry(name);
+    for (let links = 0; entry && isLink(entry); links++) {
+      const target =
+        entry.uncompressedSize > LONGEST_LINK || links > MOST_LINKS ? undefined : await this.#inflate(entry, name);
+      if (target instanceof Drop) return target;
+      entry = target && this.#entry(target.toString('utf8'));
+    }
     if (!entry) return new Drop('missing_image', `${name}: not in ${this.path}`);
     if (entry.uncompressedSize > LARGEST_FILE) return new Drop('too_large', `${name}: ${entry.uncompressedSize} bytes`);
+    return this.#inflate(entry, name);
+  }
+
+  /** By the last part of its name. */
+  #entry(name: string): Entry | undefined {
+    return this.entries.get(name.slice(name.lastIndexOf('/') + 1));
+  }
+
+  async #inflate(entry: Entry, name: string): Promise<Buffer | Drop> {
     try {
       const open = promisify<Entry, NodeJS.ReadableStream>(this.zip.openReadStream.bind(this.zip));
-      return await buffer(await open(entry)); // its length is checked on the way
+      const bytes = Buffer.allocUnsafeSlow(entry.uncompressedSize);
+      let at = 0;
+      // Its length is checked on the way.
+      for await (const chunk of (await open(entry)) as AsyncIterable<Buffer>) at += chunk.copy(bytes, at);
+      return bytes.subarray(0, at);
     } catch (error) {
       return new Drop('undecodable_image', `${name} in ${this.path}: ${(error as Error).message}`);
     }

@@ -1,4 +1,5 @@
 // Accuracy against timestep as an SVG: a line a reward, its 95 % interval as a band. Readable in any browser, on its own.
+import { type Level, sigmaText, timestepText } from '../rewards/levels.js';
 import { escapeXml } from '../text/xml.js';
 import type { Estimate } from './bootstrap.js';
 
@@ -9,11 +10,13 @@ export interface Line {
 
 /** Told apart by people who see few colours, too (Okabe and Ito 2008). */
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
-const SIZE = { width: 720, height: 420, left: 64, right: 24, top: 48, bottom: 64 };
+const SIZE = { width: 720, height: 436, left: 64, right: 24, top: 48, bottom: 80 };
 const LEGEND_ROW = 20;
 
 const shortened = (name: string, longest: number): string =>
   name.length <= longest ? name : `…${name.slice(name.length - longest + 1)}`;
+
+const levelOf = (timestep: number): Level => ({ timestep, sigma: timestep / 1000 });
 
 /** Percent marks from the lowest to the highest value, in steps that people count in. */
 function marks(low: number, high: number): number[] {
@@ -56,10 +59,11 @@ export function accuracyPlot(lines: readonly Line[], title: string): string {
   for (const timestep of timesteps)
     out.push(
       `<line x1="${x(timestep)}" x2="${x(timestep)}" y1="${plotBottom}" y2="${plotBottom + 5}" stroke="#888"/>`,
-      `<text x="${x(timestep)}" y="${plotBottom + 20}" text-anchor="middle">${timestep}</text>`,
+      `<text x="${x(timestep)}" y="${plotBottom + 20}" text-anchor="middle">${timestepText(levelOf(timestep))}</text>`,
+      `<text x="${x(timestep)}" y="${plotBottom + 36}" text-anchor="middle" fill="#666">${sigmaText(levelOf(timestep))}</text>`,
     );
   out.push(
-    `<text x="${(left + width - right) / 2}" y="${plotBottom + 40}" text-anchor="middle">timestep (noise level × 1000)</text>`,
+    `<text x="${(left + width - right) / 2}" y="${plotBottom + 56}" text-anchor="middle">timestep (1000 × noise level σ)</text>`,
     `<text transform="translate(18 ${(SIZE.top + plotBottom) / 2}) rotate(-90)" text-anchor="middle">accuracy, %</text>`,
   );
   for (const [i, { name, points: own }] of lines.entries()) {
@@ -79,7 +83,7 @@ export function accuracyPlot(lines: readonly Line[], title: string): string {
           `<line x1="${x(timestep)}" x2="${x(timestep)}" y1="${y(100 * accuracy.low)}" y2="${y(100 * accuracy.high)}" stroke="${colour}" stroke-width="2"/>`,
         );
       out.push(
-        `<circle cx="${x(timestep).toFixed(1)}" cy="${y(100 * accuracy.mean).toFixed(1)}" r="4" fill="${colour}"><title>${escapeXml(name)}, timestep ${timestep}: ${(100 * accuracy.mean).toFixed(1)} % (${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)})</title></circle>`,
+        `<circle cx="${x(timestep).toFixed(1)}" cy="${y(100 * accuracy.mean).toFixed(1)}" r="4" fill="${colour}"><title>${escapeXml(name)}, timestep ${timestepText(levelOf(timestep))} (${sigmaText(levelOf(timestep))}): ${(100 * accuracy.mean).toFixed(1)} % (${(100 * accuracy.low).toFixed(1)} to ${(100 * accuracy.high).toFixed(1)})</title></circle>`,
       );
     }
     const row = SIZE.height + i * LEGEND_ROW;

@@ -11,6 +11,7 @@ import { recipeTexts } from '../image/metadata.js';
 import { readText } from '../image/png_text.js';
 import { encodePng, type Picture, slug } from '../image/write.js';
 import type { Lora } from '../lora/loras.js';
+import type { Team } from '../parallel/team.js';
 import { type Job, tokenize } from '../sample/jobs.js';
 import { requestOf } from '../sample/settings.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
@@ -41,11 +42,14 @@ export interface PictureSet {
   files: string[];
   /** Made now, not taken from an earlier run. */
   made: number;
-  /** That making them took, the models' loading apart. */
+  /** That making them took, the models' loading apart; of several processes their sum. */
   seconds: number;
   /** Undefined when none was made. */
-  summary?: SampleSummary;
+  cost?: Cost;
 }
+
+/** Where those seconds went; only a CPU has done the work when a call returns. */
+export type Cost = Pick<SampleSummary, 'policySeconds' | 'rewardSeconds' | 'branchSeconds'>;
 
 export interface Maker {
   model: ResolvedModel;
@@ -56,41 +60,94 @@ export interface Maker {
   pipeline: () => Promise<Pipeline>;
   /** How a reward chooses among candidates; loaded likewise. */
   stepwise?: (jobs: Job[], pipeline: Pipeline) => Promise<StepwiseRequest>;
+  /** The processes that share the work and see one folder: all must come here. */
+  team: Team;
   signal: AbortSignal;
   onPicture: (done: number, total: number, seconds: number) => void;
   onWarning: (message: string) => void;
 }
 
-/** The pictures of all jobs, made where they are missing. `settings.dtype` is the one that is run in. */
+/** Said by each process of its part. */
+interface Part {
+  made: number;
+  seconds: number;
+  cost: Cost | undefined;
+  warnings: string[];
+}
+
+/**
+ * The pictures of all jobs, made where they are missing, by each process its part. `settings.dtype` is the one that is run
+ * in. Rejects with DISK where the first process does not find what another has made.
+ */
 export async function makePictures(
   folder: string,
   jobs: Job[],
   settings: SampleSettings,
   maker: Maker,
 ): Promise<PictureSet> {
+  const { team } = maker;
   const files = jobs.map((job, i) => fileOf(folder, i, job));
-  const missing = jobs.flatMap((job, i) => (matches(files[i] as string, job, settings, maker) ? [] : [i]));
+  // What is there the first process says for all: others may have begun to write while the last one looks.
+  const missing = await team.fromFirst(async () =>
+    jobs.flatMap((job, i) => (matches(files[i] as string, job, settings, maker) ? [] : [i])),
+  );
   if (missing.length === 0) return { files, made: 0, seconds: 0 };
-  const asked = missing.map((i) => jobs[i] as Job);
+  const already = files.length - missing.length;
+  const own = await makePart({ which: team.part(missing), already, files, folder }, jobs, settings, maker);
+  const parts = await team.exchange<Part>({ ...own, warnings: team.takeWarnings() });
+  for (const { warnings } of parts.slice(1)) for (const message of warnings) maker.onWarning(message);
+  const lost = team.first ? files.filter((file) => !existsSync(file)) : [];
+  if (lost.length > 0)
+    throw new DrmError(
+      'DISK',
+      `[eval] ${lost[0]}: expected this and ${lost.length - 1} other pictures that other processes made, found none; all processes must see the same --out folder`,
+      { file: lost[0] as string },
+    );
+  const costs = parts.flatMap(({ cost }) => (cost ? [cost] : []));
+  const sum = (key: keyof Cost) => costs.reduce((all, cost) => all + cost[key], 0);
+  return {
+    files,
+    made: parts.reduce((all, { made }) => all + made, 0),
+    seconds: parts.reduce((all, { seconds }) => all + seconds, 0),
+    ...(costs.length > 0 && {
+      cost: {
+        policySeconds: sum('policySeconds'),
+        rewardSeconds: sum('rewardSeconds'),
+        branchSeconds: sum('branchSeconds'),
+      },
+    }),
+  };
+}
+
+/** Pictures `which` of the jobs. The pipeline embeds their prompts some at a time, however many they are. */
+async function makePart(
+  { which, already, files, folder }: { which: number[]; already: number; files: readonly string[]; folder: string },
+  jobs: readonly Job[],
+  settings: SampleSettings,
+  maker: Maker,
+): Promise<Omit<Part, 'warnings'>> {
+  if (which.length === 0) return { made: 0, seconds: 0, cost: undefined };
+  const asked = which.map((i) => jobs[i] as Job);
   const texts = await tokenize(asked, maker.tokenizer, settings.t5_length, maker.onWarning);
   const pipeline = await maker.pipeline();
   const stepwise = await maker.stepwise?.(asked, pipeline);
   const began = performance.now();
+  const elapsed = () => (performance.now() - began) / 1000;
   const stop = new AbortController();
   let failure: unknown;
-  let summary: SampleSummary;
+  let cost: Cost;
   let written = 0;
   let queue: Promise<void> = Promise.resolve();
   const write = async (at: number, picture: Picture) => {
-    const i = missing[at] as number;
+    const i = which[at] as number;
     const { width, height } = picture;
     const recipe = recipeTexts({ ...settings, width, height }, jobs[i] as Job, maker.loras);
     await writeAtomically(files[i] as string, await encodePng(picture, { ...recipe, weights: maker.weights }));
     written += 1;
-    maker.onPicture(files.length - missing.length + written, files.length, (performance.now() - began) / 1000);
+    maker.onPicture(already + written, already + which.length, elapsed());
   };
   try {
-    summary = await pipeline.sample(
+    cost = await pipeline.sample(
       { ...texts, ...requestOf(settings), ...(stepwise && { stepwise }), freeEncoders: false, previewEvery: 0 },
       {
         signal: AbortSignal.any([maker.signal, stop.signal]),
@@ -114,10 +171,11 @@ export async function makePictures(
     if (error instanceof DrmError && error.code === 'CANCELLED')
       throw new DrmError(
         'CANCELLED',
-        `stopped: ${files.length - missing.length + written} of ${files.length} pictures are in ${folder}; the same command goes on from there`,
+        `stopped: ${already + written}${maker.team.alone ? '' : ' or more'} of ${files.length} pictures are in ${folder}; the same command goes on from there`,
       );
     throw error;
   }
   if (failure) throw failure;
-  return { files, made: missing.length, seconds: (performance.now() - began) / 1000, summary };
+  const { policySeconds, rewardSeconds, branchSeconds } = cost;
+  return { made: which.length, seconds: elapsed(), cost: { policySeconds, rewardSeconds, branchSeconds } };
 }

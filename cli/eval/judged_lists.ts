@@ -1,9 +1,14 @@
 // The preference sets' own test lists, as they are on the hub: what people said of which pictures. Scores that another
 // program gave in a list's order are judged against these.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { numbersIn, textIn, UNCLEAR } from '../data/fields.js';
+import { ParquetFile } from '../data/parquet/file.js';
+import { choiceIn, preferenceIn } from '../data/sets/choice.js';
+import { readText } from '../json.js';
+import { jsonValues } from '../json_forms.js';
+import { brief } from '../shape.js';
 import type { ProtocolName } from './protocols.js';
 
 /** One record of a list: a prompt, its pictures, and their order; lower is better. A pair has ranks 1 and 2. */
@@ -45,11 +50,13 @@ type Row = Record<string, unknown>;
 
 const texts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((text) => typeof text === 'string');
-/** Some readers write ranks as text. */
-const numbers = (value: unknown): number[] | undefined =>
-  Array.isArray(value) && value.every((rank) => rank !== '' && Number.isFinite(Number(rank)))
-    ? value.map(Number)
-    : undefined;
+
+/** Of two pictures the ranks that people's preference gives them: equal where they preferred neither or both. */
+function ranksOfPreference(value: unknown): number[] | undefined {
+  const preference = preferenceIn(value);
+  if (preference === UNCLEAR) return undefined;
+  return preference?.map((place) => 1 + place) ?? [1, 1];
+}
 
 interface Form {
   kind: 'pairs' | 'rankings';
@@ -85,7 +92,7 @@ const FORMS: Form[] = [
     keys: ['human_preference', 'file_path'],
     read: ({ human_preference: preferred, file_path: pictures }) => ({
       pictures,
-      ranks: numbers(preferred)?.map((value) => 2 - value),
+      ranks: ranksOfPreference(preferred),
     }),
     picture: (folder, split, name) => [join(folder, split, name), join(folder, name)],
   },
@@ -112,13 +119,9 @@ const foldersIn = (folder: string): string[] =>
     : [];
 
 function readJsonList(file: string): JudgedList {
-  let rows: unknown;
-  try {
-    rows = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw bad(file, `expected a JSON list of a preference set (${(error as Error).message})`);
-  }
-  if (!Array.isArray(rows) || rows.length === 0) throw bad(file, 'expected a JSON list with at least one record');
+  const values = readText(file, { part: 'eval', expected: 'a JSON list of a preference set' }, jsonValues);
+  const rows = values.map(({ value }) => value);
+  if (rows.length === 0) throw bad(file, 'expected a JSON list with at least one record');
   const form = FORMS.find(({ keys }) => keys.every((key) => Object.hasOwn(Object(rows[0]), key)));
   if (!form)
     throw bad(
@@ -128,50 +131,30 @@ function readJsonList(file: string): JudgedList {
   const records = rows.map((row: unknown, i): JudgedRecord => {
     const { prompt, ...rest } = Object(row) as Row;
     const { pictures, ranks: given } = form.read(rest);
-    const ranks = numbers(given);
-    if (typeof prompt !== 'string' || !texts(pictures) || !ranks || ranks.length !== pictures.length)
+    const ranks = texts(pictures) ? numbersIn(given, pictures.length) : undefined;
+    if (typeof prompt !== 'string' || !texts(pictures) || !Array.isArray(ranks))
       throw bad(file, `record ${i}: expected a prompt, pictures, and a rank for each, found ${brief(row)}`);
     return { prompt, pictures, ranks };
   });
-  const [folder, split] = [dirname(file), basename(file, '.json')];
+  const [folder, split] = [dirname(file), basename(file).replace(/\.json$/i, '')];
   const { kind, protocols } = form;
   return { kind, files: [file], split, protocols, records, picture: (name) => form.picture(folder, split, name) };
 }
 
-const brief = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? 'nothing';
-  return text.length > 120 ? `${text.slice(0, 120)} …` : text;
-};
-
 /** Reads small columns alone: the pictures beside them are hundreds of megabytes. */
 async function readChoices(files: string[]): Promise<JudgedList> {
-  const { parquetReadObjects } = await import('hyparquet');
-  const { compressors } = await import('hyparquet-compressors');
   const records: JudgedChoice[] = [];
   for (const path of files) {
-    const handle = await open(path, 'r').catch((error: Error) => {
-      throw bad(path, `expected a Parquet file (${error.message})`);
-    });
+    const file = await ParquetFile.open(path);
     try {
-      const { size } = await handle.stat();
-      const file = {
-        byteLength: size,
-        slice: async (begin: number, end = size) => {
-          const bytes = new Uint8Array(end - begin);
-          await handle.read(bytes, 0, bytes.length, begin);
-          return bytes.buffer;
-        },
-      };
-      const rows = await parquetReadObjects({ file, compressors, columns: ['caption', 'label_0', 'has_label'] });
-      for (const { caption, label_0: label, has_label: judged } of rows)
-        records.push({
-          prompt: String(caption ?? ''),
-          label: judged === false || typeof label !== 'number' ? undefined : label,
-        });
-    } catch (error) {
-      throw bad(path, `expected a Parquet file of Pick-a-Pic (${(error as Error).message}); fetch it again`);
+      file.expectColumns(['caption', 'label_0']);
+      for (let group = 0; group < file.groups.length; group++)
+        for (const row of await file.read(group, ['caption', 'label_0', 'has_label'])) {
+          const choice = choiceIn(row);
+          records.push({ prompt: textIn(row.caption) ?? '', label: choice === UNCLEAR ? undefined : choice });
+        }
     } finally {
-      await handle.close();
+      await file.close();
     }
   }
   return { kind: 'choices', files, protocols: ['strict', 'tie-aware'], records };
@@ -180,7 +163,7 @@ async function readChoices(files: string[]): Promise<JudgedList> {
 /** Throws DrmError BAD_FILE naming the file and the record. */
 export function readJudgedList(files: string[]): Promise<JudgedList> | JudgedList {
   const [file = ''] = files;
-  return file.endsWith('.parquet') ? readChoices(files) : readJsonList(file);
+  return /\.parquet$/i.test(file) ? readChoices(files) : readJsonList(file);
 }
 
 /** Folders that a set is found in below the one that holds them all. */
@@ -210,7 +193,7 @@ export function findListFiles(root: string, set: string, split: string): string[
     }
     for (const inside of [join(folder, 'data'), folder]) {
       const names = existsSync(inside) ? readdirSync(inside).sort() : [];
-      const shards = names.filter((name) => name.startsWith(`${split}-`) && name.endsWith('.parquet'));
+      const shards = names.filter((name) => name.startsWith(`${split}-`) && /\.parquet$/i.test(name));
       if (shards.length > 0) return shards.map((name) => join(inside, name));
     }
   }

@@ -1,4 +1,5 @@
 // From scores to accuracies: overall, and by whatever the pairs say of themselves.
+import type { Level } from '../rewards/levels.js';
 import { type Estimate, pooled } from './bootstrap.js';
 import type { EvalPair } from './pair_scores.js';
 import {
@@ -7,14 +8,18 @@ import {
   type ProtocolName,
   pooledRankings,
   rankAgreement,
+  type ScoredChoice,
   type ScoredRanking,
   strict,
+  tieAware,
 } from './protocols.js';
 
-/** Whose scores, at which timestep. */
+/** Whose scores, at which noise level. */
 export interface Column {
   reward: string;
-  timestep: number;
+  level: Level;
+  /** What makes logits of the scores. */
+  scale: number;
   /** By picture under prompt; NaN where there is none. */
   scores: Float64Array;
 }
@@ -93,21 +98,47 @@ function rankings(pairs: readonly EvalPair[], { scores }: Column): ScoredRanking
   });
 }
 
+/** Pairs as Pick-a-Pic has them, ties among them; the scores as logits. */
+export function choices(pairs: readonly EvalPair[], { scores, scale }: Column): ScoredChoice[] {
+  const logit = (item: number) => {
+    const score = scored(scores[item]);
+    return score === undefined ? undefined : scale * score;
+  };
+  return pairs.map(({ chosen, rejected, tie, group }) => ({
+    label: tie ? 0.5 : 1,
+    scores: [logit(chosen), logit(rejected)],
+    group,
+  }));
+}
+
 const OWN: Record<string, readonly ProtocolName[]> = {
   hpdv2: ['rank', 'pooled'],
   imagereward: ['pooled', 'mean-over-prompts'],
 };
 
-/** What a source's own code counts beside strict pairs. `asked` instead, where it was asked for. */
+const OF_RANKINGS: Partial<Record<ProtocolName, (rankings: readonly ScoredRanking[]) => Figure>> = {
+  rank: rankAgreement,
+  pooled: pooledRankings,
+  'mean-over-prompts': meanOverPrompts,
+};
+
+/** Whether a protocol counts rankings, which pairs alone are not. */
+export const needsRankings = (protocol: ProtocolName): boolean => protocol in OF_RANKINGS;
+
+/**
+ * What a source's own code counts beside strict pairs; `asked` instead, where it was asked for. `threshold` is that of
+ * tie-aware counting for this column, found on other pairs.
+ */
 export function ownFigures(
   source: string,
   pairs: readonly EvalPair[],
   column: Column,
-  asked?: readonly ProtocolName[],
+  { asked, threshold }: { asked?: readonly ProtocolName[] | undefined; threshold?: number | undefined } = {},
 ): Figure[] {
-  const wanted = asked ?? OWN[source] ?? [];
-  if (wanted.length === 0 || !pairs.some(({ ranks }) => ranks)) return [];
-  const all = rankings(pairs, column);
-  const count = { rank: rankAgreement, pooled: pooledRankings, 'mean-over-prompts': meanOverPrompts };
-  return wanted.flatMap((name) => (name in count ? [count[name as keyof typeof count](all)] : []));
+  const ranked = pairs.some(({ ranks }) => ranks) ? rankings(pairs, column) : undefined;
+  return (asked ?? OWN[source] ?? []).flatMap((name) => {
+    if (name === 'tie-aware') return threshold === undefined ? [] : [tieAware(choices(pairs, column), threshold)];
+    const count = OF_RANKINGS[name];
+    return count && ranked ? [count(ranked)] : [];
+  });
 }

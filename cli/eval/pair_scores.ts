@@ -6,8 +6,10 @@ import type { PairSet } from '../data/pair_set.js';
 import { decodePicture } from '../data/picture.js';
 import { Drop } from '../data/source.js';
 import { slug } from '../image/write.js';
+import { Team } from '../parallel/team.js';
+import { type Level, levelText } from '../rewards/levels.js';
 import type { Judged, Reward, Viewing } from '../rewards/reward.js';
-import { ScoreLog } from './score_log.js';
+import { type ScoreLine, ScoreLog } from './score_log.js';
 
 /** Pictures decoded, and given to a reward, at a time. */
 const CHUNK = 32;
@@ -42,8 +44,24 @@ export const noiseKey = (bytes: Uint8Array): number =>
 
 export interface Watch {
   signal: AbortSignal;
+  /** Of the processes that share the pictures: all must come here. */
+  team?: Team;
   onScores?: (done: number, total: number) => void;
   onBad?: (message: string) => void;
+  /** Of other processes. */
+  onWarning?: (message: string) => void;
+}
+
+/** Item, row of the level, score. */
+type Fresh = [number, number, number];
+/** Name, reason, and the sentence about it. */
+type Bad = [string, string, string];
+
+/** What processes tell each other of some pictures. */
+interface Said {
+  fresh: Fresh[];
+  bad: Bad[];
+  warnings: string[];
 }
 
 /** The pairs of a set that are judged, and every picture that must be scored for them. */
@@ -83,69 +101,117 @@ export class PairScores {
     return scores;
   }
 
+  /** Whether pairs of rankings are among them. */
+  get ranked(): boolean {
+    return this.pairs.some(({ ranks }) => ranks);
+  }
+
+  /** Tells these pictures and pairs from others. */
+  get digest(): string {
+    return digest(`${this.#items.map(({ key }) => key).join()} ${this.pairs.length}`);
+  }
+
   /** Pictures under prompts. */
   get count(): number {
     return this.#items.length;
   }
 
   /**
-   * Scores by timestep and item, NaN where a picture is bad. What an earlier run with the same weights and viewing left
-   * in `folder` is not scored again. Rejects with CANCELLED when stopped; all that was scored is in the file.
+   * Scores by level and item, NaN where a picture is bad. What an earlier run with the same weights and viewing left in
+   * `folder` is not scored again. Of several processes each scores its part, and the first one, which writes the file,
+   * has the scores; the others' tables are not whole. Rejects with CANCELLED when stopped; all that was scored is in the
+   * file.
    */
   async score(reward: Reward, viewing: Viewing, folder: string, watch: Watch): Promise<Float64Array[]> {
-    const { timesteps } = viewing;
-    const tables = new Map(timesteps.map((timestep) => [timestep, new Float64Array(this.count).fill(Number.NaN)]));
-    const lacks = (item: number, timestep: number) => Number.isNaN(tables.get(timestep)?.[item]);
+    const { levels } = viewing;
+    const { signal, team = Team.solo } = watch;
+    const tables = levels.map(() => new Float64Array(this.count).fill(Number.NaN));
+    const rowOf = new Map(levels.map(({ timestep }, row) => [timestep, row]));
+    const lacks = (item: number, row: number) => Number.isNaN(tables[row]?.[item]);
     let done = 0;
-    const take = (item: number, timestep: number, score: number) => {
-      const table = tables.get(timestep);
-      if (table && lacks(item, timestep)) {
-        table[item] = score;
-        done += 1;
-      }
+    const take = (item: number, row: number, score: number) => {
+      const table = tables[row];
+      if (!table || !lacks(item, row)) return false;
+      table[item] = score;
+      done += 1;
+      return true;
     };
-    const log = await openLog(folder, this.set, reward, viewing, ({ key, timestep, score }) => {
-      const item = this.#index.get(key);
-      if (item !== undefined) take(item, timestep, score);
-    });
-    const total = this.count * timesteps.length;
-    watch.onScores?.(done, total);
-    const missing = this.#items.flatMap((_, i) => (timesteps.some((timestep) => lacks(i, timestep)) ? [i] : []));
+    const log = team.first
+      ? await openLog(folder, this.set, reward, viewing, ({ key, timestep, score }) => {
+          const item = this.#index.get(key);
+          if (item !== undefined && Number.isFinite(score)) take(item, rowOf.get(timestep) ?? -1, score);
+        })
+      : undefined;
+    const total = this.count * levels.length;
     try {
-      let next = this.#read(missing.slice(0, CHUNK), watch);
-      for (let begin = 0; begin < missing.length; begin += CHUNK) {
-        watch.signal.throwIfAborted();
-        const ready = await next;
-        next = this.#read(missing.slice(begin + CHUNK, begin + 2 * CHUNK), watch); // while these are scored
+      watch.onScores?.(done, total);
+      const missing = await this.#missing(tables, team);
+      const own = team.part(missing);
+      const rounds = Math.ceil(Math.ceil(missing.length / team.size) / CHUNK); // as many in each process
+      const chunk = (round: number) => this.#read(own.slice(round * CHUNK, (round + 1) * CHUNK));
+      let next = chunk(0);
+      for (let round = 0; round < rounds; round++) {
+        signal.throwIfAborted();
+        const { ready, bad } = await next;
+        next = chunk(round + 1); // while these are scored
         next.catch(() => {});
-        done += (missing.slice(begin, begin + CHUNK).length - ready.length) * timesteps.length; // bad ones are done with
-        const asked = timesteps.filter((timestep) => ready.some(({ item }) => lacks(item, timestep)));
-        if (asked.length === 0) continue;
+        const rows = levels.flatMap((_, row) => (ready.some(({ item }) => lacks(item, row)) ? [row] : []));
+        const asked = rows.map((row) => levels[row] as Level);
         const judged = ready.map((one) => one.judged);
-        const found = await reward.score(judged, { ...viewing, timesteps: asked }, { signal: watch.signal });
-        const fresh = asked.flatMap((timestep, row) =>
-          ready.flatMap(({ item }, at) => {
-            if (!lacks(item, timestep)) return [];
-            const score = found[row]?.[at] as number;
-            const { key, picture } = this.#items[item] as Item;
-            take(item, timestep, score);
-            return [{ key, picture: this.set.pictureId(picture), timestep, score }];
-          }),
+        const found = rows.length > 0 ? await reward.score(judged, { ...viewing, levels: asked }, { signal }) : [];
+        const fresh = rows.flatMap((row, at) =>
+          ready.flatMap(({ item }, i): Fresh[] =>
+            lacks(item, row) ? [[item, row, finite(found[at]?.[i], reward, asked[at] as Level)]] : [],
+          ),
         );
-        await log.append(fresh);
+        const said = await team.exchange<Said>({ fresh, bad, warnings: team.takeWarnings() });
+        if (!log) continue;
+        for (const [rank, { bad: unread, warnings }] of said.entries()) {
+          for (const [name, reason, message] of unread) this.#tellBad(name, reason, message, watch);
+          done += unread.length * levels.length; // they are done with
+          if (rank > 0) for (const message of warnings) watch.onWarning?.(message);
+        }
+        const lines = said.flatMap((one) => one.fresh.filter(([item, row, score]) => take(item, row, score)));
+        await log.append(lines.map(([item, row, score]) => this.#line(item, levels[row] as Level, score)));
         watch.onScores?.(done, total);
       }
     } catch (error) {
-      if (watch.signal.aborted)
-        throw new DrmError('CANCELLED', `${done} of ${total} scores of ${reward.name} are in ${log.path}`);
-      throw error;
+      if (!signal.aborted) throw error;
+      throw new DrmError(
+        'CANCELLED',
+        log ? `${done} of ${total} scores of ${reward.name} are in ${log.path}` : 'stopped',
+      );
     } finally {
-      await log.close();
+      await log?.close();
     }
-    return timesteps.map((timestep) => tables.get(timestep) as Float64Array);
+    return tables;
   }
 
-  async #read(items: readonly number[], { onBad }: Watch): Promise<{ item: number; judged: Judged }[]> {
+  /** Items that lack a score. The first process knows which; the others learn it, and mark all others as known. */
+  async #missing(tables: Float64Array[], team: Team): Promise<number[]> {
+    const lacking = await team.fromFirst(async () =>
+      tables.map((table) => Array.from(table.keys()).filter((item) => Number.isNaN(table[item]))),
+    );
+    if (!team.first)
+      for (const [row, table] of tables.entries()) {
+        table.fill(0);
+        for (const item of lacking[row] ?? []) table[item] = Number.NaN;
+      }
+    return [...new Set(lacking.flat())].sort((a, b) => a - b);
+  }
+
+  #line(item: number, { timestep }: Level, score: number): ScoreLine {
+    const { key, picture } = this.#items[item] as Item;
+    return { key, picture: this.set.pictureId(picture), timestep, score };
+  }
+
+  #tellBad(name: string, reason: string, message: string, { onBad }: Watch): void {
+    if (!this.bad.has(name)) onBad?.(message);
+    this.bad.set(name, reason);
+  }
+
+  async #read(items: readonly number[]): Promise<{ ready: { item: number; judged: Judged }[]; bad: Bad[] }> {
+    const bad: Bad[] = [];
     const read = await Promise.all(
       items.map(async (item) => {
         const { picture, pair } = this.#items[item] as Item;
@@ -153,28 +219,40 @@ export class PairScores {
         const decoded = await decodePicture(bytes);
         if (decoded instanceof Drop) {
           const name = this.set.pictureId(picture);
-          if (!this.bad.has(name)) onBad?.(`${name}: ${decoded.reason}, left out: ${decoded.detail}`);
-          this.bad.set(name, decoded.reason);
+          bad.push([name, decoded.reason, `${name}: ${decoded.reason}, left out: ${decoded.detail}`]);
           return undefined;
         }
         const { prompt } = await this.set.record(pair);
         return { item, judged: { picture: decoded, prompt, key: noiseKey(bytes) } };
       }),
     );
-    return read.filter((one) => one !== undefined);
+    return { ready: read.filter((one) => one !== undefined), bad };
   }
 }
 
-/** Other weights, sets, draws or seeds are other scores, and have a file of their own. */
+/** A score that is none would be a wrong pair without a word. Throws DrmError NOT_FINITE. */
+function finite(score: number | undefined, { name }: Reward, level: Level): number {
+  if (score !== undefined && Number.isFinite(score)) return score;
+  throw new DrmError(
+    'NOT_FINITE',
+    `[eval] ${name} at ${levelText(level)}: expected a finite score, found ${score}; its weights are damaged, or try --dtype fp32`,
+  );
+}
+
+/** Other weights, sets, draws, seeds, sizes or noise are other scores, and have a file of their own. */
 function openLog(
   folder: string,
   { manifest }: PairSet,
   reward: Reward,
-  { draws, seed, posteriorSample }: Viewing,
+  { draws, seed, posteriorSample, addNoise, size }: Viewing,
   known: Parameters<typeof ScoreLog.open>[2],
 ): Promise<ScoreLog> {
   const data = digest(JSON.stringify(manifest.settings)); // the same names may stand for smaller copies
-  const what = { reward: reward.name, weights: reward.weights, data, draws, seed, posterior_sample: posteriorSample };
+  const what = {
+    ...{ reward: reward.name, weights: reward.weights, data, draws, seed, posterior_sample: posteriorSample },
+    ...(!addNoise && { add_noise: false }),
+    ...(size !== undefined && { size }),
+  };
   const name = `scores-${slug(reward.name).slice(-24)}-${digest(JSON.stringify({ ...what, reward: '' })).slice(0, 8)}.jsonl`;
   return ScoreLog.open(join(folder, name), what, known);
 }

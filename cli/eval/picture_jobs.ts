@@ -1,7 +1,9 @@
-// Pictures that `drm score` is asked about: the command line's, or those of a JSONL file.
-import { readFileSync } from 'node:fs';
+// Pictures that `drm score` is asked about: the command line's, or those of a list.
 import { dirname, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { isObject, readText } from '../json.js';
+import { type JsonValue, jsonValues } from '../json_forms.js';
+import { brief } from '../shape.js';
 
 /** A prompt and its pictures. `preferred`: the first is what people preferred. */
 export interface PictureJob {
@@ -13,37 +15,24 @@ export interface PictureJob {
   preferred: boolean;
 }
 
-const bad = (file: string, line: number, what: string): DrmError =>
-  new DrmError('BAD_FILE', `[score] ${file}, line ${line}: ${what}`, { file, line: String(line) });
+const bad = (file: string, what: string): DrmError => new DrmError('BAD_FILE', `[score] ${file}${what}`, { file });
 
 const FORMS = '{"prompt", "image"}, {"prompt", "images": [...]} or {"prompt", "chosen", "rejected"}';
 
-function parse(text: string, file: string, line: number): PictureJob {
-  let row: Record<string, unknown>;
-  try {
-    row = Object(JSON.parse(text)) as Record<string, unknown>;
-  } catch (error) {
-    throw bad(file, line, `expected JSON (${(error as Error).message})`);
-  }
-  const { prompt, image, images, chosen, rejected } = row;
+/** Null is absent. */
+function jobOf({ value, where }: JsonValue, file: string): PictureJob {
+  const { prompt, image, images, ...row } = isObject(value) ? value : {};
+  const [chosen, rejected] = [row.chosen ?? undefined, row.rejected ?? undefined];
   const preferred = chosen !== undefined || rejected !== undefined;
   const names = preferred ? [chosen, rejected] : Array.isArray(images) ? images : [image];
   if (typeof prompt !== 'string' || names.length === 0 || !names.every((name) => typeof name === 'string'))
-    throw bad(file, line, `expected ${FORMS}, found ${text.length > 120 ? `${text.slice(0, 120)} …` : text}`);
+    throw bad(file, `, ${where}: expected ${FORMS}, found ${brief(value)}`);
   return { prompt, names, paths: names.map((name) => resolve(dirname(file), name)), preferred };
 }
 
-/** One job a line; paths are relative to the file. Empty lines are passed over. Throws DrmError BAD_FILE. */
+/** One job an object of a list; paths are relative to the file. Throws DrmError BAD_FILE. */
 export function readPictureJobs(file: string): PictureJob[] {
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
-  } catch (error) {
-    const why = error instanceof TypeError ? 'expected UTF-8 text' : (error as Error).message;
-    throw new DrmError('BAD_FILE', `[score] ${file}: expected a JSONL file: ${why}`, { file });
-  }
-  const jobs = text.split(/\r\n|\n|\r/).flatMap((line, i) => (line.trim() === '' ? [] : [parse(line, file, i + 1)]));
-  if (jobs.length === 0)
-    throw new DrmError('BAD_FILE', `[score] ${file}: expected at least one line, found none`, { file });
-  return jobs;
+  const values = readText(file, { part: 'score', expected: 'a list as JSON' }, jsonValues);
+  if (values.length === 0) throw bad(file, ': expected at least one line, found none');
+  return values.map((value) => jobOf(value, file));
 }

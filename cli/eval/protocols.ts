@@ -48,7 +48,7 @@ export type ProtocolName = 'strict' | 'pooled' | 'rank' | 'mean-over-prompts' | 
 export const DEFINITIONS: Record<ProtocolName, string> = {
   strict: 'score(preferred) > score(other), equal scores wrong; over the pairs that could be scored, ties left out',
   pooled: 'pairs of different rank of all prompts together, smaller rank wins, equal scores wrong',
-  rank: 'mean over prompts of 1 - inversions / all pairs; ties of people never invert, equal scores rank as listed',
+  rank: 'mean over prompts of 1 - inversions / all pairs; ties of people never invert, equal scores rank as listed (in no order by HPSv2’s own script); pairs with a picture that failed are left out (there another prompt stands in for theirs)',
   'mean-over-prompts': 'as pooled, but each prompt by itself, then the mean over prompts',
   'tie-aware':
     'p = softmax of the two scores, |p1 - p0| <= threshold predicts a tie; right 1, one tie of the two 0.5, else 0',

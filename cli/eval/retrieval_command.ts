@@ -14,7 +14,14 @@ const HEAD = ['split', 'pictures', 'captions', 'top-1 %', 'top-5 %', 'backwards 
 export async function evaluateRetrieval(context: Context): Promise<void> {
   const { options, events, signal } = context;
   const started = performance.now();
-  const folder = options.data as string | undefined;
+  const [folder, ...others] = (options.data as string[] | undefined) ?? [];
+  if (others.length > 0)
+    throw new DrmError('USAGE', `eval retrieval: expected one --data, found ${1 + others.length}; name each by itself`);
+  if (options.nproc !== undefined)
+    throw new DrmError(
+      'USAGE',
+      'eval retrieval --nproc: expected images or pairs, which several processes can share; leave --nproc out',
+    );
   if (folder === undefined)
     throw new DrmError('USAGE', 'eval retrieval: expected a prepared set; give --data DIR (see `drm data prepare`)');
   const among = wholeOption(options, 'among', 2) ?? 256;

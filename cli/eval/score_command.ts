@@ -7,12 +7,20 @@ import type { Context } from '../command.js';
 import { decodePicture } from '../data/picture.js';
 import { Drop } from '../data/source.js';
 import { prepareFolder, writeAtomically } from '../files.js';
-import { numberOption, wholeOption } from '../options.js';
+import { CLEAN_LEVEL } from '../rewards/levels.js';
 import { loadRewards } from '../rewards/load.js';
-import type { Judged, Reward, Viewing } from '../rewards/reward.js';
+import type { Judged, Reward } from '../rewards/reward.js';
 import { noiseKey } from './pair_scores.js';
 import { type PictureJob, readPictureJobs } from './picture_jobs.js';
 import { table, wrapped } from './table.js';
+import {
+  type AskedViewing,
+  askedViewing,
+  sizeNotes,
+  VIEWING_PROTOCOLS,
+  type ViewingProtocol,
+  viewingFor,
+} from './viewing.js';
 
 interface Row {
   reward: string;
@@ -24,7 +32,7 @@ interface Row {
 /** Pictures decoded, and given to a reward, at a time. */
 const CHUNK = 32;
 
-function asked(context: Context): PictureJob[] {
+function askedJobs(context: Context): PictureJob[] {
   const { options, args } = context;
   const images = (args[0] as string[] | undefined) ?? [];
   if (options.pairs !== undefined) {
@@ -43,16 +51,11 @@ export async function scorePictures(context: Context): Promise<void> {
   const started = performance.now();
   const names = (options.reward as string[] | undefined) ?? [];
   if (names.length === 0) throw new DrmError('USAGE', 'score: expected a reward; give --reward tiny');
-  const timestep = numberOption(options, 'timestep') ?? 0;
-  if (!(timestep >= 0 && timestep <= 1000))
-    throw new DrmError('USAGE', `--timestep ${options.timestep}: expected 0 to 1000`);
-  const viewing: Viewing = {
-    timesteps: [timestep],
-    draws: wholeOption(options, 'draws', 1) ?? 1,
-    seed: wholeOption(options, 'seed', 0) ?? 0,
-    posteriorSample: options.posteriorSample === true,
-  };
-  const jobs = asked(context);
+  const asked = askedViewing(options, 'timestep', options.protocol as ViewingProtocol | undefined);
+  const [timestep = 0, ...more] = asked.levels.values;
+  if (more.length > 0)
+    throw new DrmError('USAGE', `--timestep ${options.timestep}: expected one; \`drm eval pairs\` takes several`);
+  const jobs = askedJobs(context);
   if (global.threads !== undefined) setThreads(global.threads);
   const pictures = jobs.flatMap((job) => job.paths.map((path, i) => ({ job, path, name: job.names[i] as string })));
   const rewards = await loadRewards(names, {
@@ -67,6 +70,7 @@ export async function scorePictures(context: Context): Promise<void> {
     for (const { name, noisy } of rewards)
       if (!noisy && timestep > 0)
         throw new DrmError('USAGE', `--timestep ${timestep}: ${name} scores clean pictures only; leave it out`);
+    for (const message of sizeNotes(rewards, asked.size)) events.emit({ event: 'warning', message });
     events.emit({
       event: 'started',
       version: 1,
@@ -81,7 +85,7 @@ export async function scorePictures(context: Context): Promise<void> {
       for (const reward of rewards) {
         const [scores] = (await reward.score(
           ready.map(({ judged }) => judged),
-          viewing,
+          viewingFor(reward, asked),
           { signal },
         )) as [number[]];
         for (const [i, { name, judged }] of ready.entries())
@@ -98,7 +102,7 @@ export async function scorePictures(context: Context): Promise<void> {
       });
     }
     for (const { image, reason } of bad) events.emit({ event: 'warning', message: `${image}: ${reason}` });
-    await give(rows, bad, jobs, rewards, viewing, context);
+    await give(rows, bad, jobs, rewards, asked, context);
     if (bad.length > 0)
       throw new DrmError(
         'BAD_FILE',
@@ -158,14 +162,21 @@ async function give(
   bad: readonly Bad[],
   jobs: readonly PictureJob[],
   rewards: readonly Reward[],
-  viewing: Viewing,
+  asked: AskedViewing,
   { events, global }: Context,
 ): Promise<void> {
-  const definitions = rewards.map((reward) => ({
-    reward: reward.name,
-    unit: reward.unit,
-    definition: reward.definitions(viewing)[0],
-  }));
+  const definitions = rewards.map((reward) => {
+    const viewing = viewingFor(reward, asked);
+    const { timestep, sigma } = viewing.levels[0] ?? CLEAN_LEVEL;
+    return {
+      reward: reward.name,
+      unit: reward.unit,
+      timestep,
+      sigma,
+      ...(asked.protocol && { protocol: asked.protocol }),
+      definition: reward.definitions(viewing)[0],
+    };
+  });
   const pairs = accuracies(rows, jobs, rewards);
   const several = rewards.length > 1;
   const prompts = jobs.length > 1;
@@ -178,6 +189,7 @@ async function give(
   const head = ['image', ...(prompts ? ['prompt'] : []), ...(several ? ['reward'] : []), rewards[0]?.unit ?? 'score'];
   const notes = [
     ...pairs.map(({ reward, right, of }) => `${reward}: ${right} of ${of} pairs right (equal scores wrong)`),
+    ...(asked.protocol ? [`${asked.protocol}: ${VIEWING_PROTOCOLS[asked.protocol]}`] : []),
     ...definitions.map(({ reward, definition }) => `${reward}: ${definition}`),
   ];
   const data = { scores: rows, bad, pairs, definitions };

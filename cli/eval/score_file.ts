@@ -5,9 +5,10 @@
 //   { "hpdv3_test": [[7.1, 2.9], ...], "hpdv2_test": [[...], ...], "imagereward_test": [...], "pickapic_test_unique": [...] }
 // A table may be wrapped as { "scores": [...] }; Pick-a-Pic's as { "scores_validation": [...], "scores_test": [...] }, since
 // its threshold for ties is found on the validation split. null: the picture could not be scored.
-import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { isObject, readJson } from '../json.js';
+import { brief } from '../shape.js';
 import {
   type ChoiceList,
   findListFiles,
@@ -59,27 +60,22 @@ function checkTable(file: string, name: string, table: unknown): Table {
   const odd = table.findIndex(
     (row) => !Array.isArray(row) || !row.every((score) => score === null || Number.isFinite(score)),
   );
-  if (odd >= 0)
-    throw bad(file, `${where}row ${odd}: expected numbers or null, found ${JSON.stringify(table[odd])?.slice(0, 80)}`);
+  if (odd >= 0) throw bad(file, `${where}row ${odd}: expected numbers or null, found ${brief(table[odd])}`);
   return table as Table;
 }
 
 /** The tables of a score file, each with the files of its list. `from` is the list itself, or the folder of the lists. */
 export function readScores(file: string, from: string | undefined): ListScores[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw bad(file, `expected JSON (${(error as Error).message})`);
-  }
-  const alone = Array.isArray(value) ? value : (Object(value) as { scores?: unknown }).scores;
+  const value = readJson(file, { part: 'eval' });
+  const tables = isObject(value) ? value : {};
+  const alone = Array.isArray(value) ? value : (tables.scores ?? undefined);
   if (alone !== undefined) {
-    if (from === undefined || !/\.(json|parquet)$/.test(from))
+    if (from === undefined || !/\.(json|parquet)$/i.test(from))
       throw new DrmError('USAGE', `--scores ${file}: a table alone does not say its list; give --from LIST.json`);
     return [{ name: from, list: [from], scores: checkTable(file, '', alone) }];
   }
   const root = from ?? dirname(file);
-  const entries = Object.entries(Object(value) as Record<string, unknown>);
+  const entries = Object.entries(tables).filter(([, table]) => table !== null);
   if (entries.length === 0) throw bad(file, 'expected at least one table of scores, found none');
   return entries.map(([name, entry]): ListScores => {
     const key = splitKey(name);
@@ -89,10 +85,10 @@ export function readScores(file: string, from: string | undefined): ListScores[]
         `${JSON.stringify(name)}: expected the name of a set and its split (${KNOWN_SETS.map((set) => `${set}_SPLIT`).join(', ')})`,
       );
     const { set, split } = key;
-    const held = Object(entry) as Record<string, unknown>;
+    const held = isObject(entry) ? entry : {};
     const scores = checkTable(file, name, Array.isArray(entry) ? entry : (held.scores ?? held.scores_test));
     const list = findListFiles(root, set, split);
-    if (held.scores_validation === undefined) return { name, list, scores };
+    if ((held.scores_validation ?? undefined) === undefined) return { name, list, scores };
     return {
       name,
       list,
@@ -167,7 +163,7 @@ export async function judgeScores(entry: ListScores, { protocols, unusable }: Ju
   if (list.kind === 'choices') {
     const choices = choicesOf(list, scores);
     if (choices.length < list.records.length)
-      notes.push(`${name}: ${list.records.length - choices.length} rows without a label left out`);
+      notes.push(`${name}: ${list.records.length - choices.length} rows without a label that says anything left out`);
     const threshold = wanted.includes('tie-aware') ? await validationThreshold(entry, notes) : undefined;
     const figures = wanted.flatMap((protocol) =>
       protocol === 'strict' ? [strictChoices(choices)] : threshold === undefined ? [] : [tieAware(choices, threshold)],

@@ -4,6 +4,8 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { DrmError } from '../../binding/error.js';
 import { diskError } from '../files.js';
+import { parseJson } from '../json.js';
+import { number, objectOf, optional, text } from '../shape.js';
 
 export interface ScoreLine {
   /** Of picture and prompt. */
@@ -13,6 +15,14 @@ export interface ScoreLine {
   timestep: number;
   score: number;
 }
+
+/** A score of null was none, and is made again. */
+const LINE = objectOf<Omit<ScoreLine, 'score'> & { score: number | undefined }>({
+  key: text,
+  picture: text,
+  timestep: number,
+  score: optional(number),
+});
 
 export class ScoreLog {
   private constructor(
@@ -72,8 +82,10 @@ async function wholeLines(path: string, known: (line: ScoreLine) => void): Promi
   const lines: { text: string; number: number }[] = [];
   const take = ({ text, number: at }: { text: string; number: number }) => {
     try {
-      const line = JSON.parse(text) as ScoreLine;
-      if (at > 1) known(line);
+      const value = parseJson(text);
+      if (at === 1) return;
+      const { score, ...line } = LINE(value, '');
+      if (score !== undefined) known({ ...line, score });
     } catch (error) {
       throw new DrmError(
         'BAD_FILE',

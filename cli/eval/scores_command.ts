@@ -3,26 +3,11 @@ import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { Context } from '../command.js';
 import { prepareFolder, writeAtomically } from '../files.js';
-import { nearest } from '../nearest.js';
+import { askedProtocols } from './asked_protocols.js';
 import { unusablePictures } from './list_pictures.js';
 import { DEFINITIONS, type Figure, type ProtocolName } from './protocols.js';
 import { judgeScores, type ListFigures, readScores } from './score_file.js';
 import { table, wrapped } from './table.js';
-
-const PROTOCOLS = Object.keys(DEFINITIONS) as ProtocolName[];
-
-/** Undefined: each list's own. */
-export function askedProtocols(options: Record<string, unknown>): ProtocolName[] | undefined {
-  return (options.protocol as string[] | undefined)?.map((name) => {
-    const known = PROTOCOLS.find((protocol) => protocol === name);
-    if (known) return known;
-    const guess = nearest(name, PROTOCOLS);
-    throw new DrmError(
-      'USAGE',
-      `--protocol ${name}: expected one of ${PROTOCOLS.join(', ')}${guess ? `; did you mean ${guess}?` : ''}`,
-    );
-  });
-}
 
 const HEAD = ['list', 'protocol', 'accuracy %', '95 % interval', 'right / of'];
 
@@ -74,7 +59,18 @@ export async function evaluateScores(context: Context): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   const file = String(options.scores);
-  const protocols = askedProtocols(options);
+  for (const name of ['data', 'reward', 'validation'])
+    if (options[name] !== undefined)
+      throw new DrmError(
+        'USAGE',
+        `eval pairs: expected --scores FILE, or --data with --reward, found --scores and --${name}; leave one of them out`,
+      );
+  const { counting: protocols, viewing } = askedProtocols(options);
+  if (viewing)
+    throw new DrmError(
+      'USAGE',
+      `--protocol ${viewing} says how pictures are scored, and --scores ${file} has their scores already; leave one of them out`,
+    );
   const from = options.from === undefined ? undefined : String(options.from);
   const entries = readScores(file, from);
   events.emit({
@@ -103,11 +99,19 @@ export async function evaluateScores(context: Context): Promise<void> {
     for (const message of judged.notes) events.emit({ event: 'warning', message });
     lists.push(judged);
   }
-  if (lists.every(({ figures }) => figures.length === 0))
+  const given = new Set(lists.flatMap(({ figures }) => figures.map(({ protocol }) => protocol)));
+  const unfit = protocols?.filter((protocol) => !given.has(protocol)) ?? [];
+  if (unfit.length > 0)
     throw new DrmError(
       'USAGE',
-      `--protocol ${protocols?.join(', ')}: fits none of ${entries.map(({ name }) => name).join(', ')}; leave it out for each list's own`,
+      `--protocol ${unfit.join(', ')}: fits none of ${entries.map(({ name }) => name).join(', ')}${unfit.includes('tie-aware') ? ' (tie-aware needs scores_validation of Pick-a-Pic beside scores_test)' : ''}; leave it out for each list's own`,
     );
+  for (const { list, figures } of lists)
+    if (figures.length === 0)
+      events.emit({
+        event: 'warning',
+        message: `${list}: none of the protocols ${protocols?.join(', ')} fits it; left out`,
+      });
   const data = { scores: file, lists };
   if (global.out !== undefined) {
     await prepareFolder(global.out);

@@ -1,8 +1,8 @@
 // Tells one model's weights from another's under the same name.
 import { createHash, type Hash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import type { ComponentFiles, PipelineSource } from '../../binding/types.js';
+import { shardsOf } from './weight_index.js';
 
 const ENDS = 1 << 20;
 
@@ -40,8 +40,7 @@ export function weightsFingerprint(components: PipelineSource | Record<string, C
           hashEnds(hash, file);
           continue;
         }
-        const { weight_map: map } = JSON.parse(readFileSync(file, 'utf8')) as { weight_map: Record<string, string> };
-        for (const shard of [...new Set(Object.values(map))].sort()) hashEnds(hash, join(dirname(file), shard));
+        for (const shard of shardsOf(file)) hashEnds(hash, shard);
       }
   }
   return hash.digest('hex').slice(0, 32);

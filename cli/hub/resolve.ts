@@ -1,13 +1,14 @@
 // From what a user calls a model to the files of its components.
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import type { ComponentFiles, PipelineSource } from '../../binding/types.js';
+import { componentsInside } from '../../binding/index.js';
+import type { ComponentFiles, ComponentInside, PipelineSource } from '../../binding/types.js';
 import type { Context } from '../command.js';
+import { readObject } from '../json.js';
 import { nearest } from '../nearest.js';
 import { packageRoot } from '../root.js';
 import { cachedSnapshot, isHubId } from './cache.js';
-import { readKeys } from './safetensors_keys.js';
 
 export interface ModelOptions {
   /** A diffusers folder or hub id that supplies what the model lacks. */
@@ -105,15 +106,7 @@ function readIndex(root: string): Record<string, unknown> {
       { file: root },
     );
   }
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
-  } catch (error) {
-    throw new DrmError(
-      'BAD_FILE',
-      `[model] ${file}: expected JSON (${(error as Error).message}); fetch it again with \`drm pull\``,
-      { file },
-    );
-  }
+  return readObject(file, { part: 'model', advice: 'fetch it again with `drm pull`' });
 }
 
 function expectClass(root: string, index: Record<string, unknown>, key: string, expected: string[]): void {
@@ -186,18 +179,22 @@ function existing(file: string, slot: Slot): string {
 
 /** The original single file: transformer, and VAE and encoders where their keys are inside; the rest from elsewhere. */
 async function fromSingleFile(file: string, options: ModelOptions): Promise<ResolvedModel> {
-  const keys = await readKeys(file);
-  const inside = (prefix: string) => keys.some((key) => key.startsWith(prefix));
+  const inside = await componentsInside(file);
   const root =
     options.components === undefined
       ? cachedSnapshot(SD35_MEDIUM, options.revision)
       : folderOf(options.components, options);
   const notes: string[] = [];
-  const choose = (slot: Slot, flag: string, given: string | undefined, prefix: string): ComponentFiles | undefined => {
+  const choose = (
+    slot: Slot,
+    flag: string,
+    given: string | undefined,
+    part: ComponentInside,
+  ): ComponentFiles | undefined => {
     const own = root === undefined ? undefined : component(root, slot);
     const config = own?.config === undefined ? {} : { config: own.config };
     if (given !== undefined) return { weights: [existing(given, slot)], ...config };
-    if (inside(prefix)) return { weights: [file], ...(slot === 'vae' ? {} : config) };
+    if (inside.includes(part)) return { weights: [file], ...(slot === 'vae' ? {} : config) };
     if (own) return own;
     if (slot === 'text_encoder_3') return undefined;
     throw new DrmError(
@@ -207,10 +204,10 @@ async function fromSingleFile(file: string, options: ModelOptions): Promise<Reso
     );
   };
   const source: PipelineSource = { transformer: { weights: [file] }, vae: { weights: [] } };
-  source.vae = choose('vae', '--vae', options.vae, 'first_stage_model.') as ComponentFiles;
-  source.textEncoder = choose('text_encoder', '--clip-l', options.clipL, 'text_encoders.clip_l.') as ComponentFiles;
-  source.textEncoder2 = choose('text_encoder_2', '--clip-g', options.clipG, 'text_encoders.clip_g.') as ComponentFiles;
-  const t5 = options.noT5 ? undefined : choose('text_encoder_3', '--t5', options.t5, 'text_encoders.t5xxl.');
+  source.vae = choose('vae', '--vae', options.vae, 'vae') as ComponentFiles;
+  source.textEncoder = choose('text_encoder', '--clip-l', options.clipL, 'clip_l') as ComponentFiles;
+  source.textEncoder2 = choose('text_encoder_2', '--clip-g', options.clipG, 'clip_g') as ComponentFiles;
+  const t5 = options.noT5 ? undefined : choose('text_encoder_3', '--t5', options.t5, 't5xxl');
   if (t5) source.textEncoder3 = t5;
   else notes.push(T5_ABSENT);
   if (root === undefined) {

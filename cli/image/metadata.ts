@@ -2,7 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { SampleSettings } from '../config/types.js';
+import { parseJson } from '../json.js';
 import { type Lora, textOf } from '../lora/loras.js';
+import { anything, text as aText, listOf, mapOf, number, objectOf, optional, type Shape } from '../shape.js';
 import { VERSION } from '../version.js';
 import { readText } from './png_text.js';
 
@@ -71,6 +73,15 @@ export function recipeTexts(
   };
 }
 
+/** Whether the settings are right is the schema's affair. */
+const RECIPE = objectOf({
+  settings: mapOf(anything),
+  loras: optional(listOf(objectOf({ file: aText, scale: number, sha256: aText }))),
+  prompt: aText,
+  negative_prompt: aText,
+  seed: aText,
+}) as Shape<Recipe>;
+
 /** Throws DrmError BAD_FILE when the file is no picture of ours. */
 export function readRecipe(file: string): Recipe {
   if (!existsSync(file))
@@ -82,9 +93,7 @@ export function readRecipe(file: string): Recipe {
     throw new DrmError('BAD_FILE', `[sample] --from ${file}: ${(error as Error).message}`, { file });
   }
   try {
-    const { settings, loras = [], prompt, negative_prompt, seed } = JSON.parse(text ?? '') as Recipe;
-    if (typeof prompt !== 'string' || typeof negative_prompt !== 'string' || typeof settings !== 'object')
-      throw new Error('no settings');
+    const { settings, loras = [], prompt, negative_prompt, seed } = RECIPE(parseJson(text ?? ''), '');
     const lora = loras.map(({ file: name, scale }) => textOf({ name, strength: scale }));
     return { settings: { k: 1, ...settings, lora }, loras, prompt, negative_prompt, seed };
   } catch {

@@ -95,7 +95,7 @@ export async function inspectLoras(context: Context): Promise<void> {
     if (match && match.matched < match.tensors)
       throw new DrmError(
         'KEYS_MISMATCH',
-        `[lora] ${found.file}: ${match.matched} of ${match.tensors} tensors match ${model?.name}; no layer of that name and size for ${listing(match.unmatched)}; was it trained on another base model?`,
+        `[lora] ${found.file}: ${match.matched} of ${match.tensors} tensors match ${model?.name}; no layer of that name and size for ${listing(match.unmatched)}; ${found.layers.length > 0 ? 'was it trained on another base model?' : 'is it of another architecture, or in a spelling that docs/lora.md does not list?'}`,
         { file: found.file, unmatched: match.unmatched.join('\n') },
       );
   }

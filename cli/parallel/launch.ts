@@ -136,7 +136,7 @@ function verdict(workers: Worker[], culprit: Worker | undefined, asked: boolean,
   if (asked) throw new DrmError('CANCELLED', 'stopped; the same command begins again');
   throw new DrmError(
     'PEER_LOST',
-    `[parallel] rank ${rank} ${what}, and the others with it${rank > 0 && tail.trim() !== '' ? `; its last words:\n${tail.trimEnd()}` : ''}\ngo on from the last checkpoint with: ${resume}`,
+    `[parallel] rank ${rank} ${what}, and the others with it${rank > 0 && tail.trim() !== '' ? `; its last words:\n${tail.trimEnd()}` : ''}\ngo on with: ${resume}`,
     { rank: String(rank), signal: String(ended.signal), exit_code: String(ended.code) },
   );
 }

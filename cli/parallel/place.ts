@@ -34,7 +34,7 @@ export function placeOf(env: Environment): Place | undefined {
   if (missing.length > 0)
     throw new DrmError(
       'ENVIRONMENT',
-      `[parallel] expected ${needed.join(', ')} in the environment, as torchrun sets them, found no ${missing.join(', ')}; set them all, or none to train with one process (--nproc N starts several on this machine)`,
+      `[parallel] expected ${needed.join(', ')} in the environment, as torchrun sets them, found no ${missing.join(', ')}; set them all, or none to run as one process (--nproc N starts several on this machine)`,
       { missing: missing.join(', ') },
     );
   const whole = (name: string, least: number, below: number): number => {

@@ -1,6 +1,7 @@
 // Runs that differ by their seed alone are one line of a chart: the mean of them, and a band from the lowest to the highest.
 import { isDeepStrictEqual } from 'node:util';
 import { average } from '../eval/bootstrap.js';
+import { own } from '../shape.js';
 import type { Moment, Point, RecordedRun } from './read.js';
 
 export interface Group {
@@ -72,7 +73,7 @@ interface Measured extends Moment {
 
 function valuesOf(points: readonly Point[], name: string): Measured[] {
   return points.flatMap(({ values, ...moment }) => {
-    const y = values[name];
+    const y = own(values, name);
     return y === undefined ? [] : [{ ...moment, y }];
   });
 }

@@ -1,4 +1,5 @@
 // What the figures of runs are called on the page, what they mean, and in which order they are looked at.
+import { own } from '../shape.js';
 import { label } from '../ui/figures.js';
 
 interface Measure {
@@ -56,11 +57,11 @@ const MEASURES: Record<string, Measure> = {
 
 export const titleOf = (name: string): string => {
   const words = label(name);
-  return MEASURES[name]?.title ?? `${words.slice(0, 1).toUpperCase()}${words.slice(1)}`;
+  return own(MEASURES, name)?.title ?? `${words.slice(0, 1).toUpperCase()}${words.slice(1)}`;
 };
 
-export const aboutOf = (name: string): string | undefined => MEASURES[name]?.about;
-export const levelOf = (name: string): Measure['level'] => MEASURES[name]?.level;
+export const aboutOf = (name: string): string | undefined => own(MEASURES, name)?.about;
+export const levelOf = (name: string): Measure['level'] => own(MEASURES, name)?.level;
 
 /** Figures of the work, not of what is learnt. */
 export const isCost = (name: string): boolean =>

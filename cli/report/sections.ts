@@ -246,14 +246,14 @@ function bucketHtml(groups: readonly Group[], charts: Charts): string {
       const final = chartFigure({
         title: `${title} by timestep`,
         about: 'at the end, each part at its middle; with marks: held out',
-        xLabel: 'timestep (noise level × 1000)',
+        xLabel: 'timestep (1000 × noise level σ)',
         lines: [...profile('evaluations'), ...profile('metrics')],
         format,
         ...(level && { level }),
       });
       const each = buckets.map(({ full, from, to }) =>
         charts.chart(full, bothLines(charts, full), 'step', {
-          title: `${title}, timesteps ${from} to ${to}`,
+          title: `${title}, timesteps ${from} to ${to} (σ ${from / 1000} to ${to / 1000})`,
           ...(level && { level }),
           format,
         }),

@@ -1,5 +1,6 @@
 // Settings side by side, and how each run came about and ended.
 import { isDeepStrictEqual } from 'node:util';
+import { own } from '../shape.js';
 import { escapeXml } from '../text/xml.js';
 import { dateOf, type RecordedRun } from './read.js';
 
@@ -16,7 +17,7 @@ const shown = (value: unknown): string => {
 function rowsOf(runs: readonly RecordedRun[], keys: readonly string[], differ: boolean): string {
   const head = ['setting', ...runs.map(({ name }) => name)];
   const rows = keys.map((key) => {
-    const cells = runs.map(({ config }) => `<td>${escapeXml(shown(config.settings[key]))}</td>`);
+    const cells = runs.map(({ config }) => `<td>${escapeXml(shown(own(config.settings, key)))}</td>`);
     const mark = differ && runs.length > 1 ? ' <span class="mark">differs</span>' : '';
     return `<tr${mark ? ' class="differs"' : ''}><th scope="row">${escapeXml(key)}${mark}</th>${cells.join('')}</tr>`;
   });
@@ -27,7 +28,9 @@ function rowsOf(runs: readonly RecordedRun[], keys: readonly string[], differ: b
 export function settingsSection(runs: readonly RecordedRun[]): string {
   const keys = [...new Set(runs.flatMap(({ config }) => Object.keys(config.settings)))];
   const first = runs[0]?.config.settings ?? {};
-  const differ = keys.filter((key) => runs.some(({ config }) => !isDeepStrictEqual(config.settings[key], first[key])));
+  const differ = keys.filter((key) =>
+    runs.some(({ config }) => !isDeepStrictEqual(own(config.settings, key), own(first, key))),
+  );
   const same = keys.filter((key) => !differ.includes(key));
   if (runs.length === 1)
     return `<details><summary>all ${keys.length} settings</summary>${rowsOf(runs, keys, false)}</details>`;

@@ -1,5 +1,6 @@
 // Where each run stands, in a line: the table on stdout, the first one of the page, and the JSON.
 import { table } from '../eval/table.js';
+import { own } from '../shape.js';
 import { bucketOf, duration, label, perStep, quantity } from '../ui/figures.js';
 import { finalOf, type Source, valueNames } from './groups.js';
 import { inOrder, isCost, NOT_DRAWN } from './measures.js';
@@ -92,7 +93,7 @@ export function summaryCells(runs: readonly RecordedRun[]): { head: string[]; ro
       `${duration(one.seconds)}${one.processes > 1 ? ` x ${one.processes}` : ''}`,
       String(one.warnings),
       ...columns.map(({ name, from }) => {
-        const value = one[from][name];
+        const value = own(one[from], name);
         return value === undefined ? '-' : quantity(name, value);
       }),
     ]),

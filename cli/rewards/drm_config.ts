@@ -1,9 +1,11 @@
 // What a reward model says of itself: config.json beside its model.safetensors. csrc/reward reads it, too; the authors'
 // single file has none.
 import { createHash } from 'node:crypto';
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { ComponentFiles } from '../../binding/types.js';
+import { isObject, readObject, shaped } from '../json.js';
+import { objectOf, optional, text } from '../shape.js';
 import { DRM_CLASS, findReward } from './registry.js';
 
 export interface DrmConfig {
@@ -32,33 +34,24 @@ export interface FoundDrm {
   config: DrmConfig | undefined;
 }
 
+const TEXTS = objectOf({ base: text, base_vae_sha256: optional(text) });
+
 /** Throws DrmError BAD_FILE or BAD_CONFIG when the file is not the config of a reward model. */
 export function readDrmConfig(file: string): DrmConfig {
-  let config: Partial<DrmConfig> | null;
-  try {
-    config = JSON.parse(readFileSync(file, 'utf8')) as Partial<DrmConfig> | null;
-  } catch (error) {
-    throw new DrmError(
-      'BAD_FILE',
-      `[reward] ${file}: expected the config of a reward model (${(error as Error).message})`,
-      {
-        file,
-      },
-    );
-  }
+  const config: Partial<DrmConfig> = readObject(file, { part: 'reward', expected: 'the config of a reward model' });
   const bad = (what: string, details: Record<string, string> = {}) =>
     new DrmError('BAD_CONFIG', `[reward] ${file}: ${what}`, { file, ...details });
-  if (config?._class_name !== DRM_CLASS)
+  if (config._class_name !== DRM_CLASS)
     throw bad(
-      `expected _class_name ${DRM_CLASS}, found ${JSON.stringify(config?._class_name) ?? 'none'}; is it a reward model (\`drm train\` writes one to RUN/model)?`,
+      `expected _class_name ${DRM_CLASS}, found ${JSON.stringify(config._class_name) ?? 'none'}; is it a reward model (\`drm train\` writes one to RUN/model)?`,
     );
   for (const key of ['backbone', 'head'] as const)
-    if (typeof config[key] !== 'object' || config[key] === null)
+    if (!isObject(config[key]))
       throw bad(`${key}: expected an object, found ${JSON.stringify(config[key]) ?? 'none'}`, { key });
   for (const key of ['keep_layers', 't5_length', 'size'] as const)
     if (!Number.isSafeInteger(config[key]))
       throw bad(`${key}: expected a whole number, found ${JSON.stringify(config[key]) ?? 'none'}`, { key });
-  return config as DrmConfig;
+  return shaped(file, config, TEXTS, { part: 'reward', code: 'BAD_CONFIG' }) as DrmConfig;
 }
 
 /** The reward model of this name. Throws DrmError USAGE when the name is another reward's, BAD_FILE, BAD_CONFIG or MISSING_WEIGHTS. */
@@ -89,7 +82,7 @@ const SHAPE = [
 /** Throws DrmError BAD_CONFIG when the reward model was made from another base than the one with this transformer config. */
 export function baseFits({ name, config }: FoundDrm, base: string, transformerConfig: string): void {
   if (!config) return; // the core compares shapes
-  const own = JSON.parse(readFileSync(transformerConfig, 'utf8')) as Record<string, unknown>;
+  const own = readObject(transformerConfig, { part: 'reward', expected: "a transformer's config" });
   const differing = SHAPE.filter((key) => key in own && key in config.backbone && own[key] !== config.backbone[key]);
   if (differing.length === 0) return;
   const list = differing.map((key) => `${key} ${config.backbone[key]} instead of ${own[key]}`).join(', ');

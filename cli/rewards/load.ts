@@ -9,6 +9,7 @@ import { resolveModel } from '../hub/resolve.js';
 import { cosine } from '../scorers/features.js';
 import { loadScorer, scorerWeights } from '../scorers/registry.js';
 import { loadTokenizers } from '../text/tokenizer.js';
+import { levelText } from './levels.js';
 import { type DrmSpec, parseRewards, type RewardSpec, type ScorerSpec, type WeightedReward } from './registry.js';
 import { distinct, type Judged, type Reward, type Viewing } from './reward.js';
 
@@ -69,6 +70,8 @@ class DrmReward implements Reward {
   readonly unit = 'score';
   readonly noisy = true;
   readonly name: string;
+  readonly schedule: ArrayLike<number>;
+  readonly sizes: readonly number[];
 
   constructor(
     spec: RewardSpec,
@@ -77,20 +80,24 @@ class DrmReward implements Reward {
     private readonly text: { encode: (prompts: string[]) => Promise<PromptTokens[]> },
   ) {
     this.name = spec.name;
+    this.schedule = model.info.schedule;
+    this.sizes = [model.info.size];
   }
 
-  definitions({ timesteps, draws, seed, posteriorSample }: Viewing): string[] {
+  definitions({ levels, addNoise, draws, seed, posteriorSample, size = this.model.info.size }: Viewing): string[] {
     const latent = posteriorSample ? `drawn from the VAE's posterior (seed ${seed})` : "the VAE's mode";
-    return timesteps.map((timestep) => {
-      const averaged = draws > 1 && (timestep > 0 || posteriorSample) ? `, mean of ${draws} draws` : '';
-      return timestep === 0
-        ? `timestep 0: clean latent, ${latent}, no noise added${averaged}`
-        : `timestep ${timestep}: noise of level ${timestep / 1000} added to the latent (${latent}), seed ${seed}, network conditioned on ${timestep}${averaged}`;
+    return levels.map((level) => {
+      const noisy = addNoise && level.timestep > 0;
+      const what = noisy
+        ? `noise of level ${level.sigma} added to the latent (${latent}), seed ${seed}, network conditioned on that timestep`
+        : `clean latent, ${latent}, no noise added${level.timestep > 0 ? ', network conditioned on that timestep all the same' : ''}`;
+      const averaged = draws > 1 && (noisy || posteriorSample) ? `, mean of ${draws} draws` : '';
+      return `${levelText(level)}: ${what}${averaged}, pictures at ${size} x ${size}`;
     });
   }
 
   async score(judged: readonly Judged[], viewing: Viewing, job: JobOptions = {}): Promise<number[][]> {
-    const { timesteps, draws, seed, posteriorSample } = viewing;
+    const { levels, addNoise, draws, seed, posteriorSample, size } = viewing;
     const { all, of } = distinct(judged.map(({ prompt }) => prompt));
     const scores = await this.model.score(
       {
@@ -98,14 +105,16 @@ class DrmReward implements Reward {
         prompts: await this.text.encode(all),
         promptOf: of,
         samples: judged.map(({ key }) => key),
-        timesteps: [...timesteps],
+        timesteps: levels.map(({ timestep }) => timestep),
         draws,
         seed: BigInt(seed),
         posteriorSample,
+        addNoise,
+        ...(size !== undefined && { size }),
       },
       job,
     );
-    return timesteps.map((_, row) => Array.from(scores.subarray(row * judged.length, (row + 1) * judged.length)));
+    return levels.map((_, row) => Array.from(scores.subarray(row * judged.length, (row + 1) * judged.length)));
   }
 
   dispose(): void {
@@ -126,11 +135,14 @@ async function loadScorerReward({ name, scorer: at }: ScorerSpec, loading: Rewar
     unit: scorer.unit,
     weights: weightsFingerprint({ scorer: { weights: await scorerWeights(at) } }),
     noisy: false,
-    definitions: ({ timesteps }) => timesteps.map(() => `timestep 0: ${scorer.unit} of picture and prompt, no noise`),
-    score: async (judged, { timesteps }, job) => {
+    sizes: [],
+    ...(scorer.scale !== undefined && { scale: scorer.scale }),
+    definitions: ({ levels }) =>
+      levels.map((level) => `${levelText(level)}: ${scorer.unit} of picture and prompt, no noise`),
+    score: async (judged, { levels }, job) => {
       const pictures = judged.map(({ picture }) => picture);
       const { space } = scorer;
-      const same = (scores: number[]) => timesteps.map(() => scores);
+      const same = (scores: number[]) => levels.map(() => scores);
       if (!space)
         return same(
           await scorer.score(
@@ -152,6 +164,8 @@ class Sum implements Reward {
   readonly unit = 'weighted sum';
   readonly noisy: boolean;
   readonly weights: string;
+  readonly schedule?: ArrayLike<number>;
+  readonly sizes: readonly number[];
 
   constructor(
     readonly name: string,
@@ -159,17 +173,21 @@ class Sum implements Reward {
   ) {
     this.noisy = parts.every(({ reward }) => reward.noisy);
     this.weights = parts.map(({ weight, reward }) => `${weight}*${reward.weights}`).join('+');
+    const models = parts.flatMap(({ reward }) => (reward.noisy ? [reward] : []));
+    const schedules = distinct(models.map(({ schedule }) => Array.from(schedule ?? []).join())).all;
+    if (schedules.length === 1 && models[0]?.schedule) this.schedule = models[0].schedule;
+    this.sizes = parts.flatMap(({ reward }) => reward.sizes);
   }
 
   definitions(viewing: Viewing): string[] {
     const parts = this.parts.map(({ weight, reward }) => ({ weight, reward, of: reward.definitions(viewing) }));
-    return viewing.timesteps.map((_, t) =>
+    return viewing.levels.map((_, t) =>
       parts.map(({ weight, reward, of }) => `${weight} * ${reward.name} (${of[t]})`).join(' + '),
     );
   }
 
   async score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[][]> {
-    let sums = viewing.timesteps.map(() => judged.map(() => 0));
+    let sums = viewing.levels.map(() => judged.map(() => 0));
     for (const { weight, reward } of this.parts) {
       const scores = await reward.score(judged, viewing, job);
       sums = sums.map((row, t) => row.map((sum, i) => sum + weight * (scores[t]?.[i] as number)));

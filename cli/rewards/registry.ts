@@ -1,10 +1,11 @@
 // From what a user calls a reward to where it is: reward models (DRMs) and the scorers, under one naming. Nothing is
 // loaded here. A new built-in reward is a line in BUILT_IN; a new kind of scorer goes into cli/scorers/registry.ts.
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { ComponentFiles } from '../../binding/types.js';
 import { cachedSnapshot, isHubId } from '../hub/cache.js';
+import { type JsonObject, readObject } from '../json.js';
 import { nearest } from '../nearest.js';
 import { packageRoot } from '../root.js';
 import { scorerKinds, scorerNames } from '../scorers/registry.js';
@@ -61,18 +62,7 @@ function unknown(name: string): DrmError {
   );
 }
 
-function readConfig(file: string): Record<string, unknown> {
-  try {
-    const config = JSON.parse(readFileSync(file, 'utf8')) as unknown;
-    if (typeof config === 'object' && config !== null && !Array.isArray(config))
-      return config as Record<string, unknown>;
-    throw new Error('it is no object');
-  } catch (error) {
-    throw new DrmError('BAD_FILE', `[reward] ${file}: expected JSON: ${(error as Error).message}; copy it again`, {
-      file,
-    });
-  }
-}
+const readConfig = (file: string): JsonObject => readObject(file, { part: 'reward', advice: 'copy it again' });
 
 /** A folder with a reward model, or with a CLIP; `kind` is what the user said it is, if anything. */
 function fromFolder(name: string, folder: string, kind?: 'drm'): RewardSpec {

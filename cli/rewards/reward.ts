@@ -2,21 +2,31 @@
 // a weighted sum of them.
 import type { JobOptions } from '../../binding/types.js';
 import type { Picture } from '../image/write.js';
+import { CLEAN_LEVEL, type Level } from './levels.js';
 
 /** How a picture is looked at. */
 export interface Viewing {
-  /** 0 to 1000. 0 is the clean latent; above it noise of level timestep / 1000 is added. */
-  timesteps: readonly number[];
+  levels: readonly Level[];
+  /** Above level 0: noise of that level is added. Otherwise the network is told the timestep of a latent that stays clean. */
+  addNoise: boolean;
   /** Of noise, averaged. */
   draws: number;
   /** Of the noise. */
   seed: number;
   /** The latent is drawn from the VAE's posterior instead of taken at its mode. */
   posteriorSample: boolean;
+  /** Pixels a side that the pictures are squashed to; the reward's own by default. */
+  size?: number;
 }
 
 /** A finished picture as it is. */
-export const CLEAN: Viewing = { timesteps: [0], draws: 1, seed: 0, posteriorSample: false };
+export const CLEAN: Viewing = {
+  levels: [CLEAN_LEVEL],
+  addNoise: true,
+  draws: 1,
+  seed: 0,
+  posteriorSample: false,
+};
 
 export interface Judged {
   picture: Picture;
@@ -34,9 +44,15 @@ export interface Reward {
   readonly weights: string;
   /** Whether it scores noisy latents, at timesteps above 0. */
   readonly noisy: boolean;
-  /** What the numbers at each timestep rest on: belongs beside every figure. */
+  /** Timesteps of its base's training table, noisiest first; undefined where there is none, or more than one. */
+  readonly schedule?: ArrayLike<number>;
+  /** Pixels a side of the pictures that its reward models were trained with; none where they cannot be other ones. */
+  readonly sizes: readonly number[];
+  /** What makes logits of its numbers: e to the CLIP's logit scale for cosines; 1 where it is left out. */
+  readonly scale?: number;
+  /** What the numbers at each level rest on: belongs beside every figure. */
   definitions(viewing: Viewing): string[];
-  /** By timestep, one number for each picture; larger is better. */
+  /** By level, one number for each picture; larger is better. */
   score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[][]>;
   dispose(): void;
 }

@@ -1,10 +1,10 @@
 // What an iteration will cost, before it is begun: passes by counting, seconds and memory by the shapes of the networks.
 // A matrix product counts two operations a weight and token, attention four a pair of tokens and channel; what a machine
 // does of them in a second is assumed, and said. --dry-run measures instead.
-import { readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { statSync } from 'node:fs';
 import type { ComponentFiles, RuntimeInfo } from '../../binding/types.js';
 import type { GrpoSettings } from '../config/types.js';
+import { shardsOf } from '../hub/weight_index.js';
 import type { Geometry } from './plan.js';
 
 /** An SD3 transformer, or the part of one that a reward model runs. */
@@ -91,11 +91,8 @@ export function machineOf(device: string, dtype: 'fp32' | 'bf16', info: RuntimeI
 export function fileBytes(parts: readonly (ComponentFiles | undefined)[]): number {
   const files = parts.flatMap((part) => part?.weights ?? []);
   return files.reduce((sum, file) => {
-    if (!file.endsWith('.json')) return sum + statSync(file).size;
-    const { weight_map: map = {} } = JSON.parse(readFileSync(file, 'utf8')) as { weight_map?: Record<string, string> };
-    return (
-      sum + [...new Set(Object.values(map))].reduce((all, shard) => all + statSync(join(dirname(file), shard)).size, 0)
-    );
+    const shards = file.endsWith('.json') ? shardsOf(file) : [file];
+    return sum + shards.reduce((all, shard) => all + statSync(shard).size, 0);
   }, 0);
 }
 

@@ -1,10 +1,10 @@
 // `drm grpo --plan`: what a run will consist of and cost, without loading a model. `--dry-run`: the same, measured by one
 // step of every phase. Neither writes anything.
-import { readFileSync } from 'node:fs';
 import { runtimeInfo, setThreads } from '../../binding/index.js';
 import type { Context } from '../command.js';
 import type { GrpoSettings } from '../config/types.js';
 import { chooseDevice } from '../device.js';
+import { readObject } from '../json.js';
 import { wholeOption } from '../options.js';
 import { placeOf } from '../parallel/place.js';
 import { Team } from '../parallel/team.js';
@@ -39,7 +39,7 @@ async function prepared(s: GrpoSettings, context: Context) {
   return { found, device, dtype, heldOut };
 }
 
-const config = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+const config = (file: string) => readObject(file, { part: 'grpo', expected: "a model's config" });
 
 function networks(s: GrpoSettings, { base, transformer, reward }: FoundPolicy) {
   const size = s.size || pictureSize(base);

@@ -1,6 +1,7 @@
 // Is it learning or cheating? Reads the figures of a policy's training and says in words when they go wrong. Pure: a
 // function of the figures it was given, and its state is plain data, so that a resumed run sees what the first one did.
 import type { GrpoSettings } from '../config/types.js';
+import { anything, count, listOf, mapOf, objectOf, type Shape, text } from '../shape.js';
 import type { Values } from '../train/loop.js';
 import { quantity, shortNumber } from '../ui/figures.js';
 
@@ -30,6 +31,15 @@ export interface WatchState {
   /** What holds now: it is told of when it begins to. */
   on: Partial<Record<Rule, string>>;
 }
+
+export const WATCH_STATE = objectOf({
+  recent: mapOf(listOf(anything)),
+  first: mapOf(anything),
+  iterations: count,
+  evaluations: mapOf(anything),
+  fallen: count,
+  on: mapOf(text),
+}) as Shape<WatchState>;
 
 export interface WatchOptions {
   clipRange: number;

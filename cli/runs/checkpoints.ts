@@ -6,6 +6,9 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { join, relative } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { diskError, syncFolder } from '../files.js';
+import { parseJson } from '../json.js';
+import * as shape from '../shape.js';
+import { objectOf } from '../shape.js';
 import { VERSION } from '../version.js';
 
 const SEAL = 'checkpoint.json';
@@ -25,6 +28,14 @@ interface Seal {
   state: Record<string, unknown>;
   files: Record<string, { bytes: number; sha256: string }>;
 }
+
+const SEALED = {
+  drm: shape.text,
+  step: shape.count,
+  settings_hash: shape.text,
+  state: shape.mapOf(shape.anything),
+  files: shape.mapOf(objectOf<Seal['files'][string]>({ bytes: shape.count, sha256: shape.text })),
+};
 
 export interface KeepRule {
   /** The newest so many stay. */
@@ -67,10 +78,13 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   } catch {
     throw refused(folder, `expected ${SEAL}, which is written last, found none`, { file: SEAL });
   }
-  let content: Seal & { sha256: string };
+  let content: Seal;
   try {
-    content = JSON.parse(text) as Seal & { sha256: string };
-    const { sha256: _, ...rest } = content;
+    const { sha256: _, ...rest } = objectOf<Seal & { sha256: string }>({ ...SEALED, sha256: shape.text })(
+      parseJson(text),
+      '',
+    );
+    content = rest;
     if (seal(rest) !== text) throw new Error('its own checksum does not match');
   } catch (error) {
     throw refused(folder, `${SEAL}: ${(error as Error).message}`, { file: SEAL });

@@ -1,12 +1,14 @@
 // A run is a folder: config.json (all settings), metrics.jsonl, checkpoints/<step>/, samples/<step>/, run.lock while at work.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { DrmError } from '../../binding/error.js';
 import type { Event, Events } from '../events.js';
 import { diskError, prepareFolder, syncFolder, writeAtomically } from '../files.js';
+import { readShaped } from '../json.js';
+import { anything, count, listOf, mapOf, objectOf, optional, type Shape, text } from '../shape.js';
 import { VERSION } from '../version.js';
 import { type Checkpoint, Checkpoints } from './checkpoints.js';
 import { LOCK_FILE, RunLock } from './lock.js';
@@ -49,21 +51,34 @@ export function settingsHash(settings: RunSettings): string {
   return createHash('sha256').update(JSON.stringify(sorted)).digest('hex');
 }
 
+const RUN_CONFIG = objectOf<RunConfig>({
+  task: text,
+  drm: text,
+  created: text,
+  settings: mapOf(anything),
+  settings_hash: text,
+  // Of other versions, which said less.
+  resumed: listOf(
+    objectOf({
+      time: optional(text),
+      step: optional(count),
+      drm: optional(text),
+      settings_hash: optional(text),
+      changed: optional(mapOf(anything)),
+    }),
+  ) as Shape<RunConfig['resumed']>,
+});
+
 /** A run's config.json. Throws DrmError BAD_FILE. */
 export async function readRunConfig(folder: string): Promise<RunConfig> {
   const file = join(folder, CONFIG_FILE);
-  const bad = (what: string) =>
-    new DrmError('BAD_FILE', `[run] ${file}: expected the config.json of a run of drm, ${what}`, { file });
-  let config: RunConfig;
-  try {
-    config = JSON.parse(await readFile(file, 'utf8')) as RunConfig;
-  } catch (error) {
-    if (!existsSync(file)) throw bad('found no such file; check the folder, or start a run in it without --resume');
-    throw bad(`found ${(error as Error).message}`);
-  }
-  if (typeof config.task !== 'string' || typeof config.settings !== 'object' || !Array.isArray(config.resumed))
-    throw bad('found another kind of file');
-  return config;
+  if (!existsSync(file))
+    throw new DrmError(
+      'BAD_FILE',
+      `[run] ${file}: expected the config.json of a run of drm, found no such file; check the folder, or start a run in it without --resume`,
+      { file },
+    );
+  return readShaped(file, RUN_CONFIG, { part: 'run', expected: 'the config.json of a run of drm' });
 }
 
 /** What is asked for against what the run was started with. Throws DrmError BAD_CONFIG naming every refused key. */

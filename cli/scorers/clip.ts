@@ -56,6 +56,7 @@ export async function loadClip(name: string, folder: string, options: ScorerOpti
   return {
     name,
     unit: 'cosine',
+    scale: Math.exp(clip.info.logitScale),
     space,
     score: async (pictures: Picture[], captions, job) => {
       const seen = await space.pictures(pictures, job);

@@ -7,6 +7,8 @@ export interface Scorer {
   readonly name: string;
   /** What the number is: 'cosine'. */
   readonly unit: string;
+  /** Of a CLIP: its logits are this times the cosine. */
+  readonly scale?: number;
   /** A number for each picture under its own caption; larger is better. */
   score(pictures: Picture[], captions: string[], job?: JobOptions): Promise<number[]>;
   /** For a scorer whose pictures and captions meet in one space: then pictures can be searched by caption, and sets of

@@ -1,11 +1,15 @@
 // CLIP's tokenizer from vocab.json and merges.txt, which is all that SD3's release carries: the equivalent tokenizer.json.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { type JsonFile, readShaped, readText } from '../json.js';
+import { count, flag, mapOf, objectOf, optional, type Shape, text } from '../shape.js';
 
 /** What CLIP splits text into before merging: its special tokens, contractions, letter runs, single digits, other runs. */
 export const PIECES =
   "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+";
+
+type Role = 'bos_token' | 'eos_token' | 'pad_token' | 'unk_token';
 
 interface SpecialToken {
   content: string;
@@ -15,17 +19,25 @@ interface SpecialToken {
   single_word?: boolean;
 }
 
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw new DrmError(
-      'BAD_FILE',
-      `[tokenizer] ${file}: expected JSON (${(error as Error).message}); fetch it again with \`drm pull\``,
-      { file },
-    );
-  }
-}
+/** What to do about a tokenizer's file that is not as it should be. */
+export const TOKENIZER_FILE: JsonFile = { part: 'tokenizer', advice: 'fetch it again with `drm pull`' };
+
+/** A special token by its text, or with how it is found in texts; other fields are the library's affair. */
+export const token: Shape<SpecialToken | string> = (value, at) =>
+  typeof value === 'string' ? value : SPECIAL(value, at);
+const SPECIAL = objectOf<SpecialToken>({
+  content: text,
+  normalized: optional(flag),
+  lstrip: optional(flag),
+  rstrip: optional(flag),
+  single_word: optional(flag),
+} as { [K in keyof SpecialToken]-?: Shape<SpecialToken[K]> });
+const SPECIAL_TOKENS = objectOf<Partial<Record<Role, SpecialToken | string>>>({
+  bos_token: optional(token),
+  eos_token: optional(token),
+  pad_token: optional(token),
+  unk_token: optional(token),
+} as { [K in Role]: Shape<SpecialToken | string> });
 
 /** Throws DrmError BAD_FILE when the folder holds neither form of a tokenizer. */
 export function clipTokenizerJson(folder: string): string {
@@ -38,10 +50,10 @@ export function clipTokenizerJson(folder: string): string {
       { file: folder },
     );
   }
-  const vocab = readJson(vocabFile) as Record<string, number>;
+  const vocab = readShaped(vocabFile, mapOf(count), TOKENIZER_FILE);
   const mapFile = join(folder, 'special_tokens_map.json');
-  const map = (existsSync(mapFile) ? readJson(mapFile) : {}) as Record<string, SpecialToken | string | undefined>;
-  const special = (role: string, content: string, normalized: boolean): SpecialToken => {
+  const map = existsSync(mapFile) ? readShaped(mapFile, SPECIAL_TOKENS, TOKENIZER_FILE) : {};
+  const special = (role: Role, content: string, normalized: boolean): SpecialToken => {
     const token = map[role];
     return typeof token === 'object' ? token : { content: token ?? content, normalized };
   };
@@ -54,8 +66,8 @@ export function clipTokenizerJson(folder: string): string {
     ]),
   );
   const id = (token: SpecialToken): number => {
-    const found = vocab[token.content];
-    if (typeof found !== 'number') {
+    const found = Object.hasOwn(vocab, token.content) ? vocab[token.content] : undefined;
+    if (found === undefined) {
       throw new DrmError(
         'BAD_FILE',
         `[tokenizer] ${vocabFile}: expected an id for ${token.content}, found none; fetch it again with \`drm pull\``,
@@ -64,8 +76,8 @@ export function clipTokenizerJson(folder: string): string {
     }
     return found;
   };
-  const merges = readFileSync(mergesFile, 'utf8')
-    .split('\n')
+  const merges = readText(mergesFile, { ...TOKENIZER_FILE, expected: 'lines of merges' }, (lines) => lines)
+    .split(/\r?\n/)
     .filter((line, i) => line.trim() !== '' && !(i === 0 && line.startsWith('#')));
   return JSON.stringify({
     version: '1.0',

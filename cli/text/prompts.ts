@@ -1,6 +1,9 @@
-// Prompt files: text (one a line) or JSONL (an object a line with `prompt`, and optionally `negative_prompt` and `seed`).
-import { readFileSync } from 'node:fs';
+// Prompt files: text (one a line), or JSON: an array or an object a line, each a text or an object with `prompt`, and
+// optionally `negative_prompt` and `seed`.
 import { DrmError } from '../../binding/error.js';
+import { fileFault, isObject, readText } from '../json.js';
+import { type JsonValue, jsonValues } from '../json_forms.js';
+import { brief } from '../shape.js';
 
 export interface Prompt {
   prompt: string;
@@ -8,19 +11,21 @@ export interface Prompt {
   seed?: bigint;
 }
 
-const bad = (file: string, line: number, what: string): DrmError =>
-  new DrmError('BAD_FILE', `[prompts] ${file}, line ${line}: ${what}`, { file, line: String(line) });
+const bad = (file: string, where: string, what: string): DrmError =>
+  new DrmError('BAD_FILE', `[prompts] ${file}, ${where}: ${what}`, { file, where });
 
-function fromObject(value: unknown, file: string, line: number): Prompt {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw bad(file, line, 'expected an object with a "prompt"');
-  const { prompt, negative_prompt: negative, seed } = value as Record<string, unknown>;
+/** Null is absent. */
+function promptOf(value: unknown, file: string, where: string): Prompt {
+  if (typeof value === 'string') return { prompt: value };
+  if (!isObject(value)) throw bad(file, where, `expected a text, or an object with a "prompt", found ${brief(value)}`);
+  const { prompt } = value;
+  const [negative, seed] = [value.negative_prompt ?? undefined, value.seed ?? undefined];
   if (typeof prompt !== 'string')
-    throw bad(file, line, `expected a text as "prompt", found ${JSON.stringify(prompt) ?? 'none'}`);
+    throw bad(file, where, `expected a text as "prompt", found ${prompt === undefined ? 'none' : brief(prompt)}`);
   if (negative !== undefined && typeof negative !== 'string')
-    throw bad(file, line, 'expected a text as "negative_prompt"');
+    throw bad(file, where, `expected a text as "negative_prompt", found ${brief(negative)}`);
   if (seed !== undefined && !(Number.isSafeInteger(seed) && (seed as number) >= 0))
-    throw bad(file, line, 'expected a whole number from 0 as "seed"');
+    throw bad(file, where, `expected a whole number from 0 as "seed", found ${brief(seed)}`);
   return {
     prompt,
     ...(negative !== undefined && { negativePrompt: negative }),
@@ -28,31 +33,47 @@ function fromObject(value: unknown, file: string, line: number): Prompt {
   };
 }
 
+const isNamed = (value: unknown): boolean => isObject(value) && Object.hasOwn(value, 'prompt');
+
+/** Whether a text that does not say so by its file's name is JSON all the same, and does not merely look like it. */
+function isJson(text: string): boolean {
+  const all = (part: string, fits: (value: unknown) => boolean): boolean => {
+    try {
+      return jsonValues(part).every(({ value }) => fits(value));
+    } catch {
+      return false; // "[neon sign] over a bar", "{best quality} a cat"
+    }
+  };
+  const [first = ''] = text.trimStart().split(/\r\n|\n|\r/, 1);
+  if (first.startsWith('[')) return all(text, (value) => typeof value === 'string' || isNamed(value));
+  return first.startsWith('{') && (all(first, isObject) || all(text, isNamed));
+}
+
 /**
- * Reads a prompt file. Files that end in .jsonl, or whose first line is an object, are JSONL; in others each line is a
- * prompt as it stands. Empty lines are passed over and counted. Throws DrmError BAD_FILE with the line.
+ * Reads a prompt file. It is JSON when its name ends in .json or .jsonl, when all of it is an array of prompts, or when its
+ * first line is an object; else each line is a prompt as it stands. Empty lines are passed over and counted. Throws
+ * DrmError BAD_FILE with the line, or the place in the array.
  */
 export function readPrompts(file: string): { prompts: Prompt[]; blank: number } {
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
-  } catch (error) {
-    const why =
-      error instanceof TypeError ? 'expected UTF-8 text' : `expected a readable file (${(error as Error).message})`;
-    throw new DrmError('BAD_FILE', `[prompts] ${file}: ${why}; give one prompt a line, or JSONL`, { file });
-  }
-  const lines = text.split(/\r\n|\n|\r/);
-  const filled = lines.map((line, i) => ({ line, number: i + 1 })).filter(({ line }) => line.trim() !== '');
-  const jsonl = file.endsWith('.jsonl') || filled[0]?.line.trimStart().startsWith('{') === true;
-  const prompts = filled.map(({ line, number }): Prompt => {
-    if (!jsonl) return { prompt: line.trim() };
-    try {
-      return fromObject(JSON.parse(line), file, number);
-    } catch (error) {
-      throw error instanceof DrmError ? error : bad(file, number, `expected JSON (${(error as Error).message})`);
-    }
+  const as = { part: 'prompts', expected: 'UTF-8 text', advice: 'give one prompt a line, or JSON' };
+  const text = readText(file, as, (read) => {
+    if (read.includes('\0')) throw new Error('found zero bytes');
+    return read;
   });
-  if (prompts.length === 0)
-    throw new DrmError('BAD_FILE', `[prompts] ${file}: expected at least one prompt, found none`, { file });
-  return { prompts, blank: lines.length - filled.length - (text.endsWith('\n') ? 1 : 0) };
+  const lines = text.split(/\r\n|\n|\r/);
+  const filled = lines.map((line) => line.trim()).filter((line) => line !== '');
+  let blank = lines.length - filled.length - (text.endsWith('\n') ? 1 : 0);
+  let prompts: Prompt[] = filled.map((prompt) => ({ prompt }));
+  if (filled.length > 0 && (/\.(jsonl?|ndjson)$/i.test(file) || isJson(text))) {
+    let values: JsonValue[];
+    try {
+      values = jsonValues(text);
+    } catch (error) {
+      throw fileFault(file, (error as Error).message, as);
+    }
+    prompts = values.map(({ value, where }) => promptOf(value, file, where));
+    if (!values[0]?.where.startsWith('line')) blank = 0; // lines of an array are no prompts
+  }
+  if (prompts.length === 0) throw fileFault(file, 'expected at least one prompt, found none', as);
+  return { prompts, blank };
 }

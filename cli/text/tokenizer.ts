@@ -1,20 +1,24 @@
 // Token ids of prompts, as SD3's three tokenizers give them. The work is done by Hugging Face's own tokenizers library;
 // what is ours is which files are read, and padding as SD3's pipeline asks for it.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import type { Tokenizer as Library } from '@anush008/tokenizers';
 import { DrmError } from '../../binding/error.js';
 import type { PromptTokens } from '../../binding/types.js';
-import { clipTokenizerJson } from './clip_files.js';
-
-const require = createRequire(import.meta.url);
+import { isObject, parseJson, readObject, readText, shaped } from '../json.js';
+import { brief } from '../shape.js';
+import { expectCharsmaps } from './charsmap.js';
+import { clipTokenizerJson, TOKENIZER_FILE, token } from './clip_files.js';
+import { LibraryTokenizer } from './library.js';
 
 /** CLIP's own length, used where a tokenizer's config names none. */
 export const CLIP_LENGTH = 77;
 /** Configs without a limit hold transformers' "very large integer", 1e30. */
 const LONGEST = 65_536;
+/** Bytes; the largest tokenizers that people use have some 35 MB. */
+const LARGEST_FILE = 64 << 20;
+/** Characters of a text. */
+const LONGEST_TEXT = 1 << 20;
 
 /** What a tokenizer's folder may hold. */
 const TOKENIZER_FILES = [
@@ -34,46 +38,31 @@ export async function copyTokenizer(from: string, to: string): Promise<void> {
 /** One tokenizer: text to ids, closed and opened as its model expects. */
 export class Tokenizer {
   private constructor(
-    private readonly library: Library,
-    private readonly pad: number,
+    private readonly library: LibraryTokenizer,
     /** The longest text that its model was made for, if the folder says so. */
     readonly maxLength: number | undefined,
   ) {}
 
   /**
-   * Reads a tokenizer folder: tokenizer.json, or CLIP's vocab.json and merges.txt.
-   * Throws DrmError BAD_FILE naming what was looked for.
+   * Reads a tokenizer folder: tokenizer.json, or CLIP's vocab.json and merges.txt. Throws DrmError BAD_FILE naming what was
+   * looked for. The library reads it meanwhile: what it finds wrong is thrown by whatever is asked first.
    */
   static fromFolder(folder: string): Tokenizer {
+    for (const name of TOKENIZER_FILES) expectSize(join(folder, name));
     const file = join(folder, 'tokenizer.json');
-    const json = existsSync(file) ? readText(file) : clipTokenizerJson(folder);
-    // Loaded here and not above: a third of a megabyte of glue and a native library that only prompts need.
-    const { Tokenizer: load } = require('@anush008/tokenizers') as typeof import('@anush008/tokenizers');
-    let library: Library;
-    try {
-      library = load.fromString(json);
-    } catch (error) {
-      throw new DrmError(
-        'BAD_FILE',
-        `[tokenizer] ${file}: expected a Hugging Face tokenizer.json, which could not be read (${(error as Error).message}); fetch it again with \`drm pull\``,
-        { file },
-      );
-    }
-    // The file's own cutting and padding would hide how long a prompt really is.
-    library.disableTruncation?.();
-    library.disablePadding?.();
-    return new Tokenizer(library, padId(folder, library), maxLength(folder));
+    const isThere = existsSync(file);
+    const json = isThere ? tokenizerJson(file) : clipTokenizerJson(folder);
+    return new Tokenizer(new LibraryTokenizer(json, padTokens(folder), isThere ? file : folder), maxLength(folder));
   }
 
   /** Entries, added tokens included. */
-  get size(): number {
-    return this.library.getVocabSize(true);
+  async size(): Promise<number> {
+    return (await this.library.facts).size;
   }
 
   /** All ids of the text, with opening and closing tokens. Any string is accepted; half surrogates become U+FFFD. */
   async ids(text: string): Promise<number[]> {
-    const encoding = await this.library.encode(text.toWellFormed());
-    return Array.from(encoding.getIds());
+    return (await this.library.encode(checkedText(text), Number.POSITIVE_INFINITY)).ids;
   }
 
   /** Exactly `length` ids: cut so that the closing token stays, or padded. `total` is the length before. */
@@ -81,64 +70,80 @@ export class Tokenizer {
     text: string,
     length: number,
   ): Promise<{ ids: BigInt64Array; total: number; kept: number; dropped: string }> {
-    const encoding = await this.library.encode(text.toWellFormed());
-    const all = Array.from(encoding.getIds());
-    const last = all.at(-1) ?? this.pad;
+    const { ids: all, cut } = await this.library.encode(checkedText(text), length);
+    const pad = (await this.library.facts).ids.find((id) => id !== null) ?? 0;
+    const last = all.at(-1) ?? pad;
     const used = all.length <= length ? all : [...all.slice(0, length - 1), last];
-    const ids = new BigInt64Array(length).fill(BigInt(this.pad));
+    const ids = new BigInt64Array(length).fill(BigInt(pad));
     for (const [i, id] of used.entries()) ids[i] = BigInt(id);
-    let dropped = '';
-    if (all.length > length) {
-      const start = encoding.getOffsets()[length - 1]?.[0] ?? 0;
-      dropped = Array.from(text).slice(start).join('');
-    }
+    const dropped = all.length > length ? Array.from(text).slice(cut).join('') : '';
     return { ids, total: all.length, kept: used.length, dropped };
   }
-}
 
-function readText(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected a readable file: ${(error as Error).message}`, {
-      file,
-    });
+  /** For programs that open many: the library forgets it. */
+  dispose(): Promise<void> {
+    return this.library.dispose();
   }
 }
 
-/** A field of one of the folder's small JSON files; undefined where file or field is missing. */
+function checkedText(text: string): string {
+  if (text.length > LONGEST_TEXT)
+    throw new DrmError(
+      'BAD_REQUEST',
+      `[tokenizer] "${text.slice(0, 40)}…": expected a text of at most ${LONGEST_TEXT} characters, found ${text.length}; is it one prompt?`,
+    );
+  return text.toWellFormed();
+}
+
+function expectSize(file: string): void {
+  const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (size > LARGEST_FILE)
+    throw new DrmError(
+      'BAD_FILE',
+      `[tokenizer] ${file}: expected at most ${LARGEST_FILE >> 20} MiB, found ${size >> 20} MiB; is it a tokenizer's?`,
+      { file },
+    );
+}
+
+/** The text of a tokenizer.json, as far as it can be checked before the library reads it. */
+function tokenizerJson(file: string): string {
+  return readText(file, { ...TOKENIZER_FILE, expected: 'a Hugging Face tokenizer.json' }, (json) => {
+    const value = parseJson(json);
+    if (!isObject(value)) throw new Error(`found ${brief(value)}`);
+    expectCharsmaps(value.normalizer);
+    return json;
+  });
+}
+
+/** A field of one of the folder's small JSON files; undefined where file or field is missing or null. */
 function field(file: string, name: string): unknown {
   if (!existsSync(file)) return undefined;
-  try {
-    return (JSON.parse(readText(file)) as Record<string, unknown> | null)?.[name];
-  } catch {
-    throw new DrmError('BAD_FILE', `[tokenizer] ${file}: expected JSON; fetch it again with \`drm pull\``, { file });
-  }
+  const found = readObject(file, TOKENIZER_FILE);
+  return Object.hasOwn(found, name) ? (found[name] ?? undefined) : undefined;
 }
 
 function maxLength(folder: string): number | undefined {
   const file = join(folder, 'tokenizer_config.json');
   const length = field(file, 'model_max_length');
-  if (length === undefined || length === null || (typeof length === 'number' && length > LONGEST)) return undefined;
+  if (length === undefined || (typeof length === 'number' && length > LONGEST)) return undefined;
   // Two ids are the least that open and close a text.
   if (typeof length === 'number' && Number.isInteger(length) && length >= 2) return length;
   throw new DrmError(
     'BAD_FILE',
-    `[tokenizer] model_max_length in ${file}: expected a whole number from 2, found ${JSON.stringify(length)}; fetch it again with \`drm pull\``,
+    `[tokenizer] model_max_length in ${file}: expected a whole number from 2, found ${brief(length)}; fetch it again with \`drm pull\``,
     { file, key: 'model_max_length' },
   );
 }
 
-/** The pad token that the folder's config names; T5's and, failing all, id 0. */
-function padId(folder: string, library: Library): number {
-  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
-    const token = field(join(folder, name), 'pad_token');
-    const text = typeof token === 'object' && token !== null ? (token as { content?: unknown }).content : token;
-    if (typeof text !== 'string') continue;
-    const id = library.tokenToId(text);
-    if (typeof id === 'number') return id;
-  }
-  return 0;
+/** Pad tokens that the folder's small files name. The first that the tokenizer has counts; T5's and, failing all, id 0. */
+function padTokens(folder: string): string[] {
+  return ['tokenizer_config.json', 'special_tokens_map.json'].flatMap((name) => {
+    const file = join(folder, name);
+    const pad = field(file, 'pad_token');
+    if (pad === undefined) return [];
+    const found = shaped(file, pad, (value) => token(value, 'pad_token'), TOKENIZER_FILE);
+    return [typeof found === 'string' ? found : found.content];
+  });
 }
 
 export interface Truncation {

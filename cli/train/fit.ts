@@ -1,27 +1,26 @@
 // Whether settings, tokenizer and parts fit each other. Asked before anything large is loaded, so that a mistake is told
 // in the words of flags and settings; the core checks shapes again in its own.
-import { readFileSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
+import { tensorNames } from '../../binding/index.js';
 import type { PipelineSource } from '../../binding/types.js';
 import type { Events } from '../events.js';
 import { type ResolvedModel, resolveModel } from '../hub/resolve.js';
-import { readKeys } from '../hub/safetensors_keys.js';
+import { type JsonObject, readObject } from '../json.js';
+import { brief } from '../shape.js';
 
-type Config = Record<string, unknown>;
+type Config = JsonObject;
 
-function readConfig(file: string): Config {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw new DrmError('BAD_FILE', `[train] ${file}: expected a model's config (${(error as Error).message})`, {
-      file,
-    });
-  }
-  return typeof value === 'object' && value !== null ? (value as Config) : {};
-}
+/** A model's config.json. Throws DrmError BAD_FILE. */
+export const readConfig = (file: string): Config => readObject(file, { part: 'train', expected: "a model's config" });
 
 const part = (config: Config, key: string): Config => (config[key] ?? {}) as Config;
+
+/** A number that a config may hold, else `otherwise`. Throws DrmError BAD_CONFIG for what is no number. */
+export function configNumber(file: string, key: string, otherwise: number): number {
+  const value = readConfig(file)[key] ?? otherwise;
+  if (typeof value === 'number') return value;
+  throw misfit(`${key} in ${file}: expected a number, found ${brief(value)}`, { file, key });
+}
 
 /** A number of a config; undefined where the config leaves it to the core's default. */
 function number(config: Config, key: string): number | undefined {
@@ -200,9 +199,7 @@ export function partsFit(size: number, { transformer, vae, textEncoder, textEnco
 
 /** Throws DrmError BAD_CONFIG naming the targets that no layer of these weights answers to. */
 export async function targetsFit(targets: readonly string[], weights: readonly string[]): Promise<void> {
-  const layers = (await Promise.all(weights.map(readKeys)))
-    .flat()
-    .flatMap((key) => /^(.*)\.weight$/.exec(key)?.[1] ?? []);
+  const layers = (await tensorNames(weights)).flatMap((key) => /^(.*)\.weight$/.exec(key)?.[1] ?? []);
   if (!layers.some((layer) => layer.startsWith('transformer_blocks.'))) return; // other spellings: the core translates them
   const lost = targets.filter((target) => !layers.some((layer) => layer === target || layer.endsWith(`.${target}`)));
   if (lost.length === 0) return;

@@ -4,10 +4,17 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { writeAtomically } from '../files.js';
+import { type JsonObject, readShaped } from '../json.js';
+import { anything, mapOf, number, objectOf, optional } from '../shape.js';
 
 interface Header {
   [tensor: string]: { dtype: string; shape: number[]; data_offsets: [number, number] };
 }
+
+const CONFIG = objectOf<{ projection_dim: number | undefined; text_config: JsonObject | undefined }>({
+  projection_dim: optional(number),
+  text_config: optional(mapOf(anything)),
+});
 
 const isText = (key: string) => key.startsWith('text_model.') || key === 'text_projection.weight';
 
@@ -35,10 +42,7 @@ export async function writeTextTower(from: string, to: string): Promise<void> {
   size.writeBigUInt64LE(BigInt(padded.length));
   await writeAtomically(join(to, 'model.safetensors'), Buffer.concat([size, padded, ...parts]));
 
-  const whole = JSON.parse(await readFile(join(from, 'config.json'), 'utf8')) as {
-    projection_dim?: number;
-    text_config?: object;
-  };
+  const whole = readShaped(join(from, 'config.json'), CONFIG, { part: 'pretrain', expected: "a CLIP's config" });
   const config = {
     architectures: ['CLIPTextModelWithProjection'],
     ...whole.text_config,

@@ -1,5 +1,7 @@
 // Numbers of training as people read them. Names of values are the event format's; here are the words for those we know.
 
+import { own } from '../shape.js';
+
 export type Values = Readonly<Record<string, number>>;
 
 const SHORT: Record<string, string> = {
@@ -18,7 +20,7 @@ export const COUNTS = ['updates', 'skipped'];
 /** "accuracy_t250_500" is that of the pairs whose timestep lies there: "accuracy 250–500". */
 const BUCKET = /_t(\d+)_(\d+)$/;
 
-export const label = (name: string): string => SHORT[name] ?? name.replace(BUCKET, ' $1–$2').replaceAll('_', ' ');
+export const label = (name: string): string => own(SHORT, name) ?? name.replace(BUCKET, ' $1–$2').replaceAll('_', ' ');
 
 /** The parts of such a name. */
 export function bucketOf(name: string): { name: string; from: number; to: number } | undefined {

@@ -60,6 +60,8 @@ const char* code_name(Code code) {
       return "PEER_LOST";
     case Code::Disk:
       return "DISK";
+    case Code::Environment:
+      return "ENVIRONMENT";
     case Code::Internal:
       return "INTERNAL";
   }

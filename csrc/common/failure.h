@@ -22,7 +22,8 @@ enum class Code {
   NotFinite,     // NaN or infinity where numbers were due; details: step
   Device,        // no such device, or it failed
   PeerLost,      // another process of the same training is gone; details: rank
-  Disk,          // a file that cannot be written: full, read-only, no permission; details: file
+  Disk,          // a file that cannot be written: full, read-only, no permission; a disk that fails; details: file
+  Environment,   // the system gives this process no more: open files
   Internal,      // a bug of ours
 };
 

@@ -61,6 +61,19 @@ bool qk_norm(const at::Tensor& x, const at::Tensor& weight, at::Tensor& out) {
           "qk_norm");
 }
 
+bool joint_heads(const std::vector<HeadsPart>& parts, int64_t heads) {
+  JointHeads of;
+  for (const auto& p : parts)
+    of.parts[of.count++] = {
+        p.x_BLD.const_data_ptr(), p.x_BLD.stride(1), p.weight_K.defined() ? p.weight_K.const_data_ptr() : nullptr,
+        p.out.mutable_data_ptr(), p.out.size(1),     p.offset};
+  const auto& x = parts.front().x_BLD;
+  const c10::cuda::CUDAGuard guard(x.device());
+  const auto result = launch_joint_heads(element(x), of, x.size(0), x.size(1), x.size(2), x.size(2) / heads,
+                                           c10::cuda::getCurrentCUDAStream());
+  return result != cudaErrorNotSupported && launched(result, "joint_heads");
+}
+
 bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tensor& conditional, double scale,
             const SdeStep& step, const at::Tensor& keys, int64_t step_index, at::Tensor& candidates,
             at::Tensor& log_prob) {

@@ -21,4 +21,21 @@ cudaError_t launch_gated_add(Element e, const void* x, const void* gate, const v
 cudaError_t launch_qk_norm(Element e, const void* x, const void* weight, void* y, int64_t rows, int64_t k,
                            cudaStream_t stream);
 
+/// One stream's projections into the buffers that joint attention reads.
+struct JointHeads {
+  struct Part {
+    const void* x;  // (batch * length) rows of d values, `x_stride` elements apart
+    int64_t x_stride;
+    const void* weight;          // of the norm over each head (k), null: copied as it is
+    void* out;                   // (batch, out_length, d)
+    int64_t out_length, offset;  // the stream's tokens begin at `offset`
+  };
+  Part parts[3];
+  int count = 0;
+};
+/// out[b][offset + t] = x[b * length + t], each head of k values RMS-normed as by launch_qk_norm.
+/// cudaErrorNotSupported: nothing was launched, since heads or rows are no whole number of 16-byte packs.
+cudaError_t launch_joint_heads(Element e, const JointHeads& of, int64_t batch, int64_t length, int64_t d, int64_t k,
+                               cudaStream_t stream);
+
 }  // namespace drm::cuda

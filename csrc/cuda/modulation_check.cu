@@ -70,6 +70,28 @@ void check(Element e, int64_t batch, int64_t length, int64_t d, int64_t k) {
         return x[i] / std::sqrt(squares / k + 1e-6) * weight[i % k];
       },
       2 * bytes, [&] { return launch_qk_norm(e, x.device, weight.device, out.device, n / k, k, nullptr); });
+  if (const auto lanes = k * sizeof(T) / 16; k * sizeof(T) % 16 || (lanes & (lanes - 1))) return;  // not this kernel's
+  // Rows of a wider buffer, behind five tokens of another stream; the third part is copied as it is.
+  const int64_t before = 5, out_length = length + before;
+  Buffer<T> wide(rows * 3 * d, 5), joint(3 * batch * out_length * d);
+  JointHeads heads;
+  for (int64_t p = 0; p < 3; ++p)
+    heads.parts[heads.count++] = {
+        wide.device + p * d, 3 * d, p < 2 ? weight.device : nullptr, joint.device + p * batch * out_length * d,
+        out_length,          before};
+  judge<T>(
+      "joint_heads", joint,
+      [&](size_t i) {
+        const int64_t row = i / d, part = row / (batch * out_length), b = row / out_length % batch,
+                      t = row % out_length - before;
+        if (t < 0) return 0.0;
+        const int64_t at = (b * length + t) * 3 * d + part * d + i % d;
+        if (part == 2) return wide[at];
+        double squares = 0;
+        for (int64_t c = 0; c < k; ++c) squares += wide[at / k * k + c] * wide[at / k * k + c];
+        return wide[at] / std::sqrt(squares / k + 1e-6) * weight[i % k];
+      },
+      6 * bytes, [&] { return launch_joint_heads(e, heads, batch, length, d, k, nullptr); });
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ std::string note() { return DRM_CUDA_NOTE; }
 bool modulated_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
 bool gated_add(const at::Tensor&, const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
 bool qk_norm(const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
+bool joint_heads(const std::vector<HeadsPart>&, int64_t) { return false; }
 bool branch(const at::Tensor&, const at::Tensor&, const at::Tensor&, double, const SdeStep&, const at::Tensor&, int64_t,
             at::Tensor&, at::Tensor&) {
   return false;

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "common/failure.h"
-#include "tensor_io/json.h"
+#include "tensor_io/config_reader.h"
 
 namespace drm {
 namespace {

@@ -14,7 +14,7 @@
 #include "nn/linear_at_once.h"
 #include "nn/modulation.h"
 #include "nn/recompute.h"
-#include "tensor_io/json.h"
+#include "tensor_io/config_reader.h"
 
 namespace drm {
 namespace {
@@ -69,17 +69,10 @@ struct Stream {
   bool asks = true;  // false: it has no queries of its own, since nobody reads its output
 };
 
-Tensor queries(const Stream& s, int64_t heads) {
-  const auto q = split_heads(linear(s.attention.to_q, s.input), heads);
-  return s.attention.norm_q.weight.defined() ? qk_norm(q, s.attention.norm_q.weight) : q;
+Tensor normed(const Tensor& x_BLD, int64_t heads, const Tensor& weight) {
+  const auto x = split_heads(x_BLD, heads);
+  return weight.defined() ? qk_norm(x, weight) : x;
 }
-
-Tensor keys(const Stream& s, int64_t heads) {
-  const auto k = split_heads(linear(s.attention.to_k, s.input), heads);
-  return s.attention.norm_k.weight.defined() ? qk_norm(k, s.attention.norm_k.weight) : k;
-}
-
-Tensor values(const Stream& s, int64_t heads) { return split_heads(linear(s.attention.to_v, s.input), heads); }
 
 /// Queries, keys and values side by side, (B, L, 3 D).
 Tensor project_at_once(const Stream& s) {
@@ -111,12 +104,20 @@ Heads project_jointly(const std::vector<Stream>& streams, int64_t heads) {
     vs.push_back(fused->v);
     scale = fused->scale;
   }
+  std::vector<fused::StreamHeads> apart;
   for (const auto& s : streams) {
     if (fused && s.asks) continue;
-    if (s.asks) qs.push_back(queries(s, heads));
-    const auto k = keys(s, heads);
+    const auto& a = s.attention;
+    apart.push_back({s.asks ? linear(a.to_q, s.input) : Tensor(), linear(a.to_k, s.input), linear(a.to_v, s.input),
+                     a.norm_q.weight, a.norm_k.weight});
+  }
+  if (!fused)
+    if (const auto joint = fused::joint_heads(apart, heads)) return {(*joint)[0], (*joint)[1], (*joint)[2]};
+  for (const auto& s : apart) {
+    if (s.q.defined()) qs.push_back(normed(s.q, heads, s.norm_q));
+    const auto k = normed(s.k, heads, s.norm_k);
     ks.push_back(fused ? k.to(fused->k.scalar_type()) : k);  // under autocast a norm's result would be fp32
-    vs.push_back(values(s, heads));
+    vs.push_back(split_heads(s.v, heads));
   }
   const auto join = [](const std::vector<Tensor>& parts) { return parts.size() == 1 ? parts[0] : at::cat(parts, 2); };
   return {join(qs), join(ks), join(vs), scale};
@@ -128,9 +129,7 @@ Tensor attend_jointly(const std::vector<Stream>& streams, int64_t heads) {
   return merge_heads(attend(h.q, h.k, h.v, /*causal=*/false, {}, h.scale));
 }
 
-Tensor feed_forward(const FeedForward& f, const Tensor& x) {
-  return linear(f.out, at::gelu(linear(f.proj, x), "tanh"));
-}
+Tensor feed_forward(const FeedForward& f, const Tensor& x) { return linear(f.out, linear_gelu(f.proj, x)); }
 
 /// One block. `cond` is silu(temb), (B, D). Streams are updated in place of the references.
 void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text, const Tensor& cond, const Tap& tap) {

@@ -97,6 +97,39 @@ std::optional<Tensor> qk_norm(const Tensor& x_BHLK, const Tensor& weight) {
   return out.transpose(1, 2);
 }
 
+std::optional<std::array<Tensor, 3>> joint_heads(const std::vector<StreamHeads>& streams, int64_t heads) {
+  const auto& first = streams.front();
+  if (!first.k.is_cuda() || !cuda::compiled()) return std::nullopt;
+  int64_t tokens = 0, asking = 0;
+  for (const auto& s : streams) {
+    for (const auto* t : {&s.q, &s.k, &s.v, &s.norm_q, &s.norm_k}) {
+      const bool norm = t == &s.norm_q || t == &s.norm_k, of_queries = t == &s.q || t == &s.norm_q;
+      if (of_queries && !s.q.defined()) continue;
+      if (!t->defined() || t->scalar_type() != first.k.scalar_type() || !supported(t->scalar_type()) ||
+          wants_gradients({t}) || (norm ? !t->is_contiguous() : t->dim() != 3 || t->stride(2) != 1))
+        return std::nullopt;
+      // Rows at one distance through all of the batch.
+      if (!norm && t->size(0) > 1 && t->stride(0) != t->size(1) * t->stride(1)) return std::nullopt;
+    }
+    tokens += s.k.size(1);
+    asking += s.q.defined() ? s.q.size(1) : 0;
+  }
+  const auto batch = first.k.size(0), d = first.k.size(2);
+  const auto q = at::empty({batch, asking, d}, first.k.options()), k = at::empty({batch, tokens, d}, first.k.options());
+  // The values of one stream alone are in place already.
+  const auto v = streams.size() == 1 ? first.v : at::empty({batch, tokens, d}, first.k.options());
+  int64_t offset = 0;
+  for (const auto& s : streams) {
+    std::vector<cuda::HeadsPart> parts{{s.k, s.norm_k, k, offset}};
+    if (s.q.defined()) parts.push_back({s.q, s.norm_q, q, offset});
+    if (streams.size() > 1) parts.push_back({s.v, {}, v, offset});
+    if (!cuda::joint_heads(parts, heads)) return std::nullopt;
+    offset += s.k.size(1);
+  }
+  const auto split = [&](const Tensor& t) { return t.view({batch, -1, heads, d / heads}).transpose(1, 2); };
+  return std::array{split(q), split(k), split(v)};
+}
+
 std::optional<std::array<Tensor, 3>> normed_heads(const std::vector<HeadsInput>& streams, int64_t heads,
                                                   double factor) {
   bool gradients = false;

@@ -36,6 +36,17 @@ std::optional<at::Tensor> gated_add(const at::Tensor& x_BLD, const at::Tensor& g
 /// x as split_heads gives it, a (B, H, L, K) view of (B, L, H * K); the result is such a view too. Without gradients.
 std::optional<at::Tensor> qk_norm(const at::Tensor& x_BHLK, const at::Tensor& weight_K);
 
+/// One stream's projections, (B, L, D) each, and the weights (K) of their norms; undefined queries: it has none of its
+/// own.
+struct StreamHeads {
+  at::Tensor q, k, v;
+  at::Tensor norm_q, norm_k;
+};
+/// Queries, keys and values of streams that attend jointly, one stream's tokens after the other's, queries and keys
+/// RMS-normed: (B, H, sum of L, K) views of (B, sum of L, H * K). Streams without queries come last. Only without
+/// gradients, on CUDA.
+std::optional<std::array<at::Tensor, 3>> joint_heads(const std::vector<StreamHeads>& streams, int64_t heads);
+
 /// One stream's queries, keys and values side by side, and the weights of their norms.
 struct HeadsInput {
   at::Tensor qkv;             // (B, L, 3 * D)

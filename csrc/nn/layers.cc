@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/autocast.h"
+#include "nn/fused.h"
 #include "nn/linear_at_once.h"
 
 namespace drm {
@@ -26,7 +28,8 @@ Buffer make_buffer(std::vector<int64_t> shape) { return {planned(shape)}; }
 
 Tensor linear(const Linear& l, const Tensor& x) {
   if (const auto y = linear_with_folded_adapters({&l}, x)) return *y;
-  const auto y = at::linear(x, l.weight, l.bias);
+  // A batch of slices would become a batched product and an addition of the bias: on a GPU a copy costs less.
+  const auto y = at::linear(x.is_cuda() ? x.contiguous() : x, l.weight, l.bias);
   Tensor sum;
   for (const auto& adapter : l.lora) {
     if (!adapter.enabled) continue;
@@ -35,6 +38,15 @@ Tensor linear(const Linear& l, const Tensor& x) {
     sum = sum.defined() ? sum + delta : delta;
   }
   return sum.defined() ? y + sum.to(y.scalar_type()) : y;
+}
+
+Tensor linear_gelu(const Linear& l, const Tensor& x) {
+  const bool one_product = x.is_cuda() && !fused::in_training() && l.lora.empty() && l.bias.defined() &&
+                           x.scalar_type() == l.weight.scalar_type() && !Autocast::current(at::kCUDA).enabled;
+  if (!one_product) return at::gelu(linear(l, x), "tanh");
+  auto shape = x.sizes().vec();
+  shape.back() = l.weight.size(0);
+  return at::_addmm_activation(l.bias, x.reshape({-1, x.size(-1)}), l.weight.t(), 1, 1, /*use_gelu=*/true).view(shape);
 }
 
 Tensor conv2d(const Conv2d& c, const Tensor& x, int64_t stride, int64_t padding) {

@@ -52,6 +52,8 @@ Buffer make_buffer(std::vector<int64_t> shape);
 
 /// x (..., in) -> (..., out).
 Tensor linear(const Linear& l, const Tensor& x);
+/// GELU (tanh-approximated) of it. On CUDA without gradients it is the matrix product's own last step.
+Tensor linear_gelu(const Linear& l, const Tensor& x);
 /// x (B, in, H, W); zero padding on every side.
 Tensor conv2d(const Conv2d& c, const Tensor& x, int64_t stride, int64_t padding);
 /// LayerNorm over the last axis with weight and bias.

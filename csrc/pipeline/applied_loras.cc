@@ -9,7 +9,7 @@ namespace drm {
 std::vector<LoraFile> read_loras(MMDiT& planned, const std::vector<LoraUse>& uses) {
   std::vector<LoraFile> files;
   for (const auto& use : uses) {
-    if (!std::isfinite(use.strength))
+    if (!std::isfinite(static_cast<float>(use.strength)))
       throw Failure(Code::BadRequest, "[lora] " + use.file + ": expected a finite strength");
     files.push_back(read_lora(use.file));
     require_match(linear_layers(planned), files.back());

@@ -75,6 +75,7 @@ std::vector<LoraInfo> merge_loras(const LoraMerge& request, Control& control) {
   const Stopwatch clock;
   for (const auto& [key, entry] : weights.entries()) {
     control.check();
+    if (!at::isFloatingType(entry.info.dtype)) continue;  // none of the model's weights
     control.report({"merge", static_cast<int64_t>(merged.size()), total, clock.seconds()});
     const auto dtype = request.dtype.empty() ? entry.info.dtype : parse_dtype(request.dtype);
     const auto it = adapters.find(key);

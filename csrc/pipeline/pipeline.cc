@@ -9,7 +9,10 @@
 #include "common/stopwatch.h"
 #include "flow/sampler.h"
 #include "pipeline/applied_loras.h"
+#include "pipeline/candidates.h"
 #include "pipeline/device.h"
+#include "pipeline/first_latents.h"
+#include "pipeline/prompt_chunks.h"
 #include "pipeline/reward_scorer.h"
 #include "pipeline/text_encoders.h"
 #include "reward/reward_model.h"
@@ -162,6 +165,8 @@ class LoadedPipeline final : public Pipeline {
       throw Failure(Code::BadRequest, "[sample] negative prompts: expected " + std::to_string(clip_length) +
                                           " CLIP token ids as the prompts have, found " +
                                           std::to_string(r.negatives.front().clip_l.size()));
+    require_lengths(encoders_, r.prompts, r.t5_length);
+    if (r.guidance > 1) require_lengths(encoders_, r.negatives, r.t5_length);
     if (r.skip_layers)
       for (const auto layer : r.skip_layers->layers)
         if (layer < 0 || layer >= info_.layers)
@@ -201,196 +206,158 @@ class LoadedPipeline final : public Pipeline {
     return std::clamp<int64_t>(8192 / tokens, 1, pictures);
   }
 
-  Tensor first_latents(const SampleRequest& r, const Latents& size) const {
-    const auto n = static_cast<int64_t>(r.pictures.size());
-    const std::vector<int64_t> expected{n, info_.latent_channels, size.height, size.width};
-    if (r.init_latents.empty()) {
-      std::vector<Tensor> all;
-      for (const auto& p : r.pictures)
-        all.push_back(initial_latents(p.seed, info_.latent_channels, size.height, size.width, dtype_));
-      return at::cat(all, 0);
-    }
-    const auto file = SafetensorsFile::open(r.init_latents);
-    const auto it = file->tensors().find(r.init_tensor);
-    if (it == file->tensors().end()) {
-      std::string names;
-      for (const auto& t : file->tensors()) names += (names.empty() ? "" : ", ") + t.first;
-      throw Failure(Code::BadFile,
-                    "[sample] " + r.init_latents + ": expected a tensor named " + r.init_tensor + ", found " +
-                        (names.size() > 200 ? names.substr(0, 200) + " ..." : names) +
-                        "; write --init-latents FILE:TENSOR",
-                    {{"file", r.init_latents}});
-    }
-    if (it->second.shape != expected || !at::isFloatingType(it->second.dtype))
-      throw Failure(Code::BadShape,
-                    "[sample] " + r.init_tensor + " in " + r.init_latents + ": expected floating-point latents " +
-                        shape_text(expected) + " (pictures, channels, height / " + std::to_string(info_.vae_factor) +
-                        ", width / " + std::to_string(info_.vae_factor) + "), found " + shape_text(it->second.shape) +
-                        "; set --n, --height and --width to match",
-                    {{"file", r.init_latents},
-                     {"key", r.init_tensor},
-                     {"expected", shape_text(expected)},
-                     {"found", shape_text(it->second.shape)}});
-    return file->load(r.init_tensor, at::kFloat, at::kCPU);
-  }
-
-  static std::string shape_text(const std::vector<int64_t>& shape) {
-    std::string s = "(";
-    for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
-    return s + ")";
-  }
-
   TextEmbedding rows(const TextEmbedding& all, const std::vector<int64_t>& indices) const {
     const auto index = at::tensor(indices, at::kLong).to(device_);
     return {all.context_BLD.index_select(0, index), all.pooled_BD.index_select(0, index)};
   }
 
-  PromptEmbeds encode(const std::vector<PromptTokens>& prompts, int64_t t5_length, const Control& control) const {
-    return encode_prompts(encoders_, prompts, t5_length, transformer_.config.joint_attention_dim, device_, control);
-  }
+  /// The texts of a chunk, as the policy and the reward model read them; undefined where they are not needed.
+  struct Texts {
+    TextEmbedding conditional, unconditional, read_by_reward;
+  };
 
-  /// The prompts as the reward model reads them: its own number of T5 tokens, its own embedders.
-  TextEmbedding embed_for_reward(const SampleRequest& r, const PromptEmbeds& policys, const Control& control) const {
-    const auto& net = r.stepwise->reward->net();
-    const auto length = net.config.t5_length;
-    // Prompts that came without tokens of another length serve only where the lengths agree, or T5 is absent.
-    const auto& prompts = r.stepwise->prompts.empty() ? r.prompts : r.stepwise->prompts;
-    return drm::embed_for_reward(net, length == r.t5_length ? policys : encode(prompts, length, control));
-  }
-
-  /// Tells every candidate of a step. The policy reads each once more, without guidance.
-  void trace(const BranchView& view, const SampleRequest& r, const Conditioning& text, int64_t first_picture,
-             const Control& control) const {
-    const auto k = view.candidates.size(1);
-    const auto scores = view.scores.to(at::kCPU);
-    const auto chosen = view.chosen.to(at::kCPU);
-    for (int64_t b = 0; b < view.candidates.size(0); ++b) {
-      control.check();
-      const auto x = view.candidates[b];
-      const auto rows_of = [&](const Tensor& t) {
-        auto shape = t.sizes().vec();
-        shape[0] = k;
-        return t.narrow(0, b, 1).expand(shape).contiguous();
-      };
-      const auto timestep = at::full({k}, view.sigma * 1000, x.options());
-      const auto v = velocity(transformer_, x.to(dtype_), timestep,
-                              {rows_of(text.conditional.context_BLD), rows_of(text.conditional.pooled_BD)});
-      auto x_0 = x - static_cast<double>(view.sigma) * v.to(at::kFloat);
-      constexpr int64_t kSmall = 32;  // latent pixels a side
-      if (const auto longest = std::max(x_0.size(2), x_0.size(3)); longest > kSmall)
-        x_0 = at::adaptive_avg_pool2d(x_0, {std::max<int64_t>(1, x_0.size(2) * kSmall / longest),
-                                            std::max<int64_t>(1, x_0.size(3) * kSmall / longest)});
-      for (int64_t i = 0; i < k; ++i) {
-        auto e = picture_event("candidate", decode_to_bytes(vae_, x_0.narrow(0, i, 1), r.tile, control)[0]);
-        e.fields.insert(e.fields.end(), {{"index", static_cast<double>(first_picture + b)},
-                                         {"step", static_cast<double>(view.index + 1)},
-                                         {"sigma", static_cast<double>(view.sigma)},
-                                         {"candidate", static_cast<double>(i)},
-                                         {"score", static_cast<double>(scores[b][i].item<float>())},
-                                         {"chosen", chosen[b].item<int64_t>() == i}});
-        control.emit(std::move(e));
-      }
+  Texts embed(const SampleRequest& r, const PromptChunk& chunk, const Control& control) {
+    if (!encoders_.loaded)  // given back after an earlier call
+      encoders_ = load_text_encoders(plan_text_encoders(source_), dtype_, device_,
+                                     [&](uint64_t, uint64_t) { control.check(); });
+    const auto encode = [&](const std::vector<PromptTokens>& all, const TextRows& rows, int64_t t5_length) {
+      std::vector<PromptTokens> some;
+      for (const auto text : rows.texts) some.push_back(all[static_cast<size_t>(text)]);
+      return encode_prompts(encoders_, some, t5_length, transformer_.config.joint_attention_dim, device_, control);
+    };
+    const auto embedded = [&](const PromptEmbeds& e) { return embed_text(transformer_, e.sequence, e.pooled); };
+    Texts t;
+    const auto prompts = encode(r.prompts, chunk.prompts, r.t5_length);
+    t.conditional = embedded(prompts);
+    if (r.guidance > 1) t.unconditional = embedded(encode(r.negatives, chunk.negatives, r.t5_length));
+    if (r.stepwise && r.stepwise->k > 1) {
+      // Its own number of T5 tokens, its own embedders. Prompts that came without tokens of another length serve only
+      // where the lengths agree, or T5 is absent.
+      const auto& net = r.stepwise->reward->net();
+      const auto length = net.config.t5_length;
+      const auto& own = r.stepwise->prompts.empty() ? r.prompts : r.stepwise->prompts;
+      t.read_by_reward = embed_for_reward(net, length == r.t5_length ? prompts : encode(own, chunk.prompts, length));
     }
+    if (r.free_encoders) encoders_.free();
+    return t;
+  }
+
+  /// One call of sample().
+  struct Sampling {
+    const SampleRequest& r;
+    Latents size;
+    Schedule schedule;
+    Guidance guidance;
+    int64_t batches;
+    SampleSummary s;
+  };
+
+  Stepwise stepwise_of(const Sampling& run, const Conditioning& text, TextEmbedding read_by_reward, int64_t begin,
+                       int64_t n, const Control& control) const {
+    Stepwise w;
+    for (int64_t i = begin; i < begin + n; ++i) w.seeds.push_back(run.r.pictures[static_cast<size_t>(i)].seed);
+    if (!read_by_reward.pooled_BD.defined()) return w;
+    const auto& asked = *run.r.stepwise;
+    w.k = asked.k;
+    w.noise_level = asked.noise_level;
+    w.temperature = asked.temperature;
+    w.score_from = asked.score_from;
+    w.score_until = asked.score_until;
+    w.rows_per_pass = rows_per_pass(asked.reward->net(), read_by_reward, run.size.height, run.size.width);
+    w.score = reward_scorer(asked.reward->net(), std::move(read_by_reward));
+    if (asked.trace)
+      w.observer = [this, &run, &text, &control, begin](const BranchView& view) {
+        tell_candidates(view, {transformer_, vae_, text.conditional, dtype_, run.r.tile}, begin, control);
+      };
+    return w;
+  }
+
+  /// The pictures of batch b, which begins with picture `begin`: their final latents.
+  Tensor sample_batch(Sampling& run, int64_t b, int64_t begin, const Tensor& first, const Texts& texts,
+                      const PromptChunk& chunk, Control& control) const {
+    const auto& r = run.r;
+    const auto& schedule = run.schedule;
+    auto& s = run.s;
+    const auto n = first.size(0);
+    const auto of_batch = [&](const TextEmbedding& all, const TextRows& rows) {
+      const auto own = rows.of.begin() + (begin - chunk.begin);
+      return all.pooled_BD.defined() ? this->rows(all, {own, own + n}) : TextEmbedding{};
+    };
+    const Conditioning text{of_batch(texts.conditional, chunk.prompts), of_batch(texts.unconditional, chunk.negatives)};
+    const auto stepwise = stepwise_of(run, text, of_batch(texts.read_by_reward, chunk.prompts), begin, n, control);
+    const Stopwatch clock;
+    const auto total = run.batches * r.steps;
+    control.report({"denoise", b * r.steps, total, s.denoise_seconds});
+    SamplingTimes times;
+    const auto out = denoise(
+        network_policy(transformer_, text, schedule, run.guidance), first.to(device_), schedule, stepwise, control,
+        [&](const StepView& step) {
+          control.report({"denoise", b * r.steps + step.index + 1, total, s.denoise_seconds + clock.seconds()});
+          if (b == 0 && r.preview_every > 0 && (step.index + 1) % r.preview_every == 0 && step.index + 1 < r.steps) {
+            // x_0 = x_t - sigma v, at the noise level after this step.
+            const auto x_0 = step.latents.narrow(0, 0, 1) -
+                             static_cast<double>(schedule.sigmas[step.index + 1]) * step.velocity().narrow(0, 0, 1);
+            auto e = picture_event("preview", decode_to_bytes(vae_, x_0, r.tile, control)[0]);
+            e.fields.emplace_back("step", static_cast<double>(step.index + 1));
+            control.emit(std::move(e));
+          }
+        },
+        &times);
+    s.policy_seconds += times.policy;
+    s.reward_seconds += times.reward;
+    s.branch_seconds += times.branch;
+    s.denoise_seconds += clock.seconds();
+    if (!r.decode) return out;
+    const Stopwatch decode_clock;
+    for (int64_t i = 0; i < n; ++i) {  // one at a time: decoding a batch would multiply the peak memory
+      control.check();
+      auto e = picture_event("image", decode_to_bytes(vae_, out.narrow(0, i, 1), r.tile, control)[0]);
+      e.fields.emplace_back("index", static_cast<double>(begin + i));
+      e.fields.emplace_back("seed", std::to_string(r.pictures[begin + i].seed));
+      control.emit(std::move(e));
+      control.report({"decode", begin + i + 1, s.pictures, s.decode_seconds + decode_clock.seconds()});
+    }
+    s.decode_seconds += decode_clock.seconds();
+    return out;
   }
 
   SampleSummary sample_locked(const SampleRequest& r, Control& control) {
     const at::InferenceMode inference;
     const auto size = check(r);
-    const auto schedule = sampling_schedule(scheduler_, r.steps);
     if (!r.save_latents.empty()) require_writable(r.save_latents);
-    const auto latents = first_latents(r, size);
-    const auto count = latents.size(0), batch = batch_size(r, size), batches = (count + batch - 1) / batch;
-    SampleSummary s;
+    const auto count = static_cast<int64_t>(r.pictures.size()), batch = batch_size(r, size);
+    const FirstLatents latents(r, {count, info_.latent_channels, size.height, size.width}, dtype_, info_.vae_factor);
+    Sampling run{r, size, sampling_schedule(scheduler_, r.steps), {r.guidance, {}, 2.8, 0.01, 0.2}, 0, {}};
+    if (r.skip_layers)
+      run.guidance = {r.guidance, r.skip_layers->layers, r.skip_layers->scale, r.skip_layers->start,
+                      r.skip_layers->stop};
+    run.batches = (count + batch - 1) / batch;
+    auto& s = run.s;
     s.pictures = count;
     s.height = size.height * info_.vae_factor;
     s.width = size.width * info_.vae_factor;
-    s.batches = batches;
+    s.batches = run.batches;
 
-    Stopwatch encode_clock;
-    control.report({"encode", 0, 1, 0});
-    if (!encoders_.loaded)  // given back after an earlier call
-      encoders_ = load_text_encoders(plan_text_encoders(source_), dtype_, device_,
-                                     [&](uint64_t, uint64_t) { control.check(); });
-    const bool guided = r.guidance > 1;
-    const auto embedded = [&](const PromptEmbeds& e) { return embed_text(transformer_, e.sequence, e.pooled); };
-    const auto prompts = encode(r.prompts, r.t5_length, control);
-    const auto conditional = embedded(prompts);
-    const auto unconditional = guided ? embedded(encode(r.negatives, r.t5_length, control)) : TextEmbedding{};
-    const bool scoring = r.stepwise && r.stepwise->k > 1;
-    const auto read_by_reward = scoring ? embed_for_reward(r, prompts, control) : TextEmbedding{};
-    if (r.free_encoders) encoders_.free();
-    s.encode_seconds = encode_clock.seconds();
-    control.report({"encode", 1, 1, s.encode_seconds});
-
-    Guidance guidance{r.guidance, {}, 2.8, 0.01, 0.2};
-    if (r.skip_layers)
-      guidance = {r.guidance, r.skip_layers->layers, r.skip_layers->scale, r.skip_layers->start, r.skip_layers->stop};
-
+    const auto chunks = prompt_chunks(r.pictures, batch, kPromptsInMemory);
+    const auto embeddings = static_cast<int64_t>(chunks.size());
     std::vector<Tensor> finals;
-    for (int64_t b = 0; b < batches; ++b) {
-      const auto begin = b * batch, n = std::min(batch, count - begin);
-      std::vector<int64_t> prompt_rows, negative_rows;
-      Stepwise stepwise;
-      for (int64_t i = begin; i < begin + n; ++i) {
-        stepwise.seeds.push_back(r.pictures[i].seed);
-        prompt_rows.push_back(r.pictures[i].prompt);
-        negative_rows.push_back(r.pictures[i].negative);
+    Texts texts;
+    for (int64_t c = 0, b = 0; c < embeddings; ++c) {
+      const auto& chunk = chunks[static_cast<size_t>(c)];
+      const Stopwatch encode_clock;
+      control.report({"encode", c, embeddings, s.encode_seconds});
+      texts = {};  // the next ones take its place
+      texts = embed(r, chunk, control);
+      s.encode_seconds += encode_clock.seconds();
+      control.report({"encode", c + 1, embeddings, s.encode_seconds});
+      for (auto begin = chunk.begin; begin < chunk.end; begin += batch, ++b) {
+        const auto first = latents.rows(begin, std::min(batch, chunk.end - begin));
+        const auto out = sample_batch(run, b, begin, first, texts, chunk, control);
+        if (!r.save_latents.empty()) finals.push_back(out.to(at::kCPU));
       }
-      const Conditioning text{rows(conditional, prompt_rows),
-                              guided ? rows(unconditional, negative_rows) : TextEmbedding{}};
-      if (scoring) {
-        const auto& asked = *r.stepwise;
-        auto texts = rows(read_by_reward, prompt_rows);
-        stepwise.k = asked.k;
-        stepwise.noise_level = asked.noise_level;
-        stepwise.temperature = asked.temperature;
-        stepwise.score_from = asked.score_from;
-        stepwise.score_until = asked.score_until;
-        stepwise.rows_per_pass = rows_per_pass(asked.reward->net(), texts, size.height, size.width);
-        stepwise.score = reward_scorer(asked.reward->net(), std::move(texts));
-        if (asked.trace)
-          stepwise.observer = [&, begin](const BranchView& view) { trace(view, r, text, begin, control); };
-      }
-      const Stopwatch clock;
-      const auto total = batches * r.steps;
-      control.report({"denoise", b * r.steps, total, s.denoise_seconds});
-      SamplingTimes times;
-      const auto out = denoise(
-          network_policy(transformer_, text, schedule, guidance), latents.narrow(0, begin, n).to(device_), schedule,
-          stepwise, control,
-          [&](const StepView& step) {
-            control.report({"denoise", b * r.steps + step.index + 1, total, s.denoise_seconds + clock.seconds()});
-            if (b == 0 && r.preview_every > 0 && (step.index + 1) % r.preview_every == 0 && step.index + 1 < r.steps) {
-              // x_0 = x_t - sigma v, at the noise level after this step.
-              const auto x_0 = step.latents.narrow(0, 0, 1) -
-                               static_cast<double>(schedule.sigmas[step.index + 1]) * step.velocity().narrow(0, 0, 1);
-              auto e = picture_event("preview", decode_to_bytes(vae_, x_0, r.tile, control)[0]);
-              e.fields.emplace_back("step", static_cast<double>(step.index + 1));
-              control.emit(std::move(e));
-            }
-          },
-          &times);
-      s.policy_seconds += times.policy;
-      s.reward_seconds += times.reward;
-      s.branch_seconds += times.branch;
-      s.denoise_seconds += clock.seconds();
-
-      if (r.decode) {
-        const Stopwatch decode_clock;
-        for (int64_t i = 0; i < n; ++i) {  // one at a time: decoding a batch would multiply the peak memory
-          control.check();
-          auto e = picture_event("image", decode_to_bytes(vae_, out.narrow(0, i, 1), r.tile, control)[0]);
-          e.fields.emplace_back("index", static_cast<double>(begin + i));
-          e.fields.emplace_back("seed", std::to_string(r.pictures[begin + i].seed));
-          control.emit(std::move(e));
-          control.report({"decode", begin + i + 1, count, s.decode_seconds + decode_clock.seconds()});
-        }
-        s.decode_seconds += decode_clock.seconds();
-      }
-      if (!r.save_latents.empty()) finals.push_back(out.to(at::kCPU));
     }
     if (!r.save_latents.empty()) save_safetensors(r.save_latents, {{"latents", at::cat(finals, 0)}});
-    s.seconds_per_step = s.denoise_seconds / static_cast<double>(batches * r.steps);
+    s.seconds_per_step = s.denoise_seconds / static_cast<double>(run.batches * r.steps);
     return s;
   }
 

@@ -7,15 +7,13 @@ namespace {
 
 constexpr size_t kPromptsAtOnce = 8;
 
-Tensor ids_tensor(const std::vector<PromptTokens>& prompts, size_t begin, size_t end,
-                  std::vector<int64_t> PromptTokens::*field, int64_t length, const char* encoder, at::Device device) {
+using Ids = std::vector<int64_t> PromptTokens::*;
+
+Tensor ids_tensor(const std::vector<PromptTokens>& prompts, size_t begin, size_t end, Ids field, int64_t length,
+                  at::Device device) {
   auto ids = at::empty({static_cast<int64_t>(end - begin), length}, at::kLong);
   for (size_t i = begin; i < end; ++i) {
     const auto& row = prompts[i].*field;
-    if (static_cast<int64_t>(row.size()) != length)
-      throw Failure(Code::BadRequest, "[encode] prompt " + std::to_string(i) + ": expected " + std::to_string(length) +
-                                          " " + encoder + " token ids, found " + std::to_string(row.size()) +
-                                          "; pad all prompts to one length");
     std::copy(row.begin(), row.end(), ids.data_ptr<int64_t>() + static_cast<int64_t>(i - begin) * length);
   }
   return ids.to(device);
@@ -72,19 +70,33 @@ TextEncoders load_text_encoders(TextEncoderPlan p, at::ScalarType dtype, at::Dev
   return std::move(e);
 }
 
+void require_lengths(const TextEncoders& e, const std::vector<PromptTokens>& prompts, int64_t t5_length) {
+  const auto require = [](size_t prompt, const std::vector<int64_t>& ids, int64_t length, const char* encoder) {
+    if (static_cast<int64_t>(ids.size()) != length)
+      throw Failure(Code::BadRequest, "[encode] prompt " + std::to_string(prompt) + ": expected " +
+                                          std::to_string(length) + " " + encoder + " token ids, found " +
+                                          std::to_string(ids.size()) + "; pad all prompts to one length");
+  };
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const auto clip_length = static_cast<int64_t>(prompts.front().clip_l.size());
+    require(i, prompts[i].clip_l, clip_length, "CLIP-L");
+    require(i, prompts[i].clip_g, clip_length, "CLIP-G");
+    if (e.t5) require(i, prompts[i].t5, t5_length, "T5");
+  }
+}
+
 PromptEmbeds encode_prompts(const TextEncoders& e, const std::vector<PromptTokens>& prompts, int64_t t5_length,
                             int64_t joint_width, at::Device device, const Control& control) {
+  require_lengths(e, prompts, t5_length);
   std::vector<Tensor> sequences, pooled;
   const auto clip_length = prompts.empty() ? 0 : static_cast<int64_t>(prompts.front().clip_l.size());
   for (size_t begin = 0; begin < prompts.size(); begin += kPromptsAtOnce) {
     control.check();
     const auto end = std::min(prompts.size(), begin + kPromptsAtOnce);
-    const auto l =
-        clip_forward(e.clip_l, ids_tensor(prompts, begin, end, &PromptTokens::clip_l, clip_length, "CLIP-L", device));
-    const auto g =
-        clip_forward(e.clip_g, ids_tensor(prompts, begin, end, &PromptTokens::clip_g, clip_length, "CLIP-G", device));
+    const auto l = clip_forward(e.clip_l, ids_tensor(prompts, begin, end, &PromptTokens::clip_l, clip_length, device));
+    const auto g = clip_forward(e.clip_g, ids_tensor(prompts, begin, end, &PromptTokens::clip_g, clip_length, device));
     Tensor t5;
-    if (e.t5) t5 = t5_forward(*e.t5, ids_tensor(prompts, begin, end, &PromptTokens::t5, t5_length, "T5", device));
+    if (e.t5) t5 = t5_forward(*e.t5, ids_tensor(prompts, begin, end, &PromptTokens::t5, t5_length, device));
     require_finite(l.penultimate, "CLIP-L");
     require_finite(g.penultimate, "CLIP-G");
     if (t5.defined()) require_finite(t5, "T5");

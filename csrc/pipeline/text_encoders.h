@@ -35,9 +35,13 @@ TextEncoderPlan plan_text_encoders(const PipelineSource& source);
 TextEncoders load_text_encoders(TextEncoderPlan plan, at::ScalarType dtype, at::Device device,
                                 const std::function<void(uint64_t, uint64_t)>& progress);
 
-/// Runs all three on the prompts, a few at a time. All prompts have as many CLIP ids as the first; `t5_length` also
-/// gives the zeros' length when T5 is absent, and may then be 0. Throws Failure(BadRequest) naming the prompt whose ids
-/// do not fit, Failure(NotFinite) naming the encoder that gave NaN or infinity.
+/// That all prompts have as many CLIP ids as the first, and `t5_length` ids of T5 where there is one. Throws
+/// Failure(BadRequest) naming the prompt whose ids do not fit.
+void require_lengths(const TextEncoders& encoders, const std::vector<PromptTokens>& prompts, int64_t t5_length);
+
+/// Runs all three on the prompts, a few at a time. `t5_length` also gives the zeros' length when T5 is absent, and
+/// may then be 0. Throws what require_lengths() throws, and Failure(NotFinite) naming the encoder that gave NaN or
+/// infinity.
 PromptEmbeds encode_prompts(const TextEncoders& encoders, const std::vector<PromptTokens>& prompts, int64_t t5_length,
                             int64_t joint_width, at::Device device, const Control& control);
 

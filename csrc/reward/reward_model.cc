@@ -36,6 +36,9 @@ class Loaded final : public RewardModel {
     info_.latent_channels = net_.config.backbone.in_channels;
     info_.t5_length = net_.config.t5_length;
     info_.size = net_.config.size;
+    const auto& scheduler = source.base.scheduler_config;
+    info_.schedule =
+        training_schedule(scheduler.empty() ? SchedulerConfig{} : read_scheduler_config(scheduler)).timesteps;
     const Stopwatch clock;
     load_reward_net(net_, checkpoint.weights, dtype_, device_, [&](uint64_t done, uint64_t total) {
       control.check();
@@ -169,7 +172,8 @@ class Loaded final : public RewardModel {
     const auto shape = p.mean.sizes().slice(1).vec();
     std::vector<Tensor> means;
     for (const auto t : r.timesteps) {
-      const auto draws = t > 0 || r.posterior_sample ? r.draws : 1;
+      const bool noisy = t > 0 && r.add_noise;
+      const auto draws = noisy || r.posterior_sample ? r.draws : 1;
       Tensor sum;
       for (int64_t i = 0; i < draws; ++i) {
         const auto draw = [&](Purpose purpose) {
@@ -179,7 +183,7 @@ class Loaded final : public RewardModel {
         const auto z = r.posterior_sample ? p.sample(draw(Purpose::Posterior)) : p.mode();
         auto x = scale_latents(vae.config, z).to(at::kFloat);
         const auto timestep = at::full({n}, t, x.options());
-        if (t > 0) x = add_noise(x, draw(Purpose::Noise), timestep / 1000);
+        if (noisy) x = add_noise(x, draw(Purpose::Noise), timestep / 1000);
         const auto s = reward(net_, x.to(dtype_), timestep, rows);
         sum = sum.defined() ? sum + s : s;
       }

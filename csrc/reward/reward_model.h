@@ -28,6 +28,8 @@ struct RewardInfo {
   int64_t latent_channels = 0;
   int64_t t5_length = 0;  // tokens of T5 it was trained with
   int64_t size = 0;       // pixels a side it was trained at
+  // Timesteps of the base scheduler's training table, noisiest first; SD3's where the base names no scheduler.
+  std::vector<float> schedule;
 };
 
 struct ScoreRequest {
@@ -37,7 +39,8 @@ struct ScoreRequest {
   std::vector<int64_t> samples;    // (pictures) what keys a picture's random numbers
   // 0..1000, one pass of the network each: noise of level timestep / 1000 is added (Eq. 1), none at 0.
   std::vector<double> timesteps = {0};
-  int64_t draws = 1;  // the score is the mean over that many draws of noise; one is enough at 0
+  bool add_noise = true;  // false: the network is told the timestep of a latent that stays clean
+  int64_t draws = 1;      // the score is the mean over that many draws of noise; one is enough at 0
   uint64_t seed = 0;
   bool posterior_sample = false;  // latents drawn from the VAE's posterior, as the authors do, instead of its mode
   int64_t size = 0;               // pixels a side; 0: info().size

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "tensor_io/json.h"
+#include "tensor_io/config_reader.h"
 
 namespace drm {
 namespace {

@@ -1,12 +1,13 @@
-// A small strict JSON reader for configs and safetensors headers, which come from strangers: depth and size are
-// bounded, duplicate keys are refused, numbers keep whether they were integers. libtorch ships no JSON library and the
-// package registries that a build may use have no header-only one, hence our own.
+// JSON as a tree, for configs and indexes, which come from strangers: depth and number of values are bounded, keys that
+// appear twice are refused, numbers keep whether they were integers. What is too large for a tree is read with a
+// JsonCursor. libtorch ships no JSON library and the package registries that a build may use have no header-only one,
+// hence our own.
 #pragma once
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace drm {
@@ -14,21 +15,23 @@ namespace drm {
 class Json {
  public:
   enum class Kind { Null, Bool, Int, Double, String, Array, Object };
+  using Member = std::pair<std::string, Json>;
 
-  /// Parses one value; trailing spaces are allowed, anything else after it is an error.
-  /// `where` names the source in error messages (a file path). Throws Failure(BadFile) with line and column.
+  /// Parses one value; trailing spaces are allowed, anything else after it is an error. NaN, Infinity and -Infinity, as
+  /// Python's json writes them, are numbers. `where` names the source in error messages (a file path).
+  /// Throws Failure(BadFile) with line and column; for more than a million values, too.
   static Json parse(std::string_view text, const std::string& where);
-  /// Reads and parses a file of at most 64 MiB. Throws Failure(BadFile).
+  /// Reads and parses a file of at most 64 MiB, a byte order mark aside. Throws Failure(BadFile, or as open_file()).
   static Json read(const std::string& path);
 
-  Kind kind() const { return kind_; }
-  bool is_null() const { return kind_ == Kind::Null; }
-  bool is_object() const { return kind_ == Kind::Object; }
-  bool is_array() const { return kind_ == Kind::Array; }
-  bool is_string() const { return kind_ == Kind::String; }
-  bool is_int() const { return kind_ == Kind::Int; }
-  bool is_number() const { return kind_ == Kind::Int || kind_ == Kind::Double; }
-  bool is_bool() const { return kind_ == Kind::Bool; }
+  Kind kind() const { return static_cast<Kind>(value_.index()); }
+  bool is_null() const { return kind() == Kind::Null; }
+  bool is_object() const { return kind() == Kind::Object; }
+  bool is_array() const { return kind() == Kind::Array; }
+  bool is_string() const { return kind() == Kind::String; }
+  bool is_int() const { return kind() == Kind::Int; }
+  bool is_number() const { return kind() == Kind::Int || kind() == Kind::Double; }
+  bool is_bool() const { return kind() == Kind::Bool; }
 
   // Unchecked beyond the kind: asking for the wrong kind throws Failure(BadFile).
   bool as_bool() const;
@@ -36,50 +39,21 @@ class Json {
   double as_double() const;  // of an integer too
   const std::string& as_string() const;
   const std::vector<Json>& items() const;
-  const std::vector<std::pair<std::string, Json>>& members() const;  // in file order
+  const std::vector<Member>& members() const;  // in file order
 
   /// The member of that name, or nullptr. nullptr too when this is no object.
   const Json* find(std::string_view key) const;
 
  private:
-  Kind kind_ = Kind::Null;
-  bool bool_ = false;
-  int64_t int_ = 0;
-  double double_ = 0;
-  std::string string_;
-  std::vector<Json> items_;
-  std::vector<std::pair<std::string, Json>> members_;
-  friend class JsonParser;
+  // In the order of Kind.
+  std::variant<std::monostate, bool, int64_t, double, std::string, std::vector<Json>, std::vector<Member>> value_;
+  friend class JsonTree;
 };
+
+/// For messages: "an integer".
+const char* json_kind_name(Json::Kind kind);
 
 /// The text as a JSON string, quotes included.
 std::string json_text(const std::string& text);
-
-/// Typed access to a config file with errors that name file, field, expectation and finding (Failure(BadConfig)).
-class ConfigReader {
- public:
-  ConfigReader(const Json& object, std::string file);
-  static ConfigReader read(const std::string& path, std::shared_ptr<Json>& keep);
-
-  int64_t integer(const char* key) const;                     // required
-  int64_t integer(const char* key, int64_t otherwise) const;  // absent or null: `otherwise`
-  double number(const char* key) const;
-  double number(const char* key, double otherwise) const;
-  bool boolean(const char* key, bool otherwise) const;
-  std::string string(const char* key, const std::string& otherwise) const;
-  std::vector<int64_t> integers(const char* key) const;  // required
-  std::vector<int64_t> integers(const char* key, std::vector<int64_t> otherwise) const;
-  std::vector<std::string> strings(const char* key, std::vector<std::string> otherwise) const;
-  /// An object inside this one, required; messages name it as "file: key".
-  ConfigReader section(const char* key) const;
-  /// Refuses a config that asks for something this program does not do.
-  void expect(const char* key, const std::string& only) const;  // absent or null is fine
-  void expect_flag(const char* key, bool only) const;
-  const std::string& file() const { return file_; }
-
- private:
-  const Json* object_;
-  std::string file_;
-};
 
 }  // namespace drm

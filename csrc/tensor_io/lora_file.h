@@ -1,6 +1,6 @@
 // Adapter files: diffusers' pytorch_lora_weights.safetensors, PEFT's adapter_model.safetensors with
-// adapter_config.json, and kohya's (sd-scripts), which name the layers as SD3's authors do and fuse query, key and
-// value.
+// adapter_config.json, kohya's (sd-scripts), which name the layers as SD3's authors do and fuse query, key and value,
+// and what others make of these.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "nn/lora.h"
+#include "tensor_io/json.h"
+#include "tensor_io/safetensors.h"
 
 namespace drm {
 
@@ -21,14 +23,17 @@ struct LoraFile {
   std::map<std::string, Entry> layers;  // by the transformer's layer name, e.g. transformer_blocks.0.attn.to_q
   std::vector<std::string> strangers;   // the file's names of adapters of other things, such as text encoders
   int64_t tensors = 0;                  // A's and B's in the file, strangers' included
-  std::string spelling;                 // "diffusers", "peft", "kohya", ...; "" when all are strangers
+  std::string spelling;                 // "diffusers", "peft", "kohya", "lycoris", ...; "" when all are strangers
   bool alpha_stated = false;            // false: alpha = rank is assumed somewhere, as diffusers does; worth a warning
   std::string path;
 };
 
 /// `path`: the .safetensors file (PEFT's config is looked for beside it) or the folder that holds it.
-/// Throws Failure(BadFile) when it is no plain LoRA, an A has no B, or what says the alphas cannot be understood.
+/// Throws Failure(BadFile) when it is no plain LoRA, was trained beside a changed base (PiSSA, OLoRA, ...), has numbers
+/// that are not finite, an A without a B, or what says the alphas cannot be understood.
 LoraFile read_lora(const std::string& path);
+/// The same of an open file and PEFT's config, if there is one, which messages call `beside`.
+LoraFile read_lora(const SafetensorsFile& file, const Json* config, const std::string& beside);
 
 /// How many of a file's tensors have their layer, with matching sizes, among these.
 struct LoraMatch {

@@ -86,13 +86,28 @@ std::vector<LoraTarget> original_targets(const std::string& original, double out
 
 }  // namespace
 
+namespace {
+
+/// PEFT's ".lora_A", ".lora_A.weight" and ".lora_A.default.weight", whatever the adapter is called there.
+std::optional<LoraKey> parse_peft_key(const std::string& key) {
+  const std::string ending = ".weight";
+  for (const auto& [tag, part] : {std::pair(".lora_A", LoraKey::Part::A), std::pair(".lora_B", LoraKey::Part::B)}) {
+    const auto at = key.rfind(tag);
+    if (at == std::string::npos || at == 0) continue;
+    const auto rest = key.substr(at + std::string(tag).size());
+    const bool named = rest.starts_with('.') && rest.ends_with(ending) &&
+                       rest.find('.', 1) == rest.size() - ending.size() && rest.size() > ending.size() + 1;
+    if (rest.empty() || rest == ending || named) return LoraKey{part, key.substr(0, at)};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::optional<LoraKey> parse_lora_key(const std::string& key) {
   using Part = LoraKey::Part;
-  static const std::pair<const char*, Part> endings[] = {{".lora_A.weight", Part::A},
-                                                         {".lora_B.weight", Part::B},
-                                                         {".lora_A.default.weight", Part::A},
-                                                         {".lora_B.default.weight", Part::B},
-                                                         {".lora_down.weight", Part::A},
+  if (const auto peft = parse_peft_key(key)) return peft;
+  static const std::pair<std::string, Part> endings[] = {{".lora_down.weight", Part::A},
                                                          {".lora_up.weight", Part::B},
                                                          {".lora.down.weight", Part::A},
                                                          {".lora.up.weight", Part::B},
@@ -101,8 +116,7 @@ std::optional<LoraKey> parse_lora_key(const std::string& key) {
                                                          {".lora_linear_layer.down.weight", Part::A},
                                                          {".lora_linear_layer.up.weight", Part::B},
                                                          {".alpha", Part::Alpha}};
-  for (const auto& [ending, part] : endings) {
-    const std::string end = ending;
+  for (const auto& [end, part] : endings) {
     if (!key.ends_with(end) || key.size() == end.size()) continue;
     auto adapter = key.substr(0, key.size() - end.size());
     if (const auto at = adapter.find(".processor."); at != std::string::npos)
@@ -113,32 +127,82 @@ std::optional<LoraKey> parse_lora_key(const std::string& key) {
   return std::nullopt;
 }
 
+std::string other_kind(const std::string& key) {
+  constexpr std::pair<const char*, const char*> kinds[] = {{".hada_w", "LoHa"},
+                                                           {".hada_t", "LoHa"},
+                                                           {".lokr_", "LoKr"},
+                                                           {".dora_scale", "DoRA"},
+                                                           {".lora_magnitude_vector", "DoRA"},
+                                                           {".lora_mid.", "a LoRA with Tucker decomposition"},
+                                                           {".lora_B.bias", "a LoRA with biases"},
+                                                           {".lora_embedding_", "a LoRA of embeddings"},
+                                                           {".lora_diag", "KaSA"},
+                                                           {".lora_E", "AdaLoRA"},
+                                                           {".ranknum", "AdaLoRA"},
+                                                           {".vera_lambda", "VeRA"},
+                                                           {".ia3_l", "IA3"},
+                                                           {".on_input", "IA3"},
+                                                           {".oft_", "OFT"},
+                                                           {".boft_", "BOFT"},
+                                                           {".a1.weight", "GLoRA"},
+                                                           {".b1.weight", "GLoRA"},
+                                                           {".diff_b", "whole differences of weights"},
+                                                           {".w_norm", "differences of norms"},
+                                                           {".b_norm", "differences of norms"},
+                                                           {".modules_to_save.", "whole layers beside a LoRA"}};
+  for (const auto& [part, kind] : kinds)
+    if (key.find(part) != std::string::npos) return kind;
+  if (key.ends_with(".diff")) return "whole differences of weights";
+  return "";
+}
+
+namespace {
+
+/// Names with underscores for dots, in SD3's own naming or ours.
+std::vector<LoraTarget> flat_targets(const std::string& name, double outputs) {
+  const auto original = unflatten(name, "joint_blocks", flattened().originals);
+  if (!original.empty()) return original_targets(original, outputs);
+  const auto ours = unflatten(name, "transformer_blocks", flattened().ours);
+  if (!ours.empty()) return {{ours}};
+  return {};
+}
+
+/// Names with dots, which say by themselves that they are an SD3 transformer's.
+LoraName dotted_name(const std::string& name, double outputs) {
+  if (auto targets = original_targets(name, outputs); !targets.empty()) return {"sd3", std::move(targets)};
+  // As a transformer's save_lora_adapter() has it, without the pipeline's prefix.
+  if (name.starts_with("transformer_blocks.")) return {"diffusers", {{name}}};
+  for (const auto& [_, layer] : flattened().ours)
+    if (layer == name) return {"diffusers", {{name}}};
+  return {};
+}
+
+}  // namespace
+
 LoraName read_lora_name(const std::string& adapter, double outputs) {
   const auto after = [&](const std::string& prefix) -> std::optional<std::string> {
-    if (adapter.rfind(prefix, 0) != 0) return std::nullopt;
+    if (!adapter.starts_with(prefix)) return std::nullopt;
     return adapter.substr(prefix.size());
   };
-  if (const auto name = after("transformer.")) return {"diffusers", {{*name}}};
-  if (const auto name = after("base_model.model.")) return {"peft", {{*name}}};
-  if (const auto name = after("lora_unet_")) {
-    const auto original = unflatten(*name, "joint_blocks", flattened().originals);
-    return {original.empty() ? "" : "kohya", original_targets(original, outputs)};
-  }
-  if (const auto name = after("lora_transformer_")) {  // OneTrainer's
-    const auto layer = unflatten(*name, "transformer_blocks", flattened().ours);
-    if (!layer.empty()) return {"onetrainer", {{layer}}};
-    return {};
-  }
-  for (const char* prefix : {"diffusion_model.", "model.diffusion_model."})
+  for (const auto& [prefix, spelling] : {std::pair("lora_unet_", "kohya"), std::pair("lora_transformer_", "onetrainer"),
+                                         std::pair("lycoris_", "lycoris")})
     if (const auto name = after(prefix)) {
-      const auto targets = original_targets(*name, outputs);
-      return {targets.empty() ? "" : "sd3", targets};
+      auto targets = flat_targets(*name, outputs);
+      if (targets.empty()) return {};
+      return {spelling, std::move(targets)};
     }
-  // As a transformer's save_lora_adapter() has it, without the pipeline's prefix.
-  if (after("transformer_blocks.")) return {"diffusers", {{adapter}}};
-  for (const auto& [_, layer] : flattened().ours)
-    if (layer == adapter) return {"diffusers", {{adapter}}};
-  return {};
+  for (const char* prefix : {"diffusion_model.", "model.diffusion_model."})
+    if (const auto name = after(prefix)) return dotted_name(*name, outputs);
+  if (const auto name = after("base_model.model.")) {
+    if (auto known = read_lora_name(*name, outputs); !known.targets.empty()) return {"peft", std::move(known.targets)};
+    return {"peft", {{*name}}};
+  }
+  if (const auto name = after("transformer.")) {
+    if (auto known = dotted_name(*name, outputs); !known.targets.empty())
+      return {"diffusers", std::move(known.targets)};
+    return {"diffusers", {{*name}}};
+  }
+  return dotted_name(adapter, outputs);
 }
 
 std::optional<LoraTarget> kohya_name(const std::string& layer, double outputs) {

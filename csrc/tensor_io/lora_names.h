@@ -13,9 +13,11 @@ struct LoraKey {
   enum class Part { A, B, Alpha } part;
   std::string adapter;  // the rest of the key, prefix included: "transformer.transformer_blocks.0.attn.to_q"
 };
-/// lora_A/lora_B (PEFT, diffusers), lora_down/lora_up/alpha (kohya), lora.down/lora.up and processor.to_q_lora.down
-/// (older diffusers). Nothing for any other key.
+/// lora_A/lora_B with or without an adapter's name (PEFT, diffusers), lora_down/lora_up/alpha (kohya, LyCORIS),
+/// lora.down/lora.up and processor.to_q_lora.down (older diffusers). Nothing for any other key.
 std::optional<LoraKey> parse_lora_key(const std::string& key);
+/// What kind of adapter that is no plain LoRA has such a tensor: "LoHa", "DoRA", ...; "" when unknown.
+std::string other_kind(const std::string& key);
 
 /// A layer, and which rows of the adapter's B are its own.
 struct LoraTarget {
@@ -24,7 +26,7 @@ struct LoraTarget {
   int64_t part = 0;                         // of Third: 0 query, 1 key, 2 value
 };
 struct LoraName {
-  std::string spelling;             // "diffusers", "peft", "kohya", ...; "" when unknown
+  std::string spelling;             // "diffusers", "peft", "kohya", "lycoris", ...; "" when unknown
   std::vector<LoraTarget> targets;  // empty: not the transformer's (a text encoder's, another architecture's)
 };
 /// `outputs` per input of the adapted layer: SD3 keeps the halves of its last text norm in the other order, and only

@@ -2,16 +2,15 @@
 
 #include <ATen/ATen.h>
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "common/failure.h"
-#include "tensor_io/json.h"
+#include "tensor_io/json_cursor.h"
 
 namespace drm {
 namespace {
@@ -22,22 +21,33 @@ constexpr int64_t kChunk = 1 << 18;               // elements copied at a time
 
 struct Dtype {
   const char* name;
-  at::ScalarType type;
+  at::ScalarType type;  // Undefined: none that tensors here are computed with
+  uint64_t bits;
 };
-constexpr Dtype kDtypes[] = {{"F64", at::kDouble},
-                             {"F32", at::kFloat},
-                             {"F16", at::kHalf},
-                             {"BF16", at::kBFloat16},
-                             {"I64", at::kLong},
-                             {"I32", at::kInt},
-                             {"I16", at::kShort},
-                             {"I8", at::kChar},
-                             {"U8", at::kByte},
-                             {"BOOL", at::kBool},
-                             {"F8_E4M3", at::kFloat8_e4m3fn},
-                             {"F8_E5M2", at::kFloat8_e5m2}};
+constexpr Dtype kDtypes[] = {{"F64", at::kDouble, 64},
+                             {"F32", at::kFloat, 32},
+                             {"F16", at::kHalf, 16},
+                             {"BF16", at::kBFloat16, 16},
+                             {"I64", at::kLong, 64},
+                             {"I32", at::kInt, 32},
+                             {"I16", at::kShort, 16},
+                             {"I8", at::kChar, 8},
+                             {"U8", at::kByte, 8},
+                             {"BOOL", at::kBool, 8},
+                             {"F8_E4M3", at::kFloat8_e4m3fn, 8},
+                             {"F8_E5M2", at::kFloat8_e5m2, 8},
+                             {"F8_E4M3FNUZ", at::kFloat8_e4m3fnuz, 8},
+                             {"F8_E5M2FNUZ", at::kFloat8_e5m2fnuz, 8},
+                             {"U64", at::ScalarType::Undefined, 64},
+                             {"U32", at::ScalarType::Undefined, 32},
+                             {"U16", at::ScalarType::Undefined, 16},
+                             {"C64", at::ScalarType::Undefined, 64},
+                             {"F8_E8M0", at::ScalarType::Undefined, 8},
+                             {"F6_E2M3", at::ScalarType::Undefined, 6},
+                             {"F6_E3M2", at::ScalarType::Undefined, 6},
+                             {"F4", at::ScalarType::Undefined, 4}};
 
-const char* dtype_name(at::ScalarType t) {
+const char* name_of(at::ScalarType t) {
   for (const auto& d : kDtypes)
     if (d.type == t) return d.name;
   throw Failure(Code::Internal,
@@ -48,6 +58,9 @@ const char* dtype_name(at::ScalarType t) {
   throw Failure(Code::BadFile, "[load] " + path + ": " + what, {{"file", path}});
 }
 
+/// A stranger's name in a message.
+std::string shown(const std::string& name) { return name.size() <= 200 ? name : name.substr(0, 200) + " ..."; }
+
 struct Descriptor {  // closes on every way out
   int fd;
   explicit Descriptor(int f) : fd(f) {}
@@ -57,23 +70,9 @@ struct Descriptor {  // closes on every way out
   Descriptor(const Descriptor&) = delete;
 };
 
-void read_exactly(int fd, void* to, uint64_t bytes, uint64_t offset, const std::string& path) {
-  auto* p = static_cast<char*>(to);
-  while (bytes) {
-    const auto n = ::pread(fd, p, bytes, static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) bad(path, std::string("could not be read: ") + (n ? std::strerror(errno) : "it ended early"));
-    p += n;
-    offset += static_cast<uint64_t>(n);
-    bytes -= static_cast<uint64_t>(n);
-  }
-}
-
 /// Sentences of their own for what people most often pass instead of a safetensors file.
-void recognise_strangers(const std::string& path, const char* first, size_t n) {
-  const std::string_view start(first, n);
-  if (n > 8 && first[8] == '{') return;  // a header length may begin with any byte
-  if (start.starts_with("PK\x03\x04") || (n && static_cast<unsigned char>(first[0]) == 0x80))
+void recognise_strangers(const std::string& path, std::string_view start) {
+  if (start.starts_with("PK\x03\x04") || start.starts_with("\x80"))
     bad(path,
         "expected a safetensors file, found a pickle checkpoint (.bin, .ckpt, .pt), which can run code when loaded and "
         "is never read here; convert it with Python's "
@@ -86,39 +85,64 @@ void recognise_strangers(const std::string& path, const char* first, size_t n) {
     bad(path, "expected a safetensors file, found a web page; the download failed, fetch it again with `drm pull`");
 }
 
-TensorInfo read_entry(const std::string& path, const std::string& name, const Json& entry) {
+TensorInfo read_entry(const std::string& path, const std::string& name, JsonCursor& json) {
   const auto wrong = [&](const std::string& what) {
-    bad(path, name + ": " + what + "; the file is damaged, fetch it again");
+    bad(path, shown(name) + ": " + what + "; the file is damaged, fetch it again");
   };
-  const auto* dtype = entry.find("dtype");
-  const auto* shape = entry.find("shape");
-  const auto* offsets = entry.find("data_offsets");
-  if (!dtype || !dtype->is_string() || !shape || !shape->is_array() || !offsets || !offsets->is_array() ||
-      offsets->items().size() != 2)
-    wrong("expected dtype, shape and two data_offsets");
-  TensorInfo info{};
-  const auto known = std::find_if(std::begin(kDtypes), std::end(kDtypes),
-                                  [&](const Dtype& d) { return dtype->as_string() == d.name; });
-  if (known == std::end(kDtypes)) wrong("expected a known dtype, found " + dtype->as_string().substr(0, 40));
-  info.dtype = known->type;
-  uint64_t bytes = at::elementSize(info.dtype), span = bytes;
-  for (const auto& side : shape->items()) {
-    if (!side.is_int() || side.as_int() < 0) wrong("expected a shape of whole numbers");
-    info.shape.push_back(side.as_int());
-    // Strides are products, too, and those of an empty tensor do not become 0.
-    if (__builtin_mul_overflow(span, std::max<uint64_t>(1, static_cast<uint64_t>(side.as_int())), &span) ||
-        span > INT64_MAX)
-      wrong("its shape overflows 64 bits");
-    bytes *= static_cast<uint64_t>(side.as_int());
-  }
-  for (const auto& offset : offsets->items())
-    if (!offset.is_int() || offset.as_int() < 0) wrong("expected data_offsets that are whole numbers");
-  info.begin = static_cast<uint64_t>(offsets->items()[0].as_int());
-  info.end = static_cast<uint64_t>(offsets->items()[1].as_int());
+  const auto whole = [&](const char* what) {
+    if (json.next() != Json::Kind::Double) wrong(what);
+    const auto number = json.number();
+    const auto* integer = std::get_if<int64_t>(&number);
+    if (!integer || *integer < 0) wrong(what);
+    return *integer;
+  };
+  TensorInfo info{at::ScalarType::Undefined, {}};
+  std::vector<uint64_t> offsets;
+  bool typed = false, shaped = false, placed = false;
+  if (json.next() != Json::Kind::Object) wrong("expected dtype, shape and two data_offsets");
+  json.object([&](std::string&& key) {
+    const auto kind = json.next();
+    if (key == "dtype" && kind == Json::Kind::String && !typed) {
+      typed = true;
+      info.unsupported = json.string();
+    } else if (key == "shape" && kind == Json::Kind::Array && !shaped) {
+      shaped = true;
+      json.array([&] { info.shape.push_back(whole("expected a shape of whole numbers")); });
+    } else if (key == "data_offsets" && kind == Json::Kind::Array && !placed) {
+      placed = true;
+      json.array([&] {
+        if (offsets.size() == 2) wrong("expected dtype, shape and two data_offsets");
+        offsets.push_back(static_cast<uint64_t>(whole("expected data_offsets that are whole numbers")));
+      });
+    } else if (key == "dtype" || key == "shape" || key == "data_offsets") {
+      wrong("expected dtype, shape and two data_offsets");
+    } else {
+      json.skip();
+    }
+  });
+  if (!typed || !shaped || offsets.size() != 2) wrong("expected dtype, shape and two data_offsets");
+  info.shape.shrink_to_fit();
+  info.begin = offsets[0];
+  info.end = offsets[1];
   if (info.begin > info.end) wrong("its data end before they begin");
-  if (info.bytes() != bytes)
-    wrong("expected " + std::to_string(bytes) + " bytes for its dtype and shape, found " +
-          std::to_string(info.bytes()));
+  const auto known =
+      std::find_if(std::begin(kDtypes), std::end(kDtypes), [&](const Dtype& d) { return info.unsupported == d.name; });
+  if (known == std::end(kDtypes)) {  // of a newer format: how large its elements are is not known
+    if (info.unsupported.size() > 16) wrong("expected a dtype, found " + shown(info.unsupported));
+    return info;
+  }
+  uint64_t bits = known->bits, span = bits;
+  for (const auto side : info.shape) {
+    // Strides are products, too, and those of an empty tensor do not become 0.
+    if (__builtin_mul_overflow(span, std::max<uint64_t>(1, static_cast<uint64_t>(side)), &span) || span > INT64_MAX)
+      wrong("its shape overflows 64 bits");
+    bits *= static_cast<uint64_t>(side);
+  }
+  if (bits % 8 || info.bytes() != bits / 8)
+    wrong("expected " + std::to_string(bits / 8) + (bits % 8 ? " and a part of a byte" : " bytes") +
+          " for its dtype and shape, found " + std::to_string(info.bytes()));
+  info.dtype = known->type;
+  if (info.dtype != at::ScalarType::Undefined) info.unsupported.clear();
   return info;
 }
 
@@ -132,9 +156,9 @@ void check_layout(const std::string& path, const std::map<std::string, TensorInf
   uint64_t end = 0;
   for (const auto* t : order) {
     if (t->second.begin < end)
-      bad(path, t->first + ": its data overlap another tensor's; the file is damaged, fetch it again");
+      bad(path, shown(t->first) + ": its data overlap another tensor's; the file is damaged, fetch it again");
     if (t->second.begin > end)
-      bad(path, t->first + ": expected its data at byte " + std::to_string(end) + ", found a hole up to " +
+      bad(path, shown(t->first) + ": expected its data at byte " + std::to_string(end) + ", found a hole up to " +
                     std::to_string(t->second.begin) + "; the file is damaged, fetch it again");
     end = t->second.end;
   }
@@ -148,82 +172,86 @@ void check_layout(const std::string& path, const std::map<std::string, TensorInf
 
 }  // namespace
 
+std::string TensorInfo::dtype_name() const { return dtype == at::ScalarType::Undefined ? unsupported : name_of(dtype); }
+
 std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::string& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.fd < 0) bad(path, std::string("expected a readable safetensors file: ") + std::strerror(errno));
-  struct stat status {};
-  if (::fstat(file.fd, &status) != 0 || !S_ISREG(status.st_mode))
-    bad(path, "expected a safetensors file, found a folder or device");
-  const auto size = static_cast<uint64_t>(status.st_size);
-
-  char start[32] = {};
-  const auto start_bytes = std::min<uint64_t>(size, sizeof start);
-  read_exactly(file.fd, start, start_bytes, 0, path);
-  recognise_strangers(path, start, start_bytes);
-  if (size < 8) bad(path, "expected a safetensors file, found only " + std::to_string(size) + " bytes; fetch it again");
-  uint64_t header_bytes = 0;
-  for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | static_cast<unsigned char>(start[i]);
-  if (header_bytes > kLargestHeader || header_bytes > size - 8)
-    bad(path, "expected a header that fits the file, found a length of " + std::to_string(header_bytes) +
-                  " bytes in a file of " + std::to_string(size) + "; it is truncated, damaged or no safetensors file");
-
-  std::string header(header_bytes, '\0');
-  read_exactly(file.fd, header.data(), header_bytes, 8, path);
-  const auto json = Json::parse(header, path + " (header)");
-  if (!json.is_object()) bad(path, "expected a JSON object as header; it is no safetensors file");
-
-  auto opened = std::shared_ptr<SafetensorsFile>(new SafetensorsFile);
-  opened->path_ = path;
-  for (const auto& [name, entry] : json.members()) {
-    if (name == "__metadata__") {
-      if (!entry.is_object()) bad(path, "__metadata__: expected an object of texts");
-      for (const auto& [key, value] : entry.members()) {
-        if (!value.is_string()) bad(path, "__metadata__." + key + ": expected a text");
-        opened->metadata_[key] = value.as_string();
-      }
-    } else {
-      opened->tensors_[name] = read_entry(path, name, entry);
-    }
-  }
-  check_layout(path, opened->tensors_, size - 8 - header_bytes);
-
-  opened->mapped_bytes_ = size;
-  opened->mapping_ = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  if (opened->mapping_ == MAP_FAILED) {
-    opened->mapping_ = nullptr;
-    bad(path, std::string("could not be mapped into memory: ") + std::strerror(errno));
-  }
-  opened->data_ = static_cast<const uint8_t*>(opened->mapping_) + 8 + header_bytes;
+  auto mapped = MappedFile::open(path, "load", "a safetensors file");
+  const auto opened = std::const_pointer_cast<SafetensorsFile>(read(mapped->bytes(), path));
+  opened->mapped_ = std::move(mapped);
   return opened;
 }
 
-SafetensorsFile::~SafetensorsFile() {
-  if (mapping_) ::munmap(mapping_, mapped_bytes_);
+std::shared_ptr<const SafetensorsFile> SafetensorsFile::read(std::string_view bytes, const std::string& path) {
+  uint64_t header_bytes = 0;
+  if (bytes.size() < 8) {
+    recognise_strangers(path, bytes);
+    bad(path, "expected a safetensors file, found only " + std::to_string(bytes.size()) + " bytes; fetch it again");
+  }
+  for (size_t i = 8; i-- > 0;) header_bytes = header_bytes << 8 | static_cast<unsigned char>(bytes[i]);
+  if (header_bytes > kLargestHeader || header_bytes > bytes.size() - 8) {
+    recognise_strangers(path, bytes);
+    bad(path, "expected a header that fits the file, found a length of " + std::to_string(header_bytes) +
+                  " bytes in a file of " + std::to_string(bytes.size()) +
+                  "; it is truncated, damaged or no safetensors file");
+  }
+  auto opened = std::shared_ptr<SafetensorsFile>(new SafetensorsFile);
+  opened->path_ = path;
+  const auto where = path + " (header)";
+  JsonCursor json(bytes.substr(8, header_bytes), where);
+  if (json.next() != Json::Kind::Object) bad(path, "expected a JSON object as header; it is no safetensors file");
+  bool described = false;
+  json.object([&](std::string&& name) {
+    if (name == "__metadata__") {
+      if (std::exchange(described, true)) json.fail("key \"__metadata__\" appears twice");
+      opened->read_metadata(json);
+      return;
+    }
+    auto info = read_entry(path, name, json);
+    if (!opened->tensors_.try_emplace(std::move(name), std::move(info)).second)
+      json.fail("key \"" + shown(name) + "\" appears twice");
+  });
+  json.end();
+  check_layout(path, opened->tensors_, bytes.size() - 8 - header_bytes);
+  opened->data_ = bytes.data() + 8 + header_bytes;
+  return opened;
 }
 
-at::Tensor SafetensorsFile::load(const std::string& name) const {
-  const auto it = tensors_.find(name);
-  return load(name, it == tensors_.end() ? at::kFloat : it->second.dtype, at::kCPU);
+void SafetensorsFile::read_metadata(JsonCursor& json) {
+  if (json.next() == Json::Kind::Null) return json.null();
+  if (json.next() != Json::Kind::Object) bad(path_, "__metadata__: expected an object of texts");
+  json.object([&](std::string&& key) {
+    if (json.next() != Json::Kind::String) bad(path_, "__metadata__." + shown(key) + ": expected a text");
+    auto text = json.string();
+    if (!metadata_.try_emplace(std::move(key), std::move(text)).second)
+      json.fail("key \"" + shown(key) + "\" appears twice");
+  });
 }
+
+const TensorInfo& SafetensorsFile::loadable(const std::string& name) const {
+  const auto it = tensors_.find(name);
+  if (it == tensors_.end()) bad(path_, "expected a tensor named " + shown(name) + ", found none");
+  if (it->second.dtype == at::ScalarType::Undefined)
+    bad(path_, shown(name) + ": expected floating-point numbers, found the dtype " + it->second.unsupported +
+                   ", which is not supported; convert it to F32, F16 or BF16");
+  return it->second;
+}
+
+at::Tensor SafetensorsFile::load(const std::string& name) const { return load(name, loadable(name).dtype, at::kCPU); }
 
 at::Tensor SafetensorsFile::view(const std::string& name) const {
-  const auto it = tensors_.find(name);
-  if (it == tensors_.end()) return load(name);  // which says what is wrong
-  const auto* from = data_ + it->second.begin;
-  const auto options = at::TensorOptions().dtype(it->second.dtype);
-  if (reinterpret_cast<uintptr_t>(from) % at::elementSize(it->second.dtype)) return load(name);
+  const auto& info = loadable(name);
+  const auto* from = data_ + info.begin;
+  if (reinterpret_cast<uintptr_t>(from) % at::elementSize(info.dtype)) return load(name);
   return at::from_blob(
-      const_cast<uint8_t*>(from), it->second.shape, [file = shared_from_this()](void*) {}, options);
+      const_cast<char*>(from), info.shape, [file = shared_from_this()](void*) {},
+      at::TensorOptions().dtype(info.dtype));
 }
 
 at::Tensor SafetensorsFile::load(const std::string& name, at::ScalarType dtype, at::Device device) const {
-  const auto it = tensors_.find(name);
-  if (it == tensors_.end()) bad(path_, "expected a tensor named " + name + ", found none");
-  const auto& info = it->second;
+  const auto& info = loadable(name);
   const auto target = at::isFloatingType(info.dtype) ? dtype : info.dtype;
   auto out = at::empty(info.shape, at::TensorOptions().dtype(target));  // 64-byte aligned by libtorch's allocator
   const auto* source = data_ + info.begin;
-  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 
   // Copied in chunks whose pages are given back at once: with mapped pages counted, memory peaks at the weights and one
   // chunk. The file's data may be unaligned for its type, so they pass through an aligned buffer when converted.
@@ -242,9 +270,7 @@ at::Tensor SafetensorsFile::load(const std::string& name, at::ScalarType dtype, 
       std::memcpy(buffer.mutable_data_ptr(), from, bytes);
       flat.narrow(0, at, n).copy_(buffer.narrow(0, 0, n));
     }
-    const auto first = (reinterpret_cast<uintptr_t>(from) + page - 1) / page * page,
-               last = (reinterpret_cast<uintptr_t>(from) + bytes) / page * page;
-    if (last > first) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+    if (mapped_) mapped_->release(from, bytes);
   }
   return device.is_cpu() ? out : out.to(device);
 }
@@ -321,7 +347,7 @@ std::string safetensors_header(const std::vector<std::pair<std::string, TensorIn
     uint64_t bytes = at::elementSize(info.dtype);
     for (const auto side : info.shape) bytes *= static_cast<uint64_t>(side);
     if (json.size() > 1) json += ',';
-    json += json_text(name) + ":{\"dtype\":\"" + dtype_name(info.dtype) + "\",\"shape\":[";
+    json += json_text(name) + ":{\"dtype\":\"" + name_of(info.dtype) + "\",\"shape\":[";
     for (size_t i = 0; i < info.shape.size(); ++i) {
       if (i) json += ',';
       json += std::to_string(info.shape[i]);

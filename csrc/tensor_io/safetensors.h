@@ -8,25 +8,34 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "common/mapped_file.h"
 
 namespace drm {
 
+class JsonCursor;
+
 struct TensorInfo {
-  at::ScalarType dtype;
+  at::ScalarType dtype;  // Undefined: one that cannot be loaded, whose name is `unsupported`
   std::vector<int64_t> shape;
   uint64_t begin = 0, end = 0;  // byte range inside the data section
+  std::string unsupported = {};
   uint64_t bytes() const { return end - begin; }
+  /// As the file has it: "F32", "U16".
+  std::string dtype_name() const;
 };
 
 class SafetensorsFile : public std::enable_shared_from_this<SafetensorsFile> {
  public:
-  /// Opens, checks the header completely (length, JSON shape, dtypes, products with overflow detection, order, overlap,
-  /// holes, the file's real size) before mapping; allocates nothing for tensors. Throws Failure(BadFile) naming the
-  /// file and the entry. Pickle files (zip "PK" or 0x80 protocol bytes) and Git LFS pointers get sentences of their
-  /// own.
+  /// Maps the file and checks its header completely: length, JSON shape, products with overflow detection, order,
+  /// overlap, holes, the file's real size. Allocates nothing for tensors, and for the header a small multiple of its
+  /// size. A dtype that libtorch lacks matters only to who loads that tensor. Throws Failure(BadFile) naming the file
+  /// and the entry, with sentences of their own for pickle files and Git LFS pointers, and as MappedFile::open().
   static std::shared_ptr<const SafetensorsFile> open(const std::string& path);
-  ~SafetensorsFile();
+  /// The same of bytes in memory, which must outlive it; `path` names them in messages.
+  static std::shared_ptr<const SafetensorsFile> read(std::string_view bytes, const std::string& path);
   SafetensorsFile(const SafetensorsFile&) = delete;
   SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
@@ -36,7 +45,7 @@ class SafetensorsFile : public std::enable_shared_from_this<SafetensorsFile> {
 
   /// A copy in its own 64-byte-aligned memory, converted to `dtype` (integers and bool keep theirs) on `device`;
   /// the pages read are released again, so that the peak is the weights plus one tensor.
-  /// Throws Failure(BadFile) when there is no such tensor.
+  /// Throws Failure(BadFile) when there is no such tensor or its dtype is not supported.
   at::Tensor load(const std::string& name, at::ScalarType dtype, at::Device device) const;
   /// The same with the dtype of the file, on the CPU.
   at::Tensor load(const std::string& name) const;
@@ -49,9 +58,10 @@ class SafetensorsFile : public std::enable_shared_from_this<SafetensorsFile> {
   std::string path_;
   std::map<std::string, TensorInfo> tensors_;
   std::map<std::string, std::string> metadata_;
-  const uint8_t* data_ = nullptr;  // start of the data section in the mapping
-  void* mapping_ = nullptr;
-  uint64_t mapped_bytes_ = 0;
+  void read_metadata(JsonCursor& json);
+  const TensorInfo& loadable(const std::string& name) const;
+  const char* data_ = nullptr;                // start of the data section
+  std::shared_ptr<const MappedFile> mapped_;  // which it is in; none for bytes in memory
 };
 
 /// Writes to a temporary file beside `path`, syncs it, renames it over `path`, syncs the folder: a reader sees the old

@@ -8,6 +8,7 @@
 #include "common/failure.h"
 #include "tensor_io/json.h"
 #include "tensor_io/spellings.h"
+#include "tensor_io/tensor_names.h"
 
 namespace drm {
 namespace {
@@ -15,21 +16,20 @@ namespace {
 using File = std::shared_ptr<const SafetensorsFile>;
 using Form = Source::Form;
 
-struct Located {
-  File file;
-  TensorInfo info;
-};
-using Keys = std::map<std::string, Located>;
+using Keys = std::map<std::string, LocatedTensor>;
 
 constexpr const char* kIndexEnding = ".index.json";
 
+/// A stranger's name in a message.
+std::string shown(const std::string& name) { return name.size() <= 200 ? name : name.substr(0, 200) + " ..."; }
+
 void add_all(Keys& keys, const File& file) {
   for (const auto& [name, info] : file->tensors())
-    if (!keys.emplace(name, Located{file, info}).second)
-      throw Failure(
-          Code::BadFile,
-          "[load] " + name + ": expected in one file, found in " + keys.at(name).file->path() + " and " + file->path(),
-          {{"file", file->path()}, {"key", name}});
+    if (!keys.emplace(name, LocatedTensor{file, &info}).second)
+      throw Failure(Code::BadFile,
+                    "[load] " + shown(name) + ": expected in one file, found in " + keys.at(name).file->path() +
+                        " and " + file->path(),
+                    {{"file", file->path()}, {"key", name}});
 }
 
 /// The shards that an index names, which lie beside it.
@@ -44,17 +44,17 @@ void add_index(Keys& keys, const std::string& index) {
   const auto folder = slash == std::string::npos ? std::string() : index.substr(0, slash + 1);
   std::map<std::string, File> shards;
   for (const auto& [key, name] : map->members()) {
-    if (!name.is_string()) bad("weight_map: expected the name of a file for " + key);
+    if (!name.is_string()) bad("weight_map: expected the name of a file for " + shown(key));
     const auto& file = name.as_string();
     // A shard is a plain name: an index must not reach into other folders.
     if (file.empty() || file.find('/') != std::string::npos || file.find('\\') != std::string::npos ||
         file.find("..") != std::string::npos)
-      bad("weight_map: expected a plain file name for " + key + ", found " + file.substr(0, 100));
+      bad("weight_map: expected a plain file name for " + shown(key) + ", found " + file.substr(0, 100));
     auto& shard = shards[file];
     if (!shard) shard = SafetensorsFile::open(folder + file);
     const auto it = shard->tensors().find(key);
-    if (it == shard->tensors().end()) bad("says that " + key + " is in " + file + ", which does not hold it");
-    keys.emplace(key, Located{shard, it->second});
+    if (it == shard->tensors().end()) bad("says that " + shown(key) + " is in " + file + ", which does not hold it");
+    keys.emplace(key, LocatedTensor{shard, &it->second});
   }
 }
 
@@ -68,6 +68,69 @@ Keys gather(const std::vector<std::string>& files) {
       add_all(keys, SafetensorsFile::open(file));
   }
   return keys;
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string s = "(";
+  for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + ")";
+}
+
+struct Scale {
+  std::string key;  // in the file
+  LocatedTensor at;
+};
+
+/// Weights of eight bits are mostly passed around with scales beside them, under one of two names: the weight is the
+/// stored one times its scale, one for all or one for each of its rows. Those of a layer's inputs, and what marks a
+/// file as scaled, are for computing in eight bits, which is not done here. By the weight's key; all are taken out of
+/// `keys`.
+std::map<std::string, Scale> take_scales(Keys& keys) {
+  std::map<std::string, Scale> scales;
+  for (auto it = keys.begin(); it != keys.end();) {
+    const auto& [key, located] = *it;
+    const auto layer = key.substr(0, key.rfind('.') + 1), last = key.substr(layer.size());
+    const bool scale = last == "scale_weight" || last == "weight_scale";
+    if (!scale && last != "scale_input" && last != "input_scale" && last != "scaled_fp8" && last != "comfy_quant") {
+      ++it;
+      continue;
+    }
+    const auto expect = [&, &name = key, &at = located](bool holds, const std::string& what) {
+      if (!holds)
+        throw Failure(Code::BadFile, "[load] " + shown(name) + " in " + at.file->path() + ": expected " + what,
+                      {{"file", at.file->path()}, {"key", name}});
+    };
+    if (scale) {
+      const auto& info = *located.info;
+      expect(at::isFloatingType(info.dtype), "floating-point numbers, found " + info.dtype_name());
+      const auto weight = keys.find(layer + "weight");
+      expect(weight != keys.end(), "the weight that this scales, " + shown(layer + "weight") + ", found none");
+      const auto& shape = weight->second.info->shape;
+      int64_t numbers = 1;
+      for (const auto side : info.shape) numbers *= side;
+      expect(numbers == 1 || (!shape.empty() && numbers == shape[0] && info.shape[0] == numbers),
+             "one number for the whole weight or for each of its rows, found shape " + shape_text(info.shape) +
+                 " for a weight of " + shape_text(shape) + "; weights scaled in blocks are not read here");
+      expect(scales.emplace(layer + "weight", Scale{key, located}).second, "one scale for a weight, found two");
+    }
+    it = keys.erase(it);
+  }
+  return scales;
+}
+
+/// The stored weight times its scale, multiplied in fp32 and rounded once.
+at::Tensor load_scaled(const File& file, const std::string& key, const Scale& scale, at::ScalarType dtype,
+                       at::Device device) {
+  auto weight = file->load(key, at::kFloat, device);
+  const auto factors = scale.at.file->load(scale.key, at::kFloat, at::kCPU).reshape({-1});
+  if (!factors.isfinite().all().item<bool>())
+    throw Failure(Code::BadFile,
+                  "[load] " + shown(scale.key) + " in " + scale.at.file->path() +
+                      ": expected a finite scale, found NaN or infinity; fetch the file again",
+                  {{"file", scale.at.file->path()}, {"key", scale.key}});
+  std::vector<int64_t> rows(static_cast<size_t>(weight.dim()), 1);
+  if (factors.numel() != 1) rows[0] = factors.numel();
+  return weight.mul_(factors.view(rows).to(device)).to(dtype);
 }
 
 std::vector<int64_t> shape_of(const TensorInfo& info, Form form) {
@@ -101,6 +164,10 @@ bool any_starts(const std::vector<std::string>& names, const std::string& prefix
   const auto it = std::lower_bound(names.begin(), names.end(), prefix);  // names are sorted
   return it != names.end() && it->rfind(prefix, 0) == 0;
 }
+
+// In a single file of SD3's authors.
+constexpr const char* kSingleFileVae = "first_stage_model.";
+std::string encoder_prefix(const std::string& which) { return "text_encoders." + which + ".transformer."; }
 
 struct Reading {
   std::string spelling;
@@ -154,7 +221,7 @@ Reading read_spelling(const std::vector<std::string>& names, Component component
     case Component::RewardHead:
       return plain(names, "reward_output.", "diffusers");
     case Component::Vae: {
-      for (const std::string prefix : {"first_stage_model.", "vae.", ""})
+      for (const std::string prefix : {kSingleFileVae, "vae.", ""})
         if (any_starts(names, prefix + "decoder.up.")) {
           const auto levels = count_ldm_levels(names, prefix);
           return translated(names, prefix, "ldm",
@@ -166,7 +233,7 @@ Reading read_spelling(const std::vector<std::string>& names, Component component
     }
     case Component::Clip:
     case Component::T5: {
-      const std::string prefix = "text_encoders." + which + ".transformer.";
+      const auto prefix = encoder_prefix(which);
       if (!which.empty() && any_starts(names, prefix)) return plain(names, prefix, "single file");
       if (component == Component::Clip && any_starts(names, "transformer.resblocks."))
         return translated(names, "", "OpenAI", translate_open_clip);
@@ -176,18 +243,12 @@ Reading read_spelling(const std::vector<std::string>& names, Component component
   return {};
 }
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string s = "(";
-  for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
-  return s + ")";
-}
-
 struct Listing {
   std::string head, all;  // the first few for the message, all for details
   size_t count = 0;
   void add(const std::string& line) {
     constexpr size_t kShown = 8;
-    if (count < kShown) head += "\n    " + line;
+    if (count < kShown) head += "\n    " + shown(line);
     all += line + "\n";
     ++count;
   }
@@ -201,37 +262,75 @@ struct Listing {
 }  // namespace
 
 Weights Weights::open(const std::vector<std::string>& files, Component component, const std::string& which) {
-  const auto keys = gather(files);
+  auto w = arrange(gather(files), component, which);
+  w.description_ = files.size() == 1 ? files[0] : files[0] + " and " + std::to_string(files.size() - 1) + " more";
+  return w;
+}
+
+Weights Weights::open(std::shared_ptr<const SafetensorsFile> file, Component component, const std::string& which) {
+  std::map<std::string, LocatedTensor> keys;
+  add_all(keys, file);
+  auto w = arrange(std::move(keys), component, which);
+  w.description_ = file->path();
+  return w;
+}
+
+Weights Weights::arrange(std::map<std::string, LocatedTensor> keys, Component component, const std::string& which) {
+  const auto scales = take_scales(keys);
   std::vector<std::string> names;
+  names.reserve(keys.size());
   for (const auto& [name, located] : keys) names.push_back(name);
   const auto reading = read_spelling(names, component, which);
   Weights w;
   w.spelling_ = reading.spelling;
-  w.description_ = files.size() == 1 ? files[0] : files[0] + " and " + std::to_string(files.size() - 1) + " more";
   for (const auto& [key, source] : reading.tensors) {
     const auto& located = keys.at(source.key);
-    auto info = located.info;
+    auto info = *located.info;
+    const auto expect_stacked = [&](int64_t parts, const char* what) {
+      if (info.shape.empty() || info.shape[0] % parts)
+        throw Failure(Code::BadFile,
+                      "[load] " + shown(source.key) + " in " + located.file->path() + ": expected " + what +
+                          " stacked, found shape " + shape_text(info.shape),
+                      {{"file", located.file->path()}, {"key", source.key}});
+    };
+    if (source.form == Form::Third) expect_stacked(3, "query, key and value");
+    if (source.form == Form::SwappedHalves) expect_stacked(2, "shift and scale");
     info.shape = shape_of(info, source.form);
-    if (source.form == Form::Third && (located.info.shape.empty() || located.info.shape[0] % 3))
-      throw Failure(Code::BadFile,
-                    "[load] " + source.key + " in " + located.file->path() +
-                        ": expected query, key and value stacked, found shape " + shape_text(located.info.shape),
-                    {{"file", located.file->path()}, {"key", source.key}});
-    if (source.form == Form::SwappedHalves && (located.info.shape.empty() || located.info.shape[0] % 2))
-      throw Failure(Code::BadFile,
-                    "[load] " + source.key + " in " + located.file->path() +
-                        ": expected shift and scale stacked, found shape " + shape_text(located.info.shape),
-                    {{"file", located.file->path()}, {"key", source.key}});
-    w.entries_[key] = {info, [file = located.file, source = source](at::ScalarType dtype, at::Device device) {
-                         return take(file->load(source.key, dtype, device), source);
-                       }};
+    const auto scale = scales.find(source.key);
+    if (scale == scales.end()) {
+      w.entries_[key] = {info, [file = located.file, source = source](at::ScalarType dtype, at::Device device) {
+                           return take(file->load(source.key, dtype, device), source);
+                         }};
+    } else {
+      if (at::isFloatingType(info.dtype))
+        info.dtype = at::kFloat;  // what it is worth; eight bits hold it without scale
+      w.entries_[key] = {
+          info, [file = located.file, source = source, scale = scale->second](at::ScalarType dtype, at::Device device) {
+            return take(load_scaled(file, source.key, scale, dtype, device), source);
+          }};
+    }
   }
   return w;
 }
 
+std::vector<std::string> tensor_names(const std::vector<std::string>& files) {
+  std::vector<std::string> names;
+  for (const auto& [name, located] : gather(files)) names.push_back(name);
+  return names;
+}
+
+std::vector<std::string> components_inside(const std::string& file) {
+  const auto names = tensor_names({file});
+  std::vector<std::string> found;
+  if (any_starts(names, kSingleFileVae)) found.push_back("vae");
+  for (const char* which : {"clip_l", "clip_g", "t5xxl"})
+    if (any_starts(names, encoder_prefix(which))) found.push_back(which);
+  return found;
+}
+
 void Weights::check(const std::vector<WantedTensor>& wanted, const std::function<bool(const std::string&)>& ignorable,
                     const std::string& hint) const {
-  Listing missing, unexpected, misshaped;
+  Listing missing, unexpected, misshaped, mistyped;
   std::set<std::string> known;
   for (const auto& w : wanted) {
     known.insert(w.key);
@@ -240,19 +339,31 @@ void Weights::check(const std::vector<WantedTensor>& wanted, const std::function
       missing.add(w.key);
     else if (it->second.info.shape != w.shape)
       misshaped.add(w.key + ": expected " + shape_text(w.shape) + ", found " + shape_text(it->second.info.shape));
+    else if (!at::isFloatingType(it->second.info.dtype))
+      mistyped.add(w.key + ": expected floating-point numbers, found " + it->second.info.dtype_name());
   }
+  // Integers and dtypes of other programs are no weights of these models: ids, counters, tables of quantisations.
   for (const auto& [key, entry] : entries_)
-    if (!known.count(key) && !(ignorable && ignorable(key))) unexpected.add(key);
+    if (!known.count(key) && at::isFloatingType(entry.info.dtype) && !(ignorable && ignorable(key)))
+      unexpected.add(key);
   if (missing.count || unexpected.count || misshaped.count)
     throw Failure(Code::KeysMismatch,
                   "[load] " + description_ + " (" + spelling_ + " names): expected " + std::to_string(wanted.size()) +
                       " tensors of this config, found a different set" + misshaped.text("of another shape") +
-                      missing.text("missing") + unexpected.text("unexpected") + "\n  " +
+                      mistyped.text("of a dtype that is not supported") + missing.text("missing") +
+                      unexpected.text("unexpected") + "\n  " +
                       (hint.empty() ? "do config and weights belong to the same model?" : hint),
                   {{"file", description_},
                    {"missing", missing.all},
                    {"unexpected", unexpected.all},
-                   {"misshaped", misshaped.all}});
+                   {"misshaped", misshaped.all},
+                   {"mistyped", mistyped.all}});
+  if (mistyped.count)
+    throw Failure(Code::BadFile,
+                  "[load] " + description_ + " (" + spelling_ + " names): expected floating-point weights" +
+                      mistyped.text("of another dtype") +
+                      "\n  quantised weights are not read, but those in FP8: fetch F32, F16, BF16 or FP8 ones",
+                  {{"file", description_}, {"mistyped", mistyped.all}});
 }
 
 void Weights::fill(const std::vector<WantedTensor>& wanted, at::ScalarType dtype, at::Device device,

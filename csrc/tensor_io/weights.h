@@ -23,6 +23,11 @@ struct WantedTensor {
   at::Tensor* target;  // assigned by fill()
 };
 
+struct LocatedTensor {
+  std::shared_ptr<const SafetensorsFile> file;
+  const TensorInfo* info;  // the file's
+};
+
 class Weights {
  public:
   /// `files`: one .safetensors file, several, or one *.safetensors.index.json (its shards lie beside it).
@@ -32,8 +37,11 @@ class Weights {
   /// `decoder.up.*`); for Clip and T5 the single-file prefixes (`text_encoders.clip_l.transformer.*` and so on;
   /// `which` picks clip_l, clip_g or t5xxl there); for Clip also OpenAI's names (`visual.*`, `transformer.*`). Keys of
   /// other components in a single file are ignored.
-  /// Throws Failure(BadFile).
+  /// Weights in FP8 are taken times the scales beside them (`scale_weight` or `weight_scale`), whatever the spelling.
+  /// Throws Failure(BadFile), or as MappedFile::open().
   static Weights open(const std::vector<std::string>& files, Component component, const std::string& which = "");
+  /// The same of one open file.
+  static Weights open(std::shared_ptr<const SafetensorsFile> file, Component component, const std::string& which = "");
 
   /// Logical tensors by diffusers key with shape and dtype, after translation (qkv split, scale/shift halves swapped,
   /// 1x1 convolutions squeezed): nothing is read for this.
@@ -46,8 +54,9 @@ class Weights {
   const std::string& spelling() const { return spelling_; }        // "diffusers", "sd3", "ldm", ...
   const std::string& description() const { return description_; }  // the file(s), for messages
 
-  /// Checks all names and shapes, and reports every missing, unexpected and mis-shaped key in one Failure(KeysMismatch)
-  /// (full lists in details "missing", "unexpected", "misshaped", one a line). `ignorable` says which extra keys are
+  /// Checks all names, shapes and dtypes, and reports every missing, unexpected and mis-shaped key in one
+  /// Failure(KeysMismatch) (full lists in details "missing", "unexpected", "misshaped", one a line), wanted tensors
+  /// that are no floating-point numbers in a Failure(BadFile) ("mistyped"). `ignorable` says which extra keys are
   /// harmless. `hint` is appended to the message (what the shapes look like).
   void check(const std::vector<WantedTensor>& wanted, const std::function<bool(const std::string&)>& ignorable = {},
              const std::string& hint = "") const;
@@ -57,6 +66,7 @@ class Weights {
             const std::function<void(uint64_t done_bytes, uint64_t total_bytes)>& progress = {}) const;
 
  private:
+  static Weights arrange(std::map<std::string, LocatedTensor> keys, Component component, const std::string& which);
   std::map<std::string, Entry> entries_;
   std::string spelling_, description_;
 };

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "nn/layers.h"
-#include "tensor_io/json.h"
+#include "tensor_io/config_reader.h"
 
 namespace drm {
 

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "nn/attention.h"
-#include "tensor_io/json.h"
+#include "tensor_io/config_reader.h"
 
 namespace drm {
 namespace {

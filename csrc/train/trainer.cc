@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <set>
 
@@ -156,8 +157,17 @@ void Trainer::restore(const std::string& path, const Control& control) {
   if (!parallel_ || parallel_->first()) {
     const auto file = SafetensorsFile::open(path);
     for (const auto& [name, info] : file->tensors()) all[name] = file->load(name);
-    const auto it = file->metadata().find("updates");
-    all["updates"] = at::scalar_tensor(it == file->metadata().end() ? 0 : std::stoll(it->second), at::kLong);
+    int64_t updates = 0;
+    if (const auto it = file->metadata().find("updates"); it != file->metadata().end()) {
+      const auto& text = it->second;
+      if (const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), updates);
+          error != std::errc() || end != text.data() + text.size() || updates < 0)
+        throw Failure(Code::BadFile,
+                      "[resume] updates in " + path + ": expected a whole number, found " + text.substr(0, 40) +
+                          "; the checkpoint is damaged, resume from an earlier one",
+                      {{"file", path}});
+    }
+    all["updates"] = at::scalar_tensor(updates, at::kLong);
   }
   if (parallel_) {
     std::set<std::string> mine;

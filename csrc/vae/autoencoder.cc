@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "nn/attention.h"
-#include "tensor_io/json.h"
+#include "tensor_io/config_reader.h"
 
 namespace drm {
 namespace {

@@ -74,8 +74,8 @@ export async function buildCore(libtorch, say) {
 
 /** Builds every C++ test program. */
 export async function buildCoreTests(libtorch, coreHash, say) {
-  const inputs = [join(root, 'test', 'csrc'), join(root, 'test', 'parity'), join(root, 'test', 'bench')].flatMap(
-    (dir) => filesUnder(dir, (name) => /\.(cc|h|txt)$/.test(name)),
+  const inputs = ['csrc', 'fuzz', 'parity', 'bench'].flatMap((dir) =>
+    filesUnder(join(root, 'test', dir), (name) => /\.(cc|h|txt)$/.test(name)),
   );
   const stamp = new Stamp('core-tests');
   stamp.look(inputs, { libtorch, coreHash });

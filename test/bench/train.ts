@@ -66,7 +66,7 @@ export async function train(): Promise<void> {
     const settings = resolveConfig('train', { file: PRESET, set: [`latents=${latents}`], flags }).values;
     const keepLayers = settings.keep_layers || keptByRule(layers);
     const tokens = loadTokenizers(tokenizers).clipLength;
-    const vocabulary = Tokenizer.fromFolder(tokenizers.clipL).size;
+    const vocabulary = await Tokenizer.fromFolder(tokenizers.clipL).size();
     const shared = { config, threads: Number(threads), tokens, vocabulary };
     const work: Workload = { part: 'reward', ...shared, settings, source, keepLayers };
     const [repeats, steps] = [Number(values.repeats), Number(values.steps)];

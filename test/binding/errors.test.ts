@@ -11,7 +11,7 @@ import type { SampleRequest } from '../../binding/types.js';
 import { dist, runScript } from './process.js';
 
 describe('a failed job', () => {
-  const native_codes = ERROR_CODES.slice(0, ERROR_CODES.indexOf('ENVIRONMENT'));
+  const native_codes = ERROR_CODES.slice(0, ERROR_CODES.indexOf('USAGE'));
   test.each(native_codes)('rejects with code %s, message and details', async (code) => {
     const job = runJob({}, (addon, listen) => addon.testJob({ steps: 2, fail: code }, listen));
     const error = await job.catch((caught) => caught);

@@ -194,3 +194,16 @@ describe('drm config', () => {
     expect(stderr).toContain('expected a file');
   });
 });
+
+test('a byte order mark is passed over, a null base is none; a setting that is no number is refused, not its default', () => {
+  expect(
+    resolveConfig('sample', { file: configFile('my.json', '\ufeff{"extends": null, "steps": 3}') }).values.steps,
+  ).toBe(3);
+  for (const text of ['{"guidance": NaN}', '{"guidance": null}', '{"guidance": -Infinity}'])
+    expect(() => resolveConfig('sample', { file: configFile('my.json', text) })).toThrow(
+      /guidance in .*my\.json: expected number, found null/,
+    );
+  const utf16 = configFile('my.json', '');
+  writeFileSync(utf16, Buffer.from('{"steps": 3}', 'utf16le'));
+  expect(() => resolveConfig('sample', { file: utf16 })).toThrow(/my\.json: expected JSON \(found UTF-16/);
+});

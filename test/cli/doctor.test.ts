@@ -13,6 +13,16 @@ test.each(['', 'below'])('an output folder that is a file, or below one, fails w
   expect(stderr).toContain('output folder failed');
 });
 
+test('a token that is none and a cache that is a file fail with a remedy, and the token is not shown', async () => {
+  const file = join(temporaryFolder(), 'file');
+  writeFileSync(file, '');
+  const { code, stdout, stderr } = await runDrm(['doctor'], { env: { HF_TOKEN: 'hf_sec ret', HF_HOME: file } });
+  expect(code).toBe(4);
+  expect(stdout).toMatch(/^fail +hub token +.*expected a hub token/m);
+  expect(stdout).toMatch(/^fail +model cache +.*file is a file\n +-> .*HF_HOME/m);
+  expect(stdout + stderr).not.toMatch(/hf_sec|ret$/m);
+});
+
 test('--json prints one result a check, and the failure as an event', async () => {
   const file = join(temporaryFolder(), 'file');
   writeFileSync(file, '');

@@ -35,9 +35,12 @@ struct Broken : std::runtime_error {
 
 inline int run_all(int argc, char** argv) {
   int passed = 0, failed = 0;
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was said before a crash is then not lost
+  const bool verbose = std::getenv("DRM_TEST_VERBOSE") != nullptr;
   const std::string only = argc > 1 ? argv[1] : "";
   for (auto& c : cases()) {
     if (!only.empty() && std::string(c.name).find(only) == std::string::npos) continue;
+    if (verbose) std::printf("%s\n", c.name);
     try {
       c.run();
       ++passed;

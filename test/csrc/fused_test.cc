@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "check.h"
+#include "cuda/kernels.h"
 #include "device.h"
 #include "nn/attention.h"
 #include "nn/autocast.h"
@@ -74,6 +75,30 @@ TEST(qk_norm_equals_its_definition) {
       const auto fused = fused::qk_norm(x, weight);
       CHECK(fused.has_value());
       close(*fused, composite::qk_norm(x.to(at::kFloat), weight.to(at::kFloat)), dtype);
+    }
+}
+
+TEST(joint_heads_equal_their_definition) {
+  at::manual_seed(4);
+  for (const auto dtype : {at::kFloat, at::kBFloat16})
+    for (const int64_t k : {16, 24, 64}) {
+      const int64_t d = 3 * k;
+      // Slices of wider rows; the second stream has no queries of its own.
+      const auto rows = [&](int64_t l) { return noise({2, l, 3 * d}, dtype).chunk(3, 2); };
+      const auto image = rows(5), text = rows(4);
+      const auto norm_q = noise({k}, dtype), norm_k = noise({k}, dtype);
+      const auto fused =
+          fused::joint_heads({{image[0], image[1], image[2], norm_q, norm_k}, {{}, text[1], text[2], {}, norm_k}}, 3);
+      // Heads of a power of two of 16-byte packs, on CUDA; else the caller's own operations.
+      CHECK_EQ(fused.has_value(), test::device().is_cuda() && cuda::compiled() && (k == 16 || k == 64));
+      if (!fused) continue;
+      const auto normed = [&](const Tensor& x, const Tensor& w) {
+        return composite::qk_norm(split_heads(x.contiguous().to(at::kFloat), 3), w.to(at::kFloat));
+      };
+      const auto value = [&](const Tensor& x) { return split_heads(x.contiguous().to(at::kFloat), 3); };
+      close((*fused)[0], normed(image[0], norm_q), dtype);
+      close((*fused)[1], at::cat({normed(image[1], norm_k), normed(text[1], norm_k)}, 2), dtype);
+      close((*fused)[2], at::cat({value(image[2]), value(text[2])}, 2), dtype);
     }
 }
 

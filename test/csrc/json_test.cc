@@ -1,7 +1,14 @@
 // The JSON reader: what it accepts, what it refuses and where it says so.
 #include "tensor_io/json.h"
 
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
 #include "check.h"
+#include "tensor_io/config_reader.h"
 
 using namespace drm;
 
@@ -48,6 +55,34 @@ TEST(malformed_texts_are_refused_with_line_and_column) {
 }
 
 TEST(a_key_may_not_appear_twice) { refused(R"({"a": 1, "a": 2})", {"\"a\" appears twice"}); }
+
+TEST(numbers_as_pythons_json_writes_them) {
+  CHECK(std::isnan(parse("NaN").as_double()));
+  CHECK(parse("[-Infinity]").items()[0].as_double() < 0);
+  for (const char* text : {"-NaN", "nan", "Inf", "-Inf", "+Infinity"}) refused(text);
+  const auto j = parse(R"({"n": NaN})");
+  CHECK_EQ(ConfigReader(j, "c.json").number("n", 2.5), 2.5);  // not stated
+}
+
+TEST(a_tree_is_bounded) {
+  std::string many = "[0";
+  for (int i = 0; i < 1'000'000; ++i) many += ",0";
+  refused(many + "]", {"1000000 values"});
+  refused("[" + std::string(20'000'000, '\\'), {});
+  std::string twins = "{";
+  for (int i = 0; i < 100'000; ++i) twins.append("\"").append(std::to_string(i)).append("\":0,");
+  refused(twins + "\"7\":0}", {"\"7\" appears twice"});
+}
+
+TEST(a_byte_order_mark_is_passed_over) {
+  const auto path = std::filesystem::temp_directory_path() / ("drm-json-" + std::to_string(::getpid()));
+  std::ofstream(path) << "\xef\xbb\xbf{\"a\": 1}";
+  CHECK_EQ(Json::read(path.string()).find("a")->as_int(), 1);
+  std::ofstream(path) << "";
+  EXPECT_FAILURE(BadFile, ({path.string()}), Json::read(path.string()));
+  std::filesystem::remove(path);
+  EXPECT_FAILURE(BadFile, ({path.string(), "No such file"}), Json::read(path.string()));
+}
 
 TEST(depth_is_bounded) {
   refused(std::string(100000, '['), {"64 nested"});

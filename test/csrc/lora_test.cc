@@ -244,7 +244,24 @@ TEST(other_names_for_the_same_layer) {
       {"lora_transformer_transformer_blocks_3_attn_to_out_0.lora_down.weight",
        "lora_transformer_transformer_blocks_3_attn_to_out_0.lora_up.weight"},
       {"diffusion_model.joint_blocks.3.x_block.attn.proj.lora_A.weight",
-       "diffusion_model.joint_blocks.3.x_block.attn.proj.lora_B.weight"}};
+       "diffusion_model.joint_blocks.3.x_block.attn.proj.lora_B.weight"},
+      {"model.diffusion_model." + layer + ".lora_down.weight", "model.diffusion_model." + layer + ".lora_up.weight"},
+      {"diffusion_model." + layer + ".lora_A.weight", "diffusion_model." + layer + ".lora_B.weight"},
+      {"joint_blocks.3.x_block.attn.proj.lora_A.weight", "joint_blocks.3.x_block.attn.proj.lora_B.weight"},
+      {"transformer.joint_blocks.3.x_block.attn.proj.lora_down.weight",
+       "transformer.joint_blocks.3.x_block.attn.proj.lora_up.weight"},
+      {"base_model.model." + layer + ".lora_A.style_v2.weight",
+       "base_model.model." + layer + ".lora_B.style_v2.weight"},
+      {"base_model.model.transformer." + layer + ".lora_A.weight",
+       "base_model.model.transformer." + layer + ".lora_B.weight"},
+      {layer + ".lora_A", layer + ".lora_B"},
+      {layer + ".lora_A.default.weight", layer + ".lora_B.default.weight"},
+      {"lora_unet_transformer_blocks_3_attn_to_out_0.lora_down.weight",
+       "lora_unet_transformer_blocks_3_attn_to_out_0.lora_up.weight"},
+      {"lycoris_transformer_blocks_3_attn_to_out_0.lora_down.weight",
+       "lycoris_transformer_blocks_3_attn_to_out_0.lora_up.weight"},
+      {"lycoris_joint_blocks_3_x_block_attn_proj.lora_down.weight",
+       "lycoris_joint_blocks_3_x_block_attn_proj.lora_up.weight"}};
   for (const auto& [a, b] : names) {
     const auto file = read_lora(folder.write(pair(a, b)));
     if (!file.layers.count(layer)) test::fail(__FILE__, __LINE__, a + " was not understood");
@@ -313,6 +330,182 @@ TEST(pefts_config_lies_beside) {
   EXPECT_FAILURE(BadFile, ({"found neither"}), read_lora(folder.path.string()));
 }
 
+TEST(adapters_of_a_changed_base_are_refused_by_name) {
+  const TemporaryFolder folder;
+  const std::string layer = "transformer_blocks.0.attn.to_q";
+  const auto diffusers = pair("transformer." + layer + ".lora_A.weight", "transformer." + layer + ".lora_B.weight");
+  const auto peft =
+      pair("base_model.model." + layer + ".lora_A.weight", "base_model.model." + layer + ".lora_B.weight");
+  const auto kohya = pair("lora_unet_joint_blocks_0_x_block_attn_proj.lora_down.weight",
+                          "lora_unet_joint_blocks_0_x_block_attn_proj.lora_up.weight");
+  const auto path = folder.file("adapter_model.safetensors");
+  const auto beside = [&](const std::string& members, const Tensors& tensors) {
+    save_safetensors(path, tensors);
+    folder.text("adapter_config.json", "{\"peft_type\": \"LORA\", \"lora_alpha\": 4, " + members + "}");
+    return read_lora(folder.path.string());
+  };
+  const auto inside = [&](const std::string& key, const std::string& text, const Tensors& tensors) {
+    fs::remove(folder.file("adapter_config.json"));
+    save_safetensors(path, tensors, {{"format", "pt"}, {key, text}});
+    return read_lora(path);
+  };
+  for (const auto& [start, name] :
+       std::vector<std::pair<std::string, std::string>>{{"pissa", "PiSSA"},
+                                                        {"pissa_niter_16", "PiSSA"},
+                                                        {"PiSSA", "PiSSA"},
+                                                        {"olora", "OLoRA"},
+                                                        {"OLoRA", "OLoRA"},
+                                                        {"corda", "CorDA"},
+                                                        {"loftq", "LoftQ"},
+                                                        {"lora_ga", "LoRA-GA"},
+                                                        {"lora-ga", "LoRA-GA"},
+                                                        {"a_later_one", "may have changed"}}) {
+    const auto said = "\"init_lora_weights\": \"" + start + "\"";
+    const std::vector<std::string> parts = {"adapter", "init_lora_weights", start, name,
+                                            "path_initial_model_for_weight_conversion"};
+    test::expect_failure(__FILE__, __LINE__, Code::BadFile, parts, [&] { beside(said, peft); });
+    test::expect_failure(__FILE__, __LINE__, Code::BadFile, parts, [&] { beside(said, diffusers); });
+    for (const auto& tensors : {diffusers, peft, kohya}) {
+      for (const char* component : {"", "transformer.", "text_encoder."})
+        test::expect_failure(__FILE__, __LINE__, Code::BadFile, parts, [&] {
+          inside("lora_adapter_metadata", std::string("{\"") + component + "init_lora_weights\": \"" + start + "\"}",
+                 tensors);
+        });
+      for (const auto& [key, text] : std::vector<std::pair<std::string, std::string>>{
+               {"init_lora_weights", start},
+               {"adapter_config", "{" + said + "}"},
+               {"training", "{\"lora\": \"{\\\"init_lora_weights\\\": \\\"" + start + "\\\"}\"}"},
+               {"arguments", "--rank 4 --init_lora_weights=" + start + " --seed 1"},
+               {"config", "{'r': 4, 'init_lora_weights': '" + start + "'}"}})
+        test::expect_failure(__FILE__, __LINE__, Code::BadFile, parts, [&] { inside(key, text, tensors); });
+    }
+  }
+  // Beside a file of another name it counts when that is the only one, but for no alphas.
+  const auto other = folder.file("style.safetensors");
+  fs::remove(path);
+  save_safetensors(other, diffusers);
+  folder.text("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
+  EXPECT_FAILURE(BadFile, ({"adapter_config.json", "PiSSA"}), read_lora(other));
+  folder.text("adapter_config.json", R"({"init_lora_weights": true, "lora_alpha": 4})");
+  CHECK(!read_lora(other).alpha_stated);
+  folder.text("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
+  save_safetensors(folder.file("second.safetensors"), diffusers);
+  CHECK_EQ(read_lora(other).layers.size(), size_t{1});
+  fs::remove(folder.file("second.safetensors"));
+  fs::remove(other);
+  // Recorded by nothing but the method's own settings.
+  for (const char* method : {"loftq", "corda", "lora_ga"}) {
+    const auto settings = std::string("\"") + method + "_config\": {\"bits\": 4}";
+    EXPECT_FAILURE(BadFile, ({"adapter_config.json", method}), beside(settings, peft));
+    EXPECT_FAILURE(BadFile, ({"adapter_config.json", method}),
+                   beside(settings + ", \"init_lora_weights\": null", peft));
+    // As PEFT leaves it in what its conversion has made plain.
+    CHECK_EQ(beside(settings + ", \"init_lora_weights\": true", peft).layers.size(), size_t{1});
+  }
+  // These leave the base as it is.
+  for (const char* start :
+       {"true", "false", "null", "\"gaussian\"", "\"Gaussian\"", "\"eva\"", "\"orthogonal\"", "\"mica\""}) {
+    const auto said = std::string("\"init_lora_weights\": ") + start;
+    CHECK_EQ(beside(said + ", \"loftq_config\": {}, \"eva_config\": {\"rho\": 2}, \"corda_config\": null", peft)
+                 .layers.size(),
+             size_t{1});
+    CHECK_EQ(
+        inside("lora_adapter_metadata", std::string("{\"transformer.") + said.substr(1) + "}", diffusers).layers.size(),
+        size_t{1});
+    CHECK_EQ(inside("note", said, kohya).layers.size(), size_t{1});
+  }
+  for (const auto& [members, what] :
+       std::vector<std::pair<std::string, std::string>>{{"\"use_bdlora\": {\"target_modules_bd_a\": []}", "use_bdlora"},
+                                                        {"\"kasa_config\": {\"beta\": 1}", "kasa_config"},
+                                                        {"\"layer_replication\": [[0, 1]]", "layer_replication"},
+                                                        {"\"transformer.peft_type\": \"LOHA\"", "LOHA"}})
+    EXPECT_FAILURE(BadFile, ({"adapter_config.json", what}), beside(members, peft));
+}
+
+TEST(numbers_that_are_not_finite_are_found_at_load) {
+  const TemporaryFolder folder;
+  const auto nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  const std::string a = "lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight",
+                    b = "lora_unet_joint_blocks_0_x_block_attn_qkv.lora_up.weight";
+  for (const float wrong : {nan, infinity, -infinity})
+    for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble})
+      for (size_t which : {0, 1}) {
+        auto tensors = pair(a, b, 4, 12);
+        for (auto& [name, t] : tensors) t = t.to(dtype);
+        tensors[which].second[-1][0] = wrong;
+        EXPECT_FAILURE(BadFile, ({"[lora]", "lora.safetensors", tensors[which].first, "NaN or infinity"}),
+                       read_lora(folder.write(tensors)));
+      }
+  // Finite numbers of which fp32 cannot hold what they come to.
+  auto tensors = pair(a, b, 4, 12);
+  tensors[0].second = at::full({2, 4}, 1e300, at::kDouble);
+  EXPECT_FAILURE(BadFile, ({"lora_down"}), read_lora(folder.write(tensors)));
+  tensors[0].second = at::full({2, 4}, 1e30f);
+  tensors[1].second = at::full({12, 2}, 1e30f);
+  EXPECT_FAILURE(BadFile, ({"fp32"}), read_lora(folder.write(tensors)));
+  tensors = pair(a, b, 4, 12);
+  tensors.emplace_back("lora_unet_joint_blocks_0_x_block_attn_qkv.alpha", at::scalar_tensor(1e200, at::kDouble));
+  EXPECT_FAILURE(BadFile, ({"fp32"}), read_lora(folder.write(tensors)));
+}
+
+TEST(what_is_no_plain_lora_is_called_by_its_kind) {
+  const TemporaryFolder folder;
+  const std::string layer = "lycoris_transformer_blocks_0_attn_to_q";
+  for (const auto& [tensor, kind] : std::vector<std::pair<std::string, std::string>>{{"hada_w1_a", "LoHa"},
+                                                                                     {"lokr_w1", "LoKr"},
+                                                                                     {"dora_scale", "DoRA"},
+                                                                                     {"lora_magnitude_vector", "DoRA"},
+                                                                                     {"oft_blocks", "OFT"},
+                                                                                     {"boft_R", "BOFT"},
+                                                                                     {"a1.weight", "GLoRA"},
+                                                                                     {"on_input", "IA3"},
+                                                                                     {"lora_mid.weight", "Tucker"},
+                                                                                     {"lora_B.bias", "biases"},
+                                                                                     {"diff", "whole differences"}})
+    for (const auto& beside : {Tensors{}, pair(layer + ".lora_down.weight", layer + ".lora_up.weight")}) {
+      auto tensors = beside;
+      tensors.emplace_back(layer + "." + tensor, ones({2, 2}));
+      EXPECT_FAILURE(BadFile, ({"lora.safetensors", tensor, kind}), read_lora(folder.write(tensors)));
+    }
+  // What cannot be a change of a weight is passed over.
+  auto tensors = pair(layer + ".lora_down.weight", layer + ".lora_up.weight");
+  tensors.emplace_back("global_step", at::ones({1}, at::kLong));
+  CHECK_EQ(read_lora(folder.write(tensors)).layers.size(), size_t{1});
+  auto m = small();
+  EXPECT_FAILURE(KeysMismatch, ({"0 of 2", "another architecture", "docs/lora.md"}),
+                 apply_lora(m, read_lora(folder.write(pair("odd_transformer_blocks_0_attn_to_q.lora_down.weight",
+                                                           "odd_transformer_blocks_0_attn_to_q.lora_up.weight")))));
+}
+
+TEST(alpha_patterns_cost_what_they_are_long) {
+  const TemporaryFolder folder;
+  Tensors tensors;
+  for (int i = 0; i < 300; ++i)
+    for (const auto& t : pair("transformer.transformer_blocks." + std::to_string(i) + ".attn.to_q.lora_A.weight",
+                              "transformer.transformer_blocks." + std::to_string(i) + ".attn.to_q.lora_B.weight"))
+      tensors.push_back(t);
+  std::string many;
+  for (int i = 0; i < 200'000; ++i) many.append("\"x").append(std::to_string(i)).append(".attn.to_q\": 3, ");
+  std::string dots;
+  for (int i = 0; i < 1'000'000; ++i) dots += "a\\\\.";
+  const auto file = read_lora(folder.write(
+      tensors, {{"lora_adapter_metadata", "{\"transformer.alpha_pattern\": {" + many + "\"" + dots +
+                                              "b\": 5, \"7.attn.to_q\": 2, \"attn.to_q\": 4, \"17.attn.to_q\": 6}}"}}));
+  const auto alpha = [&](int block) {
+    return file.layers.at("transformer_blocks." + std::to_string(block) + ".attn.to_q").alpha;
+  };
+  CHECK_EQ(alpha(7), 2.0);
+  CHECK_EQ(alpha(17), 4.0);  // the first that fits, as PEFT takes them
+  CHECK_EQ(alpha(8), 4.0);
+  // Names without end do not take the square of their length.
+  std::string name = "transformer.a";
+  for (int i = 0; i < 300'000; ++i) name += ".a";
+  CHECK_EQ(read_lora(folder.write(pair(name + ".lora_A.weight", name + ".lora_B.weight"),
+                                  {{"lora_adapter_metadata", "{\"transformer.alpha_pattern\": {\"a\": 5}}"}}))
+               .strangers.size(),
+           size_t{1});
+}
+
 TEST(a_partial_match_is_refused_and_changes_nothing) {
   const TemporaryFolder folder;
   auto m = small();
@@ -338,7 +531,7 @@ TEST(a_partial_match_is_refused_and_changes_nothing) {
   // Another architecture's: nothing of it matches.
   const auto sdxl = read_lora(folder.write(pair("lora_unet_down_blocks_1_attentions_0_proj_in.lora_down.weight",
                                                 "lora_unet_down_blocks_1_attentions_0_proj_in.lora_up.weight")));
-  EXPECT_FAILURE(KeysMismatch, ({"0 of 2 tensors matched", "another base model"}), apply_lora(m, sdxl));
+  EXPECT_FAILURE(KeysMismatch, ({"0 of 2 tensors matched", "another architecture"}), apply_lora(m, sdxl));
 }
 
 TEST(files_that_are_no_plain_lora) {

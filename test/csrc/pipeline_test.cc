@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "device.h"
+#include "pipeline/prompt_chunks.h"
 #include "tensor_io/safetensors.h"
 
 using namespace drm;
@@ -84,7 +85,8 @@ double number(const Event& e, const std::string& name) {
 
 std::shared_ptr<Pipeline> loaded() {
   Control c;
-  static const auto pipeline = Pipeline::load(fixture(), {test::device_name()}, c);
+  // Never destroyed: at the end of the process the CUDA runtime may be gone before it.
+  static const auto& pipeline = *new auto(Pipeline::load(fixture(), {test::device_name()}, c));
   return pipeline;
 }
 
@@ -92,7 +94,7 @@ std::shared_ptr<Pipeline> loaded() {
 
 TEST(info_describes_the_model) {
   const auto& i = loaded()->info();
-  CHECK_EQ(i.device, test::device_name());
+  CHECK_EQ(i.device, test::device().str());
   CHECK_EQ(i.latent_channels, 16);
   CHECK_EQ(i.vae_factor, 8);
   CHECK(i.has_t5);
@@ -125,6 +127,76 @@ TEST(pictures_do_not_depend_on_the_batch) {
   for (size_t i = 0; i < 3; ++i)
     for (size_t p = 0; p < one.events[i].bytes.size(); ++p)
       CHECK(std::abs(one.events[i].bytes[p] - three.events[i].bytes[p]) <= 1);
+}
+
+TEST(prompts_are_read_in_chunks_of_whole_batches) {
+  const auto chunks_of = [](const std::vector<std::pair<int64_t, int64_t>>& texts, int64_t batch, int64_t most) {
+    std::vector<PictureRequest> pictures;
+    for (const auto& [prompt, negative] : texts) pictures.push_back({prompt, negative, 0});
+    return prompt_chunks(pictures, batch, most);
+  };
+  // Two pictures each of five prompts, in batches of three: two prompts a batch.
+  const auto c = chunks_of({{7, 0}, {7, 0}, {3, 0}, {3, 0}, {5, 0}, {5, 0}, {9, 0}, {9, 0}, {1, 0}, {1, 0}}, 3, 3);
+  CHECK_EQ(c.size(), size_t{2});
+  CHECK_EQ(c[0].begin, 0);
+  CHECK_EQ(c[0].end, 6);
+  CHECK_EQ(c[1].end, 10);
+  CHECK(c[0].prompts.texts == std::vector<int64_t>({7, 3, 5}));
+  CHECK(c[0].prompts.of == std::vector<int64_t>({0, 0, 1, 1, 2, 2}));
+  CHECK(c[0].negatives.texts == std::vector<int64_t>({0}));
+  CHECK(c[1].prompts.texts == std::vector<int64_t>({9, 1}));
+  // Negative prompts count, too; and a batch that reads more than may be is a chunk of its own.
+  CHECK_EQ(chunks_of({{0, 1}, {0, 2}, {0, 3}, {0, 4}}, 1, 2).size(), size_t{2});
+  CHECK_EQ(chunks_of({{0, 0}, {1, 0}, {2, 0}, {3, 0}}, 4, 2).size(), size_t{1});
+  CHECK_EQ(chunks_of({{0, 0}, {1, 0}, {2, 0}, {3, 0}}, 2, 1).size(), size_t{2});
+  // However many there are, no more lie in memory at once.
+  std::vector<std::pair<int64_t, int64_t>> many;
+  for (int64_t i = 0; i < 2048; ++i) many.emplace_back(i, 2048 + i % 700);
+  int64_t at = 0;
+  for (const auto& chunk : chunks_of(many, 5, kPromptsInMemory)) {
+    CHECK_EQ(chunk.begin, at);
+    CHECK(chunk.prompts.texts.size() <= size_t{kPromptsInMemory});
+    CHECK(chunk.negatives.texts.size() <= size_t{kPromptsInMemory});
+    CHECK(chunk.end == 2048 || (chunk.end - chunk.begin) % 5 == 0);
+    at = chunk.end;
+  }
+  CHECK_EQ(at, 2048);
+}
+
+TEST(pictures_of_many_prompts_are_those_of_each_alone) {
+  SampleRequest r = request();
+  r.prompts.clear();
+  r.pictures.clear();
+  r.height = r.width = 16;
+  r.steps = 1;
+  r.batch = 4;
+  const int64_t count = 2 * kPromptsInMemory + 3;
+  for (int64_t i = 0; i < count; ++i) {
+    r.prompts.push_back(tokens(5 + i));
+    r.pictures.push_back({count - 1 - i, 0, static_cast<uint64_t>(i)});
+  }
+  for (const bool free : {false, true}) {
+    Seen seen;
+    std::vector<std::pair<int64_t, int64_t>> encoded;
+    seen.control.on_progress = [&](const Progress& p) {
+      if (p.phase == "encode") encoded.emplace_back(p.step, p.total);
+    };
+    r.free_encoders = free;
+    loaded()->sample(r, seen.control);
+    CHECK_EQ(seen.events.size(), static_cast<size_t>(count));
+    CHECK(encoded.back() == std::make_pair(int64_t{3}, int64_t{3}));
+    for (const int64_t i : {int64_t{0}, kPromptsInMemory - 1, kPromptsInMemory, count - 1}) {
+      auto one = r;
+      one.pictures = {r.pictures[static_cast<size_t>(i)]};
+      one.free_encoders = false;
+      Seen alone;
+      loaded()->sample(one, alone.control);
+      const auto& picture = seen.events[static_cast<size_t>(i)];
+      CHECK_EQ(number(picture, "index"), static_cast<double>(i));
+      for (size_t p = 0; p < picture.bytes.size(); ++p)
+        CHECK(std::abs(picture.bytes[p] - alone.events[0].bytes[p]) <= 1);
+    }
+  }
 }
 
 TEST(latents_are_saved_and_given_again) {

@@ -25,8 +25,8 @@ const std::string kModels = std::string(DRM_GOLDEN) + "/../../models/";
 std::shared_ptr<RewardModel> embedded_reward() {
   static const auto reward = [] {
     Control control;
-    return RewardModel::load({{kModels + "tiny-drm/config.json", {kModels + "tiny-drm/model.safetensors"}}, {}}, {test::device_name()},
-                             control);
+    return RewardModel::load({{kModels + "tiny-drm/config.json", {kModels + "tiny-drm/model.safetensors"}}, {}},
+                             {test::device_name()}, control);
   }();
   return reward;
 }

@@ -239,8 +239,8 @@ TEST(both_layouts_score_alike_and_training_goes_on_from_either) {
   std::vector<std::vector<float>> scores;
   for (const char* file : {"kept.safetensors", "authors.safetensors"}) {
     const ComponentFiles checkpoint{folder.file("config.json"), {folder.file(file)}};
-    scores.push_back(
-        RewardModel::load({checkpoint, small_pipeline()}, {device_name()}, control)->score(request({0, 1, 2, 3}, 400), control));
+    scores.push_back(RewardModel::load({checkpoint, small_pipeline()}, {device_name()}, control)
+                         ->score(request({0, 1, 2, 3}, 400), control));
     auto more = small();
     more.checkpoint = checkpoint;
     Trainer on(objective(more), options());
@@ -278,6 +278,34 @@ TEST(scores_depend_on_the_picture_alone) {
   CHECK_EQ(model->score(clean, control)[0], once);
 }
 
+TEST(a_latent_may_stay_clean_whatever_timestep_the_network_is_told) {
+  const Folder folder;
+  Control control;
+  Trainer t(objective(), options());
+  t.export_weights(folder.file("model.safetensors"), "fp32");
+  write_config(folder.file("config.json"));
+  const auto model = RewardModel::load(
+      {{folder.file("config.json"), {folder.file("model.safetensors")}}, small_pipeline()}, {}, control);
+  // The table of SD3.5's shift 3 from its end: entry n is 1000 * 3 s / (1 + 2 s) with s = n / 1000.
+  const auto& schedule = model->info().schedule;
+  CHECK_EQ(schedule.size(), size_t{1000});
+  CHECK_EQ(schedule[1000 - 500], 750.0f);
+  CHECK_EQ(schedule[1000 - 750], 900.0f);
+  CHECK_EQ(schedule[0], 1000.0f);
+
+  auto told = request({2}, schedule[500]);
+  const auto noisy = model->score(told, control)[0];
+  told.add_noise = false;
+  const auto clean = model->score(told, control)[0];
+  CHECK(clean != noisy);
+  CHECK(clean != model->score(request({2}, 0), control)[0]);  // the network is told another timestep
+  told.seed += 1;
+  told.draws = 3;
+  CHECK_EQ(model->score(told, control)[0], clean);  // nothing is drawn
+  told.posterior_sample = true;
+  CHECK(model->score(told, control)[0] != clean);
+}
+
 TEST(what_does_not_fit_is_named) {
   const Folder folder;
   Control control;
@@ -297,8 +325,9 @@ TEST(what_does_not_fit_is_named) {
   EXPECT_FAILURE(KeysMismatch, ({"add_q_proj", "missing"}),
                  RewardModel::load({{folder.file("config.json"), {folder.file("model.safetensors")}}, small_pipeline()},
                                    {device_name()}, control));
-  EXPECT_FAILURE(BadFile, ({"reward_output"}),
-                 RewardModel::load({{"", small_pipeline().transformer.weights}, small_pipeline()}, {device_name()}, control));
+  EXPECT_FAILURE(
+      BadFile, ({"reward_output"}),
+      RewardModel::load({{"", small_pipeline().transformer.weights}, small_pipeline()}, {device_name()}, control));
 }
 
 DRM_TEST_MAIN

@@ -103,8 +103,9 @@ TEST(nan_is_reported_at_its_step) {
   auto m = small_transformer();
   m.proj_out.bias[0] = std::numeric_limits<float>::quiet_NaN();
   const auto text = some_text(m, 2);
-  EXPECT_FAILURE(NotFinite, ({"step 1 of 3", "NaN", "picture 0, 1"}),
-                 denoise(m, test::randn({2, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 3), {1.0}, Control()));
+  EXPECT_FAILURE(
+      NotFinite, ({"step 1 of 3", "NaN", "picture 0, 1"}),
+      denoise(m, test::randn({2, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 3), {1.0}, Control()));
 }
 
 TEST(cancelling_stops_between_steps) {
@@ -127,7 +128,8 @@ TEST(sizes_beyond_the_position_table_are_refused) {
   const auto text = some_text(m, 1);
   EXPECT_FAILURE(BadRequest, ({"patches", "position table"}),
                  velocity(m, test::randn({1, 16, 26, 26}), at::zeros({1}, test::device()), text));
-  EXPECT_FAILURE(BadRequest, ({"multiples of the patch"}), velocity(m, test::randn({1, 16, 5, 4}), at::zeros({1}, test::device()), text));
+  EXPECT_FAILURE(BadRequest, ({"multiples of the patch"}),
+                 velocity(m, test::randn({1, 16, 5, 4}), at::zeros({1}, test::device()), text));
 }
 
 DRM_TEST_MAIN

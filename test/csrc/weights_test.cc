@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "check.h"
+#include "tensor_io/tensor_names.h"
 
 using namespace drm;
 namespace fs = std::filesystem;
@@ -110,6 +111,120 @@ TEST(every_key_that_does_not_fit_is_listed) {
   const auto extra = [](const std::string& key) { return key.rfind("extra", 0) == 0 || key == "shape"; };
   w.fill({{"good", {2}, &good}}, at::kFloat, at::kCPU, extra);
   CHECK(good.defined());
+}
+
+TEST(weights_in_fp8_are_taken_times_their_scales) {
+  const TemporaryFolder folder;
+  const auto stored = at::randn({6, 4}).to(at::kFloat8_e4m3fn);
+  const auto plain = stored.to(at::kFloat), rows = at::rand({6}) + 0.5;
+  const auto one = at::tensor(0.125f);
+  const std::string layer = "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.";
+  const auto load = [&](const std::vector<std::pair<std::string, at::Tensor>>& scales) {
+    auto tensors = scales;
+    tensors.emplace_back(layer + "weight", stored);
+    tensors.emplace_back("model.diffusion_model.scaled_fp8", at::zeros({2}).to(at::kFloat8_e4m3fn));
+    save_safetensors(folder.file("m.safetensors"), tensors);
+    const auto w = Weights::open({folder.file("m.safetensors")}, Component::Transformer);
+    CHECK_EQ(w.entries().size(), size_t{3});  // scales and marks are none of the model's
+    std::vector<at::Tensor> parts;
+    for (const char* part : {"to_q", "to_k", "to_v"}) {
+      const auto& entry = w.entries().at(std::string("transformer_blocks.0.attn.") + part + ".weight");
+      CHECK_EQ(entry.info.dtype, scales.empty() ? at::kFloat8_e4m3fn : at::kFloat);
+      parts.push_back(entry.load(at::kFloat, at::kCPU));
+      CHECK(at::equal(entry.load(at::kBFloat16, at::kCPU), parts.back().to(at::kBFloat16)));
+    }
+    return at::cat(parts, 0);
+  };
+  CHECK(at::equal(load({}), plain));
+  for (const char* name : {"scale_weight", "weight_scale"}) {
+    CHECK(at::equal(load({{layer + name, one}}), plain * 0.125));
+    CHECK(at::equal(load({{layer + name, one.view({1})}}), plain * 0.125));
+    CHECK(at::equal(load({{layer + name, one.view({1, 1}).to(at::kBFloat16)}}), plain * 0.125));
+    CHECK(at::equal(load({{layer + name, rows}}), plain * rows.view({6, 1})));
+    CHECK(at::equal(load({{layer + name, rows.view({6, 1})}}), plain * rows.view({6, 1})));
+    // Those of a layer's inputs are for computing in FP8.
+    CHECK(at::equal(load({{layer + name, one}, {layer + "scale_input", one}, {layer + "input_scale", rows}}),
+                    plain * 0.125));
+    for (const auto& [scale, what] : std::vector<std::pair<at::Tensor, std::string>>{
+             {rows.narrow(0, 0, 3), "each of its rows"},
+             {rows.view({2, 3}), "each of its rows"},
+             {rows.narrow(0, 0, 4).view({1, 4}), "each of its rows"},
+             {at::ones({1}, at::kInt), "floating-point"},
+             {one / 0, "finite"},
+             {at::full({6}, std::numeric_limits<float>::quiet_NaN()), "finite"}})
+      EXPECT_FAILURE(BadFile, ({layer + name, "m.safetensors", what}), load({{layer + name, scale}}));
+  }
+  EXPECT_FAILURE(BadFile, ({"found two"}), load({{layer + "scale_weight", one}, {layer + "weight_scale", one}}));
+  EXPECT_FAILURE(BadFile, ({"proj.scale_weight", "proj.weight", "found none"}),
+                 load({{"model.diffusion_model.joint_blocks.0.x_block.attn.proj.scale_weight", one}}));
+}
+
+TEST(a_file_as_it_is_passed_around_gives_the_model_it_was_made_of) {
+  const auto scaled = Weights::open({std::string(DRM_TEST_DATA) + "/../../samples/weights/sd35_fp8_scaled.safetensors"},
+                                    Component::Transformer);
+  const auto original = Weights::open({kGolden + "/mmdit_sd35_naming/sd3.5_tiny.safetensors"}, Component::Transformer);
+  CHECK_EQ(scaled.entries().size(), original.entries().size());
+  for (const auto& [key, entry] : original.entries()) {
+    const auto got = scaled.entries().at(key).load(at::kFloat, at::kCPU), want = entry.load(at::kFloat, at::kCPU);
+    // Three bits of mantissa, and the least exponent.
+    const auto off = (got - want).abs() - want.abs() / 15 - want.abs().max() * 1e-4;
+    if (off.max().item<float>() > 0) test::fail(__FILE__, __LINE__, key + " is another");
+  }
+}
+
+TEST(scales_are_found_in_every_component_and_shard) {
+  const TemporaryFolder folder;
+  const auto stored = at::randn({2, 3}).to(at::kFloat8_e5m2);
+  const auto expected = stored.to(at::kFloat) * 3;
+  const auto scale = at::tensor(3.0f);
+  const auto expect = [&](const std::vector<std::string>& files, Component component, const std::string& which,
+                          const std::string& key) {
+    const auto w = Weights::open(files, component, which);
+    CHECK_EQ(w.entries().size(), size_t{1});
+    CHECK(at::equal(w.entries().at(key).load(at::kFloat, at::kCPU), expected));
+  };
+  const auto file = folder.file("m.safetensors");
+  const std::string t5 = "encoder.block.0.layer.0.SelfAttention.q.", clip = "text_model.encoder.layers.0.mlp.fc1.";
+  save_safetensors(file, {{t5 + "weight", stored}, {t5 + "scale_weight", scale}, {"scaled_fp8", stored}});
+  expect({file}, Component::T5, "t5xxl", t5 + "weight");
+  const auto single = "text_encoders.clip_l.transformer." + clip;
+  save_safetensors(file, {{single + "weight", stored}, {single + "weight_scale", scale}});
+  expect({file}, Component::Clip, "clip_l", clip + "weight");
+  const std::string vae = "first_stage_model.decoder.conv_in.";
+  save_safetensors(file, {{vae + "weight", stored}, {vae + "scale_weight", scale}});
+  expect({file}, Component::Vae, "", "decoder.conv_in.weight");
+  save_safetensors(file, {{t5 + "weight", stored}});
+  save_safetensors(folder.file("s.safetensors"), {{t5 + "weight_scale", scale}});
+  folder.write("m.index.json", "{\"weight_map\": {\"" + t5 + "weight\": \"m.safetensors\", \"" + t5 +
+                                   "weight_scale\": \"s.safetensors\"}}");
+  expect({folder.file("m.index.json")}, Component::T5, "", t5 + "weight");
+}
+
+TEST(wanted_tensors_are_floating_point_numbers) {
+  const TemporaryFolder folder;
+  at::Tensor a, b;
+  for (const auto dtype : {at::kChar, at::kByte, at::kShort, at::kInt, at::kLong, at::kBool}) {
+    save_safetensors(folder.file("m.safetensors"),
+                     {{"a", at::ones({2}, dtype)}, {"b", at::ones({2})}, {"position_ids", at::ones({3}, at::kLong)}});
+    const auto w = Weights::open({folder.file("m.safetensors")}, Component::Clip);
+    EXPECT_FAILURE(BadFile,
+                   ({"m.safetensors", "a: expected floating-point numbers", w.entries().at("a").info.dtype_name()}),
+                   w.fill({{"a", {2}, &a}, {"b", {2}, &b}}, at::kFloat, at::kCPU));
+    CHECK(!b.defined());
+    w.fill({{"b", {2}, &b}}, at::kFloat, at::kCPU);
+    b = at::Tensor();
+  }
+}
+
+TEST(single_files_say_what_they_hold) {
+  const TemporaryFolder folder;
+  const auto file = folder.file("m.safetensors");
+  save_safetensors(file, {{"model.diffusion_model.x", at::ones({1})},
+                          {"first_stage_model.decoder.x", at::ones({1})},
+                          {"text_encoders.t5xxl.transformer.shared.weight", at::ones({1})}});
+  CHECK(components_inside(file) == (std::vector<std::string>{"vae", "t5xxl"}));
+  CHECK_EQ(tensor_names({file}).size(), size_t{3});
+  EXPECT_FAILURE(BadFile, ({"gone.safetensors"}), tensor_names({folder.file("gone.safetensors")}));
 }
 
 DRM_TEST_MAIN

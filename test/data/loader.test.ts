@@ -331,7 +331,7 @@ test('a manifest from elsewhere cannot point out of its folder', async () => {
   for (const name of ['../secret.tar', '/etc/passwd', 'a/b.tar', '.tar']) {
     const shards = [{ ...set.shards[0], name }];
     writeFileSync(join(folder, 'manifest.json'), JSON.stringify({ ...set.manifest, shards }));
-    await expect(openCaptionedSet(folder)).rejects.toThrow('shard 0: expected name');
+    await expect(openCaptionedSet(folder)).rejects.toThrow('shards[0].name: expected the name of a .tar');
   }
 });
 

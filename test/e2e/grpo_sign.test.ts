@@ -13,7 +13,14 @@ import { grpoSettings } from '../rl/settings.js';
 vi.setConfig({ testTimeout: 600_000 });
 
 const darkness: Reward = {
-  ...{ name: 'darkness', unit: 'share', weights: '', noisy: false, definitions: () => ['minus the mean pixel'] },
+  ...{
+    name: 'darkness',
+    unit: 'share',
+    weights: '',
+    noisy: false,
+    sizes: [],
+    definitions: () => ['minus the mean pixel'],
+  },
   score: async (judged) => [judged.map(({ picture }) => -pictureFigures([picture]).brightness)],
   dispose: () => {},
 };

@@ -2,79 +2,12 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { type Pair, pairSource } from '../../cli/data/pair.js';
-import { encodeLossless } from '../../cli/data/picture.js';
-import { prepare } from '../../cli/data/prepare.js';
 import { accuracyPlot } from '../../cli/eval/accuracy_plot.js';
 import { loadScorer } from '../../cli/scorers/registry.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
 import { writeClip } from './clip_folder.js';
-import { colours } from './small_set.js';
-
-const picture = (i: number) => {
-  const { rgb } = colours[i % colours.length] as (typeof colours)[number];
-  const pixels = Uint8Array.from({ length: 32 * 32 * 3 }, (_, at) => ((rgb[at % 3] as number) + 7 * i) % 256);
-  return { pixels, width: 32, height: 32 };
-};
-const stored = (i: number) => ({ id: `picture ${i}`, read: () => encodeLossless(picture(i)) });
-
-interface Row {
-  prompt: string;
-  chosen: number;
-  rejected: number;
-  source: string;
-  kind?: string;
-  grade?: number;
-  group?: string;
-  ranks?: [number, number];
-  tie?: true;
-}
-
-/** Graded pairs of three prompts, one tie, and a ranking of four pictures of which two are equal. */
-const rows: Row[] = [
-  ...Array.from(
-    { length: 12 },
-    (_, i): Row => ({
-      prompt: `colour ${i % 3}`,
-      chosen: i % 8,
-      rejected: (i * 5 + 3) % 12,
-      source: 'graded',
-      kind: i % 2 ? 'blur' : 'noise',
-      grade: 1 + (i % 3),
-    }),
-  ),
-  { prompt: 'colour 1', chosen: 0, rejected: 1, source: 'graded', tie: true },
-  ...[
-    [0, 1, 1, 2],
-    [0, 2, 1, 2],
-    [0, 3, 1, 3],
-    [1, 3, 2, 3],
-    [2, 3, 2, 3],
-  ].map(
-    ([chosen = 0, rejected = 0, a = 0, b = 0]): Row => ({
-      ...{ prompt: 'colour 5', chosen, rejected, source: 'hpdv2', group: '7', ranks: [a, b] },
-    }),
-  ),
-];
-
-async function writePairs(folder: string, all: readonly Row[] = rows): Promise<string> {
-  const pairs = all.map(
-    ({ chosen, rejected, ...fields }): Pair => ({
-      split: 'test',
-      fields,
-      chosen: stored(chosen),
-      rejected: stored(rejected),
-    }),
-  );
-  await prepare(pairSource({ notes: [{ name: 'pairs' }], settings: { source: 'test' }, pairs: () => pairs }), folder, {
-    limits: { bytes: 1e9, samples: Number.POSITIVE_INFINITY },
-    signal: new AbortController().signal,
-    onProgress: () => {},
-    onDrop: () => {},
-  });
-  return folder;
-}
+import { picture, type PairRow as Row, rows, writePairs } from './small_pairs.js';
 
 async function world(all?: readonly Row[]) {
   const folder = temporaryFolder();

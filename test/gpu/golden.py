@@ -3,7 +3,7 @@
 
     golden.py DRM_PARITY [--device cuda] [--json]
 
-The rule is that of test/parity/report.ts: an error above its tolerance fails, and so do a tensor that was not
+The rule is that of test/parity/report.ts: an error above its tolerance (wider on a GPU) fails, and so do a tensor that was not
 recomputed, a NaN, and a tolerance of 0 with any error. Cases that Node checks alone (tokenizers, scorers) are left out.
 Exit status 1 when a case failed.
 """
@@ -18,8 +18,19 @@ TOKENS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pipeline_toke
 OF_NODE = {"tokenizers", "tokenizers_real", "scorers"}
 
 
+# Tolerances were measured on CPUs. On a GPU sums run in other orders, and libtorch's fused AdamW takes 1 - beta2 in fp32,
+# which moves the second moment by 1.3e-5 of itself.
+ON_A_GPU = {"exp_avg_sq": 20}
+ON_A_GPU_OTHERWISE = 2
+
+
+def tolerance(comparison, device):
+    factors = [f for name, f in ON_A_GPU.items() if comparison["tensor"].endswith(name)] or [ON_A_GPU_OTHERWISE]
+    return comparison.get("atol", 0) * (1 if device == "cpu" else factors[0])
+
+
 def ratio(comparison):
-    error, atol = comparison.get("error"), comparison.get("atol")
+    error, atol = comparison.get("error"), comparison.get("tolerance")
     if error is None or math.isnan(error):
         return math.inf
     if error == 0:
@@ -61,6 +72,8 @@ def main():
         if not os.path.isdir(folder) or kind_of(folder) in OF_NODE:
             continue
         comparisons, why = run(program, device, folder, kind_of(folder))
+        for c in comparisons:
+            c["tolerance"] = tolerance(c, device)
         bad = [c for c in comparisons if not ratio(c) <= 1]
         worst = max(comparisons, key=ratio, default=None)
         ok = bool(comparisons) and not bad
@@ -74,7 +87,7 @@ def main():
             figure = f"worst error/tolerance {ratio(worst):.3f} ({worst['tensor']})" if worst else why
             print(f"  {'ok  ' if ok else 'FAIL'}  {name:20} {len(comparisons):4} comparisons, {figure}", flush=True)
         for c in bad[:8]:
-            print(f"          {c['tensor']}: error {c.get('error')}, tolerance {c.get('atol', '-')}; {c.get('note', '')}",
+            print(f"          {c['tensor']}: error {c.get('error')}, tolerance {c['tolerance']}; {c.get('note', '')}",
                   file=sys.stderr, flush=True)
     print(f"{passed} passed, {failed} failed", file=sys.stderr if "--json" in sys.argv else sys.stdout)
     return 1 if failed or not passed else 0

@@ -97,7 +97,7 @@ export class TestHub {
     const { cut, slow } = this.behaviour;
     if (cut?.path === name && cut.times > 0) {
       cut.times -= 1;
-      response.write(body.subarray(0, cut.after), () => setTimeout(() => response.destroy(), 20));
+      response.write(body.subarray(0, cut.after), () => setTimeout(() => response.destroy(), 200));
       return;
     }
     if (!slow) {

@@ -3,8 +3,9 @@
 //   drm_parity [--device NAME] KIND CASE_DIR [ROOT] [TOKENS_JSON]
 //
 // works on the CPU, or on that device (`cuda`: without TF32), and prints one JSON object a line: {"tensor", "error",
-// "atol", "metric", "note"}; a tensor that could not be recomputed has a "note" and no "error". Exit status 0 when every line could be printed, 2 when the case itself could not be run.
-// The runner (run.ts) judges; ROOT is the folder of all cases, TOKENS_JSON the prompts' token ids for `pipeline`.
+// "atol", "metric", "note"}; a tensor that could not be recomputed has a "note" and no "error". Exit status 0 when
+// every line could be printed, 2 when the case itself could not be run. The runner (run.ts) judges; ROOT is the folder
+// of all cases, TOKENS_JSON the prompts' token ids for `pipeline`.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -132,8 +133,8 @@ Outputs check_scheduler(const Case& c) {
   const auto train = training_schedule(config);
   out["train.sigmas"] = as_tensor(train.sigmas);
   out["train.timesteps"] = as_tensor(train.timesteps);
-  out["noised"] =
-      add_noise(c.in("noise.x0"), c.in("noise.noise"), out["train.sigmas"].to(device).index_select(0, c.in("noise.train_index")));
+  out["noised"] = add_noise(c.in("noise.x0"), c.in("noise.noise"),
+                            out["train.sigmas"].to(device).index_select(0, c.in("noise.train_index")));
   for (const auto& [name, info] : c.tensors()) {
     if (name.rfind("sigmas.", 0) != 0) continue;
     const auto s = sampling_schedule(config, std::stoll(name.substr(7)));

@@ -271,8 +271,12 @@ describe('runs in every state', () => {
 
   test.each([
     ['missing', [], 'found no such file; check the folder'],
-    ['broken', [['config.json', '{"task":']], 'expected the config.json of a run of drm, found'],
-    ['foreign', [['config.json', '{"model_type": "clip"}']], 'found another kind of file'],
+    ['broken', [['config.json', '{"task":']], 'expected the config.json of a run of drm (Unexpected'],
+    [
+      'foreign',
+      [['config.json', '{"model_type": "clip"}']],
+      'expected the config.json of a run of drm (task: expected a text, found nothing)',
+    ],
     ['parent', [['a/config.json', '{}']], 'found a folder of runs; name them, such as drm report'],
   ])('%s: an error in words', async (name, files, sentence) => {
     const folder = join(temporaryFolder(), name);

@@ -96,7 +96,7 @@ test('resuming asks for a run of the same command', async () => {
     'expected a run of drm train, found one of drm pretrain flow',
   );
   writeFileSync(join(asked.folder, 'config.json'), '{"task": 3}');
-  await expect(Run.open(asked)).rejects.toThrow('found another kind of file');
+  await expect(Run.open(asked)).rejects.toThrow('task: expected a text, found 3');
   writeFileSync(join(asked.folder, 'config.json'), '{');
   await expect(Run.open(asked)).rejects.toMatchObject({ code: 'BAD_FILE' });
 });

@@ -1,9 +1,10 @@
 // One process in a run folder, whatever was left there.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { RunLock } from '../../cli/runs/lock.js';
 import { temporaryFolder } from '../run_drm.js';
@@ -29,12 +30,11 @@ test('held by one, refused to another, free again', async () => {
   await (await RunLock.take(folder)).release();
 });
 
-test('what a dead process left is taken over: killed, its pid given to another, half written', async () => {
+test('what a dead process left is taken over: killed, its pid given to another', async () => {
   const folder = temporaryFolder();
   for (const left of [
     { pid: await deadPid(), host: hostname(), began: '', token: '' },
     { pid: process.pid, host: hostname(), began: '1', token: '' },
-    {},
   ]) {
     place(folder, left);
     const lock = await RunLock.take(folder);
@@ -73,4 +73,69 @@ test('a lock that was taken away is neither held nor released', async () => {
   expect(await lock.holds()).toBe(false);
   await lock.release();
   expect(existsSync(join(folder, 'run.lock'))).toBe(true);
+});
+
+const long = new Date(Date.now() - 600_000);
+const hereNow = async (): Promise<Record<string, unknown>> => {
+  const folder = temporaryFolder();
+  const lock = await RunLock.take(folder);
+  const holder = JSON.parse(readFileSync(join(folder, 'run.lock'), 'utf8')) as Record<string, unknown>;
+  await lock.release();
+  return holder;
+};
+
+test('what names no holder is taken over, once it is no lock that is just being written', async () => {
+  for (const left of ['', '123', '{"pid": 12', '{"pid": -1, "host": "x"}', 'null', '\u0000\u0000']) {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'run.lock'), left);
+    utimesSync(join(folder, 'run.lock'), long, long);
+    await (await RunLock.take(folder)).release();
+  }
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, 'run.lock'), '');
+  let taken = false;
+  const taking = RunLock.take(folder).then((lock) => {
+    taken = true;
+    return lock;
+  });
+  await setTimeout(300);
+  expect(taken).toBe(false);
+  await (await taking).release();
+});
+
+test('a pid of another PID namespace says nothing: its lock counts by its last sign, on the same host too', async () => {
+  const folder = temporaryFolder();
+  const other = { ...(await hereNow()), place: 'boot pid:[4026532999]', token: 'x', pid: await deadPid() };
+  place(folder, other);
+  await expect(RunLock.take(folder)).rejects.toThrow(
+    /at work there \(since 2.*last sign \d+ s ago, counts as gone after 5/,
+  );
+  utimesSync(join(folder, 'run.lock'), long, long);
+  await (await RunLock.take(folder)).release();
+});
+
+test('a dead process that nobody has collected holds nothing', async () => {
+  // A shell that is replaced by sleep leaves its child uncollected.
+  const parent = spawn('sh', ['-c', 'true & echo $!; exec sleep 30'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  try {
+    const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+    const pid = Number(line.toString());
+    const state = () => readFileSync(`/proc/${pid}/stat`, 'utf8');
+    while (!state().includes(') Z ')) await setTimeout(10);
+    const folder = temporaryFolder();
+    const began = state()
+      .slice(state().lastIndexOf(')') + 2)
+      .split(' ')[19];
+    place(folder, { ...(await hereNow()), pid, began, token: 'x' });
+    await (await RunLock.take(folder)).release();
+  } finally {
+    parent.kill('SIGKILL');
+  }
+});
+
+test('a folder that cannot hold a lock is a matter of the disk', async () => {
+  const folder = temporaryFolder();
+  await expect(RunLock.take(join(folder, 'absent'))).rejects.toMatchObject({ code: 'DISK' });
+  mkdirSync(join(folder, 'run.lock'));
+  await expect(RunLock.take(folder)).rejects.toMatchObject({ code: 'DISK' });
 });

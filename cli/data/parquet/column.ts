@@ -3,27 +3,26 @@
 import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parquetHeader } from 'hyparquet/src/column.js';
 import { readRleBitPackedHybrid } from 'hyparquet/src/encoding.js';
 import { ByteReader } from '../byte_reader.js';
+import { checkRuns } from './bounds.js';
 import { inflate } from './inflate.js';
+import { headerAt, type Pages, readerOf } from './pages.js';
 
 /** A value longer than this is passed over. */
 export const LARGEST_VALUE = 128 << 20;
-/** Statistics make a page's header long, but not longer than this. */
-const LARGEST_HEADER = 1 << 24;
+/** Levels and places in a dictionary of a page, of MOST_ROWS values at most. */
+const LARGEST_LEVELS = 16 << 20;
 /** A larger dictionary goes to a temporary file. */
 const DICTIONARY_IN_MEMORY = 32 << 20;
 
-export interface ColumnChunk {
-  /** Bytes of the chunk, which begins with its first page. */
-  read(at: number, length: number): Promise<Uint8Array>;
-  bytes: number;
+export interface ColumnChunk extends Pages {
   rows: number;
   /** Read at a time. */
   chunk: number;
   codec: string;
-  isOptional: boolean;
+  /** Its highest definition level, which a value has: 0 where every row has one, 1 where it may be null, more in structs. */
+  level: number;
   damaged(error: unknown): Error;
 }
 
@@ -127,15 +126,13 @@ export class BinaryColumn {
   async #nextPage(): Promise<void> {
     if (this.#page?.values.kind === 'plain') await this.#page.values.bytes.close();
     if (this.#at >= this.chunk.bytes) throw new Error('it has fewer values than rows');
-    const header = await this.#header();
-    const end = this.#at + header.compressed_page_size;
-    if (!(end >= this.#at && end <= this.chunk.bytes)) throw new Error('a page reaches over its end');
+    const { header, body: start, end } = await headerAt(this.chunk, this.#at);
     const counts = [header.dictionary_page_header, header.data_page_header, header.data_page_header_v2];
-    if (counts.some((part) => part && !(part.num_values >= 0 && part.num_values <= this.chunk.rows)))
+    if (counts.some((part) => part && part.num_values > this.chunk.rows))
       throw new Error('a page has more values than there are rows');
-    const body = (from: number) => this.#chunks(this.#at + from, end);
+    const body = (from: number) => this.#chunks(start + from, end);
     const size = header.uncompressed_page_size;
-    const { codec, isOptional } = this.chunk;
+    const { codec, level } = this.chunk;
     if (header.dictionary_page_header) {
       const bytes = new ByteReader(inflate(codec, body(0), size));
       this.#dictionary = new Dictionary();
@@ -146,18 +143,18 @@ export class BinaryColumn {
     } else if (header.data_page_header) {
       const { num_values: rows, encoding } = header.data_page_header;
       const bytes = new ByteReader(inflate(codec, body(0), size));
-      const levels = isOptional ? await bytes.take((await bytes.take(4)).readUInt32LE()) : undefined;
-      this.#page = await this.#pageOf(rows, encoding, definedOf(levels, rows), bytes);
+      const levels = level > 0 ? await readLevels(bytes) : undefined;
+      this.#page = await this.#pageOf(rows, encoding, definedOf(levels, rows, level), bytes);
     } else if (header.data_page_header_v2) {
       const v2 = header.data_page_header_v2;
       const skipped = v2.repetition_levels_byte_length ?? 0;
       const levelBytes = v2.definition_levels_byte_length ?? 0;
-      const levels = await this.chunk.read(this.#at + skipped, levelBytes);
+      const levels = await this.chunk.read(start + skipped, levelBytes);
       const rest = body(skipped + levelBytes);
       const bytes = new ByteReader(
         v2.is_compressed === false ? rest : inflate(codec, rest, size - skipped - levelBytes),
       );
-      const defined = isOptional ? definedOf(levels, v2.num_values) : undefined;
+      const defined = level > 0 ? definedOf(levels, v2.num_values, level) : undefined;
       this.#page = await this.#pageOf(v2.num_values, v2.encoding, defined, bytes);
     }
     this.#at = end; // of an index page: passed over
@@ -173,26 +170,12 @@ export class BinaryColumn {
     if (encoding !== 'RLE_DICTIONARY' && encoding !== 'PLAIN_DICTIONARY')
       throw new Error(`expected plain or dictionary encoding, found ${encoding}`);
     const count = defined ? defined.reduce((sum, one) => sum + one, 0) : rows;
-    const data = await bytes.rest();
+    const data = await bytes.rest(LARGEST_LEVELS);
     const indices = new Uint32Array(count);
     const width = data[0] ?? 0;
+    checkRuns(data.subarray(1), width, count);
     if (width > 0) readRleBitPackedHybrid(readerOf(data.subarray(1)), width, indices, data.length - 1);
     return { rows, defined, values: { kind: 'dictionary', indices, next: 0 }, row: 0 };
-  }
-
-  /** The header at the current place, which it moves to the page's body. */
-  async #header(): Promise<ReturnType<typeof parquetHeader>> {
-    for (let length = 1 << 12; ; length *= 8) {
-      const most = Math.min(length, this.chunk.bytes - this.#at);
-      const reader = readerOf(await this.chunk.read(this.#at, most));
-      try {
-        const header = parquetHeader(reader);
-        this.#at += reader.offset;
-        return header;
-      } catch (error) {
-        if (!(error instanceof RangeError) || length > LARGEST_HEADER || most < length) throw error;
-      }
-    }
   }
 
   async *#chunks(from: number, end: number): AsyncGenerator<Uint8Array> {
@@ -206,16 +189,20 @@ export class BinaryColumn {
   }
 }
 
-const readerOf = (bytes: Uint8Array) => ({
-  view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
-  offset: 0,
-});
-
-function definedOf(levels: Uint8Array | undefined, rows: number): Uint8Array | undefined {
+/** 1 where the level is that of a value; a lower one is null, there or in the struct around it. */
+function definedOf(levels: Uint8Array | undefined, rows: number, level: number): Uint8Array | undefined {
   if (!levels) return undefined;
   const defined = new Uint8Array(rows);
-  readRleBitPackedHybrid(readerOf(levels), 1, defined, levels.length);
-  return defined;
+  const width = 32 - Math.clz32(level);
+  checkRuns(levels, width, rows);
+  readRleBitPackedHybrid(readerOf(levels), width, defined, levels.length);
+  return level === 1 ? defined : defined.map((found) => Number(found === level));
+}
+
+async function readLevels(bytes: ByteReader): Promise<Uint8Array> {
+  const length = (await bytes.take(4)).readUInt32LE();
+  if (length > LARGEST_LEVELS) throw new Error(`levels of ${length} bytes`);
+  return bytes.take(length);
 }
 
 async function readPlain(bytes: ByteReader, isWanted: boolean): Promise<BinaryValue> {

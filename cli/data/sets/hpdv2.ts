@@ -1,9 +1,12 @@
 // HPDv2: choices between two pictures for training, rankings of nine or ten for the test.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { brief } from '../../shape.js';
+import { numbersIn, UNCLEAR } from '../fields.js';
 import { hashOfFile, listRecords } from '../json_list.js';
 import type { PairFields } from '../pair.js';
 import { Drop, type Source } from '../source.js';
+import { preferenceIn } from './choice.js';
 import {
   findPictures,
   folderOf,
@@ -12,7 +15,6 @@ import {
   listedSource,
   type PairSetOptions,
   pairsOfRanking,
-  ranksOf,
   splitsOf,
   under,
 } from './listed.js';
@@ -20,13 +22,13 @@ import {
 type Listed = Omit<ListedPair, 'pictures' | 'split'>;
 
 function* choice(value: Record<string, unknown>, row: number, where: string): Generator<Listed | Drop> {
-  const { prompt, human_preference: preference, file_path: names } = value;
-  if (typeof prompt !== 'string' || !isTexts(names) || names.length !== 2 || !Array.isArray(preference))
-    return yield new Drop('bad_record', `${where}: expected prompt, human_preference and two of file_path`);
-  const chosen = preference.indexOf(1);
-  const rejected = preference.indexOf(0);
-  if (preference.length !== 2 || chosen < 0 || rejected < 0)
-    return yield new Drop('no_single_preference', `${where}: ${JSON.stringify(preference)}`);
+  const { prompt, file_path: names } = value;
+  const preference = preferenceIn(value.human_preference);
+  if (typeof prompt !== 'string' || !isTexts(names) || names.length !== 2 || preference === UNCLEAR)
+    return yield new Drop('bad_record', `${where}: expected prompt, two of human_preference and two of file_path`);
+  if (preference === undefined)
+    return yield new Drop('no_single_preference', `${where}: ${brief(value.human_preference)}`);
+  const [chosen, rejected] = preference;
   yield {
     fields: { prompt, source: 'hpdv2', row, places: [chosen, rejected] },
     chosen: names[chosen] as string,
@@ -75,8 +77,8 @@ export async function hpdv2Source(options: PairSetOptions): Promise<Source> {
           continue;
         }
         const { prompt, image_path: names } = value;
-        const ranks = isTexts(names) ? ranksOf(value.rank, names.length) : undefined;
-        if (split === 'test' && (typeof prompt !== 'string' || !ranks)) {
+        const ranks = isTexts(names) ? numbersIn(value.rank, names.length) : undefined;
+        if (split === 'test' && (typeof prompt !== 'string' || !Array.isArray(ranks))) {
           yield new Drop('bad_record', `${where}: expected prompt, image_path and a rank for each`);
           continue;
         }

@@ -3,6 +3,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
+import { Fields, numberIn, numbersIn, type Stated } from '../fields.js';
 import { hashOfFile, listRecords } from '../json_list.js';
 import { GuardedPictures, PictureFolder } from '../pictures_at.js';
 import { Drop, type Source } from '../source.js';
@@ -47,11 +48,32 @@ interface List {
   sample: number | undefined;
 }
 
-/** The paths of the published imagereward.json begin with the name of the folder that the set is in. */
-const REWRITE: [string, string][] = [['ImageRewardDB/', '']];
+/** Where paths of the published lists begin with the name of the folder that their set is in. */
+const REWRITE: [string, string][] = [
+  ['ImageRewardDB/', ''],
+  ['Pickapic/', ''],
+];
 
-const isCounts = (value: unknown): value is [number, number] =>
-  Array.isArray(value) && value.length === 2 && value.every(Number.isFinite);
+/** Pictures of a published list in the set's folder, in the one around it, or in its `images`: releases differ in that. */
+class SetFolder extends PictureFolder {
+  override async read(name: string): Promise<Uint8Array | Drop> {
+    const found = await super.read(name);
+    const others = [`images/${name}`, `ImageRewardDB/${name}`, `Pickapic/${name}`, `Pickapic/images/${name}`];
+    if (name.startsWith('images/')) others.push(name.slice('images/'.length));
+    for (const other of others) {
+      if (!(found instanceof Drop) || found.reason !== 'missing_image') break;
+      const there = await super.read(other);
+      if (!(there instanceof Drop) || there.reason !== 'missing_image') return there;
+    }
+    return found;
+  }
+}
+
+/** Votes for both pictures; not stated where either is not, or none is there. */
+const votesIn = (value: unknown): Stated<number[]> =>
+  Array.isArray(value) && (value.length === 0 || value.some((one) => numberIn(one) === undefined))
+    ? undefined
+    : numbersIn(value, 2);
 
 async function* pairsIn(list: List): AsyncGenerator<ListedPair | Drop> {
   for await (const { row, value } of listRecords(list.file)) {
@@ -60,12 +82,19 @@ async function* pairsIn(list: List): AsyncGenerator<ListedPair | Drop> {
       yield new Drop(value.reason, `${basename(list.file)}, ${value.detail}`);
       continue;
     }
-    const { prompt, path1, path2, confidence, choice_dist, model1, model2 } = value;
+    const { prompt, path1, path2, model1, model2 } = value;
     if (typeof prompt !== 'string' || typeof path1 !== 'string' || typeof path2 !== 'string') {
       yield new Drop('bad_record', `${where}: expected prompt, path1 and path2`);
       continue;
     }
-    if (typeof confidence === 'number' && confidence < list.minConfidence) {
+    const fields = new Fields(value, where);
+    const confidence = fields.take('confidence', numberIn);
+    const votes = fields.take('choice_dist', votesIn);
+    if (fields.fault) {
+      yield fields.fault;
+      continue;
+    }
+    if (confidence !== undefined && confidence < list.minConfidence) {
       yield new Drop('low_confidence', `${where}: ${confidence}`);
       continue;
     }
@@ -74,10 +103,10 @@ async function* pairsIn(list: List): AsyncGenerator<ListedPair | Drop> {
       fields: {
         prompt,
         source: list.source,
-        ...(typeof confidence === 'number' && { confidence }),
+        ...(confidence !== undefined && { confidence }),
         ...(typeof model1 === 'string' && { chosen_model: model1 }),
         ...(typeof model2 === 'string' && { rejected_model: model2 }),
-        ...(isCounts(choice_dist) && { votes: choice_dist }),
+        ...(votes && { votes: votes as [number, number] }),
         row,
         places: [0, 1],
       },
@@ -96,7 +125,7 @@ async function* eligibleRows(list: List): AsyncGenerator<number> {
 function mixedPictures({ list, images }: MixedList, work: string): GuardedPictures {
   if (existsSync(images) && statSync(images).isDirectory()) {
     const shards = PickapicPictures.in(images, work);
-    return new GuardedPictures(shards ?? new PictureFolder(images), list);
+    return new GuardedPictures(shards ?? new SetFolder(images), list);
   }
   return findPictures(images, [], [], work, list);
 }

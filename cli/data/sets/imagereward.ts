@@ -1,6 +1,7 @@
 // ImageRewardDB: Parquet metadata that ranks the pictures of each prompt, pictures in zips. And the authors' test list.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
+import { numbersIn, textIn } from '../fields.js';
 import { hashOfFile, listRecords } from '../json_list.js';
 import { ParquetFile } from '../parquet/file.js';
 import { GuardedPictures, PictureFolder } from '../pictures_at.js';
@@ -14,12 +15,14 @@ import {
   type ListedPair,
   listedSource,
   type PairSetOptions,
-  ranksOf,
   splitsOf,
 } from './listed.js';
 
 const SPLITS = ['train', 'validation', 'test'];
 const COLUMNS = ['image_path', 'prompt_id', 'prompt', 'rank'];
+
+const idIn = (value: unknown): string | undefined =>
+  typeof value === 'number' || typeof value === 'bigint' ? String(value) : textIn(value);
 
 interface Ranking {
   id: string;
@@ -29,23 +32,31 @@ interface Ranking {
 }
 
 /** The rankings of a metadata file, in the order in which their prompts come. 50,000 rows are some 10 MB. */
-async function rankingsOf(path: string): Promise<Ranking[]> {
+async function rankingsOf(path: string): Promise<(Ranking | Drop)[]> {
   const file = await ParquetFile.open(path);
   const rankings = new Map<string, Ranking>();
+  const drops: Drop[] = [];
+  let row = 0;
   try {
     file.expectColumns(COLUMNS);
     for (let group = 0; group < file.groups.length; group++)
       for (const { image_path, prompt_id, prompt, rank } of await file.read(group, COLUMNS)) {
-        const id = String(prompt_id);
-        const found = rankings.get(id) ?? { id, prompt: String(prompt), names: [], ranks: [] };
+        const [name, id, text] = [textIn(image_path), idIn(prompt_id), textIn(prompt)];
+        row += 1;
+        if (name === undefined || id === undefined || text === undefined) {
+          // Pictures without a prompt_id are not of one prompt.
+          drops.push(new Drop('bad_record', `${basename(path)}, row ${row - 1}: expected ${COLUMNS.join(', ')}`));
+          continue;
+        }
+        const found = rankings.get(id) ?? { id, prompt: text, names: [], ranks: [] };
         rankings.set(id, found);
-        found.names.push(String(image_path));
+        found.names.push(name);
         found.ranks.push(rank);
       }
   } finally {
     await file.close();
   }
-  return [...rankings.values()];
+  return [...rankings.values(), ...drops];
 }
 
 /** The authors' test list: pictures of each prompt and their ranks. */
@@ -55,7 +66,7 @@ async function* rankingsIn(list: string): AsyncGenerator<Ranking | Drop> {
     if (value instanceof Drop) yield value;
     else if (typeof prompt !== 'string' || !isTexts(generations) || !Array.isArray(ranks))
       yield new Drop('bad_record', `${basename(list)}, record ${row}: expected prompt, generations and ranking`);
-    else yield { id: String(id ?? row), prompt, names: generations, ranks };
+    else yield { id: idIn(id) ?? String(row), prompt, names: generations, ranks };
   }
 }
 
@@ -82,11 +93,23 @@ class PicturesByName extends PictureFolder {
   override async read(name: string): Promise<Uint8Array | Drop> {
     const found = await super.read(name);
     if (!(found instanceof Drop) || found.reason !== 'missing_image') return found;
-    this.#places ??= await this.#find();
-    const place = this.#places.get(basename(name));
+    const place = await this.#placeOf(name);
     return place === undefined ? found : super.read(place);
   }
+
+  override async size(name: string): Promise<number> {
+    const size = await super.size(name);
+    const place = size > 0 ? undefined : await this.#placeOf(name);
+    return place === undefined ? size : super.size(place);
+  }
+
+  async #placeOf(name: string): Promise<string | undefined> {
+    this.#places ??= await this.#find();
+    return this.#places.get(basename(name));
+  }
 }
+
+const isJson = (file: string): boolean => /\.json$/i.test(file);
 
 interface List {
   file: string;
@@ -96,7 +119,7 @@ interface List {
 
 function listsOf(options: PairSetOptions): List[] {
   const { from, images, work } = options;
-  if (existsSync(from) && statSync(from).isFile() && from.endsWith('.json')) {
+  if (existsSync(from) && statSync(from).isFile() && isJson(from)) {
     const folder = dirname(from);
     const test = join(folder, 'test_images');
     const place = images ?? (existsSync(test) ? test : folder);
@@ -118,7 +141,7 @@ export async function imagerewardSource(options: PairSetOptions): Promise<Source
   async function* all(): AsyncGenerator<ListedPair | Drop> {
     for (const [note, { file, split, pictures }] of lists.entries()) {
       let row = 0;
-      for await (const found of file.endsWith('.json') ? rankingsIn(file) : await rankingsOf(file)) {
+      for await (const found of isJson(file) ? rankingsIn(file) : await rankingsOf(file)) {
         if (found instanceof Drop) {
           yield found;
           row += 1;
@@ -126,9 +149,10 @@ export async function imagerewardSource(options: PairSetOptions): Promise<Source
         }
         const { id, prompt, names } = found;
         const where = `${split}, prompt ${id}`;
-        const ranks = ranksOf(found.ranks, names.length);
+        const ranks = numbersIn(found.ranks, names.length);
         const common = { prompt, source: 'imagereward', group: id, row: row++ };
-        if (!ranks) yield new Drop('bad_record', `${where}: expected a rank for each of ${names.length} pictures`);
+        if (!Array.isArray(ranks))
+          yield new Drop('bad_record', `${where}: expected a rank for each of ${names.length} pictures`);
         else
           for (const pair of ranking(common, names, ranks, options.keepTies, where))
             yield pair instanceof Drop ? pair : { ...pair, split, note, pictures };

@@ -3,7 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { philox } from '../order.js';
-import { type Pair, type PairFields, type PairSourceOptions, pairSource } from '../pair.js';
+import { type Pair, type PairFields, type PairPicture, type PairSourceOptions, pairSource } from '../pair.js';
 import { archiveFiles, GuardedPictures, PictureArchive, PictureFolder, type Pictures } from '../pictures_at.js';
 import { Drop, type Listing, type Source } from '../source.js';
 
@@ -96,11 +96,12 @@ async function* withPictures(
       if (number++ < from) continue;
       const { chosen, rejected, pictures, ...rest } = pair;
       if (listing.isDone(pair.split, at)) pictures.trust();
-      yield {
-        ...rest,
-        chosen: { id: chosen, read: () => pictures.read(nameOf(chosen)) },
-        rejected: { id: rejected, read: () => pictures.read(nameOf(rejected)) },
-      };
+      const pictureOf = (id: string): PairPicture => ({
+        id,
+        size: () => pictures.size(nameOf(id)),
+        read: () => pictures.read(nameOf(id)),
+      });
+      yield { ...rest, chosen: pictureOf(chosen), rejected: pictureOf(rejected) };
     }
     if (!isCut) return;
   }
@@ -145,13 +146,6 @@ export function* pairsOfRanking(ranks: readonly number[]): Generator<{ places: [
       const difference = (ranks[a] as number) - (ranks[b] as number);
       yield { places: difference <= 0 ? [a, b] : [b, a], isTie: difference === 0 };
     }
-}
-
-/** Ranks as a list has them: whole numbers, also as text or BigInt. */
-export function ranksOf(values: unknown, count: number): number[] | undefined {
-  if (!Array.isArray(values) || values.length !== count) return undefined;
-  const ranks = values.map((value) => (typeof value === 'string' && value.trim() === '' ? Number.NaN : Number(value)));
-  return ranks.every(Number.isFinite) ? ranks : undefined;
 }
 
 export const isTexts = (value: unknown): value is string[] =>

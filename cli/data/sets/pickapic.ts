@@ -2,17 +2,21 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
+import { brief } from '../../shape.js';
+import { textIn, UNCLEAR } from '../fields.js';
 import { type Pair, pairSource } from '../pair.js';
-import type { BinaryValue } from '../parquet/column.js';
 import { ParquetFile } from '../parquet/file.js';
+import { PictureColumn } from '../parquet/picture_column.js';
 import type { Pictures } from '../pictures_at.js';
 import { Drop, type Listing, type Source } from '../source.js';
 import { StagedPictures } from '../staged_pictures.js';
+import { choiceIn, TIE } from './choice.js';
 import { folderOf, type PairSetOptions, splitsOf } from './listed.js';
 
-const SHARD = /^(.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet$/;
+const SHARD = /^(.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet$/i;
 const SIDES = ['jpg_0', 'jpg_1'] as const;
-const SMALL = ['caption', 'has_label', 'image_0_uid', 'image_1_uid', 'label_0', 'model_0', 'model_1'];
+const NEEDED = ['caption', 'image_0_uid', 'image_1_uid', 'label_0'];
+const SMALL = [...NEEDED, 'has_label', 'model_0', 'model_1'];
 
 /** The shards in a folder or its `data`, by split, in order. */
 function shardsIn(folder: string): Map<string, string[]> {
@@ -32,7 +36,7 @@ function shardsIn(folder: string): Map<string, string[]> {
 async function openShard(path: string): Promise<ParquetFile> {
   const file = await ParquetFile.open(path);
   try {
-    file.expectColumns(SMALL);
+    file.expectColumns(NEEDED);
     if (file.groups.length > 0 && SIDES.some((side) => !file.columns.includes(side)))
       throw new DrmError(
         'BAD_FILE',
@@ -46,41 +50,34 @@ async function openShard(path: string): Promise<ParquetFile> {
   return file;
 }
 
-interface Row {
-  caption: string;
-  has_label: boolean | null;
-  image_0_uid: string;
-  image_1_uid: string;
-  label_0: number | null;
-  model_0: string | null;
-  model_1: string | null;
-}
-
-const isRow = (row: Record<string, unknown>): boolean =>
-  typeof row.caption === 'string' && typeof row.image_0_uid === 'string' && typeof row.image_1_uid === 'string';
-
-const bytesOf = (value: BinaryValue, where: string): Buffer | Drop => {
-  if (value === undefined) return new Drop('missing_image', `${where}: null`);
-  return typeof value === 'number' ? new Drop('too_large', `${where}: ${value} bytes`) : value;
-};
-
-/** The pair of a row without its pictures, or why it is none. 1 means that image 0 wins; nothing else decides. */
-function pairOf(row: Row, number: number, split: string, keepTies: boolean): Omit<Pair, 'chosen' | 'rejected'> | Drop {
+/** The pair of a row without its pictures, or why it is none. */
+function pairOf(
+  row: Record<string, unknown>,
+  number: number,
+  split: string,
+  keepTies: boolean,
+): (Omit<Pair, 'chosen' | 'rejected'> & { ids: [string, string] }) | Drop {
   const where = `${split}, row ${number}`;
-  if (!isRow(row as unknown as Record<string, unknown>))
+  const [prompt, ...ids] = [row.caption, row.image_0_uid, row.image_1_uid].map(textIn);
+  if (prompt === undefined || ids.includes(undefined))
     return new Drop('bad_record', `${where}: expected a caption and two uids`);
-  if (row.has_label === false || row.label_0 === null || row.label_0 === undefined) return new Drop('no_label', where);
-  const isTie = row.label_0 !== 0 && row.label_0 !== 1;
-  if (isTie && !keepTies) return new Drop('tie', `${where}: label ${row.label_0}`);
-  const isFirst = row.label_0 !== 0;
-  const [chosen_model, rejected_model] = isFirst ? [row.model_0, row.model_1] : [row.model_1, row.model_0];
+  const choice = choiceIn(row);
+  if (choice === UNCLEAR)
+    return new Drop('bad_record', `${where}: label_0 is ${brief(row.label_0)}, has_label ${brief(row.has_label)}`);
+  if (choice === undefined) return new Drop('no_label', where);
+  const isTie = choice === TIE;
+  if (isTie && !keepTies) return new Drop('tie', `${where}: label ${brief(row.label_0)}`);
+  const isFirst = choice !== 0;
+  const models = [row.model_0, row.model_1].map(textIn);
+  const [chosen_model, rejected_model] = isFirst ? models : models.reverse();
   return {
     split,
+    ids: ids as [string, string],
     fields: {
-      prompt: row.caption,
+      prompt,
       source: 'pickapic',
-      ...(typeof chosen_model === 'string' && { chosen_model }),
-      ...(typeof rejected_model === 'string' && { rejected_model }),
+      ...(chosen_model !== undefined && { chosen_model }),
+      ...(rejected_model !== undefined && { rejected_model }),
       ...(isTie && { tie: true as const }),
       row: number,
       places: isFirst ? [0, 1] : [1, 0],
@@ -111,9 +108,9 @@ export async function pickapicSource(options: PairSetOptions): Promise<Source> {
       const file = await openShard(path);
       try {
         for (let group = 0; group < file.groups.length; group++) {
-          const columns = SIDES.map((side) => file.binary(group, side));
+          const columns = SIDES.map((side) => PictureColumn.open(file, group, side));
           try {
-            for (const [at, row] of ((await file.read(group, SMALL)) as unknown as Row[]).entries()) {
+            for (const [at, row] of (await file.read(group, SMALL)).entries()) {
               const number = rows.get(split) ?? 0;
               rows.set(split, number + 1);
               const pair = pairOf(row, number, split, options.keepTies);
@@ -122,16 +119,17 @@ export async function pickapicSource(options: PairSetOptions): Promise<Source> {
                 yield pair;
                 continue;
               }
-              const ids = [row.image_0_uid, row.image_1_uid];
+              const { ids, ...rest } = pair;
               // In order, since the columns are read in order; what an earlier run has done is not read.
               const bytes: (Buffer | Drop)[] = [];
               if (!isDone)
-                for (const [i, column] of columns.entries()) bytes[i] = bytesOf(await column.at(at), ids[i] as string);
-              const [chosen, rejected] = (pair.fields.places as [number, number]).map((place) => ({
+                for (const [i, column] of columns.entries()) bytes[i] = await column.at(at, ids[i] as string);
+              const [chosen, rejected] = (rest.fields.places as [number, number]).map((place) => ({
                 id: ids[place] as string,
+                size: () => (Buffer.isBuffer(bytes[place]) ? bytes[place].length : 0),
                 read: async () => bytes[place] as Buffer | Drop,
               }));
-              if (chosen && rejected) yield { ...pair, chosen, rejected };
+              if (chosen && rejected) yield { ...rest, chosen, rejected };
             }
           } finally {
             for (const column of columns) await column.close();
@@ -185,13 +183,13 @@ export class PickapicPictures implements Pictures {
       const file = await openShard(path);
       for (let group = 0; group < file.groups.length; group++) {
         if (signal.aborted) throw new DrmError('CANCELLED', 'stopped while unpacking');
-        const rows = (await file.read(group, ['image_0_uid', 'image_1_uid'])) as Record<string, string>[];
+        const rows = await file.read(group, ['image_0_uid', 'image_1_uid']);
         for (const [i, side] of SIDES.entries()) {
-          const column = file.binary(group, side);
+          const column = PictureColumn.open(file, group, side);
           for (const [at, row] of rows.entries()) {
-            const uid = row[`image_${i}_uid`];
+            const uid = textIn(row[`image_${i}_uid`]);
             if (uid === undefined || !staged.isMissing(uid)) continue;
-            const bytes = bytesOf(await column.at(at), uid);
+            const bytes = await column.at(at, uid);
             if (!(bytes instanceof Drop)) await staged.put(uid, bytes);
           }
           await column.close();
@@ -205,6 +203,10 @@ export class PickapicPictures implements Pictures {
 
   async read(name: string): Promise<Uint8Array | Drop> {
     return this.#staged?.read(PickapicPictures.#uidOf(name)) ?? new Drop('missing_image', `${name}: not unpacked`);
+  }
+
+  async size(name: string): Promise<number> {
+    return Math.max(0, this.#staged?.size(PickapicPictures.#uidOf(name)) ?? 0);
   }
 
   async close(): Promise<void> {

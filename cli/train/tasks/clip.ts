@@ -120,7 +120,7 @@ async function tokenizerThatFits(settings: PretrainClipSettings, config: string)
   clipFits(settings, config, {
     length: tokenizer.maxLength ?? CLIP_LENGTH,
     closing: (await tokenizer.ids('')).at(-1) ?? 0,
-    size: tokenizer.size,
+    size: await tokenizer.size(),
   });
   return tokenizer;
 }

@@ -1,12 +1,12 @@
 // What `drm data encode` left beside the sets that a training reads, in the place of encoding them again.
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
 import { ENCODED, type Encoded, type EncodedKey, openEncoded } from '../../data/encoded.js';
 import type { ResolvedModel } from '../../hub/resolve.js';
 import { weightsHash } from '../../rewards/drm_config.js';
-import { vaeFactor } from '../fit.js';
+import { configNumber, vaeFactor } from '../fit.js';
 import type { PairPart } from './pairs.js';
 
 type PairsOf = PairPart['set'];
@@ -33,8 +33,7 @@ export async function encodedKey(
 /** A number of the base's transformer config; SD3.5's where there is none. */
 function backboneNumber({ source }: ResolvedModel, key: string, otherwise: number): number {
   const file = source.transformer.config;
-  const config = file === undefined ? {} : (JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>);
-  return Number(config[key] ?? otherwise);
+  return file === undefined ? otherwise : configNumber(file, key, otherwise);
 }
 
 /** Bytes of one prompt's embeds of so many tokens. */
@@ -111,7 +110,7 @@ export class EncodedInputs {
       }
       // What is left was not encoded: because it could not be, or because the set has changed.
       for (const id of numbers.keys())
-        if (!(id in encoded.manifest.bad))
+        if (!Object.hasOwn(encoded.manifest.bad, id))
           throw new DrmError(
             'BAD_FILE',
             `[train] ${encoded.folder}: expected the latents of every picture, found none of ${id}; encode the set again with \`drm data encode\``,

@@ -1,7 +1,7 @@
 // `drm grpo`: an adapter of a text-to-image model by policy gradients. A step of the loop is an iteration: trajectories are
 // collected with the adapter as it is, their rewards compared, and the adapter updated by them. The run's model/ holds
 // pytorch_lora_weights.safetensors.
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
@@ -9,6 +9,7 @@ import type { AdvantageRequest, Advantages } from '../../../binding/types.js';
 import type { GrpoSettings } from '../../config/types.js';
 import { writeAtomically } from '../../files.js';
 import { contactSheet } from '../../image/write.js';
+import { readShaped } from '../../json.js';
 import { commandLine } from '../../options.js';
 import type { HeldOut, Look } from '../../rl/held_out.js';
 import { findPolicy, loadPolicy } from '../../rl/load_policy.js';
@@ -28,7 +29,8 @@ import {
   unpacked,
 } from '../../rl/rewards.js';
 import type { PromptTexts } from '../../rl/texts.js';
-import { Watch, type WatchState } from '../../rl/watch.js';
+import { WATCH_STATE, Watch, type WatchState } from '../../rl/watch.js';
+import { count, objectOf } from '../../shape.js';
 import { shortNumber } from '../../ui/figures.js';
 import type { TrainingData, TrainingTask, Values } from '../loop.js';
 import type { Prepared, TaskContext } from '../run.js';
@@ -64,6 +66,8 @@ interface OwnState {
   updates: number;
   watch: WatchState;
 }
+
+const STATE_SHAPE = objectOf<OwnState>({ updates: count, watch: WATCH_STATE });
 
 /** Trajectories with their rewards: steps x trajectories x candidates. */
 interface Rewarded extends Sampled {
@@ -303,7 +307,7 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
 
   async restore(folder: string): Promise<void> {
     await this.parts.trainer.restore(join(folder, STATE));
-    const { updates, watch } = JSON.parse(await readFile(join(folder, OWN_STATE), 'utf8')) as OwnState;
+    const { updates, watch } = readShaped(join(folder, OWN_STATE), STATE_SHAPE, { part: 'checkpoint' });
     this.#updates = updates;
     this.#watch = this.#watchFrom(watch);
   }

@@ -1,5 +1,4 @@
 // `drm train`: a reward model from preference pairs. The run's model/ is its folder (see cli/reward/config.ts).
-import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
@@ -30,7 +29,16 @@ import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
 import { loadTokenizers, type PromptTokenizer } from '../../text/tokenizer.js';
 import { bytes } from '../../ui/figures.js';
 import { VERSION } from '../../version.js';
-import { cutWarnings, partsFit, targetsFit, trainableBase, vaeFactor, warnOfCuts } from '../fit.js';
+import {
+  configNumber,
+  cutWarnings,
+  partsFit,
+  readConfig,
+  targetsFit,
+  trainableBase,
+  vaeFactor,
+  warnOfCuts,
+} from '../fit.js';
 import type { Values } from '../loop.js';
 import { memoryShare } from '../memory.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
@@ -86,8 +94,8 @@ async function planOf(s: TrainSettings, warn: (message: string) => void): Promis
   const { base, transformer: file } = await trainableBase('train', s, 512);
   partsFit(s.size, base.source);
   if (s.backbone === 'lora') await targetsFit(s.lora_targets, base.source.transformer.weights);
-  const backbone = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
-  const layers = Number(backbone.num_layers ?? 24);
+  const backbone = readConfig(file);
+  const layers = configNumber(file, 'num_layers', 24);
   const from = s.from === '' ? undefined : findDrm(s.from);
   const own = from?.config;
   if (from) {

@@ -1,5 +1,5 @@
 // `drm pretrain vae`: an AutoencoderKL from pictures; the run's model/vae is what diffusers loads.
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Trainer } from '../../../binding/index.js';
 import type { TrainBatch } from '../../../binding/types.js';
@@ -7,7 +7,7 @@ import type { PretrainVaeSettings } from '../../config/types.js';
 import type { CaptionedSet } from '../../data/captioned_set.js';
 import type { Batch } from '../../data/loader.js';
 import { writeAtomically } from '../../files.js';
-import { sizeFits } from '../fit.js';
+import { readConfig, sizeFits } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import { NativeTask } from './native.js';
@@ -60,7 +60,7 @@ class VaeTask extends NativeTask<Batch> {
     const { psnr = Number.NaN } = await this.#measure(sets.heldOut, sets.heldOut.length, signal);
     const folder = join(runFolder, 'model', 'vae');
     await mkdir(folder, { recursive: true });
-    const config = JSON.parse(await readFile(architectureFile(settings.architecture), 'utf8')) as object;
+    const config = readConfig(architectureFile(settings.architecture));
     const factors = { scaling_factor: 1 / Math.sqrt(square - mean ** 2), shift_factor: mean };
     await writeAtomically(join(folder, 'config.json'), `${JSON.stringify({ ...config, ...factors }, null, 2)}\n`);
     await trainer.export(join(folder, 'diffusion_pytorch_model.safetensors'), settings.export_dtype, { signal });

@@ -1,0 +1,33 @@
+// What --protocol may name: ways of counting right answers, and ways of looking at pictures.
+import { DrmError } from '../../binding/error.js';
+import { nearest } from '../nearest.js';
+import { DEFINITIONS, type ProtocolName } from './protocols.js';
+import { isViewingProtocol, VIEWING_PROTOCOLS, type ViewingProtocol } from './viewing.js';
+
+export interface AskedProtocols {
+  /** Undefined: each set's own. */
+  counting?: ProtocolName[];
+  viewing?: ViewingProtocol;
+}
+
+const COUNTING = Object.keys(DEFINITIONS) as ProtocolName[];
+
+/** Throws DrmError USAGE for a name that is none. */
+export function askedProtocols(options: Record<string, unknown>): AskedProtocols {
+  const counting: ProtocolName[] = [];
+  let viewing: ViewingProtocol | undefined;
+  for (const name of new Set((options.protocol as string[] | undefined) ?? [])) {
+    const known = COUNTING.find((protocol) => protocol === name);
+    if (known) counting.push(known);
+    else if (isViewingProtocol(name)) viewing = name;
+    else {
+      const names = [...COUNTING, ...Object.keys(VIEWING_PROTOCOLS)];
+      const guess = nearest(name, names);
+      throw new DrmError(
+        'USAGE',
+        `--protocol ${name}: expected one of ${names.join(', ')}${guess ? `; did you mean ${guess}?` : ''}`,
+      );
+    }
+  }
+  return { ...(counting.length > 0 && { counting }), ...(viewing && { viewing }) };
+}

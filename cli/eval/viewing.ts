@@ -1,0 +1,78 @@
+// How rewards are to look at pictures, by the options of `drm score` and `drm eval pairs`: noise levels, draws, size.
+import { DrmError } from '../../binding/error.js';
+import { wholeOption } from '../options.js';
+import { type AskedLevels, levelsOf, parseLevels } from '../rewards/levels.js';
+import type { Reward, Viewing } from '../rewards/reward.js';
+
+/** Ways of looking that have a name. Unlike a protocol of counting it decides how scores come about. */
+export type ViewingProtocol = 'drm-authors';
+
+export const VIEWING_PROTOCOLS: Record<ViewingProtocol, string> = {
+  'drm-authors':
+    "as the authors' script scores: timestep n is entry n, from the end, of the base scheduler's 1000 training timesteps, 1000 S s / (1 + (S - 1) s) for s = n / 1000 and shift S; no noise is added; the latent is drawn from the VAE's posterior",
+};
+
+export const isViewingProtocol = (name: string): name is ViewingProtocol => Object.hasOwn(VIEWING_PROTOCOLS, name);
+
+export interface AskedViewing extends Omit<Viewing, 'levels'> {
+  levels: AskedLevels;
+  protocol?: ViewingProtocol;
+}
+
+/** `flag` is the option that holds the noise levels. Throws DrmError USAGE. */
+export function askedViewing(
+  options: Record<string, unknown>,
+  flag: 'timesteps' | 'timestep',
+  protocol?: ViewingProtocol,
+): AskedViewing {
+  const authors = protocol === 'drm-authors';
+  const levels = parseLevels(`--${flag}`, String(options[flag] ?? '0'), authors ? 'schedule' : 'sigma');
+  if (authors && levels.reading !== 'schedule')
+    throw new DrmError(
+      'USAGE',
+      `--protocol drm-authors --${flag} ${options[flag]}: expected entries of the scheduler's table, as the authors' script takes them, such as --${flag} 0,500,750; leave "sigma:" or the protocol out`,
+    );
+  const size = wholeOption(options, 'size', 1);
+  return {
+    levels,
+    ...(protocol && { protocol }),
+    addNoise: !authors,
+    draws: wholeOption(options, 'draws', 1) ?? 1,
+    seed: wholeOption(options, 'seed', 0) ?? 0,
+    posteriorSample: authors || options.posteriorSample === true,
+    ...(size !== undefined && { size }),
+  };
+}
+
+/** For one reward: its own scheduler's levels, and its own size where it has one. What sees clean pictures only gets level 0. */
+export function viewingFor(reward: Reward, { levels, protocol, size, ...asked }: AskedViewing): Viewing {
+  const possible = reward.noisy ? levels.values : levels.values.filter((value) => value === 0);
+  return {
+    ...asked,
+    levels: levelsOf({ ...levels, values: possible }, reward.schedule, reward.name),
+    ...(size !== undefined && reward.sizes.some((own) => own !== size) && { size }),
+  };
+}
+
+/** A sentence where reward models see pictures larger than a set holds them: enlarged, they are not what people saw. */
+export function enlargedNote(folder: string, held: unknown, rewards: readonly Reward[], size: number | undefined) {
+  const seen = Math.max(0, ...rewards.flatMap(({ sizes }) => (size === undefined ? sizes : sizes.map(() => size))));
+  return typeof held === 'number' && held < seen
+    ? `${folder} was prepared with pictures of at most ${held} pixels a side, and they are scored at ${seen}: enlarged; prepare it with --size ${seen}, or score with --size ${held}`
+    : undefined;
+}
+
+/**
+ * A size is for reward models: throws DrmError USAGE where there is none; gives a sentence for each reward that sees
+ * pictures at its own size all the same.
+ */
+export function sizeNotes(rewards: readonly Reward[], size: number | undefined): string[] {
+  if (size === undefined) return [];
+  const fixed = rewards.filter(({ sizes }) => sizes.length === 0);
+  if (fixed.length === rewards.length)
+    throw new DrmError(
+      'USAGE',
+      `--size ${size}: expected a reward model, which can see pictures at several sizes; ${fixed.map(({ name }) => name).join(', ')} see${fixed.length === 1 ? 's' : ''} them at one size; leave --size out`,
+    );
+  return fixed.map(({ name }) => `${name} sees pictures at its own size; --size is for reward models`);
+}
