@@ -3,6 +3,7 @@
   'variables': {
     'libtorch%': '<!(node -p "require(\'../build/libtorch.json\').path")',
     'has_cuda%': '<!(node -p "+require(\'fs\').existsSync(require(\'../build/libtorch.json\').path + \'/lib/libtorch_cuda.so\')")',
+    'cudart%': '',  # the CUDA runtime, where our kernels are in libdrm_core.a
     'napi_include': '<!(node -p "require(\'node-addon-api\').include_dir")',
   },
   'targets': [
@@ -27,6 +28,9 @@
       ],
       'conditions': [
         ['has_cuda==1', {'libraries': ['-Wl,--no-as-needed', '-ltorch_cuda', '-lc10_cuda', '-Wl,--as-needed']}],
+        # First, since libtorch exports functions of std::filesystem as its own compiler had them.
+        ['OS=="linux"', {'ldflags': ['-Wl,--no-as-needed', '-lstdc++', '-Wl,--as-needed']}],
+        ['cudart!=""', {'libraries': ['<(cudart)', '-lrt']}],
         ['OS=="mac"', {
           'xcode_settings': {
             'CLANG_CXX_LANGUAGE_STANDARD': 'c++20', 'GCC_ENABLE_CPP_EXCEPTIONS': 'YES', 'GCC_ENABLE_CPP_RTTI': 'YES',

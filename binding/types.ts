@@ -482,6 +482,7 @@ export interface RuntimeInfo {
   cudaBuilt: boolean;
   cudaKernels: boolean;
   cudaError: string;
+  cudaNote: string;
   gpus: Gpu[];
 }
 

@@ -2,7 +2,7 @@
 //   node scripts/test.mjs [core] [golden] [cuda] [node]     some sections only
 import { runMain, SetupError } from './setup/errors.mjs';
 import { testCore } from './test/core.mjs';
-import { testCudaCompiles } from './test/cuda.mjs';
+import { testCuda } from './test/cuda.mjs';
 import { testGolden } from './test/golden.mjs';
 import { testNode } from './test/node.mjs';
 
@@ -13,7 +13,7 @@ process.env.OMP_WAIT_POLICY ??= 'passive';
 const SECTIONS = {
   core: ['C++ core (CTest)', testCore],
   golden: ['Golden cases (the reference’s numbers)', testGolden],
-  cuda: ['CUDA kernels compile', testCudaCompiles],
+  cuda: ['The CUDA build compiles', testCuda],
   node: ['Scripts, binding and command line (vitest)', testNode],
 };
 

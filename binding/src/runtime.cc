@@ -15,6 +15,7 @@ Napi::Value runtime_info_to_js(const Napi::CallbackInfo& info) {
   out["cudaBuilt"] = Napi::Boolean::New(env, r.cuda_built);
   out["cudaKernels"] = Napi::Boolean::New(env, r.cuda_kernels);
   out["cudaError"] = r.cuda_error;
+  out["cudaNote"] = r.cuda_note;
   auto gpus = Napi::Array::New(env, r.gpus.size());
   for (uint32_t i = 0; i < r.gpus.size(); ++i) {
     const auto& gpu = r.gpus[i];

@@ -50,14 +50,14 @@ function processes({ cpu, gpu }: ParallelInfo, gpus: number): Check {
       name,
       'warn',
       'this libtorch has no Gloo that compiles here: one process trains, --nproc is refused',
-      'point LIBTORCH to a libtorch of 2.11 to 2.13 (any PyTorch wheel) and run `npm run setup`',
+      'point LIBTORCH to a libtorch of 2.11 to 2.14 (any PyTorch wheel) and run `npm run setup`',
     );
   if (gpus > 1 && gpu === '')
     return check(
       name,
       'warn',
       `${cpu}; without NCCL GPUs exchange gradients through main memory`,
-      'install the nvidia-nccl wheel beside torch and run `npm run setup`',
+      "install the nvidia-nccl wheel beside torch and the CUDA toolkit's headers, and run `npm run setup`",
     );
   return check(name, 'ok', gpu === '' ? cpu : `${cpu} between CPUs, ${gpu} between GPUs`);
 }
@@ -86,40 +86,34 @@ async function native(): Promise<Check[]> {
       check('attention', 'ok', info.attention),
       processes(parallelInfo(), info.gpus.length),
     ];
+    const usable = info.cudaError === '';
     for (const [i, gpu] of info.gpus.entries())
       checks.push(
         check(
           `GPU ${i}`,
-          'ok',
-          `${gpu.name}, compute ${gpu.capability}, ${bytes(gpu.freeBytes)} of ${bytes(gpu.totalBytes)} free`,
+          usable ? 'ok' : 'warn',
+          `${gpu.name}, compute ${gpu.capability}, ${bytes(gpu.freeBytes)} of ${bytes(gpu.totalBytes)} free${usable ? '' : '; cannot be used'}`,
+          'CUDA below says why',
         ),
       );
     if (info.gpus.length === 0)
-      checks.push(
-        check(
-          'GPU',
-          'warn',
-          `none: ${info.cudaError || 'libtorch has no CUDA'}`,
-          'the tiny model needs none; SD3.5 does',
-        ),
-      );
-    if (info.gpus.length > 0 && !info.cudaBuilt)
+      checks.push(check('GPU', 'warn', `none: ${info.cudaError}`, 'the tiny model needs none; SD3.5 does'));
+    else if (!usable)
       checks.push(
         check(
           'CUDA',
           'warn',
-          'this libtorch has no CUDA',
-          'install a CUDA build of torch, or set LIBTORCH to one, and run `npm run setup`',
+          info.cudaError,
+          info.cudaBuilt
+            ? "update the NVIDIA driver, or point LIBTORCH to a build for the driver's CUDA and run `npm run setup`"
+            : 'install a CUDA build of torch, or set LIBTORCH to one, and run `npm run setup`',
         ),
       );
     if (info.cudaBuilt)
       checks.push(
-        check(
-          'CUDA kernels',
-          info.cudaKernels ? 'ok' : 'warn',
-          info.cudaKernels ? 'compiled' : 'not compiled: slower forms are used',
-          'install the CUDA toolkit (nvcc) and run `npm run setup`',
-        ),
+        info.cudaKernels
+          ? check('CUDA kernels', 'ok', ['compiled', info.cudaNote].filter(Boolean).join('; '))
+          : check('CUDA kernels', 'warn', 'not compiled', info.cudaNote),
       );
     return checks;
   } catch (error) {

@@ -4,6 +4,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <string>
 #include <vector>
 
 namespace drm {
@@ -14,6 +15,8 @@ namespace drm::cuda {
 
 /// Whether this build has the kernels.
 bool compiled();
+/// What this build lacks of CUDA and what to do about it, or which versions differ (toolkit.cmake); else empty.
+std::string note();
 
 bool modulated_norm(const at::Tensor& x_BLD, const at::Tensor& shift_BD, const at::Tensor& scale_BD, at::Tensor& out);
 bool gated_add(const at::Tensor& x_BLD, const at::Tensor& gate_BD, const at::Tensor& y_BLD, at::Tensor& out);

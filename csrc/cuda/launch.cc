@@ -11,6 +11,7 @@
 #include "cuda/branch.h"
 #include "cuda/kernels.h"
 #include "cuda/modulation.h"
+#include "cuda_note.h"  // written by csrc/CMakeLists.txt
 #include "flow/sde_step.h"
 
 namespace drm::cuda {
@@ -23,41 +24,41 @@ constexpr int64_t kMostCandidates = 48 * 1024 / sizeof(float) / 8, kMostRows = 6
 
 Element element(const at::Tensor& t) { return t.scalar_type() == at::kFloat ? Element::Fp32 : Element::Bf16; }
 
-void require(cudaError_t e, const char* kernel) {
-  if (e != cudaSuccess)
-    throw Failure(Code::Device,
-                  std::string("[") + kernel + "] the kernel could not be launched: " + cudaGetErrorString(e));
+/// Whether the kernel was launched; not on a GPU older than those it was compiled for. Throws Failure(Device).
+bool launched(cudaError_t e, const char* kernel) {
+  if (e == cudaSuccess) return true;
+  cudaGetLastError();  // or the next call of libtorch's would report it
+  if (e == cudaErrorNoKernelImageForDevice) return false;
+  throw Failure(Code::Device, std::string("[") + kernel + "] the kernel could not be launched: " + cudaGetErrorString(e));
 }
 
 }  // namespace
 
 bool compiled() { return true; }
+std::string note() { return DRM_CUDA_NOTE; }
 
 bool modulated_norm(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale, at::Tensor& out) {
   if (x.size(2) > kLongestRow) return false;
   const c10::cuda::CUDAGuard guard(x.device());
-  require(launch_modulated_norm(element(x), x.const_data_ptr(), shift.const_data_ptr(), scale.const_data_ptr(),
+  return launched(launch_modulated_norm(element(x), x.const_data_ptr(), shift.const_data_ptr(), scale.const_data_ptr(),
                                 out.mutable_data_ptr(), x.size(0) * x.size(1), x.size(1), x.size(2), shift.stride(0),
                                 scale.stride(0), c10::cuda::getCurrentCUDAStream()),
           "modulated_norm");
-  return true;
 }
 
 bool gated_add(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& y, at::Tensor& out) {
   const c10::cuda::CUDAGuard guard(x.device());
-  require(launch_gated_add(element(x), x.const_data_ptr(), gate.const_data_ptr(), y.const_data_ptr(),
+  return launched(launch_gated_add(element(x), x.const_data_ptr(), gate.const_data_ptr(), y.const_data_ptr(),
                            out.mutable_data_ptr(), x.size(0) * x.size(1), x.size(1), x.size(2), gate.stride(0),
                            c10::cuda::getCurrentCUDAStream()),
           "gated_add");
-  return true;
 }
 
 bool qk_norm(const at::Tensor& x, const at::Tensor& weight, at::Tensor& out) {
   const c10::cuda::CUDAGuard guard(x.device());
-  require(launch_qk_norm(element(x), x.const_data_ptr(), weight.const_data_ptr(), out.mutable_data_ptr(),
+  return launched(launch_qk_norm(element(x), x.const_data_ptr(), weight.const_data_ptr(), out.mutable_data_ptr(),
                          x.size(0) * x.size(1) * x.size(2), x.size(3), c10::cuda::getCurrentCUDAStream()),
           "qk_norm");
-  return true;
 }
 
 bool joint_heads(const std::vector<HeadsPart>& parts, int64_t heads) {
@@ -68,11 +69,9 @@ bool joint_heads(const std::vector<HeadsPart>& parts, int64_t heads) {
         p.out.mutable_data_ptr(), p.out.size(1),     p.offset};
   const auto& x = parts.front().x_BLD;
   const c10::cuda::CUDAGuard guard(x.device());
-  const auto launched = launch_joint_heads(element(x), of, x.size(0), x.size(1), x.size(2), x.size(2) / heads,
+  const auto result = launch_joint_heads(element(x), of, x.size(0), x.size(1), x.size(2), x.size(2) / heads,
                                            c10::cuda::getCurrentCUDAStream());
-  if (launched == cudaErrorNotSupported) return false;
-  require(launched, "joint_heads");
-  return true;
+  return result != cudaErrorNotSupported && launched(result, "joint_heads");
 }
 
 bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tensor& conditional, double scale,
@@ -89,13 +88,12 @@ bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tens
                      static_cast<float>(step.noise_std),
                      static_cast<float>(std::log(step.noise_std) + 0.5 * std::log(2 * std::numbers::pi)),
                      static_cast<uint32_t>(step_index)};
-  require(launch_branch(element(conditional), x.const_data_ptr<float>(),
+  return launched(launch_branch(element(conditional), x.const_data_ptr<float>(),
                         unconditional.defined() ? unconditional.const_data_ptr() : nullptr,
                         conditional.const_data_ptr(), keys.const_data_ptr<int64_t>(), s,
                         candidates.mutable_data_ptr<float>(), log_prob.mutable_data_ptr<float>(),
                         scratch.mutable_data_ptr<float>(), batch, k, n, c10::cuda::getCurrentCUDAStream()),
           "branch");
-  return true;
 }
 
 bool select(const at::Tensor& candidates, const at::Tensor& rewards, double temperature, const at::Tensor& uniforms,
@@ -103,13 +101,12 @@ bool select(const at::Tensor& candidates, const at::Tensor& rewards, double temp
   const auto batch = candidates.size(0), k = candidates.size(1);
   if (batch > kMostRows) return false;
   const c10::cuda::CUDAGuard guard(candidates.device());
-  require(launch_select(candidates.const_data_ptr<float>(), rewards.const_data_ptr<float>(), temperature,
+  return launched(launch_select(candidates.const_data_ptr<float>(), rewards.const_data_ptr<float>(), temperature,
                         uniforms.defined() ? uniforms.const_data_ptr<float>() : nullptr,
                         static_cast<int32_t>(step_index), lost.mutable_data_ptr<int32_t>(),
                         index.mutable_data_ptr<int64_t>(), latents.mutable_data_ptr<float>(), batch, k,
                         batch ? candidates.numel() / (batch * k) : 0, c10::cuda::getCurrentCUDAStream()),
           "select");
-  return true;
 }
 
 }  // namespace drm::cuda

@@ -154,7 +154,9 @@ Selected select(const Tensor& candidates, const Tensor& rewards, const Choice& c
     throw Failure(Code::Internal, "[select] expected a reward for each of " + std::to_string(candidates.size(0)) +
                                       " x " + std::to_string(candidates.size(1)) + " candidates");
   const auto plain = [&](const Tensor& t) { return t.scalar_type() == at::kFloat && t.is_contiguous(); };
-  if (plain(candidates) && plain(rewards) && !wants_gradients({&candidates, &rewards})) {
+  const auto beside = [&](const Tensor& t) { return !t.defined() || t.device() == candidates.device(); };
+  if ((candidates.is_cpu() || candidates.is_cuda()) && plain(candidates) && plain(rewards) && beside(rewards) &&
+      beside(choice.uniforms) && beside(lost) && !wants_gradients({&candidates, &rewards})) {
     auto shape = candidates.sizes().vec();
     shape.erase(shape.begin() + 1);
     Selected out{at::empty(shape, candidates.options()),

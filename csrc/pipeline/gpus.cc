@@ -78,6 +78,7 @@ GpuList list_gpus() {
   const auto get_attribute = driver.find<CuResult(int*, int, CuDevice)>("cuDeviceGetAttribute");
   const auto get_total = driver.find<CuResult(size_t*, CuDevice)>("cuDeviceTotalMem_v2");
   const auto get_uuid = driver.find<CuResult(Uuid*, CuDevice)>("cuDeviceGetUuid");
+  const auto get_version = driver.find<CuResult(int*)>("cuDriverGetVersion");
   const auto explain = driver.find<CuResult(CuResult, const char**)>("cuGetErrorString");
   if (!init || !count_devices || !get_device || !get_name || !get_attribute || !get_total)
     return {{}, "the NVIDIA driver lacks entries of CUDA 4 or newer"};
@@ -93,6 +94,7 @@ GpuList list_gpus() {
   if (count == 0) return {{}, "the driver shows no GPU (is CUDA_VISIBLE_DEVICES set?)"};
 
   GpuList list;
+  if (get_version) get_version(&list.cuda_version);
   const FreeMemory free_memory;
   for (int i = 0; i < count; ++i) {
     CuDevice device = 0;

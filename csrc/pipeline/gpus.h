@@ -11,6 +11,7 @@ namespace drm {
 struct GpuList {
   std::vector<RuntimeInfo::Gpu> gpus;  // in CUDA's order, CUDA_VISIBLE_DEVICES respected
   std::string error;                   // why there are none; empty when there are some
+  int cuda_version = 0;                // the newest that the driver knows, 13000 for 13.0; 0 when it does not say
 };
 
 GpuList list_gpus();

@@ -145,7 +145,8 @@ struct RuntimeInfo {
     int64_t total_bytes = 0, free_bytes = 0;
   };
   std::vector<Gpu> gpus;
-  std::string cuda_error;  // why there is no GPU although libtorch has CUDA
+  std::string cuda_error;  // why no GPU can be used; empty when one can
+  std::string cuda_note;   // of a build for CUDA: what it lacks and what to do, or which versions differ
 };
 RuntimeInfo runtime_info();
 void set_threads(int64_t n);

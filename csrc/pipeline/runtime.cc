@@ -1,6 +1,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/headeronly/version.h>
 
 #include "cuda/kernels.h"
@@ -35,6 +36,20 @@ std::string attention_kernels(bool cuda) {
   return names;
 }
 
+std::string cuda_version(int64_t number) {
+  return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+}
+
+/// libtorch says no more than that it found no GPU; the usual reason is a driver older than its CUDA.
+std::string cannot_use_the_gpu(int64_t driver) {
+  const int64_t wanted = at::detail::getCUDAHooks().versionCUDART();
+  if (driver > 0 && driver / 1000 < wanted / 1000)
+    return "the NVIDIA driver is of CUDA " + cuda_version(driver) + ", libtorch needs one of CUDA " +
+           cuda_version(wanted / 1000 * 1000) + " or newer";
+  return "libtorch (CUDA " + cuda_version(wanted) + ") cannot use the GPU that the driver shows (CUDA " +
+         cuda_version(driver) + ")";
+}
+
 }  // namespace
 
 RuntimeInfo runtime_info() {
@@ -49,8 +64,13 @@ RuntimeInfo runtime_info() {
   info.cuda_kernels = cuda::compiled();
   auto list = list_gpus();
   info.gpus = std::move(list.gpus);
-  if (!cuda_usable && info.cuda_built)
-    info.cuda_error = list.error.empty() ? "libtorch cannot use the GPU" : list.error;
+  info.cuda_note = cuda::note();
+  if (!list.error.empty())
+    info.cuda_error = list.error;
+  else if (!info.cuda_built)
+    info.cuda_error = "this libtorch (" + info.libtorch + ") has no CUDA";
+  else if (!cuda_usable)
+    info.cuda_error = cannot_use_the_gpu(list.cuda_version);
   return info;
 }
 

@@ -1,7 +1,7 @@
 // The Node addon (binding/), by node-gyp. binding.gyp reads build/libtorch.json and links build/core/libdrm_core.a.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { coreLibrary } from './core.mjs';
+import { coreLibrary, cudaRuntime } from './core.mjs';
 import { SetupError } from './errors.mjs';
 import { ask, jobs, openLog, run } from './exec.mjs';
 import { addonFile, buildDir, root } from './paths.mjs';
@@ -56,7 +56,8 @@ export async function buildAddon(libtorch, coreHash, say) {
   const headers = nodeHeaders();
   const gyp = [join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js'), '-C', join(root, 'binding')];
   const options = { log, env: { ...process.env, CXX: compiler.command }, cwd: join(root, 'binding') };
-  await run(process.execPath, [...gyp, 'configure', ...(headers ? [`--nodedir=${headers}`] : [])], {
+  const settings = [...(headers ? [`--nodedir=${headers}`] : []), '--', `-Dcudart=${cudaRuntime()}`];
+  await run(process.execPath, [...gyp, 'configure', ...settings], {
     ...options,
     advice:
       "node-gyp needs python3 and Node's headers; set npm_config_nodedir to the folder with include/node to work offline.",

@@ -2,11 +2,15 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { jobs, openLog, run } from './exec.mjs';
-import { coreBuildDir, root } from './paths.mjs';
+import { coreBuildDir, root, sharedLibrary } from './paths.mjs';
 import { filesUnder, Stamp } from './stamp.mjs';
-import { checkToolchain } from './toolchain.mjs';
+import { checkToolchain, nvccHere } from './toolchain.mjs';
 
 export const coreLibrary = join(coreBuildDir, 'libdrm_core.a');
+
+/** The nvcc at hand matters to a libtorch with CUDA alone. */
+const nvccFor = (libtorch) =>
+  existsSync(join(libtorch.path, 'lib', sharedLibrary('torch_cuda'))) ? nvccHere() : undefined;
 
 function cached(variable) {
   try {
@@ -22,10 +26,17 @@ async function configure(libtorch, log) {
   // CMake refuses to change these in an existing tree, and a checkout that was moved has the old paths all over it.
   const stale =
     (cached('CMAKE_HOME_DIRECTORY') ?? join(root, 'csrc')) !== join(root, 'csrc') ||
-    (cached('DRM_COMPILER') ?? compiler.version) !== compiler.version;
+    (cached('DRM_COMPILER') ?? compiler.version) !== compiler.version ||
+    (cached('DRM_NVCC_SEEN') ?? '') !== (nvccFor(libtorch) ?? '');
   if (stale) rmSync(coreBuildDir, { recursive: true, force: true });
   const args = ['-S', join(root, 'csrc'), '-B', coreBuildDir, '-G', cached('CMAKE_GENERATOR') ?? generator];
-  args.push(`-DLIBTORCH=${libtorch.path}`, `-DDRM_COMPILER=${compiler.version}`, '-Wno-dev', '--no-warn-unused-cli');
+  args.push(
+    `-DLIBTORCH=${libtorch.path}`,
+    `-DDRM_COMPILER=${compiler.version}`,
+    `-DDRM_NVCC_SEEN=${nvccFor(libtorch) ?? ''}`,
+    '-Wno-dev',
+    '--no-warn-unused-cli',
+  );
   await run('cmake', args, {
     log,
     env: { ...process.env, CXX: compiler.command },
@@ -44,14 +55,19 @@ async function build(target, libtorch, logName) {
   log.stream.end();
 }
 
+/** The CUDA runtime that our kernels are linked with; empty in a build without them. */
+export const cudaRuntime = () => cached('DRM_CUDART') ?? '';
+
 /** Builds build/core/libdrm_core.a when needed; returns the hash of what it was built from. */
 export async function buildCore(libtorch, say) {
   const stamp = new Stamp('core');
-  const hash = stamp.look(filesUnder(join(root, 'csrc')), { libtorch });
+  const hash = stamp.look(filesUnder(join(root, 'csrc')), { libtorch, nvcc: nvccFor(libtorch) });
   // No more than its existence: building the tests in the same tree may archive it again.
   if (stamp.fresh() && existsSync(coreLibrary)) return hash;
   say(existsSync(coreLibrary) ? 'core: building what changed …' : 'core: building (first time about 5 minutes) …');
   await build('drm_core', libtorch, 'core');
+  const note = cached('DRM_CUDA_NOTE');
+  if (note) say(`core: ${note}`);
   stamp.save();
   return hash;
 }

@@ -30,8 +30,8 @@ const NOT_NEEDED =
   /^torch\/lib\/lib(torch_python|shm|shm_windows|jitbackend_test|torchbind_test|backend_with_compiler|aoti_custom_ops)\b/;
 const isTorchPart = (name) =>
   (/^torch\/(include|lib|share)\//.test(name) && !NOT_NEEDED.test(name)) || name === 'torch/version.py';
-/** The CUDA libraries and NCCL's headers, where libtorch_cuda.so looks for them: ../../nvidia relative to torch/lib. */
-const isCudaLibrary = (name) => /^nvidia\/(.*\.so[.\d]*|nccl\/include\/.*\.h)$/.test(name);
+/** The CUDA libraries, where libtorch_cuda.so looks for them (../../nvidia relative to torch/lib), and their headers. */
+const isCudaPart = (name) => /^nvidia\/(.*\.so[.\d]*|[^/]+\/include\/.+)$/.test(name);
 
 async function sha256(path) {
   const hash = createHash('sha256');
@@ -123,7 +123,7 @@ async function fetchByPip(version, work, say) {
   if (existsSync(join(tree, 'torch', 'lib', 'libtorch_cuda.so'))) {
     say('libtorch: fetching the CUDA libraries it is linked with (about 2 GB) …');
     if (requirements.length > 0) await pipDownload(requirements, downloads, log);
-    for (const library of wheelsIn(downloads)) await unpackWheel(library, tree, isCudaLibrary);
+    for (const library of wheelsIn(downloads)) await unpackWheel(library, tree, isCudaPart);
   }
   log.stream.end();
   const python = readFileSync(join(tree, 'torch', 'version.py'), 'utf8');

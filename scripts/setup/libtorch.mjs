@@ -8,7 +8,7 @@ import { libtorchRecord, sharedLibrary } from './paths.mjs';
 
 export const WANTED_VERSION = '2.13.0';
 const OLDEST = [2, 11];
-const NEWEST = [2, 13];
+const NEWEST = [2, 14];
 
 function supported([major, minor]) {
   const order = ([a, b]) => a * 1000 + b;

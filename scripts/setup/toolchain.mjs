@@ -1,8 +1,8 @@
 // What must already be on the machine: a C++20 compiler, CMake, make or Ninja, and Python 3 (node-gyp is generated with
 // it). All that is missing is listed at once.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { SetupError } from './errors.mjs';
 import { ask } from './exec.mjs';
 
@@ -80,6 +80,17 @@ export function checkToolchain() {
     );
   }
   return { compiler: compiler.found, generator: ninja ? 'Ninja' : 'Unix Makefiles' };
+}
+
+/**
+ * The nvcc that csrc/cuda/toolkit.cmake finds, as "path modified", or empty: whether it is of use is decided there. Asked
+ * at every run, so that kernels are built once a toolkit has been installed.
+ */
+export function nvccHere(env = process.env) {
+  const folders = [env.CUDA_HOME, env.CUDA_PATH].filter(Boolean).map((home) => join(home, 'bin'));
+  folders.push(...(env.PATH ?? '').split(delimiter), '/usr/local/cuda/bin');
+  const found = folders.map((folder) => join(folder, 'nvcc')).find((path) => existsSync(path));
+  return found ? `${realpathSync(found)} ${statSync(found).mtimeMs}` : '';
 }
 
 /** Throws when this Node is too old; the only check that every run makes. */

@@ -223,4 +223,4 @@ test('no prompt', async () => {
   expect(stderr).toContain('--prompt');
   expect(code).toBe(2);
 });
-test('a GPU that is not there', () => fails(['--model', fixture, '--device', 'cuda:7'], 4, ['cuda:7', 'drm doctor']));
+test('a GPU that is not there', () => fails(['--model', fixture, '--device', 'cuda:7'], 4, ['cuda:7', '--device cpu']));

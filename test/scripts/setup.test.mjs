@@ -146,7 +146,7 @@ describe.skipIf(process.platform !== 'linux')('the search for libtorch', () => {
     expect(search({ PATH: noPython(), LIBTORCH: join(folder, 'empty') }).stderr).toContain('no libtorch in it');
     const old = fakeLibtorch(join(folder, 'old'), [2, 4, 1]);
     expect(search({ PATH: noPython(), LIBTORCH: old }).stderr).toMatch(
-      /expected libtorch 2\.11 to 2\.13, found 2\.4\.1/,
+      /expected libtorch 2\.11 to 2\.14, found 2\.4\.1/,
     );
   });
 
@@ -163,7 +163,7 @@ describe.skipIf(process.platform !== 'linux')('the search for libtorch', () => {
     });
     expect(code).toBe(4);
     expect(stderr).toMatch(/1\. LIBTORCH.*: not set/);
-    expect(stderr).toMatch(/2\. an installed torch.*is 2\.4\.0, expected 2\.11 to 2\.13/);
+    expect(stderr).toMatch(/2\. an installed torch.*is 2\.4\.0, expected 2\.11 to 2\.14/);
     expect(stderr).toMatch(/3\. python3 -m pip download torch==2\.13\.0: python3 has no pip/);
     expect(stderr).toMatch(/4\. LIBTORCH_URL and LIBTORCH_SHA256.*: not set/);
   });
@@ -181,11 +181,13 @@ describe.skipIf(process.platform !== 'linux')('the search for libtorch', () => {
     'torch/nn/functional.py': 'not needed',
     'torch/version.py': "__version__ = '2.13.0+cpu'\n",
   };
-  function fakeWheel(change = {}) {
+  function fakeWheel(change = {}, contents = files, name = 'torch-2.13.0') {
     const sha = (content) => createHash('sha256').update(content).digest('base64url');
-    const record = Object.entries(files).map(([name, content]) => `${name},sha256=${sha(content)},${content.length}`);
-    const entries = Object.entries({ ...files, ...change, 'torch-2.13.0.dist-info/RECORD': `${record.join('\n')}\n` });
-    const path = join(folder, 'torch-2.13.0-cp311-cp311-linux_x86_64.whl');
+    const record = Object.entries(contents).map(
+      ([name, content]) => `${name},sha256=${sha(content)},${content.length}`,
+    );
+    const entries = Object.entries({ ...contents, ...change, [`${name}.dist-info/RECORD`]: `${record.join('\n')}\n` });
+    const path = join(folder, `${name}-cp311-cp311-linux_x86_64.whl`);
     writeFileSync(path, writeZip(entries.map(([name, content]) => ({ name, content: Buffer.from(content) }))));
     return path;
   }
@@ -204,6 +206,40 @@ describe.skipIf(process.platform !== 'linux')('the search for libtorch', () => {
     const second = search({ PATH: programs({ python3: 'exit 1' }) });
     expect(second.stderr).not.toContain('fetching');
     expect(JSON.parse(second.stdout).path).toBe(path);
+  });
+
+  test('of a build with CUDA, fetches the libraries it is linked with and the headers that the core is compiled with', () => {
+    const torch = fakeWheel(
+      {},
+      {
+        ...files,
+        'torch/version.py': "__version__ = '2.13.0+cu130'\ncuda: Optional[str] = '13.0'\n",
+        'torch/lib/libtorch_cuda.so': 'library',
+        'torch-2.13.0.dist-info/METADATA':
+          'Requires-Dist: filelock\nRequires-Dist: nvidia-all-cu13==13.0.2; sys_platform == "linux"\n',
+      },
+    );
+    const nvidia = fakeWheel(
+      {},
+      {
+        'nvidia/cu13/lib/libcudart.so.13': 'library',
+        'nvidia/cu13/include/cusparse.h': 'header',
+        'nvidia/cu13/include/cuda/std/atomic': 'header without a suffix',
+        'nvidia/nccl/include/nccl.h': 'header',
+        'nvidia/cu13/bin/tool.py': 'not needed',
+      },
+      'nvidia_all_cu13-13.0.2',
+    );
+    const python3 = `case "$*" in *nvidia-all*) ${pip(nvidia)} ;; *) ${pip(torch)} ;; esac`;
+    const { stdout, stderr } = search({ PATH: programs({ python3 }) });
+    expect(stderr).toContain('fetching the CUDA libraries');
+    const { path } = JSON.parse(stdout);
+    expect(path).toBe(join(folder, 'cache', 'drm', 'libtorch-2.13.0-cu130', 'torch'));
+    const there = (name) => existsSync(join(path, '..', 'nvidia', name));
+    for (const name of ['cu13/lib/libcudart.so.13', 'cu13/include/cusparse.h', 'cu13/include/cuda/std/atomic'])
+      expect(there(name)).toBe(true);
+    expect(there('nccl/include/nccl.h')).toBe(true);
+    expect(there('cu13/bin/tool.py')).toBe(false);
   });
 
   test('leaves nothing behind of a wheel whose library was changed', () => {
