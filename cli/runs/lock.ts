@@ -1,6 +1,6 @@
 // One process in a run folder. The lock is a file that names its holder, so that what a killed process left is taken over.
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { constants, copyFile, link, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -71,6 +71,12 @@ async function appear(file: string, name: string): Promise<void> {
 
 export class RunLock {
   #timer: NodeJS.Timeout;
+  /** However the process leaves but by kill -9. */
+  readonly #atExit = () => {
+    try {
+      if (readFileSync(this.file, 'utf8') === this.text) rmSync(this.file);
+    } catch {} // gone, or out of reach: a dead holder's lock is taken over
+  };
 
   private constructor(
     private readonly file: string,
@@ -81,6 +87,7 @@ export class RunLock {
       void utimes(file, now, now).catch(() => {}); // holds() tells at the next checkpoint
     }, HEARTBEAT_MS);
     this.#timer.unref();
+    process.on('exit', this.#atExit);
   }
 
   /** Throws DrmError BAD_REQUEST naming the process that holds the folder. */
@@ -158,6 +165,7 @@ export class RunLock {
 
   async release(): Promise<void> {
     clearInterval(this.#timer);
+    process.off('exit', this.#atExit);
     if (await this.holds()) await rm(this.file, { force: true });
   }
 }
