@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { Parser, type ReadEntry } from 'tar';
+import { throwLack } from '../errors.js';
 import { Drop, LARGEST_FILE } from './source.js';
 
 export interface Member {
@@ -67,6 +68,7 @@ export async function* membersOf(
       await end;
     }
   } catch (error) {
+    throwLack(error);
     damage ??= (error as Error).message;
   }
   yield* ready.splice(0);

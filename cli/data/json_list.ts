@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 import { Drop } from './source.js';
 
 /** An object of more bytes is passed over. */
@@ -105,6 +106,7 @@ export async function hashOfFile(file: string): Promise<string> {
   try {
     for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
   } catch (error) {
+    throwLack(error);
     throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
   }
   return hash.digest('hex');

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 import { Drop } from './source.js';
 
 /** A line or a caption of more bytes is dropped, not read. */
@@ -59,6 +60,7 @@ export async function survey(file: string): Promise<{ sha256: string; lines: num
       for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines += 1;
     }
   } catch (error) {
+    throwLack(error);
     throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
   }
   return { sha256: hash.digest('hex'), lines };

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 
 export const MANIFEST = 'manifest.json';
 /** Counts breaking changes of the layout of a prepared folder. */
@@ -74,6 +75,7 @@ export function readManifest(folder: string, kind?: Manifest['kind']): Manifest 
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
+    throwLack(error);
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
       throw bad(file, `cannot be read (${(error as Error).message})`);
     throw new DrmError(

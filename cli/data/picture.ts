@@ -1,6 +1,7 @@
 // Pixels as the models see them: plain RGB as Pillow's RGB conversion gives it. Alpha is dropped without blending, EXIF
 // orientation and colour profiles are not applied, inks are multiplied out. All decoding and resizing of data is here.
 import sharp, { type Sharp } from 'sharp';
+import { throwLack } from '../errors.js';
 import type { Picture } from '../image/write.js';
 import { Drop } from './source.js';
 
@@ -32,7 +33,7 @@ export interface Decoded extends Picture {
   extension: string;
 }
 
-/** Decodes all of a picture. A Drop says why it cannot be used. */
+/** Decodes all of a picture. A Drop says why it cannot be used; rejects where this process lacks memory, threads, files. */
 export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> {
   const extension = extensionOf(bytes);
   if (extension === undefined)
@@ -51,6 +52,7 @@ export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> 
       return { pixels, width: info.width, height: info.height, extension };
     });
   } catch (error) {
+    throwLack(error);
     return undecodable(error);
   }
 }

@@ -4,6 +4,7 @@ import { closeSync, createReadStream, existsSync, openSync, readSync, statSync }
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 import { MANIFEST, type Manifest, type Shard } from './manifest.js';
 import { BLOCK, padded, parseTarHeader } from './tar.js';
 
@@ -80,6 +81,7 @@ export function walkShard(folder: string, shard: Shard, visit: (sample: ShardSam
     if (samples !== shard.count)
       throw new Error(`expected ${shard.count} samples, as ${MANIFEST} says, found ${samples}`);
   } catch (error) {
+    throwLack(error);
     throw new DrmError(
       'BAD_FILE',
       `[data] ${file}, byte ${at}: ${(error as Error).message}; copy the shard again, or prepare the set again`,
@@ -158,6 +160,7 @@ export class ShardFiles {
       }
       return buffer;
     } catch (error) {
+      throwLack(error);
       const path = join(this.folder, (this.shards[shard] as Shard).name);
       throw new DrmError('BAD_FILE', `[data] ${path}: ${what()} cannot be read: ${(error as Error).message}`, {
         file: path,
