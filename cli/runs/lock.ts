@@ -1,7 +1,7 @@
 // One process in a run folder. The lock is a file that names its holder, so that what a killed process left is taken over.
 import { randomBytes } from 'node:crypto';
 import { readFileSync, rmSync } from 'node:fs';
-import { constants, copyFile, link, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { constants, copyFile, link, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -97,7 +97,7 @@ export class RunLock {
     const me: Holder = { pid: process.pid, host: hostname(), began: beganOf(process.pid), token };
     const text = `${JSON.stringify(me)}\n`;
     // Written aside and linked: the lock appears with its content, and only if there is none.
-    const aside = join(folder, `.${LOCK_FILE}.${token}`);
+    const aside = join(folder, `.${LOCK_FILE}.${me.pid}-${token}`);
     try {
       await writeFile(aside, text, { flag: 'wx' });
     } catch (error) {
@@ -107,7 +107,7 @@ export class RunLock {
       for (;;) {
         try {
           await appear(aside, file);
-          return new RunLock(file, text);
+          break;
         } catch (error) {
           if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw diskError(file, error);
         }
@@ -115,6 +115,19 @@ export class RunLock {
       }
     } finally {
       await rm(aside, { force: true });
+    }
+    await RunLock.#sweep(folder, me);
+    return new RunLock(file, text);
+  }
+
+  /** Removes what processes that were killed while they took the lock have left; one that waits for it may be at work. */
+  static async #sweep(folder: string, me: Holder): Promise<void> {
+    for (const name of await readdir(folder)) {
+      const pid = /^\.run\.lock\.(\d+)-[0-9a-f]{16}$/.exec(name)?.[1];
+      if (pid === undefined) continue;
+      const file = join(folder, name);
+      const holder = parse(await readFile(file, 'utf8').catch(() => '')) ?? { ...me, pid: Number(pid), began: '' };
+      if (holder.host === me.host && !isAlive(holder)) await rm(file, { force: true });
     }
   }
 
