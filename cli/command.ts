@@ -43,7 +43,7 @@ export interface Context {
   global: GlobalOptions;
   /** Everything a command has to say goes through here. */
   events: Events;
-  /** Aborted by the first Ctrl-C or SIGTERM. */
+  /** Aborted by the first Ctrl-C, SIGTERM or SIGHUP. */
   signal: AbortSignal;
 }
 
@@ -54,5 +54,10 @@ export interface Command {
   examples: { command: string; does: string }[];
   arguments?: Argument[];
   options?: Option[];
+  /**
+   * Whether what it makes is in files: it then goes on when nobody reads stdout any more. What is made to be read there
+   * ends. Not said: it ends.
+   */
+  makesFiles?(context: Pick<Context, 'args' | 'options' | 'global'>): boolean;
   run(context: Context): Promise<void>;
 }

@@ -1,7 +1,18 @@
 // One process at a time. The lock is a file that names its holder, so that what a killed process left is taken over.
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { constants, copyFile, type FileHandle, link, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  constants,
+  copyFile,
+  type FileHandle,
+  link,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -139,7 +150,7 @@ export class FileLock {
     };
     const text = `${JSON.stringify(me)}\n`;
     // Written aside and linked: the lock appears with its content, and only if there is none.
-    const aside = join(dirname(file), `.${basename(file)}.${token}`);
+    const aside = join(dirname(file), `.${basename(file)}.${me.pid}-${token}`);
     try {
       await writeFile(aside, text, { flag: 'wx' });
       for (;;) {
@@ -154,8 +165,9 @@ export class FileLock {
           const handle = await open(file, 'r+').catch((error: unknown) => {
             if (!isCode(error, 'ENOENT')) throw error; // else somebody took it away in this moment
           });
-          if (handle) return new FileLock(file, text, handle);
-          continue;
+          if (!handle) continue;
+          await FileLock.#sweep(file, me);
+          return new FileLock(file, text, handle);
         }
         const found = await FileLock.#look(file, aside, me);
         if (found === 'stale') await FileLock.#evict(file, aside, me);
@@ -163,6 +175,19 @@ export class FileLock {
       }
     } finally {
       await rm(aside, { force: true }).catch(() => {});
+    }
+  }
+
+  /** Removes what processes that were killed while they took the lock have left; one that waits for it may be at work. */
+  static async #sweep(file: string, me: Holder): Promise<void> {
+    const start = `.${basename(file)}.`;
+    for (const name of await readdir(dirname(file))) {
+      const pid = name.startsWith(start) && /^(\d+)-[0-9a-f]{16}$/.exec(name.slice(start.length))?.[1];
+      if (!pid) continue;
+      const left = join(dirname(file), name);
+      const holder = parse(await readFile(left, 'utf8').catch(() => '')) ?? { ...me, pid: Number(pid), began: '' };
+      const here = holder.host === me.host && (holder.place === '' || holder.place === me.place);
+      if (here && !isAlive(holder)) await rm(left, { force: true });
     }
   }
 

@@ -229,5 +229,6 @@ export const command: Command = {
     { flags: '--repo-type <type>', description: 'what the id names', choices: ['model', 'dataset'], default: 'model' },
     { flags: '--dry-run', description: 'list what would be fetched' },
   ],
+  makesFiles: () => true,
   run: pull,
 };

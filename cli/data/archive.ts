@@ -6,6 +6,7 @@ import { posix } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { Parser, type ReadEntry } from 'tar';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 import { Drop, LARGEST_FILE } from './source.js';
 import { through } from './streams.js';
 
@@ -130,6 +131,7 @@ export async function* membersOf(
     }
   } catch (error) {
     if (error instanceof DrmError) throw error;
+    throwLack(error);
     damage ??= (error as Error).message;
   }
   yield* ready.splice(0);

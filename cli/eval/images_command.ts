@@ -66,7 +66,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
   const { device, dtype } = await chooseDevice(first.settings, team);
   const jobs = evaluationJobs(prompts, first.settings);
   const weights = weightsFingerprint(model.source);
-  await team.sameSettings({ settings: settings.map((one) => one.settings), jobs: digestOf(jobs), weights, dtype }, []);
+  await team.sameSettings({ settings: settings.map((one) => one.settings), jobs: digestOf(jobs), weights, dtype });
   const progress =
     (id: string, label: string, began = performance.now()) =>
     (step: number, total: number, seconds = (performance.now() - began) / 1000) =>

@@ -105,10 +105,11 @@ async function evaluateInTeam(team: Team, context: Context, asked: Asked): Promi
       const note = enlargedNote(folder, set.manifest.settings.size, rewards, viewing.size);
       if (note !== undefined) warn(note);
     }
-    await team.sameSettings(
-      { ...asked, weights: rewards.map(({ weights }) => weights), sets: sets.map(({ scores }) => scores.digest) },
-      [],
-    );
+    await team.sameSettings({
+      ...asked,
+      weights: rewards.map(({ weights }) => weights),
+      sets: sets.map(({ scores }) => scores.digest),
+    });
     const pairs = sets.reduce((sum, { scores }) => sum + scores.pairs.length, 0);
     events.emit({
       event: 'started',

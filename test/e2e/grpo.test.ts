@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { CONFIG_FOLDER } from '../../cli/config/resolve.js';
-import { killedAgainAndAgain, nextCheckpoint } from '../killing.js';
+import { killedAgainAndAgain, nextCheckpoint, resuming } from '../killing.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
 import { drm, fixture, runDrm, temporaryFolder } from '../run_drm.js';
 import { grpo, grpoHere, promptFolder, quickConfig, said, set } from './grpo_training.js';
@@ -60,11 +60,12 @@ describe.each(ALGORITHMS)('%s', (algorithm) => {
   test('kill -9 at random moments, again and again: the same adapter, the same figures', async () => {
     const run = `${algorithm}-killed`;
     // Once in the first steps, then about the writing of the next checkpoint, whole or not.
-    const delays = await killedAgainAndAgain([drm, 'grpo', ...argv(algorithm, run, '--threads', '1')], {
+    const delays = await killedAgainAndAgain(resuming([drm, 'grpo', ...argv(algorithm, run, '--threads', '1')]), {
       kills: 3,
       withinMs: 40,
       moment: (lasts) => nextCheckpoint(path(run), lasts),
     });
+    expect(delays.length).toBe(3);
     expect(learned(run), `killed after ${delays} ms`).toEqual(learned(algorithm));
     expect(sameLora(run, algorithm)).toBe(true);
   });
