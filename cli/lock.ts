@@ -24,6 +24,7 @@ export const SILENT_MS = 10 * HEARTBEAT_MS;
 const CUT_MS = 2_000;
 /** Evicting takes milliseconds. */
 const EVICTION_MS = 10_000;
+const EVICTING = 'evicting';
 
 export interface Holder {
   pid: number;
@@ -92,6 +93,9 @@ function parse(text: string): Holder | undefined {
     return undefined;
   }
 }
+
+const isHere = ({ host, place }: Holder, me: Holder): boolean =>
+  host === me.host && (place === '' || place === me.place);
 
 /** Gives a file a second name, if that is free (EEXIST). Some network and memory-card file systems can only copy. */
 async function appear(file: string, name: string): Promise<void> {
@@ -166,7 +170,7 @@ export class FileLock {
             if (!isCode(error, 'ENOENT')) throw error; // else somebody took it away in this moment
           });
           if (!handle) continue;
-          await FileLock.#sweep(file, me);
+          await FileLock.#sweep(file, aside, me).catch(() => {}); // tidiness alone
           return new FileLock(file, text, handle);
         }
         const found = await FileLock.#look(file, aside, me);
@@ -179,15 +183,16 @@ export class FileLock {
   }
 
   /** Removes what processes that were killed while they took the lock have left; one that waits for it may be at work. */
-  static async #sweep(file: string, me: Holder): Promise<void> {
-    const start = `.${basename(file)}.`;
+  static async #sweep(file: string, own: string, me: Holder): Promise<void> {
+    const begin = `.${basename(file)}.`;
     for (const name of await readdir(dirname(file))) {
-      const pid = name.startsWith(start) && /^(\d+)-[0-9a-f]{16}$/.exec(name.slice(start.length))?.[1];
-      if (!pid) continue;
-      const left = join(dirname(file), name);
-      const holder = parse(await readFile(left, 'utf8').catch(() => '')) ?? { ...me, pid: Number(pid), began: '' };
-      const here = holder.host === me.host && (holder.place === '' || holder.place === me.place);
-      if (here && !isAlive(holder)) await rm(left, { force: true });
+      const found = join(dirname(file), name);
+      const rest = name.startsWith(begin) ? name.slice(begin.length) : '';
+      const pid = /^(\d+)-[0-9a-f]{16}$/.exec(rest)?.[1];
+      if (found === own || (pid === undefined && rest !== EVICTING)) continue;
+      const text = await readFile(found, 'utf8').catch(() => '');
+      const holder = parse(text) ?? { ...me, pid: Number(pid ?? me.pid), began: '' };
+      if (isHere(holder, me) && !isAlive(holder)) await rm(found, { force: true });
     }
   }
 
@@ -202,7 +207,7 @@ export class FileLock {
         await setTimeout(20);
         return 'gone'; // perhaps being written
       }
-      const here = holder.host === me.host && (holder.place === '' || holder.place === me.place);
+      const here = isHere(holder, me);
       return (here ? !isAlive(holder) : silentMs > SILENT_MS) ? 'stale' : { ...holder, here, silentMs };
     } catch (error) {
       if (isCode(error, 'ENOENT')) return 'gone';
@@ -223,7 +228,7 @@ export class FileLock {
 
   /** One at a time, and looked at again: else the second would remove the lock that the first has just taken. */
   static async #evict(file: string, aside: string, me: Holder): Promise<void> {
-    const evicting = `${file}.evicting`;
+    const evicting = join(dirname(file), `.${basename(file)}.${EVICTING}`);
     try {
       await appear(aside, evicting);
     } catch (error) {
@@ -232,7 +237,10 @@ export class FileLock {
         ({ mtimeMs }) => mtimeMs,
         () => Number.POSITIVE_INFINITY,
       );
-      if ((await FileLock.#now(aside)) - since > EVICTION_MS) await rm(evicting, { force: true }); // killed in the middle of it
+      const holder = parse(await readFile(evicting, 'utf8').catch(() => ''));
+      const isDead = holder !== undefined && isHere(holder, me) && !isAlive(holder);
+      // Killed in the middle of it.
+      if (isDead || (await FileLock.#now(aside)) - since > EVICTION_MS) await rm(evicting, { force: true });
       await setTimeout(20);
       return;
     }
