@@ -9,6 +9,7 @@ import { DrmError } from '../../binding/error.js';
 import { diskError } from '../files.js';
 
 export const LOCK_FILE = 'run.lock';
+const EVICTING = `.${LOCK_FILE}.evicting`;
 const HEARTBEAT_MS = 30_000;
 /** A holder on another machine, whose processes cannot be asked for, is taken for dead when silent for this long. */
 const SILENT_MS = 10 * HEARTBEAT_MS;
@@ -41,6 +42,13 @@ function isAlive({ pid, began }: Holder): boolean {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false;
   }
   return began === '' || beganOf(pid) === began;
+}
+
+/** Whether whoever wrote this lock is dead, as far as can be told from here; `pid` wrote it where it says nothing yet. */
+async function isLeft(file: string, me: Holder, pid = Number.NaN): Promise<boolean> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  const holder = parse(text) ?? { ...me, pid, began: '' };
+  return holder.host === me.host && Number.isInteger(holder.pid) && !isAlive(holder);
 }
 
 /** Milliseconds since a file was touched; 0 where it is gone. */
@@ -123,11 +131,10 @@ export class RunLock {
   /** Removes what processes that were killed while they took the lock have left; one that waits for it may be at work. */
   static async #sweep(folder: string, me: Holder): Promise<void> {
     for (const name of await readdir(folder)) {
-      const pid = /^\.run\.lock\.(\d+)-[0-9a-f]{16}$/.exec(name)?.[1];
-      if (pid === undefined) continue;
       const file = join(folder, name);
-      const holder = parse(await readFile(file, 'utf8').catch(() => '')) ?? { ...me, pid: Number(pid), began: '' };
-      if (holder.host === me.host && !isAlive(holder)) await rm(file, { force: true });
+      const pid = /^\.run\.lock\.(\d+)-[0-9a-f]{16}$/.exec(name)?.[1];
+      if ((name === EVICTING || pid !== undefined) && (await isLeft(file, me, Number(pid))))
+        await rm(file, { force: true });
     }
   }
 
@@ -135,12 +142,12 @@ export class RunLock {
   static async #evict(folder: string, file: string, aside: string, me: Holder): Promise<void> {
     if (!(await RunLock.#isStale(folder, file, me))) return;
     // One at a time, and looked at again: else the second would remove the lock that the first has just taken.
-    const evicting = `${file}.evicting`;
+    const evicting = join(folder, EVICTING);
     try {
       await appear(aside, evicting);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw diskError(evicting, error);
-      if ((await ageOf(evicting)) > EVICTION_MS) await rm(evicting, { force: true }); // killed in the middle of it
+      if ((await isLeft(evicting, me)) || (await ageOf(evicting)) > EVICTION_MS) await rm(evicting, { force: true });
       await setTimeout(20);
       return;
     }
