@@ -61,7 +61,8 @@ class Weights {
   /// Checks all names, shapes and dtypes, and reports every missing, unexpected and mis-shaped key in one
   /// Failure(KeysMismatch) (full lists in details "missing", "unexpected", "misshaped", one a line), wanted tensors
   /// that are no floating-point numbers in a Failure(BadFile) ("mistyped"). `ignorable` says which extra keys are
-  /// harmless. `hint` is appended to the message (what the shapes look like).
+  /// harmless; those that are no floating-point numbers are. `hint` is appended to the message (what the shapes look
+  /// like).
   void check(const std::vector<WantedTensor>& wanted, const std::function<bool(const std::string&)>& ignorable = {},
              const std::string& hint = "") const;
   /// Checks, then loads.
