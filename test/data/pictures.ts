@@ -85,13 +85,15 @@ export function tarOf(members: TarMember[], end = true): Buffer {
 export function zipOf(members: { name: string; bytes: Uint8Array; mode?: number }[]): Buffer {
   const files: Buffer[] = [];
   const directory: Buffer[] = [];
+  const known = new Map<Uint8Array, { packed: Buffer; sum: number }>(); // large members may be the same one
   let at = 0;
   for (const { name, bytes, mode = 0o100644 } of members) {
-    const packed = deflateRawSync(bytes, { level: 1 });
+    const { packed, sum } = known.get(bytes) ?? { packed: deflateRawSync(bytes, { level: 1 }), sum: crc32(bytes) };
+    known.set(bytes, { packed, sum });
     const common = Buffer.alloc(26); // what both headers have, from the version that reads it to the length of extras
     common.writeUInt16LE(20, 0);
     common.writeUInt16LE(8, 4); // deflate
-    common.writeUInt32LE(crc32(bytes), 10);
+    common.writeUInt32LE(sum, 10);
     common.writeUInt32LE(packed.length, 14);
     common.writeUInt32LE(bytes.length, 18);
     common.writeUInt16LE(Buffer.byteLength(name), 22);
