@@ -231,7 +231,7 @@ test('other settings on one of them, too few samples, half an environment, two l
     2,
   );
   expect(second?.code).toBe(3);
-  expect(second?.stderr).toMatch(/rank 1: .*seed, steps: expected the settings of rank 0 \(0, 6\), found 1, 7/);
+  expect(second?.stderr).toMatch(/rank 1: .*steps, seed: expected the settings of rank 0 \(6, 0\), found 7, 1/);
   expect(first?.code).toBe(4);
   expect(first?.stderr).toMatch(/rank 1 .* ended with an error: .*seed/);
 
