@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "common/failure.h"
+
 namespace drm {
 namespace {
 
@@ -42,9 +44,17 @@ NamedTensors LossScale::state() const {
 void LossScale::restore(const std::map<std::string, at::Tensor>& state) {
   auto own = this->state();
   for (auto& [name, value] : own) take_state(state, name, value);
-  value_ = own[0].second.item<double>();
-  good_steps_ = own[1].second.item<int64_t>();
-  overflows_ = own[2].second.item<int64_t>();
+  const auto value = own[0].second.item<double>();
+  const auto good_steps = own[1].second.item<int64_t>(), overflows = own[2].second.item<int64_t>();
+  if (!(value >= 1 && value <= std::numeric_limits<float>::max()) || good_steps < 0 || good_steps >= kGrowthInterval ||
+      overflows < 0)
+    throw Failure(Code::BadFile, "[resume] loss_scale: expected a scale from 1 after 0 to " +
+                                     std::to_string(kGrowthInterval - 1) + " good steps, found " +
+                                     std::to_string(value) + " after " + std::to_string(good_steps) +
+                                     "; the checkpoint is damaged, resume from an earlier one");
+  value_ = value;
+  good_steps_ = good_steps;
+  overflows_ = overflows;
 }
 
 }  // namespace drm

@@ -26,7 +26,7 @@ class LossScale {
 
   /// What a resumed run needs: "loss_scale.value", "loss_scale.good_steps" and "loss_scale.overflows".
   NamedTensors state() const;
-  /// Throws Failure(KeysMismatch | BadShape).
+  /// Throws Failure(KeysMismatch | BadShape | BadFile).
   void restore(const std::map<std::string, at::Tensor>& state);
 
  private:

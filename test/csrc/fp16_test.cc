@@ -127,6 +127,12 @@ TEST(the_scale_moves_as_gradscalers) {
   for (int i = 0; i < 500; ++i) resumed.update(true);
   CHECK_EQ(resumed.value(), 65536.0);
   CHECK_EQ(resumed.overflows(), 2);
+  for (const double damaged : {0.0, 0.5, -2.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    auto other = kept;
+    other["loss_scale.value"] = at::scalar_tensor(damaged, at::kDouble);
+    EXPECT_FAILURE(BadFile, ({"loss_scale", "damaged"}), resumed.restore(other));
+  }
+  CHECK_EQ(resumed.value(), 65536.0);  // a refused state changes nothing
   kept.erase("loss_scale.good_steps");
   EXPECT_FAILURE(KeysMismatch, ({"loss_scale.good_steps"}), resumed.restore(kept));
   while (!s.smallest()) s.update(false);
