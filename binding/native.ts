@@ -15,6 +15,7 @@ import type {
   Cmmd,
   ComponentFiles,
   ComponentInside,
+  Dtype,
   Features,
   GroupPlace,
   LoadOptions,
@@ -132,7 +133,7 @@ export interface Native {
   trainerRestore(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
   trainerExport(
     trainer: TrainerHandle,
-    request: { path: string; dtype: 'fp32' | 'bf16'; layout?: 'drm' | 'authors' },
+    request: { path: string; dtype: Dtype; layout?: 'drm' | 'authors' },
     listen: NativeListener,
   ): NativeJob<void>;
   disposeTrainer(trainer: TrainerHandle): void;
@@ -251,20 +252,50 @@ function packageRoot(): string {
   return folder;
 }
 
-function recordedLibtorch(root: string): string | undefined {
+/** What scripts/setup has noted about libtorch; a line of its fingerprint is a library, its size, its time. */
+function recordedLibtorch(root: string): { path?: string; fingerprint?: string } {
   try {
-    return JSON.parse(readFileSync(join(root, 'build', 'libtorch.json'), 'utf8')).path;
+    return JSON.parse(readFileSync(join(root, 'build', 'libtorch.json'), 'utf8'));
   } catch {
-    return undefined;
+    return {};
   }
 }
+
+/**
+ * Throws OUT_OF_MEMORY where a limit on address space (ulimit -v) leaves no room for libtorch: its static objects are made
+ * while it is loaded, and where they find no memory the process is aborted.
+ */
+function roomFor(fingerprint = ''): void {
+  let room: number;
+  try {
+    const limit = /^Max address space +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+    const taken = /^VmSize:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+    room = limit === undefined ? Number.POSITIVE_INFINITY : Number(limit) - 1024 * Number(taken);
+  } catch {
+    return; // not Linux
+  }
+  const libraries = fingerprint
+    .split('\n')
+    .reduce((sum, line) => sum + Number(/ (\d+) [\d.]+$/.exec(line)?.[1] ?? 0), 0);
+  const needed = 1.25 * libraries; // with what they allocate
+  if (room < needed)
+    throw noMemory(`room for ${Math.round(needed / 1e6)} MB of libtorch`, `${Math.max(0, Math.round(room / 1e6))} MB`);
+}
+
+const noMemory = (expected: string, found: string) =>
+  new DrmError(
+    'OUT_OF_MEMORY',
+    `[binding] expected ${expected}, found ${found}; end other programs, or raise the limit on memory (ulimit -v)`,
+  );
 
 /** Turns the loader's words into a cause and a remedy. */
 function loadFailure(file: string, root: string, cause: unknown): DrmError {
   const said = cause instanceof Error ? cause.message : String(cause);
-  const libtorch = recordedLibtorch(root);
+  const libtorch = recordedLibtorch(root).path;
+  if (/failed to map segment|cannot allocate memory/i.test(said)) return noMemory('memory to load libtorch', said);
   const fail = (why: string, remedy: string) =>
     new DrmError('ENVIRONMENT', `[binding] ${file}: ${why}; ${remedy}`, { file, libtorch: libtorch ?? '' }, { cause });
+  if (/Too many open files/i.test(said)) return fail(said, 'raise the limit on open files (ulimit -n 4096)');
   if (!existsSync(file)) return fail('the native addon is not built', 'run `npm run setup`');
   if (/NODE_MODULE_VERSION|different Node\.js version/.test(said)) {
     return fail(`built for another Node than this one (${process.version})`, 'run `npm run setup` with this Node');
@@ -294,6 +325,7 @@ function load(): Native {
   const root = packageRoot();
   // DRM_ADDON is for trying another build (a sanitizer's, say) without replacing this one.
   const file = process.env.DRM_ADDON ?? join(root, 'binding', 'build', 'Release', 'drm.node');
+  roomFor(recordedLibtorch(root).fingerprint);
   let addon: Native;
   try {
     addon = createRequire(import.meta.url)(file);

@@ -5,6 +5,7 @@ import { callNative, type Native, type NativeJob, type NativeListener, type Trai
 import type { ProcessGroup } from './process_group.js';
 import type {
   Bitmap,
+  Dtype,
   JobOptions,
   Metrics,
   NativeEvent,
@@ -51,7 +52,8 @@ export class Trainer {
 
   /**
    * One optimizer step over micro-batches. Gives the objective's metrics, `loss` and `grad_norm`. A step that is aborted,
-   * or whose loss is not finite (NOT_FINITE), leaves the weights as they were.
+   * or whose loss is not finite (NOT_FINITE), leaves the weights as they were; so does one whose gradients overflow fp16,
+   * which has no `grad_norm` and counts into `overflows`.
    */
   step(request: StepRequest, job: JobOptions = {}): Promise<Metrics> {
     return this.#run(job, (addon, handle, listen) => addon.trainerStep(handle, request, listen));
@@ -129,7 +131,7 @@ export class Trainer {
    */
   export(
     path: string,
-    dtype: 'fp32' | 'bf16',
+    dtype: Dtype,
     { layout, ...job }: JobOptions & { layout?: 'drm' | 'authors' } = {},
   ): Promise<void> {
     const request = layout === undefined ? { path, dtype } : { path, dtype, layout };

@@ -1,6 +1,9 @@
 // What crosses the native boundary. Mirrors csrc/pipeline/pipeline.h and csrc/common/control.h.
 import type { RewardModelHandle } from './native.js';
 
+/** Of weights and matrix products. */
+export type Dtype = 'fp32' | 'fp16' | 'bf16';
+
 /** Files of one component; see ComponentFiles in csrc/pipeline/pipeline.h. */
 export interface ComponentFiles {
   config?: string;
@@ -18,7 +21,7 @@ export interface PipelineSource {
 
 export interface LoadOptions {
   device: string; // "cpu", "cuda", "cuda:N"
-  dtype: 'fp32' | 'bf16';
+  dtype: Dtype;
   loras?: LoraUse[]; // of a Pipeline's transformer; other models have none
 }
 
@@ -74,7 +77,7 @@ export interface LoraMerge {
   transformer: ComponentFiles;
   loras: LoraUse[];
   out: string; // .safetensors
-  dtype?: 'fp32' | 'bf16'; // default: that of each weight in its file
+  dtype?: Dtype; // default: that of each weight in its file
 }
 
 export interface PipelineInfo {
@@ -272,7 +275,7 @@ export interface PolicyObjective {
 
 export interface TrainerOptions {
   device: string;
-  dtype: 'fp32' | 'bf16'; // of matrix products; weights stay fp32
+  dtype: Dtype; // of matrix products; weights stay fp32
   seed: bigint;
   beta1: number;
   beta2: number;

@@ -1,4 +1,5 @@
 // A command is a value: help, parsing and completion are derived from it, and its file is loaded only when it runs.
+import type { Dtype } from '../binding/types.js';
 import type { Events } from './events.js';
 
 export interface Option {
@@ -23,7 +24,7 @@ export interface Argument {
 /** Flags that every command has. */
 export interface GlobalOptions {
   device: string;
-  dtype?: 'fp32' | 'bf16';
+  dtype?: Dtype;
   threads?: number;
   json: boolean;
   quiet: boolean;
@@ -42,7 +43,7 @@ export interface Context {
   global: GlobalOptions;
   /** Everything a command has to say goes through here. */
   events: Events;
-  /** Aborted by the first Ctrl-C or SIGTERM. */
+  /** Aborted by the first Ctrl-C, SIGTERM or SIGHUP. */
   signal: AbortSignal;
 }
 
@@ -53,5 +54,10 @@ export interface Command {
   examples: { command: string; does: string }[];
   arguments?: Argument[];
   options?: Option[];
+  /**
+   * Whether what it makes is in files: it then goes on when nobody reads stdout any more. What is made to be read there
+   * ends. Not said: it ends.
+   */
+  makesFiles?(context: Pick<Context, 'args' | 'options' | 'global'>): boolean;
   run(context: Context): Promise<void>;
 }

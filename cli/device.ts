@@ -1,16 +1,20 @@
 // From "auto" to what this machine has.
 import { DrmError } from '../binding/error.js';
+import type { Dtype } from '../binding/types.js';
 
 export interface DeviceSettings {
   device: string;
-  dtype: 'auto' | 'fp32' | 'bf16';
+  dtype: 'auto' | Dtype;
 }
+
+/** Of a number in memory. */
+export const bytesOf = (dtype: Dtype): number => (dtype === 'fp32' ? 4 : 2);
 
 /** `team`: of several processes on this machine each has a GPU of its own. */
 export async function chooseDevice(
   settings: DeviceSettings,
   team: { size: number; localRank: number } = { size: 1, localRank: 0 },
-): Promise<{ device: string; dtype: 'fp32' | 'bf16' }> {
+): Promise<{ device: string; dtype: Dtype }> {
   const { runtimeInfo } = await import('../binding/index.js');
   let device = settings.device;
   if (device === 'auto') {

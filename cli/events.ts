@@ -28,13 +28,15 @@ export type Event =
   /**
    * Figures of training, after `step` steps of `total`: loss, learning_rate, grad_norm, samples_per_second (pairs_per_second), data_wait (share
    * of the time spent waiting for data, from 0 to 1), memory_mb, and whatever the task measures; `reward/3` is that of denoising step 3. Each is the mean over the
-   * steps since the last such event. `seconds` is training time, that of earlier sittings included.
+   * steps since the last such event. `seconds` is training time, that of earlier sittings included; `step_seconds` is
+   * that of the steps alone, without evaluations, pictures and checkpoints.
    */
   | {
       event: 'metric';
       step: number;
       total: number;
       seconds: number;
+      step_seconds?: number;
       seconds_left: number;
       values: Record<string, number>;
     }

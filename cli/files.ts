@@ -1,7 +1,7 @@
 // Files and folders that are put in place whole or not at all.
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { access, constants, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { access, constants, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../binding/error.js';
 
@@ -78,6 +78,14 @@ export async function writeAtomically(path: string, data: Uint8Array | string, e
     await rm(temporary, { force: true });
     throw diskError(path, error, elsewhere);
   }
+}
+
+/** Takes away what killed processes left of `writeAtomically` and `prepareFolder`. Only for the holder of the folder's lock. */
+export async function sweepUnfinished(folder: string, names: readonly string[]): Promise<void> {
+  const isLeft = (found: string) =>
+    names.some((name) => found.startsWith(`.${name}.`) && /^[0-9a-f]{8}$/.test(found.slice(name.length + 2))) ||
+    /^\.drm-[0-9a-f]{12}$/.test(found);
+  for (const found of await readdir(folder)) if (isLeft(found)) await rm(join(folder, found), { force: true });
 }
 
 /** Makes what was written or renamed inside a folder survive a power cut. */

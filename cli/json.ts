@@ -3,6 +3,7 @@
 import { constants } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { DrmError, type ErrorCode } from '../binding/error.js';
+import { throwLack } from './errors.js';
 import { brief, type Shape } from './shape.js';
 
 /** Deeper ones, which nobody means, are more than JSON.stringify can write. */
@@ -109,6 +110,7 @@ export function readText<T>(file: string, as: JsonFile, read: (text: string) => 
   try {
     return read(decodeText(readFileSync(file)));
   } catch (error) {
+    throwLack(error);
     throw fileFault(file, `expected ${as.expected ?? 'JSON'} (${(error as Error).message})`, as);
   }
 }

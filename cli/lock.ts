@@ -1,7 +1,18 @@
 // One process at a time. The lock is a file that names its holder, so that what a killed process left is taken over.
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { constants, copyFile, type FileHandle, link, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  constants,
+  copyFile,
+  type FileHandle,
+  link,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -13,6 +24,7 @@ export const SILENT_MS = 10 * HEARTBEAT_MS;
 const CUT_MS = 2_000;
 /** Evicting takes milliseconds. */
 const EVICTION_MS = 10_000;
+const EVICTING = 'evicting';
 
 export interface Holder {
   pid: number;
@@ -82,6 +94,9 @@ function parse(text: string): Holder | undefined {
   }
 }
 
+const isHere = ({ host, place }: Holder, me: Holder): boolean =>
+  host === me.host && (place === '' || place === me.place);
+
 /** Gives a file a second name, if that is free (EEXIST). Some network and memory-card file systems can only copy. */
 async function appear(file: string, name: string): Promise<void> {
   try {
@@ -139,7 +154,7 @@ export class FileLock {
     };
     const text = `${JSON.stringify(me)}\n`;
     // Written aside and linked: the lock appears with its content, and only if there is none.
-    const aside = join(dirname(file), `.${basename(file)}.${token}`);
+    const aside = join(dirname(file), `.${basename(file)}.${me.pid}-${token}`);
     try {
       await writeFile(aside, text, { flag: 'wx' });
       for (;;) {
@@ -154,8 +169,9 @@ export class FileLock {
           const handle = await open(file, 'r+').catch((error: unknown) => {
             if (!isCode(error, 'ENOENT')) throw error; // else somebody took it away in this moment
           });
-          if (handle) return new FileLock(file, text, handle);
-          continue;
+          if (!handle) continue;
+          await FileLock.#sweep(file, aside, me).catch(() => {}); // tidiness alone
+          return new FileLock(file, text, handle);
         }
         const found = await FileLock.#look(file, aside, me);
         if (found === 'stale') await FileLock.#evict(file, aside, me);
@@ -163,6 +179,20 @@ export class FileLock {
       }
     } finally {
       await rm(aside, { force: true }).catch(() => {});
+    }
+  }
+
+  /** Removes what processes that were killed while they took the lock have left; one that waits for it may be at work. */
+  static async #sweep(file: string, own: string, me: Holder): Promise<void> {
+    const begin = `.${basename(file)}.`;
+    for (const name of await readdir(dirname(file))) {
+      const found = join(dirname(file), name);
+      const rest = name.startsWith(begin) ? name.slice(begin.length) : '';
+      const pid = /^(\d+)-[0-9a-f]{16}$/.exec(rest)?.[1];
+      if (found === own || (pid === undefined && rest !== EVICTING)) continue;
+      const text = await readFile(found, 'utf8').catch(() => '');
+      const holder = parse(text) ?? { ...me, pid: Number(pid ?? me.pid), began: '' };
+      if (isHere(holder, me) && !isAlive(holder)) await rm(found, { force: true });
     }
   }
 
@@ -177,7 +207,7 @@ export class FileLock {
         await setTimeout(20);
         return 'gone'; // perhaps being written
       }
-      const here = holder.host === me.host && (holder.place === '' || holder.place === me.place);
+      const here = isHere(holder, me);
       return (here ? !isAlive(holder) : silentMs > SILENT_MS) ? 'stale' : { ...holder, here, silentMs };
     } catch (error) {
       if (isCode(error, 'ENOENT')) return 'gone';
@@ -198,7 +228,7 @@ export class FileLock {
 
   /** One at a time, and looked at again: else the second would remove the lock that the first has just taken. */
   static async #evict(file: string, aside: string, me: Holder): Promise<void> {
-    const evicting = `${file}.evicting`;
+    const evicting = join(dirname(file), `.${basename(file)}.${EVICTING}`);
     try {
       await appear(aside, evicting);
     } catch (error) {
@@ -207,7 +237,10 @@ export class FileLock {
         ({ mtimeMs }) => mtimeMs,
         () => Number.POSITIVE_INFINITY,
       );
-      if ((await FileLock.#now(aside)) - since > EVICTION_MS) await rm(evicting, { force: true }); // killed in the middle of it
+      const holder = parse(await readFile(evicting, 'utf8').catch(() => ''));
+      const isDead = holder !== undefined && isHere(holder, me) && !isAlive(holder);
+      // Killed in the middle of it.
+      if (isDead || (await FileLock.#now(aside)) - since > EVICTION_MS) await rm(evicting, { force: true });
       await setTimeout(20);
       return;
     }

@@ -1,10 +1,12 @@
 // Builds the commander program from the registry and runs one command.
 import { CommanderError, InvalidArgumentError, Command as Program, Option as ProgramOption } from 'commander';
 import { DrmError } from '../binding/error.js';
-import type { Command, GlobalOptions } from './command.js';
+import type { Command, Context, GlobalOptions } from './command.js';
 import { registry } from './commands/registry.js';
 import { errorEvent } from './errors.js';
+import { onSignals } from './signals.js';
 import type { Renderer } from './ui/renderer.js';
+import { type Loss, stderr, stdout } from './ui/streams.js';
 import { VERSION } from './version.js';
 
 const collect = (value: string, all: string[] | undefined) => [...(all ?? []), value];
@@ -24,7 +26,7 @@ function device(text: string): string {
 export function globalOptions(): ProgramOption[] {
   return [
     new ProgramOption('--device <device>', 'auto, cpu, cuda or cuda:N').default('auto').argParser(device),
-    new ProgramOption('--dtype <dtype>', 'of weights').choices(['fp32', 'bf16']),
+    new ProgramOption('--dtype <dtype>', 'of weights and matrix products').choices(['fp32', 'bf16', 'fp16']),
     new ProgramOption('--threads <n>', 'CPU threads').argParser(positiveInteger),
     new ProgramOption('--config <file>', 'settings as JSON; see `drm config show`'),
     new ProgramOption('--set <key=value>', 'one setting; may be repeated').argParser(collect).default([], 'none'),
@@ -64,16 +66,30 @@ async function run(command: Command, args: unknown[], options: Record<string, un
   const { createRenderer } = await import('./ui/renderer.js');
   const renderer = await createRenderer(global);
   const abort = new AbortController();
-  const stop = () => {
-    // The second time: now. The addon's exit hook ends running jobs, and every file is written whole or not at all.
-    if (abort.signal.aborted) process.exit(130);
-    renderer.note('stopping after this step; once more leaves at once');
-    abort.abort();
+  const context: Context = { args: args as string[], options, global, events: renderer, signal: abort.signal };
+  const ignoreSignals = onSignals(
+    () => {
+      renderer.note('stopping after this step; once more leaves at once');
+      abort.abort();
+    },
+    // The addon's exit hook ends running jobs, and every file is written whole or not at all.
+    () => process.exit(130),
+  );
+  stdout.onLoss = (loss) => {
+    const goesOn = command.makesFiles?.(context) ?? false;
+    lostStdout(loss, goesOn);
+    if (!goesOn) abort.abort();
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  // What nobody waited for. Files are whole or not there, and the exit hooks end running jobs and give locks back.
+  const crash = (error: unknown) => {
+    const event = errorEvent(error, global.verbose);
+    renderer.emit(event);
+    void renderer.close();
+    process.exit(event.exit_code);
+  };
+  process.on('uncaughtException', crash);
   try {
-    await command.run({ args: args as string[], options, global, events: renderer, signal: abort.signal });
+    await command.run(context);
     await renderer.close();
   } catch (error) {
     // What was waiting when Ctrl-C came (a request, a timer) ends with the signal's own reason.
@@ -81,9 +97,18 @@ async function run(command: Command, args: unknown[], options: Record<string, un
     const cancelled = () => new DrmError('CANCELLED', 'stopped; the same command begins again', {}, { cause: error });
     await fail(interrupted ? cancelled() : error, global.verbose, renderer);
   } finally {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
+    process.off('uncaughtException', crash);
+    ignoreSignals();
   }
+}
+
+/** stdout takes no more. The exit code says so, but where all there is to make is made all the same. */
+function lostStdout(loss: Loss, goesOn: boolean): void {
+  if (!stdout.wasLeft(loss)) {
+    process.exitCode ||= 4;
+    stderr.write(`drm: [out] stdout: cannot be written: ${loss.message}; free some space, or send it elsewhere\n`);
+  } else if (goesOn) stderr.write('drm: nobody reads stdout any more; going on without it\n');
+  else process.exitCode ||= 130;
 }
 
 async function fail(error: unknown, verbose: boolean, renderer: Renderer): Promise<void> {
@@ -93,21 +118,19 @@ async function fail(error: unknown, verbose: boolean, renderer: Renderer): Promi
   process.exitCode = event.exit_code;
 }
 
+/** commander's own words: help, and what is wrong with a command line. */
+const OUTPUT = { writeOut: (text: string) => stdout.write(text), writeErr: (text: string) => stderr.write(text) };
+
 /** Runs one command line; sets process.exitCode. */
 export async function main(argv: string[]): Promise<void> {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0); // the reader has enough (head, less)
-    process.stderr.write(
-      `drm: [out] stdout: cannot be written: ${error.message}; free some space, or send it elsewhere\n`,
-    );
-    process.exit(4);
-  });
+  stdout.onLoss = (loss) => lostStdout(loss, false);
   const program = new Program('drm')
     .description(
       'From raw preference data to an aligned text-to-image model: diffusion reward models with step-wise guidance.',
     )
     .version(VERSION)
     .showSuggestionAfterError()
+    .configureOutput(OUTPUT)
     .showHelpAfterError('`drm --help` lists the commands, `drm COMMAND --help` its options.')
     .exitOverride();
   const name = argv.find((argument) => !argument.startsWith('-'));
@@ -118,6 +141,7 @@ export async function main(argv: string[]): Promise<void> {
     }
     const command = await entry.load();
     const made = describe(command)
+      .configureOutput(OUTPUT)
       .exitOverride()
       .showSuggestionAfterError()
       .showHelpAfterError(`\`drm ${command.name} --help\` lists its options.`)
@@ -130,11 +154,12 @@ export async function main(argv: string[]): Promise<void> {
   try {
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
-    if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
-    else if (error instanceof DrmError) {
-      const event = errorEvent(error, false);
-      process.stderr.write(`drm: ${event.message}\n`);
-      process.exitCode = event.exit_code;
-    } else throw error;
+    if (error instanceof CommanderError) {
+      if (error.exitCode !== 0) process.exitCode = 2;
+      return;
+    }
+    const event = errorEvent(error, false);
+    stderr.write(`drm: ${event.message}\n`);
+    process.exitCode = event.exit_code;
   }
 }

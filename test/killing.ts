@@ -4,20 +4,31 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { expect } from 'vitest';
-import { repository } from './run_drm.js';
+import { packageRoot } from '../cli/root.js';
 
-/** Names in the run's checkpoints folder, also before it is there. */
-export const checkpointNames = (folder: string): string[] => {
+const namesIn = (folder: string): string[] => {
   try {
-    return readdirSync(join(folder, 'checkpoints'));
+    return readdirSync(folder);
   } catch {
-    return [];
+    return []; // not there yet
   }
 };
 
+/** Names in the run's checkpoints folder, also before it is there. */
+export const checkpointNames = (folder: string): string[] => namesIn(join(folder, 'checkpoints'));
+
 /** While a sitting lasts: false once the program has ended by itself. */
 export type Lasting = () => boolean;
+
+/** Waits until names have come or gone in these folders so many times: files are begun, put in place, taken away. */
+export async function changes(folders: readonly string[], count: number, lasts: Lasting): Promise<void> {
+  const look = () => folders.map((folder) => namesIn(folder).join('/')).join('\n');
+  for (let seen = 0, before = look(); lasts() && seen < count; await setTimeout(1)) {
+    const now = look();
+    if (now !== before) seen += 1;
+    before = now;
+  }
+}
 
 /** Waits for the first sign of a checkpoint that was not there. */
 export async function nextCheckpoint(folder: string, lasts: Lasting): Promise<void> {
@@ -25,18 +36,33 @@ export async function nextCheckpoint(folder: string, lasts: Lasting): Promise<vo
   while (lasts() && checkpointNames(folder).length === before) await setTimeout(1);
 }
 
+export interface Killing {
+  kills: number;
+  /** Each kill comes at some moment within so long after what `moment` waits for. */
+  withinMs: number;
+  moment(lasts: Lasting): Promise<void>;
+  /** Uniform in [0, 1). */
+  random?(): number;
+  env?: Record<string, string>;
+  /** After each kill, before the program is started again. */
+  afterKill?(): Promise<void>;
+}
+
 /**
- * Runs node with these arguments to a good end, `--resume` among them from the second time on. Before that it is killed so
- * many times, each at some moment within `withinMs` after what `moment` waits for. Returns how long after, each time.
+ * Runs node with these arguments to a good end. Before that it is killed so many times, or fewer where it ends before the
+ * moment comes. Returns how long after the moment, each time. Throws what it said where it ends otherwise.
  */
 export async function killedAgainAndAgain(
-  argv: string[],
-  { kills, withinMs, moment }: { kills: number; withinMs: number; moment: (lasts: Lasting) => Promise<void> },
+  argumentsOf: (sitting: number) => readonly string[],
+  { kills, withinMs, moment, random = Math.random, env = {}, afterKill }: Killing,
 ): Promise<number[]> {
   const delays: number[] = [];
   for (;;) {
-    const args = delays.length > 0 ? [...argv, '--resume'] : argv;
-    const child = spawn(process.execPath, args, { cwd: repository, stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(process.execPath, argumentsOf(delays.length), {
+      cwd: packageRoot,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     let stderr = '';
     child.stderr.on('data', (data: Buffer) => {
       stderr += data.toString();
@@ -46,17 +72,23 @@ export async function killedAgainAndAgain(
     void closed.then(() => {
       open = false;
     });
-    if (delays.length < kills) await moment(() => open);
-    if (open && delays.length < kills) {
-      const delay = Math.random() * withinMs;
-      delays.push(delay);
+    let delay: number | undefined;
+    if (delays.length < kills) {
+      await moment(() => open);
+      delay = random() * withinMs;
       await setTimeout(delay);
-      child.kill('SIGKILL');
+      if (open) child.kill('SIGKILL');
     }
-    const [code] = (await closed) as [number | null];
-    if (code === 0) break;
-    expect(code, `after ${delays} ms: ${stderr}`).toBe(null);
+    const [code, signal] = (await closed) as [number | null, string | null];
+    if (code === 0) return delays;
+    if (delay !== undefined) delays.push(delay);
+    if (signal !== 'SIGKILL') throw new Error(`ended with ${code ?? signal} after kills at ${delays} ms: ${stderr}`);
+    await afterKill?.();
   }
-  expect(delays.length).toBe(kills);
-  return delays;
 }
+
+/** The arguments, from the second sitting on with --resume. */
+export const resuming =
+  (argv: readonly string[]) =>
+  (sitting: number): readonly string[] =>
+    sitting > 0 ? [...argv, '--resume'] : argv;

@@ -56,6 +56,7 @@ Napi::Object JobBase::launch(std::unique_ptr<JobBase> owned, const char* name, N
 }
 
 void JobBase::run() {
+  LiveJobs::instance().expect_no_exit();
   try {
     work(*control_);
   } catch (...) {

@@ -22,6 +22,13 @@ class LiveJobs {
   /// To be called last on the job's thread.
   void remove(const std::shared_ptr<Control>& control);
 
+  /// To be called first on the job's thread. Nothing of ours ends the process from there, but libgomp does where the
+  /// system gives it no further thread: the process then ends as for lack of memory, in words and by exit code.
+  static void expect_no_exit();
+
+  /// A thread was left behind in a call that may have no end: the process is to end without static destruction.
+  void leave_behind();
+
   /// To be called when the process is about to exit. Cancels all jobs, gives them a moment to end, and, when there were
   /// any, has the process end without static destruction: a job may still be inside a long step, and threads that have
   /// ended their job still destroy their thread-local objects.
@@ -29,6 +36,7 @@ class LiveJobs {
 
  private:
   std::mutex mutex_;
+  bool left_behind_ = false;
   std::condition_variable changed_;
   std::set<std::shared_ptr<Control>> controls_;
 };

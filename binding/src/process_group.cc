@@ -3,6 +3,7 @@
 #include "exports.h"
 #include "group_handle.h"
 #include "job.h"
+#include "live_jobs.h"
 
 namespace drm::binding {
 namespace {
@@ -31,7 +32,14 @@ Napi::Value join_group(const Napi::CallbackInfo& info) {
   place.patience = fields.number("patience");
   return Job<std::shared_ptr<ProcessGroup>>::start(
       info.Env(), "drm.joinGroup", listener(info[1]),
-      [place](Control& control) { return ProcessGroup::join(place, control); },
+      [place](Control& control) {
+        try {
+          return ProcessGroup::join(place, control);
+        } catch (...) {
+          LiveJobs::instance().leave_behind();
+          throw;
+        }
+      },
       [](Napi::Env env, std::shared_ptr<ProcessGroup>&& group) {
         return Handle<ProcessGroup>::create(env, std::move(group), 0);
       });

@@ -104,6 +104,7 @@ export const command: Command = {
       default: '<|endoftext|>',
     },
   ],
+  makesFiles: ({ args }) => args[0] !== 'inspect',
   async run(context) {
     const [action] = context.args as string[];
     if (action === 'prepare') return (await import('../data/prepare_command.js')).prepareSet(context);

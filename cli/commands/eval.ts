@@ -132,6 +132,9 @@ export const command: Command = {
     },
     { flags: '--nproc <n>', description: 'images, pairs: processes on this machine that share the work', default: '1' },
   ],
+  // Scores that are judged rather than given, and retrieval, are made to be read.
+  makesFiles: ({ args: [what], options, global }) =>
+    global.out !== undefined || what === 'images' || (what === 'pairs' && options.scores === undefined),
   async run(context) {
     const [what] = context.args as string[];
     if (what === 'images') return (await import('../eval/images_command.js')).evaluateImages(context);

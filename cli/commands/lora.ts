@@ -36,6 +36,7 @@ export const command: Command = {
     },
     { flags: '--revision <name>', description: 'branch, tag or commit of a hub id' },
   ],
+  makesFiles: ({ args }) => args[0] !== 'inspect',
   async run(context) {
     const [what] = context.args as [string];
     if (what === 'inspect') return (await import('../lora/inspect.js')).inspectLoras(context);

@@ -41,6 +41,7 @@ export const command: Command = {
     { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
     ...PARALLEL_OPTIONS,
   ],
+  makesFiles: () => true,
   run: pretrain,
 };
 

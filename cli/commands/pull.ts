@@ -85,6 +85,7 @@ async function keepReference(folder: string, revision: string, commit: string): 
 
 /** Without a hub, what is there must do. */
 function offline({ events }: Context, id: string, type: RepositoryType, revision: string): void {
+  events.emit({ event: 'started', version: 1, command: 'pull', facts: { id, revision } });
   const folder = cachedSnapshot(id, revision, type);
   if (folder === undefined)
     throw new DrmError(
@@ -96,7 +97,8 @@ function offline({ events }: Context, id: string, type: RepositoryType, revision
     event: 'warning',
     message: 'HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set: nothing is fetched, nor compared with the hub',
   });
-  events.emit({ event: 'result', text: folder, data: { id, revision, folder, offline: true } });
+  events.emit({ event: 'result', text: folder, data: { id, revision, folder, fetched: 0 } });
+  events.emit({ event: 'done', seconds: 0, facts: { fetched: 0 } });
 }
 
 async function pull(context: Context): Promise<void> {
@@ -227,5 +229,6 @@ export const command: Command = {
     { flags: '--repo-type <type>', description: 'what the id names', choices: ['model', 'dataset'], default: 'model' },
     { flags: '--dry-run', description: 'list what would be fetched' },
   ],
+  makesFiles: () => true,
   run: pull,
 };

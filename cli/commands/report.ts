@@ -12,5 +12,6 @@ export const command: Command = {
     { command: 'drm report runs/reward --json', does: 'also the last figures of each run, for programs' },
   ],
   arguments: [{ name: '<run...>', description: 'run folders, as drm pretrain, train and grpo write them' }],
+  makesFiles: () => true,
   run: async (context) => (await import('../report/report_command.js')).writeReport(context),
 };

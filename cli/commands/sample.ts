@@ -84,6 +84,7 @@ export const command: Command = {
     { flags: '--t5 <file>', description: 'T5 weights' },
     { flags: '--revision <name>', description: 'branch, tag or commit of a hub id' },
   ],
+  makesFiles: () => true,
   run: sample,
 };
 

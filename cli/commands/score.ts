@@ -39,5 +39,6 @@ export const command: Command = {
     { flags: '--seed <n>', description: 'of the noise', default: '0' },
     { flags: '--model <model>', description: 'the base, if not the one that the reward model names' },
   ],
+  makesFiles: ({ global }) => global.out !== undefined,
   run: async (context) => (await import('../eval/score_command.js')).scorePictures(context),
 };

@@ -38,6 +38,7 @@ export const command: Command = {
     { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
     ...PARALLEL_OPTIONS,
   ],
+  makesFiles: () => true,
   async run(context: Context) {
     const { options } = context;
     const { runFolder, runSettings, trainInRun, trainingFlags } = await import('../train/run.js');

@@ -122,7 +122,7 @@ export interface GrpoSettings {
   /** Iterations that may be skipped because reward, loss or gradient is not finite. */
   skip_not_finite: number;
   /** Of the adapter's file. */
-  export_dtype: 'fp32' | 'bf16';
+  export_dtype: 'fp32' | 'bf16' | 'fp16';
   /** Where linear and cosine end, as a fraction of the peak. */
   floor: number;
   /** AdamW's decay of the gradient's mean. */
@@ -137,8 +137,8 @@ export interface GrpoSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
-  dtype: 'auto' | 'fp32' | 'bf16';
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
   /** A checkpoint is due after so many minutes in any case; 0 is never. */
@@ -209,8 +209,8 @@ export interface PretrainClipSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
-  dtype: 'auto' | 'fp32' | 'bf16';
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
   /** Steps between figures. */
@@ -228,7 +228,7 @@ export interface PretrainClipSettings {
   /** Steps that may be skipped because their loss or gradient is not finite. */
   skip_not_finite: number;
   /** Of the weights that the run is for. */
-  export_dtype: 'fp32' | 'bf16';
+  export_dtype: 'fp32' | 'bf16' | 'fp16';
 }
 
 /** Settings of `drm pretrain flow`, every one with a value. */
@@ -321,8 +321,8 @@ export interface PretrainFlowSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
-  dtype: 'auto' | 'fp32' | 'bf16';
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
   /** Steps between figures. */
@@ -340,7 +340,7 @@ export interface PretrainFlowSettings {
   /** Steps that may be skipped because their loss or gradient is not finite. */
   skip_not_finite: number;
   /** Of the weights that the run is for. */
-  export_dtype: 'fp32' | 'bf16';
+  export_dtype: 'fp32' | 'bf16' | 'fp16';
   /** Steps between sample sheets; 0 is never. */
   preview_every: number;
 }
@@ -403,8 +403,8 @@ export interface PretrainVaeSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
-  dtype: 'auto' | 'fp32' | 'bf16';
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
   /** Steps between figures. */
@@ -422,7 +422,7 @@ export interface PretrainVaeSettings {
   /** Steps that may be skipped because their loss or gradient is not finite. */
   skip_not_finite: number;
   /** Of the weights that the run is for. */
-  export_dtype: 'fp32' | 'bf16';
+  export_dtype: 'fp32' | 'bf16' | 'fp16';
   /** Steps between sample sheets; 0 is never. */
   preview_every: number;
 }
@@ -466,7 +466,7 @@ export interface SampleSettings {
   /** Tokens that T5 reads (diffusers: 256; the DRM authors: 512); 0 leaves them out of a model without T5. */
   t5_length: number;
   /** Of the weights; auto is bf16 on a GPU and fp32 on a CPU. */
-  dtype: 'auto' | 'fp32' | 'bf16';
+  dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
   /** Give the text encoders' memory back before denoising. */
@@ -585,8 +585,8 @@ export interface TrainSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights; auto is bf16 on a GPU and fp32 on a CPU. */
-  dtype: 'auto' | 'fp32' | 'bf16';
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
   /** Steps between figures. */
@@ -602,7 +602,7 @@ export interface TrainSettings {
   /** Steps that may be skipped because their loss or gradient is not finite. */
   skip_not_finite: number;
   /** Of the weights that the run is for. */
-  export_dtype: 'fp32' | 'bf16';
+  export_dtype: 'fp32' | 'bf16' | 'fp16';
 }
 
 /** By task. */

@@ -33,7 +33,7 @@ export interface AheadOptions {
 }
 
 export class Ahead<T> {
-  readonly #queue: Promise<T | DrmError>[] = [];
+  readonly #queue: Promise<T | Error>[] = [];
   readonly #steps: number;
   readonly #ahead: number;
   #next: number;
@@ -58,7 +58,7 @@ export class Ahead<T> {
     return this.#closed;
   }
 
-  /** What the next step needs; undefined after the last. Rejects with the DrmError that its loading ended with. */
+  /** What the next step needs; undefined after the last. Rejects with the error that its loading ended with. */
   async next(): Promise<T | undefined> {
     if (this.#closed) throw new DrmError('INTERNAL', '[data] next() on a closed loader');
     this.#fill();
@@ -68,16 +68,14 @@ export class Ahead<T> {
     const loaded = await first;
     this.#waited += (performance.now() - start) / 1000;
     this.#fill();
-    if (loaded instanceof DrmError) throw loaded;
+    if (loaded instanceof Error) throw loaded;
     return loaded;
   }
 
   #fill(): void {
     while (!this.#closed && this.#queue.length < this.#ahead && this.#next < this.#steps)
       this.#queue.push(
-        this.load(this.#next++).catch((error: unknown) =>
-          error instanceof DrmError ? error : new DrmError('INTERNAL', `[data] ${String(error)}`, {}, { cause: error }),
-        ),
+        this.load(this.#next++).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
       );
   }
 

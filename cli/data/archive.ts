@@ -6,6 +6,7 @@ import { posix } from 'node:path';
 import { createGunzip } from 'node:zlib';
 import { Parser, type ReadEntry } from 'tar';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 import { Drop, LARGEST_FILE } from './source.js';
 import { through } from './streams.js';
 
@@ -14,6 +15,9 @@ export interface Member {
   /** What was read, or why it was not; undefined when only the name was asked for. */
   bytes: Buffer | Drop | undefined;
 }
+
+/** No file system has longer paths; a header may hold a megabyte, and all its parts would be looked up. */
+const LONGEST_NAME = 4096;
 
 /** A member that stands for another one, as hard and symbolic links do. */
 export class Link {
@@ -87,7 +91,7 @@ export async function* membersOf(
     onReadEntry: (entry: ReadEntry) => {
       if (damage !== undefined) return entry.resume(); // whatever follows a broken header is guesswork
       const isLink = entry.type === 'Link' || entry.type === 'SymbolicLink';
-      const wanted = (isFile(entry.type) || isLink) && isWanted(entry.path);
+      const wanted = (isFile(entry.type) || isLink) && entry.path.length <= LONGEST_NAME && isWanted(entry.path);
       if (wanted === false) return entry.resume();
       if (isLink || wanted === 'name') {
         ready.push(isLink ? linkOf(entry) : { name: entry.path, bytes: undefined });
@@ -127,6 +131,7 @@ export async function* membersOf(
     }
   } catch (error) {
     if (error instanceof DrmError) throw error;
+    throwLack(error);
     damage ??= (error as Error).message;
   }
   yield* ready.splice(0);

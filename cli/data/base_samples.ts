@@ -2,6 +2,7 @@
 // and of the others in its call only in the last bit, which is why the calls are fixed, too.
 import { DrmError } from '../../binding/error.js';
 import type { Pipeline } from '../../binding/index.js';
+import type { Dtype } from '../../binding/types.js';
 import type { ResolvedModel } from '../hub/resolve.js';
 import type { Picture } from '../image/write.js';
 import { tokenize } from '../sample/jobs.js';
@@ -25,7 +26,7 @@ export type Painter = (wishes: Wish[]) => Promise<Picture[]>;
 export interface PainterOptions {
   models: ResolvedModel[];
   device: string;
-  dtype: 'fp32' | 'bf16';
+  dtype: Dtype;
   size: number;
   t5Length: number;
   signal: AbortSignal;

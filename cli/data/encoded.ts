@@ -10,6 +10,8 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { DataSetEncoder } from '../../binding/index.js';
+import type { Dtype } from '../../binding/types.js';
+import { bytesOf } from '../device.js';
 import { writeAtomically } from '../files.js';
 import { type JsonFile, readShaped } from '../json.js';
 import { count, listOf, mapOf, matching, objectOf, oneOf, type Shape, text } from '../shape.js';
@@ -28,7 +30,7 @@ export interface EncodedKey {
   size: number;
   t5_length: number;
   clip_length: number;
-  dtype: 'fp32' | 'bf16';
+  dtype: Dtype;
 }
 
 export interface EncodedManifest extends EncodedKey {
@@ -152,7 +154,7 @@ async function encodePictures(
   const files: string[] = [];
   const squares = squaresOf(set, { size, keepBytes: 0, onWarning: onBad });
   // Pixels cross as bytes, latents are about (2 x 16 / 64) numbers a pixel.
-  const each = size ** 2 * Math.max(3, (dtype === 'bf16' ? 2 : 4) / 2);
+  const each = size ** 2 * Math.max(3, bytesOf(dtype) / 2);
   const perFile = Math.max(1, Math.min(4096, Math.floor(FILE_BYTES / each)));
   for (let first = 0; first < set.pictureCount; first += perFile) {
     const name = stem('latents', first / perFile);
@@ -242,7 +244,7 @@ export interface Encoded {
 
 /** What is encoded of a set under this key (dtype aside); undefined when there is none or it is unfinished. */
 export function openEncoded(set: string, key: Omit<EncodedKey, 'dtype'>): Encoded | undefined {
-  for (const dtype of ['fp32', 'bf16'] as const) {
+  for (const dtype of ['fp32', 'fp16', 'bf16'] as const) {
     const folder = folderOf(set, { ...key, dtype });
     if (!existsSync(join(folder, MANIFEST))) continue;
     const manifest = readShaped(join(folder, MANIFEST), ENCODED_MANIFEST, AGAIN);

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 import { decodeText, isUtf16, type JsonObject, parseJson } from '../json.js';
 import { type Cut, LARGEST_RECORD, ObjectCutter } from '../json_forms.js';
 import { Drop } from './source.js';
@@ -58,6 +59,7 @@ export async function hashOfFile(file: string): Promise<string> {
   try {
     for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
   } catch (error) {
+    throwLack(error);
     throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
   }
   return hash.digest('hex');

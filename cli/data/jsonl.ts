@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 import { decodeText, isObject, isUtf16, type JsonObject, parseJson } from '../json.js';
 import { type Form, formOf, LARGEST_RECORD } from '../json_forms.js';
 import { listRecords } from './json_list.js';
@@ -110,6 +111,7 @@ export async function survey(file: string): Promise<{ sha256: string; total?: nu
       for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines += 1;
     }
   } catch (error) {
+    throwLack(error);
     throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
   }
   const isLines = (await formOfFile(file)) === 'lines';

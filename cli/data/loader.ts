@@ -137,6 +137,7 @@ export class BatchLoader {
     try {
       bytes = await this.set.bytes(index);
     } catch (error) {
+      if (!(error instanceof DrmError && error.code === 'BAD_FILE')) throw error;
       return { about: file, message: (error as Error).message, lost: true }; // a lost shard is named once, not by each picture
     }
     const about = `[data] ${file}: ${this.set.key(index)}`;

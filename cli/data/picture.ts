@@ -3,6 +3,7 @@
 // is here; docs/preferences.md says where the pixels are not Pillow's.
 import { crc32 } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
+import { throwLack } from '../errors.js';
 import type { Picture } from '../image/write.js';
 import { uprightAvif } from './avif.js';
 import { fillAround, firstFrameOf } from './gif.js';
@@ -46,7 +47,7 @@ const FAULTS: Record<string, ((bytes: Uint8Array) => string | undefined) | undef
       : undefined,
 };
 
-/** Decodes all of a picture. A Drop says why it cannot be used. */
+/** Decodes all of a picture. A Drop says why it cannot be used; rejects where this process lacks memory, threads, files. */
 export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> {
   const extension = extensionOf(bytes);
   if (extension === undefined)
@@ -74,6 +75,7 @@ export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> 
       return { pixels, width, height, extension };
     });
   } catch (error) {
+    throwLack(error);
     return undecodable(error);
   }
 }

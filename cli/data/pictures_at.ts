@@ -5,6 +5,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 import { chunksOf, Link, memberPath, membersOf } from './archive.js';
 import { Drop, LARGEST_FILE, type Listing } from './source.js';
 import { StagedPictures } from './staged_pictures.js';
@@ -29,6 +30,7 @@ export async function readPicture(file: string, where: string): Promise<Buffer |
     if (found.size > LARGEST_FILE) return new Drop('too_large', `${where}: ${found.size} bytes`);
     return await readFile(file);
   } catch (error) {
+    throwLack(error);
     return new Drop('missing_image', `${where}: ${(error as Error).message}`);
   }
 }

@@ -2,11 +2,11 @@
 // where an earlier run stopped. What is in the folder at the end does not depend on how often it was interrupted.
 import { createHash } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { prepareFolder, syncFolder, writeAtomically } from '../files.js';
+import { prepareFolder, sweepUnfinished, syncFolder, writeAtomically } from '../files.js';
 import { RunLock } from '../runs/lock.js';
 import { VERSION } from '../version.js';
 import { FORMAT_VERSION, MANIFEST, type Manifest, readManifest } from './manifest.js';
@@ -119,12 +119,9 @@ async function write(
 
 /** What a process killed in the middle of an atomic write left behind. */
 async function removeLeftovers(folder: string, source: Source): Promise<void> {
-  for (const name of [MANIFEST, ...source.extras.map((extra) => extra.name), 'run.lock', 'drm']) {
+  for (const name of [MANIFEST, ...source.extras.map((extra) => extra.name)]) {
     const within = dirname(join(folder, name));
-    if (!existsSync(within)) continue;
-    const isLeftover = (found: string) =>
-      found.startsWith(`.${basename(name)}`) && /^[.-][0-9a-f]{8,16}$/.test(found.slice(basename(name).length + 1));
-    for (const found of await readdir(within)) if (isLeftover(found)) await rm(join(within, found), { force: true });
+    if (existsSync(within)) await sweepUnfinished(within, [basename(name)]);
   }
 }
 

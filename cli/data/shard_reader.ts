@@ -4,6 +4,7 @@ import { closeSync, createReadStream, existsSync, openSync, readSync, statSync }
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../errors.js';
 import { decodeText, isObject, type JsonObject, parseJson } from '../json.js';
 import { brief, type Shape } from '../shape.js';
 import { MANIFEST, type Manifest, type Shard } from './manifest.js';
@@ -89,6 +90,7 @@ export function walkShard(folder: string, shard: Shard, visit: (sample: ShardSam
     if (samples !== shard.count)
       throw new Error(`expected ${shard.count} samples, as ${MANIFEST} says, found ${samples}`);
   } catch (error) {
+    throwLack(error);
     throw new DrmError(
       'BAD_FILE',
       `[data] ${file}, byte ${at}: ${(error as Error).message}; copy the shard again, or prepare the set again`,
@@ -167,6 +169,7 @@ export class ShardFiles {
       }
       return buffer;
     } catch (error) {
+      throwLack(error);
       throw this.#unreadable(shard, what(), error);
     } finally {
       file.readers -= 1;

@@ -6,6 +6,8 @@ import { Drop, LARGEST_FILE } from './source.js';
 
 const openZip = promisify<string, yauzl.Options, ZipFile>(yauzl.open);
 
+/** Their descriptions are held, some 500 bytes each. */
+const MOST_ENTRIES = 1 << 20;
 /** Symbolic links are files that hold the path of another one. */
 const isLink = (entry: Entry): boolean => ((entry.externalFileAttributes >>> 16) & 0o170000) === 0o120000;
 const LONGEST_LINK = 4096;
@@ -20,21 +22,25 @@ export class ZipFolder {
 
   /** Throws DrmError BAD_FILE when it is no zip. */
   static async open(path: string): Promise<ZipFolder> {
+    let zip: ZipFile | undefined;
     try {
-      const zip = await openZip(path, { lazyEntries: true, autoClose: false });
+      zip = await openZip(path, { lazyEntries: true, autoClose: false });
+      if (zip.entryCount > MOST_ENTRIES) throw new Error(`${zip.entryCount} files, more than ${MOST_ENTRIES}`);
+      const found = zip;
       const entries = new Map<string, Entry>();
       await new Promise<void>((done, failed) => {
-        zip.on('entry', (entry: Entry) => {
+        found.on('entry', (entry: Entry) => {
           const name = entry.fileName.slice(entry.fileName.lastIndexOf('/') + 1);
           if (name !== '') entries.set(name, entry);
-          zip.readEntry();
+          found.readEntry();
         });
-        zip.on('end', done);
-        zip.on('error', failed);
-        zip.readEntry();
+        found.on('end', done);
+        found.on('error', failed);
+        found.readEntry();
       });
-      return new ZipFolder(path, zip, entries);
+      return new ZipFolder(path, found, entries);
     } catch (error) {
+      zip?.close();
       throw new DrmError(
         'BAD_FILE',
         `[data] ${path}: cannot be read as a zip: ${(error as Error).message}; fetch it again`,

@@ -96,11 +96,12 @@ export async function makePictures(
   const own = await makePart({ which: team.part(missing), already, files, folder }, jobs, settings, maker);
   const parts = await team.exchange<Part>({ ...own, warnings: team.takeWarnings() });
   for (const { warnings } of parts.slice(1)) for (const message of warnings) maker.onWarning(message);
-  const lost = team.first ? files.filter((file) => !existsSync(file)) : [];
+  const seen = (i: number) => matches(files[i] as string, jobs[i] as Job, settings, maker);
+  const lost = team.first && !team.alone ? missing.filter((i) => !seen(i)).map((i) => files[i] as string) : [];
   if (lost.length > 0)
     throw new DrmError(
       'DISK',
-      `[eval] ${lost[0]}: expected this and ${lost.length - 1} other pictures that other processes made, found none; all processes must see the same --out folder`,
+      `[eval] ${lost[0]}: expected this picture, which another process made, and ${lost.length - 1} others, found none; all processes must see the same --out folder`,
       { file: lost[0] as string },
     );
   const costs = parts.flatMap(({ cost }) => (cost ? [cost] : []));

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { Pipeline, setThreads } from '../../binding/index.js';
+import type { Dtype } from '../../binding/types.js';
 import type { Context } from '../command.js';
 import type { SampleSettings } from '../config/types.js';
 import { chooseDevice } from '../device.js';
@@ -65,10 +66,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
   const { device, dtype } = await chooseDevice(first.settings, team);
   const jobs = evaluationJobs(prompts, first.settings);
   const weights = weightsFingerprint(model.source);
-  await team.sameSettings(
-    { settings: settings.map((one) => one.settings), jobs: digestOf(jobs), weights, dtype, out },
-    [],
-  );
+  await team.sameSettings({ settings: settings.map((one) => one.settings), jobs: digestOf(jobs), weights, dtype });
   const progress =
     (id: string, label: string, began = performance.now()) =>
     (step: number, total: number, seconds = (performance.now() - began) / 1000) =>
@@ -154,7 +152,7 @@ class Models {
 
   constructor(
     private readonly model: Awaited<ReturnType<typeof resolveModel>>,
-    private readonly options: { device: string; dtype: 'fp32' | 'bf16' },
+    private readonly options: { device: string; dtype: Dtype },
     private readonly context: Context,
   ) {}
 

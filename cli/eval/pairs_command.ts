@@ -59,7 +59,7 @@ function whatIsAsked({ options }: Context): Asked {
   return { folders: [...new Set(folders)], rewards, viewing, protocols, most: wholeOption(options, 'maxPairs', 1) };
 }
 
-/** `events` say the same thing once: a message for each chunk of a million pictures would say nothing more. */
+/** A message for each chunk of a million pictures would say nothing more. */
 function once(emit: (message: string) => void): (message: string) => void {
   const said = new Set<string>();
   return (message) => {
@@ -105,10 +105,11 @@ async function evaluateInTeam(team: Team, context: Context, asked: Asked): Promi
       const note = enlargedNote(folder, set.manifest.settings.size, rewards, viewing.size);
       if (note !== undefined) warn(note);
     }
-    await team.sameSettings(
-      { ...asked, weights: rewards.map(({ weights }) => weights), sets: sets.map(({ scores }) => scores.digest) },
-      [],
-    );
+    await team.sameSettings({
+      ...asked,
+      weights: rewards.map(({ weights }) => weights),
+      sets: sets.map(({ scores }) => scores.digest),
+    });
     const pairs = sets.reduce((sum, { scores }) => sum + scores.pairs.length, 0);
     events.emit({
       event: 'started',

@@ -1,10 +1,15 @@
 // Figures as people read them.
+import { visibleLine } from '../text/visible.js';
 import type { Estimate } from './bootstrap.js';
 
+type Cells = readonly string[];
+
 /** Columns side by side: the first `left` to the left, numbers to the right, two blanks between. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[], left = 1): string {
+export function table(titles: Cells, contents: readonly Cells[], left = 1): string {
+  const head = titles.map(visibleLine);
+  const rows = contents.map((cells) => cells.map(visibleLine));
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? '').length)));
-  const line = (cells: readonly string[]) =>
+  const line = (cells: Cells) =>
     widths
       .map((width, i) => (i < left ? (cells[i] ?? '').padEnd(width) : (cells[i] ?? '').padStart(width)))
       .join('  ')

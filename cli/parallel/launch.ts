@@ -5,6 +5,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { DrmError } from '../../binding/error.js';
+import { onSignals } from '../signals.js';
+import { stderr } from '../ui/streams.js';
 import { LAUNCHED } from './place.js';
 
 /** How long the others have to notice that one is gone, say so and write what can be saved. */
@@ -83,18 +85,16 @@ export async function launch(
   const killAll = () => {
     for (const { child } of living()) child.kill('SIGKILL');
   };
-  let asked = 0;
+  let asked = false;
   const pass = (signal: NodeJS.Signals) => {
-    asked += 1;
+    asked = true;
     for (const { rank, child } of living()) if (rank > 0) child.kill(signal);
-    // The second time means at once.
-    if (asked > 1) setTimeout(killAll, 500).unref();
   };
   // Instead of this program's own way to stop: here there is nothing to finish but to wait.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.removeAllListeners(signal);
-    process.on(signal, pass);
-  }
+  onSignals(pass, (signal) => {
+    pass(signal);
+    setTimeout(killAll, 500).unref();
+  });
   process.on('exit', killAll);
   let culprit: Worker | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -107,7 +107,7 @@ export async function launch(
         timer = setTimeout(killAll, GRACE_MS);
       }),
     );
-    return verdict(workers, culprit, asked > 0, resume);
+    return verdict(workers, culprit, asked, resume);
   } finally {
     clearTimeout(timer);
     process.off('exit', killAll);
@@ -128,8 +128,8 @@ function verdict(workers: Worker[], culprit: Worker | undefined, asked: boolean,
   const told = first.code !== null && first.code !== 0;
   if (told) {
     if (rank > 0 && (ended.signal !== null || ended.code === 1)) {
-      process.stderr.write(`drm: rank ${rank} ${what}\n`);
-      if (tail.trim() !== '') process.stderr.write(tail.trimEnd().replaceAll(/^/gm, `rank ${rank} | `) + '\n');
+      stderr.write(`drm: rank ${rank} ${what}\n`);
+      if (tail.trim() !== '') stderr.write(tail.trimEnd().replaceAll(/^/gm, `rank ${rank} | `) + '\n');
     }
     return first.code as number;
   }

@@ -12,7 +12,7 @@ export interface Place extends GroupPlace {
 /** Set by our own launcher beside the others; see launch.ts. */
 export const LAUNCHED = 'DRM_LAUNCHED';
 
-/** Seconds in which all processes must have come: on a cluster some start minutes after others. */
+/** Seconds in which all processes must have come: on a cluster some start minutes after others. DRM_JOIN_SECONDS says others. */
 const PATIENCE = 600;
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -57,6 +57,6 @@ export function placeOf(env: Environment): Place | undefined {
     port: whole('MASTER_PORT', 1, 65536),
     storeIsThere: env.TORCHELASTIC_USE_AGENT_STORE === 'True',
     attempt: env.TORCHELASTIC_RESTART_COUNT ?? '0',
-    patience: PATIENCE,
+    patience: env.DRM_JOIN_SECONDS === undefined ? PATIENCE : whole('DRM_JOIN_SECONDS', 1, 1 << 20),
   };
 }

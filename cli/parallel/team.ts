@@ -25,6 +25,7 @@ export class Team {
 
   /** Waits for the others. Throws DrmError PEER_LOST, DEVICE, CANCELLED. */
   static async join(place: Place, signal: AbortSignal): Promise<Team> {
+    process.env.TORCH_CPP_LOG_LEVEL ??= 'ERROR'; // read when the addon is loaded; what ends us is said in our words
     const { ProcessGroup } = await import('../../binding/index.js');
     const group = await ProcessGroup.join(place, { signal });
     const team = new Team(group, place, signal);
@@ -84,16 +85,17 @@ export class Team {
   }
 
   /** Throws DrmError BAD_CONFIG where this process was started with other settings than the first. */
-  async sameSettings(settings: object, mayDiffer: readonly string[]): Promise<void> {
-    const own = settings as Record<string, unknown>;
+  async sameSettings(settings: object): Promise<void> {
+    // By way of JSON, as the first one's come.
+    const own = JSON.parse(JSON.stringify(settings)) as Record<string, unknown>;
     const first = await this.fromFirst(async () => own);
-    const keys = Object.keys(first).filter(
-      (key) => !mayDiffer.includes(key) && !isDeepStrictEqual(first[key], own[key]),
-    );
+    const all = new Set([...Object.keys(first), ...Object.keys(own)]);
+    const keys = [...all].filter((key) => !isDeepStrictEqual(first[key], own[key]));
+    const show = (of: Record<string, unknown>) => keys.map((key) => JSON.stringify(of[key]) ?? 'nothing').join(', ');
     if (keys.length > 0)
       throw new DrmError(
         'BAD_CONFIG',
-        `[parallel] ${keys.join(', ')}: expected the settings of rank 0 (${keys.map((key) => JSON.stringify(first[key])).join(', ')}), found ${keys.map((key) => JSON.stringify(own[key])).join(', ')}; start all processes with the same command`,
+        `[parallel] ${keys.join(', ')}: expected the settings of rank 0 (${show(first)}), found ${show(own)}; start all processes with the same command`,
         { keys: keys.join(', ') },
       );
   }

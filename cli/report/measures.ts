@@ -38,6 +38,8 @@ const MEASURES: Record<string, Measure> = {
   grad_norm: { title: 'Gradient norm', about: 'before clipping' },
   learning_rate: { title: 'Learning rate', about: 'as scheduled' },
   skipped: { title: 'Steps skipped', about: 'since loss or gradient was not finite' },
+  loss_scale: { title: 'Loss scale', about: 'of fp16: halved when gradients overflow, doubled after 2000 good steps' },
+  overflows: { title: 'Overflows', about: 'steps skipped, since gradients were not finite at that loss scale' },
   saturation: {
     title: 'Saturation',
     about: "of the evaluation's pictures; a climb is a common way to please a reward",
@@ -89,7 +91,7 @@ const ORDER = [
   'reward_deviation',
   'policy_loss',
 ];
-const LAST = ['grad_norm', 'learning_rate', 'skipped', 'reward_not_finite'];
+const LAST = ['grad_norm', 'learning_rate', 'skipped', 'loss_scale', 'overflows', 'reward_not_finite'];
 
 /** Known figures in the order they are looked at, then what else a task measures, then the optimizer's. */
 export function inOrder(names: readonly string[]): string[] {

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { workloadOf } from '../rl/plan.js';
 import { type RunConfig, readRunConfig } from '../runs/folder.js';
 import { type LoggedEvent, METRICS_FILE, readMetrics } from '../runs/metrics.js';
 import { Means, type Values } from '../ui/figures.js';
@@ -12,7 +13,7 @@ export interface Moment {
   step: number;
   /** Optimizer updates; a policy run may make several a step. */
   updates: number;
-  /** Seconds of training times the processes that shared them. */
+  /** Seconds of training steps times the processes that shared them. */
   device: number;
 }
 
@@ -40,6 +41,10 @@ export interface RecordedRun {
   /** Of its last `started` event. */
   facts: Readonly<Record<string, string | number>>;
   processes: number;
+  /** That an update of a policy learns from at each denoising step; undefined for other runs. */
+  samplesPerUpdate: number | undefined;
+  /** Its device time has evaluations, pictures and checkpoints in it: an older drm did not tell them apart. */
+  wholeTime: boolean;
   /** Steps asked for; 0 where the run never said. */
   total: number;
   seconds: number;
@@ -111,6 +116,9 @@ class Reading {
   processes = 1;
   total = 0;
   seconds = 0;
+  /** What device time was last counted up to. */
+  #clock = 0;
+  wholeTime = false;
   at: Moment = { step: 0, updates: 0, device: 0 };
   end: End | undefined;
   lastHeard = '';
@@ -166,12 +174,15 @@ class Reading {
     if (!isNumber(event.step)) return;
     const values = numbersOf(event.values);
     const seconds = isNumber(event.seconds) ? event.seconds : this.seconds;
+    const clock = isNumber(event.step_seconds) ? event.step_seconds : seconds;
+    this.wholeTime ||= event.step_seconds === undefined;
     this.at = {
       step: event.step,
       updates: isNumber(values.updates) ? values.updates : event.step * this.updatesPerStep,
       // Of the processes of this sitting: a resumed run may have others.
-      device: this.at.device + Math.max(0, seconds - this.seconds) * this.processes,
+      device: this.at.device + Math.max(0, clock - this.#clock) * this.processes,
     };
+    this.#clock = Math.max(this.#clock, clock);
     this.seconds = Math.max(this.seconds, seconds);
     if (isNumber(event.total)) this.total = event.total;
     this.metrics.add({ ...this.at, values });
@@ -211,6 +222,12 @@ export function momentOf(step: number, points: readonly Moment[]): Moment {
   return { step, updates: before.step > 0 ? before.updates * pace : step, device: before.device * pace };
 }
 
+/** Of a policy's settings, whatever they hold. */
+function samplesOf(settings: Record<string, unknown>): number | undefined {
+  const { samples } = workloadOf(settings as unknown as Parameters<typeof workloadOf>[0]);
+  return samples > 0 && Number.isFinite(samples) ? samples : undefined;
+}
+
 /** A run from its folder. Throws DrmError BAD_FILE where there is none. */
 export async function readRun(folder: string, name: string): Promise<RecordedRun> {
   const config = await readRunConfig(folder).catch(async (error: unknown) => {
@@ -238,6 +255,8 @@ export async function readRun(folder: string, name: string): Promise<RecordedRun
     config,
     facts: reading.facts,
     processes: reading.processes,
+    samplesPerUpdate: config.task.startsWith('grpo') ? samplesOf(config.settings) : undefined,
+    wholeTime: reading.wholeTime,
     total: reading.total,
     seconds: reading.seconds,
     at: reading.at,

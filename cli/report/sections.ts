@@ -32,6 +32,11 @@ function clockOf(groups: readonly Group[]): Clock {
 const wide = (figures: readonly string[]): string => `<div class="grid wide">${figures.join('')}</div>`;
 const small = (figures: readonly string[]): string => `<div class="grid">${figures.join('')}</div>`;
 
+/** Samples are updates times what each learns from: the fairer axis where that differs. */
+type Along = Axis | 'samples';
+
+const samplesOf = ({ runs: [run] }: Group): number | undefined => run?.samplesPerUpdate;
+
 /** One figure of all groups against an axis. */
 class Charts {
   readonly clock: Clock;
@@ -43,65 +48,97 @@ class Charts {
     this.clock = clockOf(groups);
   }
 
-  lines(source: Source, name: string, axis: Axis, more: Partial<ChartLine> = {}): ChartLine[] {
-    const scale = axis === 'device' ? this.clock.seconds : 1;
-    const scaled = (points: readonly Xy[]) => points.map(({ x, y }) => ({ x: x / scale, y }));
-    const along = ({ points, band, tails }: Curve) => ({
-      points: scaled(points),
-      tails: tails.map(scaled),
-      band: band.map(({ x, ...range }) => ({ x: x / scale, ...range })),
-    });
+  lines(source: Source, name: string, axis: Along, more: Partial<ChartLine> = {}): ChartLine[] {
     return this.groups.map((group) => ({
       name: group.label,
       colour: group.index,
       marks: source === 'evaluations',
-      ...along(curveOf(group, source, name, axis)),
+      ...this.curve(group, source, name, axis),
       ...more,
     }));
   }
 
-  chart(name: string, lines: ChartLine[], axis: Axis, more: Partial<Chart> = {}): string {
+  /** In the axis's units. */
+  curve(group: Group, source: Source, name: string, axis: Along): Curve {
+    const scale = axis === 'device' ? 1 / this.clock.seconds : axis === 'samples' ? (samplesOf(group) ?? 0) : 1;
+    const { points, band, tails } = curveOf(group, source, name, axis === 'samples' ? 'updates' : axis);
+    const scaled = (points: readonly Xy[]) => points.map(({ x, y }) => ({ x: x * scale, y }));
+    return {
+      points: scaled(points),
+      tails: tails.map(scaled),
+      band: band.map(({ x, ...range }) => ({ x: x * scale, ...range })),
+    };
+  }
+
+  chart(name: string, lines: ChartLine[], axis: Along, more: Partial<Chart> = {}): string {
     const [about, level] = [aboutOf(name), levelOf(name)];
     return chartFigure({
       title: titleOf(name),
       ...(about !== undefined && { about }),
       ...(level && { level }),
-      xLabel: axis === 'device' ? this.clock.unit : this.stepWord,
+      xLabel: axis === 'device' ? this.clock.unit : axis === 'samples' ? axis : this.stepWord,
       lines,
       format: (value) => quantity(name, value),
       ...more,
     });
   }
 
-  of(source: Source, name: string, axis: Axis, more: Partial<Chart> = {}): string {
+  of(source: Source, name: string, axis: Along, more: Partial<Chart> = {}): string {
     return this.chart(name, this.lines(source, name, axis), axis, more);
   }
 }
 
+/** What device time is, and whose has more in it. */
+function timeNote(runs: readonly RecordedRun[]): string {
+  const whole = runs.filter(({ wholeTime }) => wholeTime).map(({ name }) => name);
+  const but = `; that of ${whole.join(', ')}, of an older drm, has them in it`;
+  return `<p>Device time is that of training steps, of all processes together; evaluations, pictures and checkpoints are left out${whole.length > 0 ? escapeXml(but) : ''}.</p>`;
+}
+
+/** Whether runs of one page compare by updates. */
+function workloadNote(groups: readonly Group[]): string {
+  if (groups.length < 2 || groups.some((group) => samplesOf(group) === undefined)) return '';
+  if (!workloadsDiffer(groups)) return `<p>Every update learns from ${samplesOf(groups[0] as Group)} samples.</p>`;
+  const each = groups.map((group) => `${group.label} ${samplesOf(group)}`);
+  return `<p>Samples that an update learns from: ${escapeXml(each.join(', '))}. By updates alone these runs do not compare.</p>`;
+}
+
+const workloadsDiffer = (groups: readonly Group[]): boolean => new Set(groups.map(samplesOf)).size > 1;
+
 /** Where each group first reached what another ended with. */
-function reachTable(groups: readonly Group[], name: string, clock: Clock): string {
+function reachTable(groups: readonly Group[], name: string, { clock }: Charts): string {
   const [first] = groups as [Group];
   const goal = finalsOf(first, 'evaluations', name);
   if (groups.length < 2 || !goal) return '';
   const reached = groups.map((group) => {
     const by = (axis: Axis) => curveOf(group, 'evaluations', name, axis).points.find(({ y }) => y >= goal.mean)?.x;
-    return { group, updates: by('updates'), device: by('device') };
+    const updates = by('updates');
+    return {
+      group,
+      updates,
+      samples: (updates ?? Number.NaN) * (samplesOf(group) ?? Number.NaN),
+      device: by('device'),
+    };
   });
   const [own] = reached as [(typeof reached)[number]];
   const share = (value: number | undefined, of: number | undefined) =>
     value === undefined || !of ? '' : ` (x ${(value / of).toPrecision(2)})`;
-  const rows = reached.map(({ group, updates, device }) => {
+  const differ = workloadsDiffer(groups);
+  const rows = reached.map(({ group, updates, samples, device }) => {
     const final = finalsOf(group, 'evaluations', name);
     const span = final && final.n > 1 ? ` (${quantity(name, final.low)} to ${quantity(name, final.high)})` : '';
     return [
       group.label,
       final ? `${quantity(name, final.mean)}${span}` : 'never measured',
       updates === undefined ? 'not reached' : `${Math.round(updates)}${share(updates, own.updates)}`,
+      ...(differ
+        ? [Number.isNaN(samples) ? 'not reached' : `${Math.round(samples)}${share(samples, own.samples)}`]
+        : []),
       device === undefined ? 'not reached' : `${duration(device)}${share(device, own.device)}`,
     ];
   });
   const title = titleOf(name).toLowerCase();
-  return `<h3>${escapeXml(titleOf(name))}, held out: who gets how far, and when</h3><p>Reached: the first evaluation at or above the ${quantity(name, goal.mean)} that ${escapeXml(first.label)} ended with${clock.seconds > 0 ? '; time is that of all processes together' : ''}. Behind it the share of what ${escapeXml(first.label)} needed.</p>${tableHtml(['run', `final ${title}`, 'reached at update', 'reached after'], rows)}`;
+  return `<h3>${escapeXml(titleOf(name))}, held out: who gets how far, and when</h3><p>Reached: the first evaluation at or above the ${quantity(name, goal.mean)} that ${escapeXml(first.label)} ended with${clock.seconds > 0 ? '; time is that of all processes together' : ''}. Behind it the share of what ${escapeXml(first.label)} needed.</p>${tableHtml(['run', `final ${title}`, 'reached at update', ...(differ ? ['reached after samples'] : []), 'reached after'], rows)}`;
 }
 
 /** Final figures against K, where runs differ in it. */
@@ -134,19 +171,22 @@ function againstK(groups: readonly Group[], names: readonly string[]): string {
   return `<h3>Against K</h3>${wide(figures)}`;
 }
 
-/** Reward and judge by updates and by device time, the paper's Figures 2 and 7; the signs of learning or cheating. */
+/** Reward and judge by updates, by samples where updates differ in them, and by device time, the paper's Figures 2 and 7; the signs of learning or cheating. */
 function policySections(groups: readonly Group[]): Section[] {
   const charts = new Charts(groups, 'updates');
   const runs = runsOf(groups);
   const measured = wholeNames(runs, 'evaluations');
   const heads = ['reward', 'judge'].filter((name) => measured.includes(name));
   const trained = wholeNames(runs, 'metrics').filter((name) => name !== 'reward' && !isCost(name));
+  const axes: Along[] = ['updates', ...(workloadsDiffer(groups) ? (['samples'] as const) : []), 'device'];
   const both = (source: Source, name: string, more: Partial<Chart>) =>
-    (['updates', 'device'] as const).map((axis) => charts.of(source, name, axis, more));
+    axes.map((axis) => charts.of(source, name, axis, more));
   const mixed = new Set(runs.map(({ config }) => config.settings.algorithm)).size > 1;
   const learning = [
+    workloadNote(groups),
+    timeNote(runs),
     wide(heads.flatMap((name) => both('evaluations', name, heldOut(name)))),
-    ...heads.map((name) => reachTable(groups, name, charts.clock)),
+    ...heads.map((name) => reachTable(groups, name, charts)),
     againstK(groups, heads),
     `<h3>While training</h3>${mixed ? '<p>Step-GRPO’s reward is a mean over noise levels, Flow-GRPO’s is that of finished pictures: only the held-out reward compares the two.</p>' : ''}`,
     wide(both('metrics', 'reward', { title: 'Reward of the rollouts' })),
@@ -287,7 +327,7 @@ function lossSections(groups: readonly Group[]): Section[] {
     {
       id: 'learning',
       title: 'Learning',
-      html: `<p>With marks: held out. Pale: what training saw.</p>${wide([...heads.map((name) => charts.chart(name, beside(name), 'step')), ...timed])}${small(names.filter((name) => !heads.includes(name)).map((name) => charts.chart(name, beside(name), 'step')))}`,
+      html: `<p>With marks: held out. Pale: what training saw.</p>${timed.length > 0 ? timeNote(runs) : ''}${wide([...heads.map((name) => charts.chart(name, beside(name), 'step')), ...timed])}${small(names.filter((name) => !heads.includes(name)).map((name) => charts.chart(name, beside(name), 'step')))}`,
     },
     { id: 'timesteps', title: 'By timestep', html: bucketHtml(groups, charts) },
     costSection(charts, runs),

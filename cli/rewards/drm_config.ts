@@ -34,7 +34,7 @@ export interface FoundDrm {
   config: DrmConfig | undefined;
 }
 
-const TEXTS = objectOf({ base: text, base_vae_sha256: optional(text) });
+const TEXTS = objectOf({ base: optional(text), base_vae_sha256: optional(text) });
 
 /** Throws DrmError BAD_FILE or BAD_CONFIG when the file is not the config of a reward model. */
 export function readDrmConfig(file: string): DrmConfig {

@@ -2,7 +2,7 @@
 
 import { DrmError } from '../../binding/error.js';
 import type { RewardModel } from '../../binding/index.js';
-import type { JobOptions, PromptTokens } from '../../binding/types.js';
+import type { Dtype, JobOptions, PromptTokens } from '../../binding/types.js';
 import { chooseDevice } from '../device.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
 import { resolveModel } from '../hub/resolve.js';
@@ -16,7 +16,7 @@ import { distinct, type Judged, type Reward, type Viewing } from './reward.js';
 export interface RewardLoading {
   device: string;
   /** Of a reward model; scorers always run in fp32. */
-  dtype?: 'fp32' | 'bf16' | undefined;
+  dtype?: Dtype | undefined;
   /** The base model, instead of the one that the reward model names. */
   model?: string | undefined;
   signal?: AbortSignal;

@@ -2,8 +2,9 @@
 // A matrix product counts two operations a weight and token, attention four a pair of tokens and channel; what a machine
 // does of them in a second is assumed, and said. --dry-run measures instead.
 import { statSync } from 'node:fs';
-import type { ComponentFiles, RuntimeInfo } from '../../binding/types.js';
+import type { ComponentFiles, Dtype, RuntimeInfo } from '../../binding/types.js';
 import type { GrpoSettings } from '../config/types.js';
+import { bytesOf } from '../device.js';
 import { shardsOf } from '../hub/weight_index.js';
 import type { Geometry } from './plan.js';
 
@@ -71,19 +72,19 @@ function kept(network: Network, rows: number, recompute: boolean): number {
   return recompute ? tokens * (layers + KEPT_PER_TOKEN) : tokens * layers * KEPT_PER_TOKEN;
 }
 
-/** Known GPUs by compute capability: operations a second in bf16 that are reached, not those of data sheets. */
+/** Known GPUs by compute capability: operations a second in 16 bits that are reached, not those of data sheets. */
 const GPUS: Record<string, number> = { '9.0': 4e14, '8.0': 1.5e14, '8.6': 6e13, '8.9': 1e14 };
 /** Each thread of a CPU. */
-const THREAD = { fp32: 4e10, bf16: 6e10 };
+const THREAD: Record<Dtype, number> = { fp32: 4e10, fp16: 2e9, bf16: 6e10 };
 
-export function machineOf(device: string, dtype: 'fp32' | 'bf16', info: RuntimeInfo): Machine {
+export function machineOf(device: string, dtype: Dtype, info: RuntimeInfo): Machine {
   if (!device.startsWith('cuda')) {
     const rate = THREAD[dtype] * info.threads;
     const threads = `${info.threads} CPU thread${info.threads === 1 ? '' : 's'}`;
     return { name: `${threads}, ${dtype}`, rate, overhead: 3e-4, bytes: process.memoryUsage.rss() };
   }
   const gpu = info.gpus[Number(device.split(':')[1] ?? 0)];
-  const rate = (GPUS[gpu?.capability ?? ''] ?? 5e13) / (dtype === 'bf16' ? 1 : 4);
+  const rate = (GPUS[gpu?.capability ?? ''] ?? 5e13) / (dtype === 'fp32' ? 4 : 1);
   return { name: `${gpu?.name ?? device}, ${dtype}`, rate, overhead: 2e-4, bytes: 6e8 };
 }
 
@@ -132,7 +133,7 @@ export interface Estimated {
   otherBytes: number;
   /** Numbers that the adapter has. */
   adapter: number;
-  dtype: 'fp32' | 'bf16';
+  dtype: Dtype;
   machine: Machine;
   /** Held-out pictures of an evaluation; 0 where there is none. */
   heldOut: number;
@@ -149,7 +150,7 @@ const DECODER_NUMBERS = 128 * 4;
 
 export function estimate(e: Estimated): Plan {
   const { settings: s, geometry: g, policy, rewards, machine, dtype } = e;
-  const bytesEach = dtype === 'bf16' ? 2 : 4;
+  const bytesEach = bytesOf(dtype);
   const guided = s.guidance > 1 ? 2 : 1;
   const stepwise = s.algorithm === 'step';
   const rows = g.rows * g.updates; // of this process

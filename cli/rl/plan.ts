@@ -28,6 +28,8 @@ export interface Geometry {
   /** Groups an iteration. */
   groups: number;
   updates: number;
+  /** That an update learns from at each step: trajectories, or their candidates; over all processes. */
+  samples: number;
   processes: number;
   /** Trajectories of a process's share of an update. */
   rows: number;
@@ -40,6 +42,21 @@ export interface Geometry {
   window: Window;
   /** Steps that are trained, all of the window or so many of it in a row. */
   trained: number;
+}
+
+/**
+ * Updates an iteration, and samples that each learns from at a denoising step: trajectories, or their candidates. What makes
+ * runs of the two algorithms comparable by updates.
+ */
+export function workloadOf(
+  s: Pick<
+    GrpoSettings,
+    'algorithm' | 'prompts_per_iteration' | 'group' | 'trajectories' | 'k' | 'updates_per_iteration'
+  >,
+): { updates: number; samples: number } {
+  const updates = s.updates_per_iteration || (s.algorithm === 'step' ? 1 : 2);
+  const each = s.algorithm === 'step' ? s.trajectories * s.k : s.group;
+  return { updates, samples: (s.prompts_per_iteration * each) / updates };
 }
 
 const bad = (key: string, what: string, details: Record<string, string> = {}) =>
@@ -86,7 +103,7 @@ export function geometryOf(s: GrpoSettings, processes: number): Geometry {
   const k = stepwise ? s.k : 1;
   if (trajectories * k < 2)
     throw bad('prompts_per_iteration', 'expected at least 2 rewards to compare, found 1; give --group 24');
-  const updates = s.updates_per_iteration || (stepwise ? 1 : 2);
+  const { updates, samples } = workloadOf(s);
   const shares = updates * processes;
   if (trajectories % shares !== 0) {
     const [key, flag] = stepwise ? ['trajectories', '--set trajectories='] : ['group', '--group '];
@@ -102,7 +119,7 @@ export function geometryOf(s: GrpoSettings, processes: number): Geometry {
   const perState = s.statistics === 'batch' ? trajectories * k : stepwise ? k : each;
   const batch = Math.min(s.batch, rows);
   return {
-    ...{ prompts, each, trajectories, k, updates, processes, rows, batch },
+    ...{ prompts, each, trajectories, k, updates, samples, processes, rows, batch },
     ...{ group: perState, groups: (trajectories * k) / perState },
     pass: Math.min(s.micro_batch || batch, batch),
     steps: s.denoising_steps,

@@ -119,7 +119,15 @@ function firstCall(s: GrpoSettings, { geometry, lists }: FoundPolicy) {
   const plan = planner(s, geometry, lists.train.length)(0);
   const positions = sharesOf(geometry, 0)[0]?.[0] ?? [];
   const rows = positions.length;
-  const small: Geometry = { ...geometry, trajectories: rows, updates: 1, processes: 1, rows, batch: rows };
+  const small: Geometry = {
+    ...geometry,
+    trajectories: rows,
+    updates: 1,
+    samples: rows * geometry.k,
+    processes: 1,
+    rows,
+    batch: rows,
+  };
   return {
     plan: { ...plan, trajectories: positions.map((at) => plan.trajectories[at] as (typeof plan.trajectories)[0]) },
     small,

@@ -27,12 +27,13 @@ export function geometryText(s: GrpoSettings, g: Geometry): string {
       : s.credit === 'gain'
         ? `${states}, of what each trained step gained`
         : `${g.trajectories}, of finished pictures`;
-  const update = trajectories(g.trajectories / g.updates);
+  const own = trajectories(g.trajectories / g.updates);
+  const update = g.k > 1 ? `${own} × ${g.k} candidates = ${g.samples} samples` : own;
   const each = g.processes > 1 ? `, ${g.rows} on each of ${g.processes} processes` : '';
   return [
     `iteration  ${many(g.prompts, 'prompt')} × ${trajectories(g.each)} = ${g.trajectories}, of ${g.steps} steps, ${trained} trained`,
     `rewards    ${rewards}, compared in groups of ${g.group}`,
-    `updates    ${many(g.updates, 'optimizer step')} on ${update} × ${many(g.trained, 'step')}${each}`,
+    `updates    ${many(g.updates, 'optimizer step')} on ${update}, at ${many(g.trained, 'step')}${each}`,
     `run        ${many(s.iterations, 'iteration')} = ${many(s.iterations * g.updates, 'update')}, ${trajectories(s.iterations * g.trajectories)}`,
   ].join('\n');
 }

@@ -1,7 +1,7 @@
 // The reward of a policy, in its parts: reward models, which score latents in the core, and scorers, which see pictures.
 import { DrmError } from '../../binding/error.js';
 import type { RewardModel } from '../../binding/index.js';
-import type { Bitmap, JobOptions, RolloutRequest } from '../../binding/types.js';
+import type { Bitmap, Dtype, JobOptions, RolloutRequest } from '../../binding/types.js';
 import type { GrpoSettings } from '../config/types.js';
 import type { ResolvedModel } from '../hub/resolve.js';
 import { baseFits, type DrmConfig, otherVae, readDrmConfig } from '../rewards/drm_config.js';
@@ -152,7 +152,7 @@ export class RewardParts {
 
 export interface LoadingOptions {
   device: string;
-  dtype: 'fp32' | 'bf16';
+  dtype: Dtype;
   signal: AbortSignal;
   onWarning: (message: string) => void;
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { DrmError } from '../../binding/error.js';
 import type { Event, Events } from '../events.js';
-import { diskError, prepareFolder, syncFolder, writeAtomically } from '../files.js';
+import { diskError, prepareFolder, sweepUnfinished, syncFolder, writeAtomically } from '../files.js';
 import { readShaped } from '../json.js';
 import { anything, count, listOf, mapOf, objectOf, optional, type Shape, text } from '../shape.js';
 import { VERSION } from '../version.js';
@@ -225,6 +225,7 @@ export class Run {
         throw diskError(join(folder, name), error);
       });
     await checkpoints.sweep();
+    await sweepUnfinished(folder, [CONFIG_FILE]);
     return new Run(folder, config, checkpoints, from, warnings, lock, new MetricsWriter(join(folder, METRICS_FILE)));
   }
 

@@ -1,5 +1,5 @@
 // What judges pictures, as the commands see it.
-import type { Features, JobOptions } from '../../binding/types.js';
+import type { Dtype, Features, JobOptions } from '../../binding/types.js';
 import type { Picture } from '../image/write.js';
 
 export interface Scorer {
@@ -25,7 +25,7 @@ export interface Space {
 
 export interface ScorerOptions {
   device: string;
-  dtype: 'fp32' | 'bf16';
+  dtype: Dtype;
   signal?: AbortSignal;
   onWarning?: (message: string) => void;
 }

@@ -63,13 +63,17 @@ class LibraryProcess {
 
   private constructor() {
     const { NODE_OPTIONS: _, ...env } = process.env; // another program's, and no debugger for this one
-    this.#child = fork(join(packageRoot, 'dist/cli/text/library_child.js'), [], {
-      env,
-      execArgv: [],
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      detached: true, // Ctrl-C is for us
-    });
+    try {
+      this.#child = fork(join(packageRoot, 'dist/cli/text/library_child.js'), [], {
+        env,
+        execArgv: [],
+        serialization: 'advanced',
+        stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+        detached: true, // Ctrl-C is for us
+      });
+    } catch (error) {
+      throw this.#cannotRun((error as Error).message);
+    }
     this.#child.stderr?.on('data', (data: Buffer) => {
       this.#stderr = (this.#stderr + data.toString()).slice(-KEPT_STDERR);
     });
@@ -132,10 +136,11 @@ class LibraryProcess {
   async #ask<K extends keyof Requests>(kind: K, request: Requests[K], about: string): Promise<Answers[K]> {
     if (this.#ended !== undefined) throw this.#ended;
     this.#about = { file: about, text: 'text' in request ? request.text.slice(0, 40) : '' };
-    const began = performance.now();
     this.#hold(true);
+    let looks = 0; // not the time that passed: we may have been suspended, and the answer lie there
     const watch = setInterval(() => {
-      const tooLong = performance.now() - began > limits.ms;
+      looks += 1;
+      const tooLong = looks * LOOK_MS > limits.ms;
       const tooMuch = residentBytes(this.#child.pid ?? 0) > limits.bytes;
       if (!tooLong && !tooMuch) return;
       const what = tooLong ? `${limits.ms / 1000} s` : `${limits.bytes >> 20} MiB of memory`;

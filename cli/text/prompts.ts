@@ -55,7 +55,11 @@ function isJson(text: string): boolean {
  * DrmError BAD_FILE with the line, or the place in the array.
  */
 export function readPrompts(file: string): { prompts: Prompt[]; blank: number } {
-  const as = { part: 'prompts', expected: 'UTF-8 text', advice: 'give one prompt a line, or JSON' };
+  const as = {
+    part: 'prompts',
+    expected: 'a readable file of prompts in UTF-8',
+    advice: 'give one prompt a line, or JSON',
+  };
   const text = readText(file, as, (read) => {
     if (read.includes('\0')) throw new Error('found zero bytes');
     return read;

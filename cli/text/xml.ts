@@ -1,8 +1,8 @@
 // Text inside SVG and HTML.
+import { visible } from './visible.js';
 
-/** Letters that XML forbids break a drawing; the others are escaped, for elements and quoted attributes alike. */
+/** Letters that would be obeyed are shown, those that XML forbids replaced, its own escaped in elements and attributes alike. */
 export const escapeXml = (text: string): string =>
-  text
-    .toWellFormed()
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, '\ufffd')
+  visible(text.toWellFormed())
+    .replace(/[\ufffe\uffff]/g, '\ufffd')
     .replace(/[&<>"']/g, (letter) => `&#${letter.charCodeAt(0)};`);

@@ -292,13 +292,14 @@ class Loop<Batch> {
     if (bad) this.#skip(bad, values[bad]);
     this.#meter.add(bad ? {} : { ...values, learning_rate }, samples, waitedSeconds);
     if (this.#at % logEvery !== 0 && this.#at !== steps) return true;
-    const { means, seconds, secondsPerStep } = this.#meter.take(this.data.unit);
+    const { means, seconds, stepSeconds, secondsPerStep } = this.#meter.take(this.data.unit);
     if (this.#skipped > 0) means.skipped = this.#skipped;
     this.events.emit({
       event: 'metric',
       step: this.#at,
       total: steps,
       seconds,
+      step_seconds: stepSeconds,
       seconds_left: secondsPerStep * (steps - this.#at),
       values: means,
     });

@@ -1,10 +1,14 @@
 // What a run's steps amount to: means since the last report, speed, the share of time spent waiting for data.
 
+import { COUNTS } from '../ui/figures.js';
+
 /** As plain data, so that a resumed run reports what the uninterrupted one would. Times of the machine are left out. */
 export interface MeterState {
   samples: number;
   /** Of training, up to now. */
   seconds: number;
+  /** Of these, of the steps themselves. */
+  stepSeconds?: number;
   sums: Record<string, { sum: number; count: number }>;
 }
 
@@ -16,6 +20,7 @@ export class Meter {
   startedAt = performance.now();
   /** Of earlier sittings. */
   #before = 0;
+  #stepSeconds = 0;
   #sums = new Map<string, { sum: number; count: number }>();
   #window = { samples: 0, waited: 0, busy: 0 };
   #stepBegan = performance.now();
@@ -45,10 +50,12 @@ export class Meter {
     this.samples += samples;
     this.#window.samples += samples;
     this.#window.waited += waited;
-    this.#window.busy += (performance.now() - this.#stepBegan) / 1000;
+    const busy = (performance.now() - this.#stepBegan) / 1000;
+    this.#window.busy += busy;
+    this.#stepSeconds += busy;
     this.#stepsSinceReport += 1;
     for (const [key, value] of Object.entries(values)) {
-      const entry = this.#sums.get(key) ?? { sum: 0, count: 0 };
+      const entry = (!COUNTS.includes(key) && this.#sums.get(key)) || { sum: 0, count: 0 };
       if (Number.isFinite(value)) {
         entry.sum += value;
         entry.count += 1;
@@ -58,7 +65,12 @@ export class Meter {
   }
 
   /** Means and speeds since the last call. A value that was never finite is NaN. */
-  take(unit = 'sample'): { means: Record<string, number>; seconds: number; secondsPerStep: number } {
+  take(unit = 'sample'): {
+    means: Record<string, number>;
+    seconds: number;
+    stepSeconds: number;
+    secondsPerStep: number;
+  } {
     const means: Record<string, number> = {};
     for (const [key, { sum, count }] of this.#sums) means[key] = count > 0 ? sum / count : Number.NaN;
     const { samples, waited, busy } = this.#window;
@@ -78,16 +90,22 @@ export class Meter {
     this.#pace += (perStep - this.#pace) * Math.min(1, steps / this.#paced);
     this.#reportedAt = now;
     this.#stepsSinceReport = 0;
-    return { means, seconds: this.seconds(), secondsPerStep: this.#pace };
+    return { means, seconds: this.seconds(), stepSeconds: this.#stepSeconds, secondsPerStep: this.#pace };
   }
 
   state(): MeterState {
-    return { samples: this.samples, seconds: this.seconds(), sums: Object.fromEntries(this.#sums) };
+    return {
+      samples: this.samples,
+      seconds: this.seconds(),
+      stepSeconds: this.#stepSeconds,
+      sums: Object.fromEntries(this.#sums),
+    };
   }
 
-  restore({ samples, seconds, sums }: MeterState): void {
+  restore({ samples, seconds, stepSeconds = seconds, sums }: MeterState): void {
     this.samples = samples;
     this.#before = seconds;
+    this.#stepSeconds = stepSeconds;
     this.#sums = new Map(Object.entries(sums).map(([key, { sum, count }]) => [key, { sum, count }]));
   }
 }

@@ -1,6 +1,7 @@
 // What commands that train share: their settings, what they hand to the loop, the run that the loop works in.
+import { statSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
-import type { TrainerOptions } from '../../binding/types.js';
+import type { Dtype, TrainerOptions } from '../../binding/types.js';
 import type { Context } from '../command.js';
 import type { Sources } from '../config/resolve.js';
 import type {
@@ -14,13 +15,14 @@ import type {
 import type { Events } from '../events.js';
 import { numberOption } from '../options.js';
 import type { Team } from '../parallel/team.js';
+import { VERSION } from '../version.js';
 import type { TrainingData, TrainingOptions, TrainingTask } from './loop.js';
 
 export interface TaskContext {
   events: Events;
   signal: AbortSignal;
   device: string;
-  dtype: 'fp32' | 'bf16';
+  dtype: Dtype;
   /** The processes that train together: the trainer is of its group, and a step's samples are its part() of the batch. */
   team: Team;
 }
@@ -50,9 +52,11 @@ export type TrainingSettings = Pick<
   preview_every?: number;
   /** Of tasks that learn from a prepared set. */
   data?: string;
+  /** Of those that learn from prompts. */
+  prompts?: string;
 };
 
-export function trainerOptions(s: TrainingSettings, device: string, dtype: 'fp32' | 'bf16'): TrainerOptions {
+export function trainerOptions(s: TrainingSettings, device: string, dtype: Dtype): TrainerOptions {
   return {
     device,
     dtype,
@@ -146,6 +150,18 @@ export async function runSettings<T extends Task>(
   }).values;
 }
 
+/** What settings name by a path that leads to something else on each machine: the set's shards, the list of prompts. */
+async function contentOf({ data, prompts }: TrainingSettings): Promise<Record<string, string>> {
+  const { readManifest } = await import('../data/manifest.js');
+  const { hashOfFile } = await import('../data/json_list.js');
+  const { settingsHash } = await import('../runs/folder.js');
+  const isFile = prompts !== undefined && statSync(prompts, { throwIfNoEntry: false })?.isFile();
+  return {
+    ...(data !== undefined && { 'shards of data': settingsHash({ shards: readManifest(data).shards }) }),
+    ...(isFile && { 'content of prompts': await hashOfFile(prompts) }),
+  };
+}
+
 /** Trains what `prepare` makes in a run folder, a new one or with --resume the one that is there; with all processes. */
 export async function trainInRun(
   context: Context,
@@ -171,7 +187,9 @@ async function trainInTeam(
   if (global.threads !== undefined) setThreads(global.threads);
 
   const { device, dtype } = await chooseDevice(settings, team);
-  await team.sameSettings(settings, MAY_DIFFER);
+  // Of all settings, those that a resumed run may change, too: a process with other steps would end alone.
+  const resumed = options.resume === true;
+  await team.sameSettings({ drm: VERSION, command: name, out: folder, resume: resumed, ...settings });
   if (settings.data !== undefined && settings.batch < team.size)
     throw new DrmError(
       'BAD_CONFIG',
@@ -182,7 +200,7 @@ async function trainInTeam(
     folder,
     task: name,
     settings: { ...settings },
-    resume: options.resume === true,
+    resume: resumed,
     mayDiffer: MAY_DIFFER,
   });
   try {
@@ -192,6 +210,7 @@ async function trainInTeam(
     const made = await prepare({ events: { emit: (event) => saying.emit(event) }, device, dtype, signal, team });
     const { task, data, steps, facts, close } = made;
     try {
+      if (!team.alone) await team.sameSettings({ steps, ...(await contentOf(settings)) });
       saying = recording;
       recording.emit({
         event: 'started',

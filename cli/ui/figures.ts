@@ -14,8 +14,8 @@ const SHORT: Record<string, string> = {
   update_seconds: 'update',
 };
 
-/** Counts from the beginning: of several, the last one holds. */
-export const COUNTS = ['updates', 'skipped'];
+/** Counts from the beginning, and a scale that moves by halves: of several, the last one holds. */
+export const COUNTS = ['updates', 'skipped', 'overflows', 'loss_scale'];
 
 /** "accuracy_t250_500" is that of the pairs whose timestep lies there: "accuracy 250–500". */
 const BUCKET = /_t(\d+)_(\d+)$/;

@@ -4,6 +4,7 @@ import type { Event } from '../events.js';
 import { Means, metricLine } from './figures.js';
 import type { Renderer } from './renderer.js';
 import { type Bar, barFigures, lineOf } from './state.js';
+import { stderr, stdout } from './streams.js';
 
 type Metric = Extract<Event, { event: 'metric' }>;
 
@@ -26,8 +27,8 @@ export class PlainRenderer implements Renderer {
   constructor(private readonly quiet: boolean) {}
 
   emit(event: Event): void {
-    if (event.event === 'image') process.stdout.write(`${event.path}\n`);
-    else if (event.event === 'result') process.stdout.write(`${event.text}\n`);
+    if (event.event === 'image') stdout.write(`${event.path}\n`);
+    else if (event.event === 'result') stdout.write(`${event.text}\n`);
     else if (event.event === 'progress') {
       if (this.quiet) return;
       if (this.#training) this.#phase(event, this.#training);
@@ -41,8 +42,7 @@ export class PlainRenderer implements Renderer {
         this.#training = { step: 0, heard: performance.now() };
       if (event.event === 'resumed' && this.#training) this.#training.step = event.step;
       const line = lineOf(event);
-      if (line && (!this.quiet || line.kind === 'warning' || line.kind === 'error'))
-        process.stderr.write(`${line.text}\n`);
+      if (line && (!this.quiet || line.kind === 'warning' || line.kind === 'error')) stderr.write(`${line.text}\n`);
     }
   }
 
@@ -70,7 +70,7 @@ export class PlainRenderer implements Renderer {
     if (now - training.heard < Math.max(SILENT_MS, this.#pause(now))) return;
     training.heard = now;
     const done = bar.total > 0 ? `  ${Math.floor((100 * bar.step) / bar.total)} %` : '';
-    process.stderr.write(`after step ${training.step}: ${bar.label}${done}  ${barFigures(bar)}\n`);
+    stderr.write(`after step ${training.step}: ${bar.label}${done}  ${barFigures(bar)}\n`);
   }
 
   /** Dense at first, when one looks, sparser later, since a log of days should stay readable. */
@@ -90,14 +90,14 @@ export class PlainRenderer implements Renderer {
   #flush(): void {
     if (!this.#last || this.#last.shown) return;
     const { step, total, seconds_left } = this.#last.metric;
-    process.stderr.write(`${metricLine(step, total, this.#means.take(), seconds_left)}\n`);
+    stderr.write(`${metricLine(step, total, this.#means.take(), seconds_left)}\n`);
     this.#last.shown = true;
     this.#metricShown = performance.now();
     if (this.#training) this.#training.heard = this.#metricShown;
   }
 
   note(text: string): void {
-    process.stderr.write(`drm: ${text}\n`);
+    stderr.write(`drm: ${text}\n`);
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,8 @@
 // Results go to stdout, all else to stderr.
 import type { GlobalOptions } from '../command.js';
 import type { Event, Events } from '../events.js';
+import { visible, visibleLine } from '../text/visible.js';
+import { stderr, stdout } from './streams.js';
 
 export interface Renderer extends Events {
   /** A word to the user that is no event (Ctrl-C was heard). */
@@ -15,20 +17,55 @@ export async function createRenderer(global: GlobalOptions): Promise<Renderer> {
   const terminal = process.stderr.isTTY && process.stdout.isTTY && process.env.TERM !== 'dumb' && !process.env.CI;
   if (global.quiet || !terminal) {
     const { PlainRenderer } = await import('./plain.js');
-    return new PlainRenderer(global.quiet);
+    return new Shown(new PlainRenderer(global.quiet));
   }
   const { InkRenderer } = await import('./ink.js');
-  return new InkRenderer(global.color && !process.env.NO_COLOR);
+  return new Shown(new InkRenderer(global.color && !process.env.NO_COLOR));
+}
+
+/** The texts of events that we have laid out in lines ourselves. */
+const IN_LINES = new Set(['message', 'text']);
+/** Not for reading. */
+const UNSHOWN = new Set(['png', 'data', 'details']);
+
+/** An event whose texts are all visible. */
+export function visibleEvent<E extends Event>(event: E): E {
+  const shown = (value: unknown): unknown => {
+    if (typeof value === 'string') return visibleLine(value);
+    if (Array.isArray(value)) return value.map(shown);
+    if (typeof value !== 'object' || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, one]) => [visibleLine(key), shown(one)]));
+  };
+  const entries = Object.entries(event).map(([key, value]) => {
+    if (UNSHOWN.has(key)) return [key, value];
+    return [key, IN_LINES.has(key) ? visible(String(value)) : shown(value)];
+  });
+  return Object.fromEntries(entries) as E;
+}
+
+/** Between the events and whoever draws them. */
+class Shown implements Renderer {
+  constructor(private readonly renderer: Renderer) {}
+
+  emit(event: Event): void {
+    this.renderer.emit(visibleEvent(event));
+  }
+  note(text: string): void {
+    this.renderer.note(visible(text));
+  }
+  close(): Promise<void> {
+    return this.renderer.close();
+  }
 }
 
 class JsonRenderer implements Renderer {
   emit(event: Event): void {
     const { png: _, ...rest } = event as Event & { png?: unknown };
-    process.stdout.write(`${JSON.stringify(rest)}\n`);
-    if (event.event === 'error') process.stderr.write(`drm: ${event.message}\n`);
+    stdout.write(`${JSON.stringify(rest)}\n`);
+    if (event.event === 'error') stderr.write(`drm: ${event.message}\n`);
   }
   note(text: string): void {
-    process.stderr.write(`drm: ${text}\n`);
+    stderr.write(`drm: ${text}\n`);
   }
   async close(): Promise<void> {}
 }

@@ -27,7 +27,9 @@ Failure out_of_memory(const std::string& message) {
 }
 
 bool means_out_of_memory(const std::string& message) {
-  for (const char* sign : {"DefaultCPUAllocator", "not enough memory", "out of memory", "can't allocate memory"})
+  // The last two are the system's: no memory, or no further thread.
+  for (const char* sign : {"DefaultCPUAllocator", "not enough memory", "out of memory", "can't allocate memory",
+                           "Cannot allocate memory", "Resource temporarily unavailable"})
     if (message.find(sign) != std::string::npos) return true;
   return false;
 }

@@ -129,6 +129,11 @@ Tensor choice_probabilities(const Tensor& rewards, double temperature) {
 Branches branch(const Tensor& x, const Guided& velocity, const SdeStep& step, const Tensor& keys, int64_t step_index,
                 int64_t k) {
   check(x, step, keys, k);
+  if (velocity.conditional.scalar_type() == at::kHalf) {  // the kernels read fp32 and bf16; nothing is lost
+    const auto wide = [](const Tensor& v) { return v.defined() ? v.to(at::kFloat) : v; };
+    return branch(x, {wide(velocity.unconditional), wide(velocity.conditional), velocity.scale}, step, keys, step_index,
+                  k);
+  }
   if (fits(x, velocity)) {
     auto out = empty_branches(x, k);
     if (x.is_cpu()) {

@@ -22,7 +22,7 @@ namespace drm {
 /// where many share a seed. Make it once, before the loop.
 at::Tensor branch_keys(const std::vector<uint64_t>& seeds, const std::vector<int64_t>& samples, at::Device device);
 
-/// The policy's velocities at x, in fp32 or bf16: halves that guidance combines, or `conditional` alone.
+/// The policy's velocities at x, in fp32, fp16 or bf16: halves that guidance combines, or `conditional` alone.
 struct Guided {
   at::Tensor unconditional, conditional;
   double scale = 1;

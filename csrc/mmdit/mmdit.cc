@@ -346,9 +346,11 @@ Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, co
   const auto h = latent.size(2) / p, w = latent.size(3) / p;
   const Tap tap{options.observer, ""};
 
+  // The streams of an fp16 model are fp32, as PyTorch's autocast leaves them: their sums may pass fp16's 65504.
+  const auto stream = [](const Tensor& t) { return t.scalar_type() == at::kHalf ? t.to(at::kFloat) : t; };
   // Dense rows from here on: a sum takes over its first operand's layout, and every later one would.
   const auto patches = at::conv2d(latent, m.patch.weight, m.patch.bias, at::IntArrayRef{p, p}).flatten(2);
-  auto image = patches.transpose(1, 2).contiguous() + crop_positions(m, h, w);
+  auto image = stream(patches.transpose(1, 2).contiguous()) + crop_positions(m, h, w);
   tap("pos_embed_out", image);
   const auto features = time_features(timestep);
   tap("time_proj", features);
@@ -358,7 +360,7 @@ Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, co
   tap("context_embedded", text.context_BLD);
   const auto cond = at::silu(temb);
 
-  auto context = text.context_BLD;
+  auto context = stream(text.context_BLD);
   for (size_t i = 0; i < m.blocks.size(); ++i) {
     if (std::find(options.skip_layers.begin(), options.skip_layers.end(), static_cast<int64_t>(i)) !=
         options.skip_layers.end())

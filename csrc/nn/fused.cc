@@ -15,6 +15,8 @@ namespace {
 using Tensors = std::initializer_list<const Tensor*>;
 
 bool supported(at::ScalarType t) { return t == at::kFloat || t == at::kBFloat16; }
+/// Our CPU kernels read fp16, too.
+bool readable(const Tensor& t) { return supported(t.scalar_type()) || (t.is_cpu() && t.scalar_type() == at::kHalf); }
 
 thread_local bool as_in_training = false;
 
@@ -29,10 +31,10 @@ bool wants_gradients(Tensors tensors) {
 /// x is dense, its companions are on its device and their last axis is dense; our CUDA kernels have no gradients and
 /// want one dtype for all.
 bool fits(const Tensor& x, Tensors others) {
-  if (!supported(x.scalar_type()) || !x.is_contiguous() || !(x.is_cpu() || x.is_cuda())) return false;
+  if (!readable(x) || !x.is_contiguous() || !(x.is_cpu() || x.is_cuda())) return false;
   bool gradients = wants_gradients({&x});
   for (const auto* t : others) {
-    if (!supported(t->scalar_type()) || t->device() != x.device() || t->stride(-1) != 1) return false;
+    if (!readable(*t) || t->device() != x.device() || t->stride(-1) != 1) return false;
     if (x.is_cuda() && t->scalar_type() != x.scalar_type()) return false;
     gradients = gradients || wants_gradients({t});
   }
@@ -40,15 +42,17 @@ bool fits(const Tensor& x, Tensors others) {
 }
 
 at::ScalarType promoted(Tensors tensors) {
+  auto dtype = (*tensors.begin())->scalar_type();
   for (const auto* t : tensors)
-    if (t->scalar_type() == at::kFloat) return at::kFloat;
-  return at::kBFloat16;
+    if (t->scalar_type() != dtype) dtype = at::kFloat;
+  return dtype;
 }
 
-/// Of a result that only matrix products read: under autocast they would round it to bf16 themselves.
-at::ScalarType product_input(Tensors tensors) {
+/// Of a result that only matrix products read: under autocast they would round it to autocast's dtype themselves, and
+/// beside an fp16 model's fp32 streams they take no other than `weights`, that of the layers' results.
+at::ScalarType product_input(Tensors tensors, at::ScalarType weights) {
   const auto autocast = Autocast::current(at::kCPU);
-  return autocast.enabled && autocast.dtype == at::kBFloat16 ? at::kBFloat16 : promoted(tensors);
+  return autocast.enabled ? autocast.dtype : weights == at::kHalf ? weights : promoted(tensors);
 }
 
 }  // namespace
@@ -64,7 +68,7 @@ std::optional<Tensor> modulated_norm(const Tensor& x, const Tensor& shift, const
     auto out = at::empty_like(x);
     return cuda::modulated_norm(x, shift, scale, out) ? std::optional(out) : std::nullopt;
   }
-  const auto dtype = product_input({&x, &shift});
+  const auto dtype = product_input({&x, &shift}, shift.scalar_type());
   if (wants_gradients({&x, &shift, &scale})) return with_gradient::modulated_norm(x, shift, scale, dtype);
   auto out = at::empty(x.sizes(), x.options().dtype(dtype));
   cpu::modulated_norm(x, shift, scale, out);
@@ -92,7 +96,7 @@ std::optional<Tensor> qk_norm(const Tensor& x_BHLK, const Tensor& weight) {
     auto out = at::empty_like(x);
     return cuda::qk_norm(x, weight, out) ? std::optional(out.transpose(1, 2)) : std::nullopt;
   }
-  auto out = at::empty(x.sizes(), x.options().dtype(product_input({&x, &weight})));
+  auto out = at::empty(x.sizes(), x.options().dtype(product_input({&x, &weight}, weight.scalar_type())));
   cpu::qk_norm(x, weight, out);
   return out.transpose(1, 2);
 }
@@ -133,14 +137,15 @@ std::optional<std::array<Tensor, 3>> joint_heads(const std::vector<StreamHeads>&
 std::optional<std::array<Tensor, 3>> normed_heads(const std::vector<HeadsInput>& streams, int64_t heads,
                                                   double factor) {
   bool gradients = false;
-  auto dtype = at::kBFloat16;
+  std::optional<at::ScalarType> dtype;
   for (const auto& s : streams) {
     if (!s.qkv.is_cpu() || s.qkv.dim() != 3 || !fits(s.qkv, {&s.norm_q, &s.norm_k})) return std::nullopt;
     gradients = gradients || wants_gradients({&s.qkv, &s.norm_q, &s.norm_k});
-    if (product_input({&s.qkv, &s.norm_q, &s.norm_k}) == at::kFloat) dtype = at::kFloat;
+    const auto own = product_input({&s.qkv, &s.norm_q, &s.norm_k}, s.norm_q.scalar_type());
+    dtype = dtype.value_or(own) == own ? own : at::kFloat;
   }
   if (!gradients) return std::nullopt;
-  return with_gradient::normed_heads(streams, heads, factor, dtype);
+  return with_gradient::normed_heads(streams, heads, factor, *dtype);
 }
 
 }  // namespace drm::fused

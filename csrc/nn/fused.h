@@ -1,8 +1,8 @@
 // Fused forms of the element-wise operations of a transformer block: one pass over memory each, and on a CPU their
 // gradients too (fused_grad.cc). The composite forms (modulation.h, attention.h) define the results.
-// All arithmetic is fp32 with one rounding at the end, so that bf16 results are at least as exact as the composite's.
-// Inputs are fp32 or bf16; on a CPU they may be mixed, as under autocast, where the results that only matrix products
-// read are written in autocast's dtype.
+// All arithmetic is fp32 with one rounding at the end, so that low-precision results are at least as exact as the
+// composite's. Inputs are fp32 or bf16, on a CPU also fp16; there they may be mixed, as under autocast or beside an
+// fp16 model's fp32 streams, and the results that only matrix products read are written in the dtype of these.
 // Shapes: B batch, L tokens, D width, H heads, K channels of a head.
 #pragma once
 #include <ATen/core/Tensor.h>

@@ -44,6 +44,16 @@ DRM_MULTIVERSION void narrow_runs(const float* from, uint16_t* to, int64_t strid
     }
   }
 }
+DRM_MULTIVERSION void widen_half_runs(const at::Half* from, int64_t stride, float* to, int64_t runs, int64_t n) {
+  for (int64_t r = 0; r < runs; ++r, from += stride, to += n) {
+    _Pragma("omp simd") for (int64_t i = 0; i < n; ++i) to[i] = static_cast<float>(from[i]);
+  }
+}
+DRM_MULTIVERSION void narrow_half_runs(const float* from, at::Half* to, int64_t stride, int64_t runs, int64_t n) {
+  for (int64_t r = 0; r < runs; ++r, from += n, to += stride) {
+    _Pragma("omp simd") for (int64_t i = 0; i < n; ++i) to[i] = from[i];
+  }
+}
 
 struct Moments {
   float mean, inverse;  // inverse of the standard deviation
@@ -126,18 +136,20 @@ DRM_MULTIVERSION void add_row(const float* x, float* sum, int64_t d) {
   _Pragma("omp simd") for (int64_t i = 0; i < d; ++i) sum[i] += x[i];
 }
 
-/// Rows to read in fp32, of a tensor in fp32 or bf16.
+/// Rows to read in fp32, of a tensor in fp32, fp16 or bf16.
 class Source {
  public:
-  explicit Source(const Tensor& t) : data_(t.const_data_ptr()), bf16_(t.scalar_type() == at::kBFloat16) {}
+  explicit Source(const Tensor& t) : data_(t.const_data_ptr()), dtype_(t.scalar_type()) {}
   /// n values from element `at` on: the tensor's own memory, or `buffer`.
   const float* row(int64_t at, int64_t n, float* buffer) const {
-    if (!bf16_) return static_cast<const float*>(data_) + at;
+    if (dtype_ == at::kFloat) return static_cast<const float*>(data_) + at;
     return runs(at, n, n, 1, buffer);
   }
   const float* runs(int64_t at, int64_t n, int64_t stride, int64_t count, float* buffer) const {
-    if (bf16_)
+    if (dtype_ == at::kBFloat16)
       widen_runs(static_cast<const uint16_t*>(data_) + at, stride, buffer, count, n);
+    else if (dtype_ == at::kHalf)
+      widen_half_runs(static_cast<const at::Half*>(data_) + at, stride, buffer, count, n);
     else
       for (int64_t r = 0; r < count; ++r)
         std::memcpy(buffer + r * n, static_cast<const float*>(data_) + at + r * stride,
@@ -147,21 +159,25 @@ class Source {
 
  private:
   const void* data_;
-  bool bf16_;
+  at::ScalarType dtype_;
 };
 
 /// Rows to write.
 class Target {
  public:
-  explicit Target(Tensor& t) : data_(t.mutable_data_ptr()), bf16_(t.scalar_type() == at::kBFloat16) {}
+  explicit Target(Tensor& t) : data_(t.mutable_data_ptr()), dtype_(t.scalar_type()) {}
   /// Where to compute the row that starts at element `at`: in place, or in `buffer`; put() then stores it.
-  float* row(int64_t at, float* buffer) const { return bf16_ ? buffer : static_cast<float*>(data_) + at; }
+  float* row(int64_t at, float* buffer) const {
+    return dtype_ == at::kFloat ? static_cast<float*>(data_) + at : buffer;
+  }
   void put(int64_t at, int64_t n, const float* values) const {
-    if (bf16_ || values != static_cast<const float*>(data_) + at) runs(at, n, n, 1, values);
+    if (dtype_ != at::kFloat || values != static_cast<const float*>(data_) + at) runs(at, n, n, 1, values);
   }
   void runs(int64_t at, int64_t n, int64_t stride, int64_t count, const float* values) const {
-    if (bf16_)
+    if (dtype_ == at::kBFloat16)
       narrow_runs(values, static_cast<uint16_t*>(data_) + at, stride, count, n);
+    else if (dtype_ == at::kHalf)
+      narrow_half_runs(values, static_cast<at::Half*>(data_) + at, stride, count, n);
     else
       for (int64_t r = 0; r < count; ++r)
         std::memcpy(static_cast<float*>(data_) + at + r * stride, values + r * n,
@@ -170,7 +186,7 @@ class Target {
 
  private:
   void* data_;
-  bool bf16_;
+  at::ScalarType dtype_;
 };
 
 /// Rows in blocks of at most kBlockRows that do not straddle samples.

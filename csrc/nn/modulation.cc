@@ -11,10 +11,15 @@ using at::Tensor;
 namespace composite {
 
 Tensor modulated_norm(const Tensor& x, const Tensor& shift, const Tensor& scale) {
-  return at::layer_norm(x, {x.size(-1)}, {}, {}, 1e-6) * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1);
+  const auto y = at::layer_norm(x, {x.size(-1)}, {}, {}, 1e-6) * (1 + scale.unsqueeze(1)) + shift.unsqueeze(1);
+  // An fp16 model's streams are fp32 (mmdit.cc), the inputs of its products are not.
+  return scale.scalar_type() == at::kHalf ? y.to(at::kHalf) : y;
 }
 
-Tensor gated_add(const Tensor& x, const Tensor& gate, const Tensor& y) { return x + gate.unsqueeze(1) * y; }
+Tensor gated_add(const Tensor& x, const Tensor& gate, const Tensor& y) {
+  const auto g = gate.unsqueeze(1);
+  return x + (g.scalar_type() == at::kHalf ? g.to(at::kFloat) : g) * y;
+}
 
 }  // namespace composite
 

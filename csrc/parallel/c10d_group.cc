@@ -6,20 +6,19 @@
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #ifdef USE_C10D_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
-#include <unistd.h>
-
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <thread>
 
+#include "parallel/c10d_meeting.h"
 #include "parallel/collectives.h"
 
 namespace drm {
@@ -28,42 +27,17 @@ namespace {
 using at::Tensor;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-using StorePtr = c10::intrusive_ptr<c10d::Store>;
 using BackendPtr = c10::intrusive_ptr<c10d::Backend>;
 using WorkPtr = c10::intrusive_ptr<c10d::Work>;
 
-/// Between two beats of a process's pulse. It beats on a thread of its own, whatever the process computes.
-constexpr auto kBeat = 500ms;
-/// Silence after which a process is taken for dead: when nothing else is known, and when a connection has just broken.
-constexpr auto kSilence = 15s, kSilenceAfterBreak = 3s;
-/// How long the host of the store stays for the others to read why it goes.
-constexpr auto kFarewell = 3s;
+/// Silence after which a process is taken for dead when a connection has just broken.
+constexpr auto kSilenceAfterBreak = 3s;
+/// All have come and give signs of life: to be connected with each other then takes them seconds.
+constexpr auto kConnecting = 120s;
 /// Collectives wait as long as the pulses beat: the first process may be drawing samples for an hour.
 constexpr auto kNever = std::chrono::hours(24 * 20);
 
-std::string text_of(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
-std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
-std::string this_process() {
-  char host[256] = "";
-  gethostname(host, sizeof host - 1);
-  return "process " + std::to_string(getpid()) + " on " + host;
-}
-
-/// One try, of a few seconds.
-StorePtr connect(const GroupPlace& place, bool as_host) {
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<uint16_t>(place.port);
-  options.isServer = as_host;
-  options.numWorkers = static_cast<size_t>(place.size);
-  options.waitWorkers = false;
-  options.timeout = 5s;
-  StorePtr tcp = c10::make_intrusive<c10d::TCPStore>(place.address, options);
-  return c10::make_intrusive<c10d::PrefixStore>("drm/" + place.attempt, tcp);
-}
-
-BackendPtr connect_gloo(const GroupPlace& place, const StorePtr& store) {
+BackendPtr connect_gloo(const GroupPlace& place, const Meeting::StorePtr& store) {
   auto options = c10d::ProcessGroupGloo::Options::create_default(kNever);
   // On one machine, whatever its name resolves to.
   if (place.address == "localhost" || place.address.rfind("127.", 0) == 0)
@@ -75,17 +49,31 @@ BackendPtr connect_gloo(const GroupPlace& place, const StorePtr& store) {
 
 class C10dGroup final : public Collectives {
  public:
-  C10dGroup(const GroupPlace& place, Control& control) : place_(place) {
-    const auto until = Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(1000 * place.patience));
-    store_ = meet(control, until);
-    pulse_store_ = connect(place_, false);  // of its own: a client serves one call at a time
-    store_->setTimeout(60s);
-    store_->set(key("who", rank()), bytes_of(this_process()));
-    store_->add("came", 1);
-    await_all(control, until);
-    for (int64_t r = 0; r < size(); ++r) who_.push_back(text_of(store_->get(key("who", r))));
-    gloo_ = connect_gloo(place_, store_);
+  explicit C10dGroup(const GroupPlace& place) : place_(place), meeting_(place) {}
+
+  /// Meets the others; see Meeting::enter.
+  void enter(const Control& control) {
+    meeting_.enter(control);
+    {
+      const std::lock_guard lock(mutex_);
+      met_ = Clock::now();
+    }
     pulse_ = std::thread([this] { beat(); });
+    gloo_ = connect_gloo(place_, meeting_.store);
+  }
+
+  /// Throws what keeps `enter` from its end and it cannot say itself.
+  void check_entering() const {
+    const std::lock_guard lock(mutex_);
+    if (lost_) throw *lost_;
+    if (!met_) return meeting_.check_silence();
+    if (Clock::now() - *met_ > kConnecting)
+      throw Failure(
+          Code::PeerLost,
+          "[parallel] rank " + std::to_string(place_.rank) +
+              ": expected connections with all other processes, found none within " +
+              std::to_string(kConnecting.count()) +
+              " s, though all have come; may their machines be reached from each other (GLOO_SOCKET_IFNAME)?");
   }
 
   ~C10dGroup() override {
@@ -150,13 +138,13 @@ class C10dGroup final : public Collectives {
   void leave(const std::string& code, const std::string& message) override {
     {
       const std::lock_guard lock(mutex_);
-      if (left_) return;
+      if (left_ || !met_) return;
       left_ = true;
       changed_.notify_all();
     }
     if (pulse_.joinable()) pulse_.join();
     try {
-      store_->set(key("left", rank()), bytes_of(code + "\n" + message));
+      meeting_.store->set(key("left", rank()), bytes_of(code + "\n" + message));
       if (rank() == 0 && !place_.store_is_there) {
         const auto until = Clock::now() + kFarewell;
         while (Clock::now() < until && !all_left()) std::this_thread::sleep_for(20ms);
@@ -167,61 +155,21 @@ class C10dGroup final : public Collectives {
   }
 
  private:
-  static std::string key(const char* what, int64_t rank) { return std::string(what) + "/" + std::to_string(rank); }
   std::string name(int64_t rank) const {
-    return "rank " + std::to_string(rank) + " (" + who_.at(static_cast<size_t>(rank)) + ")";
-  }
-
-  StorePtr meet(Control& control, Clock::time_point until) {
-    const bool host = rank() == 0 && !place_.store_is_there;
-    for (;;) {
-      control.check();
-      try {
-        return connect(place_, host);
-      } catch (const std::exception& e) {
-        const auto where = place_.address + ":" + std::to_string(place_.port);
-        if (host)
-          throw Failure(Code::Device, "[parallel] MASTER_ADDR:MASTER_PORT " + where +
-                                          ": expected an address of this machine with a free port, found " +
-                                          first_line(e.what()) + "; set others");
-        if (Clock::now() >= until)
-          throw Failure(Code::PeerLost, "[parallel] MASTER_ADDR:MASTER_PORT " + where +
-                                            ": expected rank 0 there, found " + first_line(e.what()) +
-                                            "; was it started, and may its machine be reached from this one?");
-        std::this_thread::sleep_for(200ms);
-      }
-    }
-  }
-
-  void await_all(Control& control, Clock::time_point until) {
-    for (;;) {
-      control.check();
-      const auto came = store_->add("came", 0);
-      if (came >= size()) return;
-      if (Clock::now() >= until)
-        throw Failure(Code::PeerLost, "[parallel] expected " + std::to_string(size()) +
-                                          " processes (WORLD_SIZE), found " + std::to_string(came) + " after " +
-                                          std::to_string(static_cast<int64_t>(place_.patience)) +
-                                          " s; start the others with the same MASTER_ADDR and MASTER_PORT");
-      std::this_thread::sleep_for(50ms);
-    }
+    return "rank " + std::to_string(rank) + " (" + meeting_.who.at(static_cast<size_t>(rank)) + ")";
   }
 
   /// All but one that is gone without a word.
   bool all_left() {
     const auto gone = lost_ ? lost_->details.at("rank") : "";
     for (int64_t r = 1; r < size(); ++r)
-      if (std::to_string(r) != gone && !store_->check({key("left", r)})) return false;
+      if (std::to_string(r) != gone && !meeting_.store->check({key("left", r)})) return false;
     return true;
   }
 
   // The pulse's thread. The first process listens to all others, they to it and to its verdict: two or three calls a
   // beat for each, however many there are.
   void beat() {
-    struct Heard {
-      int64_t beats = -1;
-      Clock::time_point at = Clock::now();
-    };
     std::vector<Heard> heard(static_cast<size_t>(size()));
     auto silence = [&] { return suspicious_ ? Clock::duration(kSilenceAfterBreak) : Clock::duration(kSilence); };
     for (;;) {
@@ -231,17 +179,18 @@ class C10dGroup final : public Collectives {
         if (left_ || lost_) return;
       }
       try {
-        pulse_store_->add(key("pulse", rank()), 1);
-        if (rank() != 0 && pulse_store_->check({"lost"})) return lose_as(text_of(pulse_store_->get("lost")));
+        meeting_.pulse_store->add(key("pulse", rank()), 1);
+        if (rank() != 0 && meeting_.pulse_store->check({"lost"}))
+          return lose_as(text_of(meeting_.pulse_store->get("lost")));
         for (int64_t r = 0; r < size(); ++r) {
           if (r == rank() || (rank() != 0 && r != 0)) continue;
           auto& last = heard[static_cast<size_t>(r)];
-          if (const auto beats = pulse_store_->add(key("pulse", r), 0); beats != last.beats) {
+          if (const auto beats = meeting_.pulse_store->add(key("pulse", r), 0); beats != last.beats) {
             last = {beats, Clock::now()};
             continue;
           }
-          if (pulse_store_->check({key("left", r)})) {
-            const auto said = text_of(pulse_store_->get(key("left", r)));
+          if (meeting_.pulse_store->check({key("left", r)})) {
+            const auto said = text_of(meeting_.pulse_store->get(key("left", r)));
             if (said == "\n") continue;  // it had done its part
             return lose(r, first_line(said), said.substr(said.find('\n') + 1));
           }
@@ -260,7 +209,7 @@ class C10dGroup final : public Collectives {
   void lose(int64_t rank, const std::string& code, const std::string& why) {
     const auto verdict = std::to_string(rank) + "\n" + code + "\n" + why;
     try {
-      pulse_store_->set("lost", bytes_of(verdict));
+      meeting_.pulse_store->set("lost", bytes_of(verdict));
     } catch (const std::exception&) {
     }
     lose_as(verdict);
@@ -291,7 +240,7 @@ class C10dGroup final : public Collectives {
         auto options = c10d::ProcessGroupNCCL::Options::create();
         options->timeout = std::chrono::duration_cast<std::chrono::milliseconds>(kNever);
         nccl_ =
-            c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", store_),
+            c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", meeting_.store),
                                                         static_cast<int>(rank()), static_cast<int>(size()), options);
       }
       return nccl_;
@@ -360,14 +309,14 @@ class C10dGroup final : public Collectives {
   }
 
   const GroupPlace place_;
-  StorePtr store_, pulse_store_;
-  std::vector<std::string> who_;
+  Meeting meeting_;
   BackendPtr gloo_, nccl_;
   std::thread pulse_;
   std::atomic<bool> suspicious_{false}, broken_{false};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   bool left_ = false;
+  std::optional<Clock::time_point> met_;
   std::optional<Failure> lost_;
 };
 
@@ -378,7 +327,34 @@ std::shared_ptr<ProcessGroup> ProcessGroup::join(const GroupPlace& place, Contro
     throw Failure(Code::BadRequest, "[parallel] expected RANK below WORLD_SIZE and a MASTER_PORT up to 65535, found " +
                                         std::to_string(place.rank) + " of " + std::to_string(place.size) + ", port " +
                                         std::to_string(place.port));
-  return std::make_shared<C10dGroup>(place, control);
+  struct Entering {
+    std::shared_ptr<C10dGroup> group;
+    Control control;
+    std::promise<void> entered;
+  };
+  const auto entering = std::make_shared<Entering>();
+  entering->group = std::make_shared<C10dGroup>(place);
+  auto entered = entering->entered.get_future();
+  std::thread([entering] {
+    try {
+      entering->group->enter(entering->control);
+      entering->entered.set_value();
+    } catch (...) {
+      entering->entered.set_exception(std::current_exception());
+    }
+  }).detach();
+  try {
+    while (entered.wait_for(50ms) != std::future_status::ready) {
+      control.check();
+      entering->group->check_entering();
+    }
+  } catch (const Failure&) {
+    entering->control.cancelled = true;
+    entered.wait_for(1s);  // to tell the others
+    throw;
+  }
+  entered.get();
+  return entering->group;
 }
 
 ParallelInfo parallel_info() {

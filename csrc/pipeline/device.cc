@@ -7,8 +7,9 @@ namespace drm {
 
 at::ScalarType parse_dtype(const std::string& name) {
   if (name == "fp32") return at::kFloat;
+  if (name == "fp16") return at::kHalf;
   if (name == "bf16") return at::kBFloat16;
-  throw Failure(Code::BadRequest, "[load] dtype: expected fp32 or bf16, found " + name);
+  throw Failure(Code::BadRequest, "[load] dtype: expected fp32, fp16 or bf16, found " + name);
 }
 
 at::Device parse_device(const std::string& name) {

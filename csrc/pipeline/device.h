@@ -6,7 +6,7 @@
 
 namespace drm {
 
-/// "fp32", "bf16". Throws Failure(BadRequest).
+/// "fp32", "fp16", "bf16". Throws Failure(BadRequest).
 at::ScalarType parse_dtype(const std::string& name);
 /// "cpu", "cuda", "cuda:N", and that there is such a GPU. Throws Failure(Device).
 at::Device parse_device(const std::string& name);

@@ -41,7 +41,7 @@ struct LoraMerge {
   ComponentFiles transformer;
   std::vector<LoraUse> loras;
   std::string out;    // .safetensors
-  std::string dtype;  // "fp32", "bf16", or "" for that of each weight in its file
+  std::string dtype;  // "fp32", "fp16", "bf16", or "" for that of each weight in its file
 };
 /// Adds the adapters to the transformer's weights in fp32, rounds once, and writes all of its tensors by diffusers'
 /// names. Reports phase "merge" in tensors. Throws Failure(BadFile, BadConfig, KeysMismatch, Disk, Cancelled).

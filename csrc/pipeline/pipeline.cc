@@ -77,9 +77,10 @@ class LoadedPipeline final : public Pipeline {
     info_.transformer_parameters = size_of(transformer_).parameters;
     info_.vae_parameters = size_of(vae_).parameters;
     info_.text_encoder_parameters = encoders.parameters();
-    const auto stored = info_.transformer_parameters + transformer_.positions.value.numel() + info_.vae_parameters +
-                        info_.text_encoder_parameters;
-    info_.weight_bytes = stored * static_cast<int64_t>(at::elementSize(dtype_));
+    const auto vae_dtype = vae_.config.dtype_of(dtype_);
+    info_.weight_bytes =
+        static_cast<int64_t>(bytes_of(wanted(transformer_), dtype_) + bytes_of(wanted(vae_), vae_dtype)) +
+        encoders.bytes(dtype_);
 
     const Stopwatch clock;
     uint64_t before = 0;
@@ -89,7 +90,7 @@ class LoadedPipeline final : public Pipeline {
       if (component_done == component_total) before += component_total;
     };
     encoders_ = load_text_encoders(std::move(encoders), dtype_, device_, progress);
-    load_vae(vae_, vae, dtype_, device_, progress);
+    load_vae(vae_, vae, vae_dtype, device_, progress);
     load_mmdit(transformer_, transformer, dtype_, device_, progress);
     use_loras(transformer_, loras, options.loras);
     info_.loras = describe(loras, options.loras);

@@ -32,7 +32,7 @@ struct LoraUse {
 
 struct LoadOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:N"
-  std::string dtype = "fp32";  // "fp32", "bf16"
+  std::string dtype = "fp32";  // "fp32", "fp16", "bf16"
   std::vector<LoraUse> loras;  // of a Pipeline's transformer; other models have none
 };
 

@@ -43,6 +43,11 @@ int64_t TextEncoderPlan::parameters() {
          (encoders.t5 ? size_of(*encoders.t5).parameters : 0);
 }
 
+int64_t TextEncoderPlan::bytes(at::ScalarType dtype) {
+  return static_cast<int64_t>(bytes_of(wanted(encoders.clip_l), dtype) + bytes_of(wanted(encoders.clip_g), dtype) +
+                              (encoders.t5 ? bytes_of(wanted_t5(*encoders.t5, dtype), dtype) : 0));
+}
+
 TextEncoderPlan plan_text_encoders(const PipelineSource& source) {
   TextEncoderPlan p;
   const auto clip = [](const ComponentFiles& files, const Weights& weights) {

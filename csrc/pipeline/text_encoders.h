@@ -28,6 +28,8 @@ struct TextEncoderPlan {
   Weights clip_l, clip_g;
   std::optional<Weights> t5;
   int64_t parameters();
+  /// Of the weights as load_text_encoders() keeps them.
+  int64_t bytes(at::ScalarType dtype);
 };
 /// Throws Failure(BadFile, BadConfig).
 TextEncoderPlan plan_text_encoders(const PipelineSource& source);

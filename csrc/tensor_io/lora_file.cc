@@ -81,7 +81,7 @@ std::map<std::string, Keys> gather(const SafetensorsFile& file) {
       bad(file.path(),
           (parsed->part == Part::Alpha ? "expected one number, " : "expected floating-point numbers, ") + found, key);
   }
-  if (adapters.empty()) bad(file.path(), "expected adapters, found no tensors");
+  if (adapters.empty()) bad(file.path(), "expected adapters, found none");
   return adapters;
 }
 

@@ -261,6 +261,16 @@ struct Listing {
 
 }  // namespace
 
+uint64_t bytes_of(const std::vector<WantedTensor>& wanted, at::ScalarType dtype) {
+  uint64_t total = 0;
+  for (const auto& w : wanted) {
+    uint64_t bytes = at::elementSize(w.dtype.value_or(dtype));
+    for (const auto side : w.shape) bytes *= static_cast<uint64_t>(side);
+    total += bytes;
+  }
+  return total;
+}
+
 Weights Weights::open(const std::vector<std::string>& files, Component component, const std::string& which) {
   auto w = arrange(gather(files), component, which);
   w.description_ = files.size() == 1 ? files[0] : files[0] + " and " + std::to_string(files.size() - 1) + " more";
@@ -370,15 +380,11 @@ void Weights::fill(const std::vector<WantedTensor>& wanted, at::ScalarType dtype
                    const std::function<bool(const std::string&)>& ignorable, const std::string& hint,
                    const std::function<void(uint64_t, uint64_t)>& progress) const {
   check(wanted, ignorable, hint);
-  uint64_t done = 0, total = 0;
+  uint64_t done = 0;
+  const auto total = bytes_of(wanted, dtype);
   for (const auto& w : wanted) {
-    uint64_t elements = 1;
-    for (const auto side : w.shape) elements *= static_cast<uint64_t>(side);
-    total += elements * at::elementSize(dtype);
-  }
-  for (const auto& w : wanted) {
-    *w.target = entries_.at(w.key).load(dtype, device);
-    done += static_cast<uint64_t>(w.target->numel()) * at::elementSize(dtype);
+    *w.target = entries_.at(w.key).load(w.dtype.value_or(dtype), device);
+    done += w.target->nbytes();
     if (progress) progress(done, total);
   }
 }

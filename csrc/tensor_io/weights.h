@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,11 @@ enum class Component { Transformer, RewardHead, Vae, Clip, T5 };
 struct WantedTensor {
   std::string key;  // diffusers name
   std::vector<int64_t> shape;
-  at::Tensor* target;  // assigned by fill()
+  at::Tensor* target;                        // assigned by fill()
+  std::optional<at::ScalarType> dtype = {};  // of this one alone, where it is another than the model's
 };
+/// That fill() takes for them.
+uint64_t bytes_of(const std::vector<WantedTensor>& wanted, at::ScalarType dtype);
 
 struct LocatedTensor {
   std::shared_ptr<const SafetensorsFile> file;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <limits>
 
 #include "nn/attention.h"
 #include "tensor_io/config_reader.h"
@@ -81,13 +82,21 @@ T5 make_t5(const T5Config& c) {
   return t;
 }
 
+std::vector<WantedTensor> wanted_t5(T5& t, at::ScalarType dtype) {
+  auto all = wanted(t);
+  if (dtype == at::kHalf)
+    for (auto& w : all)
+      if (w.key.ends_with(".DenseReluDense.wo.weight")) w.dtype = at::kFloat;
+  return all;
+}
+
 void load_t5(T5& t, const Weights& weights, at::ScalarType dtype, at::Device device,
              const std::function<void(uint64_t, uint64_t)>& progress) {
   // Tied to shared.weight, and stored a second time by some writers; decoders come with full T5 checkpoints.
   const auto ignorable = [](const std::string& key) {
     return key == "encoder.embed_tokens.weight" || key.rfind("decoder.", 0) == 0 || key == "lm_head.weight";
   };
-  weights.fill(wanted(t), dtype, device, ignorable, "", progress);
+  weights.fill(wanted_t5(t, dtype), dtype, device, ignorable, "", progress);
 }
 
 Tensor t5_buckets(const Tensor& relative_position, int64_t buckets, int64_t max_distance) {
@@ -116,6 +125,7 @@ Tensor t5_forward(const T5& t, const Tensor& ids, const Tensor& mask, const Obse
                                         ": the encoder's vocabulary has " + std::to_string(c.vocab_size) +
                                         " entries; tokenizer and encoder do not belong together");
   auto x = look_up(t.tokens, ids);
+  if (x.scalar_type() == at::kHalf) x = x.to(at::kFloat);  // the sums over blocks, too, pass fp16's range
   auto bias = t5_position_bias(t, ids.size(1));
   if (mask.defined()) {
     const auto hidden = mask.eq(0).unsqueeze(1).unsqueeze(1);  // (B, 1, 1, L)
@@ -134,7 +144,8 @@ Tensor t5_forward(const T5& t, const Tensor& ids, const Tensor& mask, const Obse
     tap(block + ".attn", a);
     x = x + a;
     const auto g = rms_norm(l.ff_norm, x, c.layer_norm_epsilon);
-    const auto f = linear(l.down, at::gelu(linear(l.gate, g), "tanh") * linear(l.up, g));
+    const auto gate = at::gelu(linear(l.gate, g), "tanh");
+    const auto f = linear(l.down, gate.to(l.down.weight.scalar_type()) * linear(l.up, g));
     tap(block + ".ff", f);
     x = x + f;
     tap(block, x);

@@ -34,6 +34,9 @@ struct T5 {
 };
 
 T5 make_t5(const T5Config& config);
+/// What load_t5() loads. Of an fp16 encoder the feed-forwards' output layers (wo) stay fp32, as transformers keeps
+/// them: their results pass fp16's 65504.
+std::vector<WantedTensor> wanted_t5(T5& t, at::ScalarType dtype);
 void load_t5(T5& t, const Weights& weights, at::ScalarType dtype, at::Device device,
              const std::function<void(uint64_t, uint64_t)>& progress = {});
 

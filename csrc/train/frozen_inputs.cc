@@ -151,6 +151,8 @@ PromptEmbeds FrozenInputs::prompts_of(const TrainBatch& batch) const {
   if (!encoders_.loaded)
     throw Failure(Code::BadRequest, "[train] prompts to encode: the text encoders were given back after caching");
   const at::NoGradGuard no_grad;
+  // In the encoders' own dtype, as when they are cached.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   return encode_prompts(encoders_, batch.prompts, t5_length_, joint_width_, device_, Control());
 }
 

@@ -47,8 +47,8 @@ class Objective {
 
   /// What is trained, under the names that the weights file has: fp32 leaves that require gradients. Stable order.
   virtual NamedTensors parameters() = 0;
-  /// Mean over the batch's samples. Runs under autocast when the trainer's dtype is bf16. Throws Failure(BadRequest)
-  /// when the batch lacks what is needed.
+  /// Mean over the batch's samples. Runs under autocast when the trainer's dtype is not fp32. Throws
+  /// Failure(BadRequest) when the batch lacks what is needed.
   virtual Loss loss(const TrainBatch& batch, const StepKey& key) = 0;
   /// Held-out quality from the current weights, without gradient: the loss and its metrics, or what says more
   /// (reconstruction PSNR, ...).

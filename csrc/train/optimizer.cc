@@ -10,12 +10,10 @@
 #include "common/failure.h"
 
 namespace drm {
-namespace {
 
 using at::Tensor;
 
-/// Copies state[name] into `to`; the message says which file entry does not fit which parameter.
-void take(const std::map<std::string, Tensor>& state, const std::string& name, Tensor& to) {
+void take_state(const std::map<std::string, Tensor>& state, const std::string& name, Tensor& to) {
   const auto it = state.find(name);
   if (it == state.end())
     throw Failure(
@@ -28,8 +26,6 @@ void take(const std::map<std::string, Tensor>& state, const std::string& name, T
   const at::NoGradGuard no_grad;
   to.copy_(it->second);
 }
-
-}  // namespace
 
 Tensor clip_gradients(const NamedTensors& parameters, double max_norm) {
   std::vector<Tensor> gradients;
@@ -96,7 +92,7 @@ NamedTensors AdamW::state() const {
 void AdamW::restore(const std::map<std::string, Tensor>& state) {
   for (auto& [name, tensor] : this->state()) {
     auto target = tensor;
-    take(state, name, target);
+    take_state(state, name, target);
   }
   const at::NoGradGuard no_grad;
   for (size_t i = 0; i < parameters_.size(); ++i)
@@ -118,7 +114,7 @@ void Ema::update() {
 }
 
 void Ema::restore(const std::map<std::string, Tensor>& averages, int64_t updates) {
-  for (auto& [name, average] : averages_) take(averages, name, average);
+  for (auto& [name, average] : averages_) take_state(averages, name, average);
   updates_ = updates;
 }
 

@@ -11,6 +11,9 @@ namespace drm {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
+/// Copies state[name] of a checkpoint into `to`. Throws Failure(KeysMismatch | BadShape) saying what does not fit.
+void take_state(const std::map<std::string, at::Tensor>& state, const std::string& name, at::Tensor& to);
+
 struct AdamWOptions {
   double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 1e-4;
 };
@@ -21,7 +24,7 @@ struct AdamWOptions {
 at::Tensor clip_gradients(const NamedTensors& parameters, double max_norm);
 
 /// Decoupled weight decay (Loshchilov and Hutter 2019) with PyTorch's conventions: decay p *= 1 - lr * wd comes first,
-/// moments and master weights are fp32. Parameters in bf16 get an fp32 master copy, which is what is stepped.
+/// moments and master weights are fp32. Parameters in 16 bits get an fp32 master copy, which is what is stepped.
 class AdamW {
  public:
   AdamW(NamedTensors parameters, const AdamWOptions& options);
@@ -35,7 +38,7 @@ class AdamW {
   const NamedTensors& parameters() const { return parameters_; }
 
   /// Everything that a resumed run needs, as tensors with stable names: "exp_avg.<name>", "exp_avg_sq.<name>",
-  /// "step.<name>", and "master.<name>" for bf16 parameters.
+  /// "step.<name>", and "master.<name>" for parameters in 16 bits.
   NamedTensors state() const;
   /// Takes back what state() gave. Throws Failure(KeysMismatch | BadShape) naming what is missing or does not fit.
   void restore(const std::map<std::string, at::Tensor>& state);

@@ -17,7 +17,8 @@ class RewardModel;
 
 struct TrainerOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:N"
-  /// Of matrix products: "fp32", or "bf16" by autocast, where weights stay fp32; of a policy, of its frozen weights.
+  /// Of matrix products: "fp32", or "fp16" or "bf16" by autocast, where weights stay fp32; of a policy, of its frozen
+  /// weights. In fp16 the loss is scaled (loss_scale.h).
   std::string dtype = "fp32";
   uint64_t seed = 0;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;

@@ -71,6 +71,7 @@ Trainer::Trainer(std::unique_ptr<Objective> objective, const TrainerOptions& opt
   // An average that moves rarely is flow_grpo's, which counts steps from 1.
   const EmaOptions ema{options.ema_decay, true, options.ema_every, options.ema_every > 1 ? 1 : 0};
   if (options.ema_decay > 0) averages_ = std::make_unique<Ema>(parameters_, ema);
+  if (parse_dtype(options.dtype) == at::kHalf) loss_scale_ = std::make_unique<LossScale>();
 }
 
 int64_t Trainer::trained_parameters() const {
@@ -87,6 +88,7 @@ Metrics Trainer::step(const std::vector<TrainBatch>& batches, int64_t index, dou
   std::function<int64_t()> count = [here] { return here; };
   if (parallel_) count = parallel_->count(here, control);
   for (auto& [name, p] : parameters_) p.mutable_grad() = Tensor();
+  const double scale = loss_scale_ ? loss_scale_->value() : 1;
   Means means;
   int64_t seen = 0;
   for (const auto& batch : batches) {
@@ -101,7 +103,7 @@ Metrics Trainer::step(const std::vector<TrainBatch>& batches, int64_t index, dou
     seen += batch.size();
     if (parallel_ && seen == here) parallel_->last_pass();
     const double share = static_cast<double>(batch.size()) / static_cast<double>(samples);
-    (loss.total * share).backward();
+    (loss.total * (share * scale)).backward();
     loss.metrics.push_back({"loss", loss.total});
     means.add(loss.metrics, batch.size());
   }
@@ -109,19 +111,35 @@ Metrics Trainer::step(const std::vector<TrainBatch>& batches, int64_t index, dou
   if (samples == 0)
     throw Failure(Code::BadRequest, "[train] step " + std::to_string(index) + ": expected samples, found none");
   if (parallel_) parallel_->reduce(control);
+  if (loss_scale_) loss_scale_->unscale(parameters_);
   const auto norm = clip_gradients(parameters_, options_.max_gradient_norm);
   if (!parallel_ || parallel_->first()) means.add({{"grad_norm", norm}}, 1);  // it is the same for all
   // The one wait for the device in a step: a loss that is not finite must not reach the weights.
   auto metrics = means.read();
   if (parallel_) metrics = parallel_->pooled(metrics, control);
-  for (const auto& [name, value, weight] : metrics)
-    if ((name == "loss" || name == "grad_norm") && !std::isfinite(value))
-      throw Failure(Code::NotFinite,
-                    "[train] step " + std::to_string(index) + ": expected a finite " + name + ", found " +
-                        std::to_string(value) +
-                        "; the weights are as before this step: lower the learning rate, lengthen the warm-up, or use "
-                        "--dtype fp32",
-                    {{"step", std::to_string(index)}, {"name", name}, {"found", std::to_string(value)}});
+  const auto broken = std::find_if(metrics.begin(), metrics.end(), [](const MetricValue& m) {
+    return (m.name == "loss" || m.name == "grad_norm") && !std::isfinite(m.value);
+  });
+  const bool finite = broken == metrics.end();
+  if (!finite && (!loss_scale_ || loss_scale_->smallest()))
+    throw Failure(
+        Code::NotFinite,
+        "[train] step " + std::to_string(index) + ": expected a finite " + broken->name + ", found " +
+            std::to_string(broken->value) +
+            (loss_scale_ ? " at the smallest loss scale, 1, after " + std::to_string(loss_scale_->overflows()) +
+                               " skipped steps: fp16's range is too small here"
+                         : "") +
+            "; the weights are as before this step: lower the learning rate, lengthen the warm-up, or use "
+            "--dtype " +
+            (loss_scale_ ? "bf16 or fp32" : "fp32"),
+        {{"step", std::to_string(index)}, {"name", broken->name}, {"found", std::to_string(broken->value)}});
+  if (loss_scale_) {
+    loss_scale_->update(finite);
+    std::erase_if(metrics, [](const MetricValue& m) { return !std::isfinite(m.value); });
+    metrics.push_back({"loss_scale", scale, 1});
+    metrics.push_back({"overflows", static_cast<double>(loss_scale_->overflows()), 1});
+    if (!finite) return metrics;
+  }
   optimizer_.step(learning_rate);
   if (parallel_) parallel_->stepped_all(control);
   objective_->after_step();
@@ -148,6 +166,8 @@ void Trainer::save(const std::string& path, const Control& control) {
   for (const auto& t : state) all.push_back(t);
   if (averages_)
     for (const auto& t : prefixed("average.", averages_->averages())) all.push_back(t);
+  if (loss_scale_)
+    for (const auto& t : loss_scale_->state()) all.push_back(t);
   save_safetensors(path, all, {{"updates", std::to_string(averages_ ? averages_->updates() : 0)}});
 }
 
@@ -174,7 +194,7 @@ void Trainer::restore(const std::string& path, const Control& control) {
     for (const auto& [name, t] : optimizer_.state()) mine.insert(name);
     all = parallel_->from_first(std::move(all), control, [&](const std::string& name) {
       return mine.count(name) || name == "updates" || name.starts_with("parameter.") ||
-             (averages_ && name.starts_with("average."));
+             (averages_ && name.starts_with("average.")) || (loss_scale_ && name.starts_with("loss_scale."));
     });
   }
   std::map<std::string, Tensor> averages;
@@ -192,6 +212,7 @@ void Trainer::restore(const std::string& path, const Control& control) {
     parameter.detach().copy_(it->second);
   }
   optimizer_.restore(all);
+  if (loss_scale_) loss_scale_->restore(all);
   if (averages_) averages_->restore(averages, all.at("updates").item<int64_t>());
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "parallel/data_parallel.h"
+#include "train/loss_scale.h"
 #include "train/objective.h"
 
 namespace drm {
@@ -22,7 +23,9 @@ class Trainer {
 
   /// One optimizer step over the micro-batches, whose gradients are averaged by their number of samples. Returns the
   /// objective's metrics, "loss" and "grad_norm" (before clipping). Checks `control` between micro-batches: a cancelled
-  /// step changes nothing. Throws Failure(NotFinite) naming the step; the weights are then as before it.
+  /// step changes nothing. Throws Failure(NotFinite) naming the step; the weights are then as before it. In fp16 a step
+  /// that is not finite is skipped instead, as long as the loss's scale can be halved: without "grad_norm", weights as
+  /// before, and one more in "overflows" (loss_scale.h). "loss_scale" is that of this step.
   Metrics step(const std::vector<TrainBatch>& batches, int64_t index, double learning_rate, Control& control);
   /// Held-out metrics of the averaged weights (of the current ones without averages), means over the batch. The same
   /// batch gives the same numbers for the same weights.
@@ -70,7 +73,8 @@ class Trainer {
   std::unique_ptr<DataParallel> parallel_;  // null: this process alone
   AdamW optimizer_;
   std::unique_ptr<Ema> averages_;
-  std::mutex mutex_;  // one call at a time; others wait
+  std::unique_ptr<LossScale> loss_scale_;  // of fp16 alone; the same on all processes
+  std::mutex mutex_;                       // one call at a time; others wait
 };
 
 }  // namespace drm

@@ -79,6 +79,7 @@ VaeConfig read_vae_config(const std::string& path) {
   c.quant_conv = r.boolean("use_quant_conv", true);
   c.post_quant_conv = r.boolean("use_post_quant_conv", true);
   c.mid_attention = r.boolean("mid_block_add_attention", true);
+  c.force_upcast = r.boolean("force_upcast", true);
   for (const char* key : {"down_block_types", "up_block_types"})
     for (const auto& type : r.strings(key, {}))
       if (type != "DownEncoderBlock2D" && type != "UpDecoderBlock2D")

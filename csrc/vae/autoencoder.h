@@ -15,6 +15,11 @@ struct VaeConfig {
   int64_t layers_per_block = 2, norm_num_groups = 32;
   double scaling_factor = 1.5305, shift_factor = 0.0609;
   bool quant_conv = false, post_quant_conv = false, mid_attention = true;
+  bool force_upcast = true;  // its activations pass fp16's 65504
+  /// That the VAE of a model in `dtype` runs in.
+  at::ScalarType dtype_of(at::ScalarType dtype) const {
+    return dtype == at::kHalf && force_upcast ? at::kFloat : dtype;
+  }
   /// Pixels per latent pixel, along each side.
   int64_t factor() const { return int64_t{1} << (block_out_channels.size() - 1); }
 };

@@ -119,7 +119,7 @@ test.each([
   ['{"task": "sample", "stepz": 3}', 'stepz', 'did you mean steps?'],
   ['{"task": "sample", "steps": "many"}', 'steps', 'expected integer'],
   ['{"task": "sample", "steps": 0}', 'steps', 'expected at least 1, found 0'],
-  ['{"task": "sample", "dtype": "fp8"}', 'dtype', 'auto, fp32, bf16'],
+  ['{"task": "sample", "dtype": "fp8"}', 'dtype', 'auto, fp32, bf16, fp16'],
   ['{"task": "sample",', 'expected JSON', 'my.json'],
   ['[]', 'expected a JSON object', 'my.json'],
   ['{"extends": "my.json"}', 'extends itself', 'my.json'],
@@ -175,7 +175,7 @@ test('bash completion completes commands, flags and values', async () => {
   };
   expect(complete('drm', 'sa')).toEqual(['sample']);
   expect(complete('drm', 'sample', '--gu')).toEqual(['--guidance']);
-  expect(complete('drm', 'sample', '--dtype', '')).toEqual(['fp32', 'bf16']);
+  expect(complete('drm', 'sample', '--dtype', '')).toEqual(['fp32', 'bf16', 'fp16']);
   expect(complete('drm', 'completion', 'z')).toEqual(['zsh']);
 });
 

@@ -124,7 +124,7 @@ TEST(fused_candidates_are_the_composites_bits) {
   for (const auto& shape :
        std::vector<std::vector<int64_t>>{{1, 4, 4, 4}, {3, 4, 8, 8}, {2, 16, 16, 16}, {2, 3, 7, 49}})
     for (const int64_t k : {1, 2, 6})
-      for (const auto dtype : {at::kFloat, at::kBFloat16})
+      for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16})
         for (const bool guided : {true, false}) {
           const auto x = test::randn(shape), u = test::randn(shape).to(dtype), c = test::randn(shape).to(dtype);
           const Guided v = guided ? Guided{u, c, 4.5} : Guided{{}, c, 1};
@@ -211,7 +211,7 @@ TEST(on_a_gpu_candidates_are_the_same_bits) {
     return;
   }
   at::manual_seed(9);
-  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+  for (const auto dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
     const auto x = at::randn({3, 16, 32, 33}), u = at::randn(x.sizes()).to(dtype), c = at::randn(x.sizes()).to(dtype);
     const auto step = sde_step(grid(50), 20, 0.7);
     const auto here = branch(x, {u, c, 4.5}, step, keys_of(3, at::kCPU), 20, 6);

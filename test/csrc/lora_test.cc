@@ -545,7 +545,7 @@ TEST(files_that_are_no_plain_lora) {
   };
   const std::string fused = "lora_unet_joint_blocks_0_x_block_attn_qkv";
   for (const auto& [tensors, what] : std::vector<std::pair<Tensors, std::string>>{
-           {{}, "no tensors"},
+           {{}, "found none"},
            {{{"conv_in.weight", ones({4, 4})}}, "conv_in.weight"},
            {{good[0]}, "only one of them"},
            {{good[1]}, "only one of them"},

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <set>
 
 #include "check.h"
@@ -206,6 +208,52 @@ TEST(a_sharded_optimizer_is_the_whole_one_to_the_bit_and_so_is_its_file) {
     }
     for (const auto& file : {a, b, c, a + ".3"}) std::filesystem::remove(file);
   });
+}
+
+/// One number, whose gradient is each process's own: at step 2 the last process's is infinite.
+class Own final : public Objective {
+ public:
+  explicit Own(bool breaks) : breaks_(breaks), weight_(at::full({5}, 2.0).requires_grad_(true)) {}
+  NamedTensors parameters() override { return {{"weight", weight_}}; }
+  Loss loss(const TrainBatch&, const StepKey& key) override {
+    const double slope = breaks_ && key.step == 2 ? std::numeric_limits<double>::infinity() : 5;
+    return {(weight_.to(at::kHalf).to(at::kFloat) * slope).sum(), {}};
+  }
+  void export_weights(const std::string&, at::ScalarType) override {}
+
+ private:
+  bool breaks_;
+  Tensor weight_;
+};
+
+TEST(in_fp16_all_processes_skip_the_step_that_overflows_on_one_and_have_one_scale) {
+  for (const bool zero : {false, true})
+    in_processes(2, [&](const auto& group, Control& control) {
+      auto o = options(zero);
+      o.dtype = "fp16";
+      Trainer t(std::make_unique<Own>(group->rank() == 1), o, group, control);
+      const double scale = 8192;  // after steps 0 and 1, whose 2.5 s passes 65504, and step 2
+      for (int64_t i = 0; i < 3; ++i) t.step({pictures({group->rank()})}, i, 1e-2, control);
+      const auto before = copies(t);
+      const auto m = t.step({pictures({group->rank()})}, 3, 1e-2, control);
+      CHECK_EQ(metric(m, "loss_scale"), scale);
+      CHECK_EQ(metric(m, "overflows"), 3.0);
+      CHECK(std::abs(metric(m, "grad_norm") - 5 * std::sqrt(5.0)) < 1e-4);
+      CHECK(!same(before, copies(t)));
+      t.step({pictures({group->rank()})}, 2, 1e-2, control);  // the infinite one again
+      const auto file = scratch("scale");
+      t.save(file, control);
+      Trainer resumed(std::make_unique<Own>(group->rank() == 1), o, group, control);
+      resumed.restore(file, control);
+      CHECK(same(copies(t), copies(resumed)));
+      for (auto* one : {&t, &resumed}) {
+        const auto next = one->step({pictures({group->rank()})}, 4, 1e-2, control);
+        CHECK_EQ(metric(next, "loss_scale"), scale / 2);
+        CHECK_EQ(metric(next, "overflows"), 4.0);
+      }
+      CHECK(same(copies(t), copies(resumed)));
+      if (group->rank() == 0) std::filesystem::remove(file);
+    });
 }
 
 TEST(shards_hold_every_parameter_once_and_about_as_much_each) {

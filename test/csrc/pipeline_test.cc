@@ -292,6 +292,27 @@ TEST(bf16_runs_and_stays_near_fp32) {
   CHECK_EQ(p->info().weight_bytes * 2, loaded()->info().weight_bytes);
 }
 
+TEST(fp16_runs_near_fp32_and_its_vae_and_t5s_output_layers_are_fp32) {
+  Control c;
+  TemporaryFolder folder;
+  const auto p = Pipeline::load(fixture(), {"cpu", "fp16"}, c);
+  const auto latents = [&](Pipeline& from, const std::string& name) {
+    Seen seen;
+    auto r = request();
+    r.save_latents = folder.path + name;
+    from.sample(r, seen.control);
+    CHECK_EQ(seen.events.size(), size_t{1});
+    return SafetensorsFile::open(r.save_latents)->load("latents");
+  };
+  const auto half = latents(*p, "half.safetensors"), exact = latents(*loaded(), "exact.safetensors");
+  // Another first noise: it is drawn in fp16, as diffusers draws it.
+  CHECK(at::isfinite(half).all().item<bool>());
+  CHECK(half.sizes() == exact.sizes());
+  const auto& whole = loaded()->info();
+  CHECK(p->info().weight_bytes > whole.weight_bytes / 2 + 2 * whole.vae_parameters);
+  CHECK(p->info().weight_bytes < whole.weight_bytes);
+}
+
 TEST(requests_that_make_no_sense_are_refused) {
   Seen seen;
   const auto refused = [&](auto change, std::vector<std::string> parts) {

@@ -166,8 +166,8 @@ TEST(a_file_as_it_is_passed_around_gives_the_model_it_was_made_of) {
   CHECK_EQ(scaled.entries().size(), original.entries().size());
   for (const auto& [key, entry] : original.entries()) {
     const auto got = scaled.entries().at(key).load(at::kFloat, at::kCPU), want = entry.load(at::kFloat, at::kCPU);
-    // Three bits of mantissa, and the least exponent.
-    const auto off = (got - want).abs() - want.abs() / 15 - want.abs().max() * 1e-4;
+    // Some matrices there have a scale, some none: three bits of mantissa, and half the least number beside zero.
+    const auto off = (got - want).abs() - want.abs() / 15 - 1e-3;
     if (off.max().item<float>() > 0) test::fail(__FILE__, __LINE__, key + " is another");
   }
 }
@@ -190,9 +190,9 @@ TEST(scales_are_found_in_every_component_and_shard) {
   const auto single = "text_encoders.clip_l.transformer." + clip;
   save_safetensors(file, {{single + "weight", stored}, {single + "weight_scale", scale}});
   expect({file}, Component::Clip, "clip_l", clip + "weight");
-  const std::string vae = "first_stage_model.decoder.conv_in.";
+  const std::string vae = "first_stage_model.decoder.up.0.block.0.conv1.";
   save_safetensors(file, {{vae + "weight", stored}, {vae + "scale_weight", scale}});
-  expect({file}, Component::Vae, "", "decoder.conv_in.weight");
+  expect({file}, Component::Vae, "", "decoder.up_blocks.0.resnets.0.conv1.weight");
   save_safetensors(file, {{t5 + "weight", stored}});
   save_safetensors(folder.file("s.safetensors"), {{t5 + "weight_scale", scale}});
   folder.write("m.index.json", "{\"weight_map\": {\"" + t5 + "weight\": \"m.safetensors\", \"" + t5 +

@@ -118,6 +118,10 @@ test('Parquet: counts of a damaged file are checked before they are believed', a
   const file = await ParquetFile.open(join(repository, 'test/data/parquet/damaged.parquet'));
   await expect(file.read(0, ['image_path', 'prompt_id', 'prompt', 'rank'])).rejects.toMatchObject({ code: 'BAD_FILE' });
   await file.close();
+  // Found by fuzzing: a column described by a number.
+  await expect(ParquetFile.open(join(repository, 'test/data/parquet/damaged-footer.parquet'))).rejects.toMatchObject({
+    code: 'BAD_FILE',
+  });
   const runs = (bytes: number[], width = 1, count = 10) => checkRuns(Uint8Array.from(bytes), width, count);
   runs([20, 1]); // ten times 1
   runs([5, 255, 3]); // two groups of eight

@@ -20,7 +20,7 @@ test('captions are wrapped by words, cut with an ellipsis, and wide letters coun
 });
 
 test('no caption breaks out of a page', () => {
-  expect(escapeXml(`<b a="1">'&\u0000\ud800`)).toBe('&#60;b a=&#34;1&#34;&#62;&#39;&#38;\ufffd\ufffd');
+  expect(escapeXml(`<b a="1">'&\u0000\ud800`)).toBe('&#60;b a=&#34;1&#34;&#62;&#39;&#38;\\u0000\ufffd');
 });
 
 test('inspect: figures as JSON, a sheet as PNG and as a page that needs nothing else', async () => {

@@ -1,9 +1,10 @@
 // `drm grpo` end to end, both algorithms: learnt, interrupted, killed and resumed, by one process and by two; what is
 // written, and what is told.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, parse } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { killedAgainAndAgain, nextCheckpoint } from '../killing.js';
+import { CONFIG_FOLDER } from '../../cli/config/resolve.js';
+import { killedAgainAndAgain, nextCheckpoint, resuming } from '../killing.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
 import { drm, fixture, runDrm, temporaryFolder } from '../run_drm.js';
 import { grpo, grpoHere, promptFolder, quickConfig, said, set } from './grpo_training.js';
@@ -59,11 +60,12 @@ describe.each(ALGORITHMS)('%s', (algorithm) => {
   test('kill -9 at random moments, again and again: the same adapter, the same figures', async () => {
     const run = `${algorithm}-killed`;
     // Once in the first steps, then about the writing of the next checkpoint, whole or not.
-    const delays = await killedAgainAndAgain([drm, 'grpo', ...argv(algorithm, run, '--threads', '1')], {
+    const delays = await killedAgainAndAgain(resuming([drm, 'grpo', ...argv(algorithm, run, '--threads', '1')]), {
       kills: 3,
       withinMs: 40,
       moment: (lasts) => nextCheckpoint(path(run), lasts),
     });
+    expect(delays.length).toBe(3);
     expect(learned(run), `killed after ${delays} ms`).toEqual(learned(algorithm));
     expect(sameLora(run, algorithm)).toBe(true);
   });
@@ -175,6 +177,17 @@ test('--plan and --dry-run say what it takes, and leave nothing behind', async (
     for (const { seconds, name } of phases) expect(seconds, name).toBeGreaterThan(0);
   }
   expect(existsSync('grpo')).toBe(false);
+});
+
+test('every config that comes with drm has a plan, on four processes', async () => {
+  const names = readdirSync(join(CONFIG_FOLDER, 'grpo')).map((file) => parse(file).name);
+  expect(names).toContain('sd35-medium-paper-step-k4');
+  for (const name of names) {
+    const small = ['--model', 'tiny', '--reward', 'tiny', ...set('size=64', 't5_length=0')];
+    const events = await grpoHere(['--config', `grpo/${name}`, ...small, '--nproc', '4', '--plan']);
+    const result = events.find((event) => event.event === 'result');
+    expect(result?.event === 'result' && result.text, name).toMatch(/on each of 4 processes/);
+  }
 });
 
 test.each([

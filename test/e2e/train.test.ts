@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, expect, test, vi } from 'vitest';
 import { findDrm } from '../../cli/rewards/drm_config.js';
-import { killedAgainAndAgain, nextCheckpoint } from '../killing.js';
+import { killedAgainAndAgain, nextCheckpoint, resuming } from '../killing.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
 import { drm, fixture, runDrm, temporaryFolder } from '../run_drm.js';
 import { at, learned as learnedOf, linesOf, resumeArguments } from './pretraining.js';
@@ -43,11 +43,12 @@ test('interrupted and resumed as printed: the same model and figures; from the w
 
 test('kill -9 at random moments, again and again: the same model, the same figures', async () => {
   // Once in the first steps, then about the writing of the next checkpoint, whole or not.
-  const delays = await killedAgainAndAgain([drm, 'train', ...argv('killed', '--threads', '1')], {
+  const delays = await killedAgainAndAgain(resuming([drm, 'train', ...argv('killed', '--threads', '1')]), {
     kills: 3,
     withinMs: 40,
     moment: (lasts) => nextCheckpoint(path('killed'), lasts),
   });
+  expect(delays.length).toBe(3);
   expect(learned('killed'), `killed after ${delays} ms`).toEqual(learned('whole'));
   expect(sameWeights('killed', 'whole')).toBe(true);
 });

@@ -1,5 +1,5 @@
 // `npm run fuzz`, and the child that it runs inputs in (driver.ts).
-import { openSync, readFileSync, writeSync } from 'node:fs';
+import { existsSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { DrmError } from '../../binding/error.js';
 import { allTargets, type Found, fuzz, inputOf, MEMORY, type Told, targetsIn } from './driver.js';
@@ -8,6 +8,11 @@ const textOf = (error: unknown): string =>
   error instanceof Error ? (error.stack ?? error.message) : `threw ${String(error)}`;
 
 const isRight = (error: unknown): boolean => error instanceof DrmError && error.code !== 'INTERNAL';
+
+/** Files, pipes and the like; where the system does not tell, none. */
+const openFiles = (): number => (existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : 0);
+/** What Node and libraries open once and keep. */
+const LEFT_OPEN = 20;
 
 async function childMain([
   module = '',
@@ -25,6 +30,7 @@ async function childMain([
   // Errors that nobody waits for would end the product, too.
   for (const event of ['uncaughtException', 'unhandledRejection'])
     process.on(event, (error) => void tell({ input, what: `${event}: ${textOf(error)}` }));
+  const files = openFiles();
   for (; input < Number(to); input++) {
     writeSync(file, String(input), 0);
     try {
@@ -38,6 +44,8 @@ async function childMain([
       process.exit();
     }
   }
+  // Each would be closed at some time by the garbage collector, and there are only so many.
+  if (openFiles() > files + LEFT_OPEN) await tell({ input: input - 1, what: `left ${openFiles() - files} files open` });
   await tell({ done: Number(to) });
   process.exit(); // whatever a target left open
 }

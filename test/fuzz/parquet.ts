@@ -2,8 +2,12 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ParquetFile } from '../../cli/data/parquet/file.js';
+import { PictureColumn } from '../../cli/data/parquet/picture_column.js';
 import { repository } from '../bench/common.js';
 import { type FuzzTarget, scratch } from './driver.js';
+
+/** Labels of other types, pictures in structs. */
+const STRUCTS = ['pickapic-image-struct', 'pickapic-labels/int64'].map((name) => `samples/cases/${name}`);
 
 const PICTURES = new Set(['jpg', 'jpg_0', 'jpg_1']);
 
@@ -16,9 +20,9 @@ async function read(path: string): Promise<void> {
         file.columns.filter((name) => !PICTURES.has(name)),
       );
       for (const name of file.columns.filter((name) => PICTURES.has(name))) {
-        const column = file.binary(group, name);
+        const column = PictureColumn.open(file, group, name);
         try {
-          for (let row = 0; row < rows.length; row += 3) await column.at(row);
+          for (let row = 0; row < rows.length; row += 3) await column.at(row, name);
         } finally {
           await column.close();
         }
@@ -38,7 +42,7 @@ const filesIn = (folder: string): Uint8Array[] =>
 export const targets: FuzzTarget[] = [
   {
     name: 'parquet',
-    seeds: () => ['data/parquet', 'samples/imagerewarddb', 'samples/pickapic/data'].flatMap(filesIn),
+    seeds: () => ['data/parquet', 'samples/imagerewarddb', 'samples/pickapic/data', ...STRUCTS].flatMap(filesIn),
     async run(input) {
       const path = join(scratch(), 'fuzzed.parquet');
       writeFileSync(path, input);

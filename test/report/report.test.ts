@@ -130,6 +130,34 @@ describe('several policy runs', () => {
   });
 });
 
+describe('runs whose updates learn from other numbers of samples', () => {
+  const made = (folder: string, name: string, prompts_per_iteration: number, algorithm: 'flow' | 'step') => {
+    const one = policyRun({ algorithm, iterations: 20 });
+    const more = { prompts_per_iteration, trajectories: 1, group: 24 };
+    return writeRun(join(folder, name), { ...one, settings: { ...one.settings, ...more } });
+  };
+
+  test('are told, and drawn by samples, too', async () => {
+    const folder = temporaryFolder();
+    // 8 × 24 in two updates, 32 × 6 in one.
+    const page = await pageOf([made(folder, 'flow', 8, 'flow'), made(folder, 'step', 32, 'step')]);
+    expect(page).toContain('Samples that an update learns from: flow 96, step 192. By updates alone');
+    expect(page.match(/<b>Reward, held out<\/b>/g)).toHaveLength(3);
+    expect(page).toContain('>samples</text>');
+    const row = /step<\/th><td>[^<]*<\/td><td>(\d+)[^<]*<\/td><td>(\d+)/.exec(page);
+    expect(Number(row?.[2])).toBe(192 * Number(row?.[1]));
+    expect(page).toContain('evaluations, pictures and checkpoints are left out; that of flow, step, of an older drm');
+  });
+
+  test('where they are the same, updates will do', async () => {
+    const folder = temporaryFolder();
+    const page = await pageOf([made(folder, 'flow', 8, 'flow'), made(folder, 'step', 16, 'step')]);
+    expect(page).toContain('Every update learns from 96 samples.');
+    expect(page.match(/<b>Reward, held out<\/b>/g)).toHaveLength(2);
+    expect(page).not.toContain('>samples</text>');
+  });
+});
+
 test('a reward model: training and held-out figures in one chart, accuracy by timestep', async () => {
   const folder = writeRun(join(temporaryFolder(), 'rm'), rewardRun());
   const { stdout } = await runDrm(['report', folder]);
@@ -137,7 +165,12 @@ test('a reward model: training and held-out figures in one chart, accuracy by ti
   const page = readFileSync(join(folder, 'report.html'), 'utf8');
   checkPage(page);
   expect(page).toContain('<b>Accuracy by timestep</b>');
-  for (const part of ['0 to 250', '250 to 500', '500 to 750', '750 to 1000'])
+  for (const part of [
+    '0 to 250 (σ 0 to 0.25)',
+    '250 to 500 (σ 0.25 to 0.5)',
+    '500 to 750 (σ 0.5 to 0.75)',
+    '750 to 1000 (σ 0.75 to 1)',
+  ])
     expect(page).toContain(`<b>Accuracy, timesteps ${part}</b>`);
   expect(page).toContain('data-name="rm, training"');
   expect(page).toContain('>chance</text>');
@@ -321,6 +354,19 @@ describe('the figures', () => {
     );
     expect(one?.at).toEqual({ step: 3, updates: 3, device: 4 * 20 + 30 });
     expect(one?.seconds).toBe(50);
+  });
+
+  test('device time leaves out what is between steps, where the run says how long they took', async () => {
+    const steps = (step: number, seconds: number, step_seconds: number) =>
+      ({ ...metric(step, {}, seconds), step_seconds }) as Event;
+    const [one, old, both] = await read(
+      run([started({ processes: 2 }), steps(1, 10, 4), steps(2, 30, 9), started(), steps(3, 90, 19)]),
+      run([started(), metric(1, {}, 10)], { of: 'old' }),
+      run([started(), metric(1, {}, 10), started(), steps(2, 90, 14)], { of: 'both' }),
+    );
+    expect([one?.at.device, one?.seconds, one?.wholeTime]).toEqual([2 * 9 + 10, 90, false]);
+    expect([old?.at.device, old?.wholeTime]).toEqual([10, true]);
+    expect([both?.at.device, both?.wholeTime]).toEqual([14, true]);
   });
 
   test('updates are those that the run counts, or its steps times those of each', async () => {

@@ -107,13 +107,13 @@ test('what an iteration is made of, in words', () => {
   expect(text({ algorithm: 'step', prompts_per_iteration: 1, trajectories: 2, iterations: 1 })).toMatchInlineSnapshot(`
     "iteration  1 prompt × 2 trajectories = 2, of 10 steps, steps 0 to 8 trained
     rewards    18 states × 6 candidates = 108, compared in groups of 6
-    updates    1 optimizer step on 2 trajectories × 9 steps
+    updates    1 optimizer step on 2 trajectories × 6 candidates = 12 samples, at 9 steps
     run        1 iteration = 1 update, 2 trajectories"
   `);
   expect(text({ group: 24, prompts_per_iteration: 8, window_size: 3, window_until: 0.5 }, 4)).toMatchInlineSnapshot(`
     "iteration  8 prompts × 24 trajectories = 192, of 10 steps, 3 in a row of steps 0 to 4 trained
     rewards    192, of finished pictures, compared in groups of 24
-    updates    2 optimizer steps on 96 trajectories × 3 steps, 24 on each of 4 processes
+    updates    2 optimizer steps on 96 trajectories, at 3 steps, 24 on each of 4 processes
     run        200 iterations = 400 updates, 38400 trajectories"
   `);
 });

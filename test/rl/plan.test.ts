@@ -1,8 +1,9 @@
 // What an iteration consists of: of settings, seed and iteration alone, however many processes there are.
 import { describe, expect, test } from 'vitest';
 import type { DrmError } from '../../binding/error.js';
+import { resolveConfig } from '../../cli/config/resolve.js';
 import type { GrpoSettings } from '../../cli/config/types.js';
-import { geometryOf, planner, sharesOf } from '../../cli/rl/plan.js';
+import { type Geometry, geometryOf, planner, sharesOf, workloadOf } from '../../cli/rl/plan.js';
 import { grpoSettings } from './settings.js';
 
 const FLOW = { algorithm: 'flow', prompts_per_iteration: 4, group: 6, batch: 5 } as const;
@@ -35,6 +36,48 @@ describe('geometry', () => {
     expect(geometry({ window_until: 0.5 }).window).toEqual({ from: 0, until: 5 });
     expect(geometry({ window_from: 0.5 }).window).toEqual({ from: 5, until: 9 });
     expect(geometry({ denoising_steps: 2 }).window).toEqual({ from: 0, until: 1 });
+  });
+});
+
+describe('the configs that come with drm', () => {
+  const settings = (name: string) => resolveConfig('grpo', { file: `grpo/${name}` }).values;
+
+  test.each(['sd35-medium', 'sd35-medium-one-gpu', 'sd35-medium-paper', 'tiny'])(
+    '%s: both algorithms make as many updates, of as many samples',
+    (name) => {
+      const [flow, step] = [settings(`${name}-flow`), settings(`${name}-step`)];
+      expect([flow.algorithm, step.algorithm]).toEqual(['flow', 'step']);
+      expect(workloadOf(step)).toEqual(workloadOf(flow));
+      expect(workloadOf(flow).updates).toBe(2); // the ratio of a first update is 1: clipping acts in the second
+      for (const s of [flow, step]) expect(geometryOf(s, 4)).toMatchObject(workloadOf(s));
+      expect(flow.iterations).toBe(step.iterations);
+    },
+  );
+
+  test("the paper's: 24 samples an update, six on each of four GPUs; fewer candidates of as many prompts", () => {
+    const [flow, step, k2, k4] = ['flow', 'step', 'step-k2', 'step-k4'].map((name) =>
+      geometryOf(settings(`sd35-medium-paper-${name}`), 4),
+    );
+    expect(flow).toMatchObject({ prompts: 2, group: 24, samples: 24, rows: 6, batch: 6 });
+    // An update has the whole group of one prompt.
+    expect(new Set(sharesOf(flow as Geometry, 0)[0]?.flat())).toEqual(new Set([0, 1, 2, 3, 4, 5]));
+    expect(step).toMatchObject({ prompts: 8, group: 6, samples: 24, rows: 1, k: 6 });
+    expect(k2).toMatchObject({ prompts: 8, group: 2, samples: 8, rows: 1, k: 2 });
+    expect(k4).toMatchObject({ prompts: 8, group: 4, samples: 16, rows: 1, k: 4 });
+  });
+
+  test("flow_grpo's own, on four GPUs", () => {
+    const s = settings('sd35-medium-flow-grpo');
+    expect(geometryOf(s, 4)).toMatchObject({
+      prompts: 16,
+      group: 16,
+      trajectories: 256,
+      updates: 2,
+      rows: 32,
+      batch: 8,
+    });
+    expect(s).toMatchObject({ learning_rate: 3e-4, dtype: 'fp16', global_deviation: true, drop_zero_variance: true });
+    expect(s).toMatchObject({ evaluate_samples: 2048, evaluate_steps: 40 });
   });
 });
 

@@ -43,6 +43,21 @@ test('what a dead process left is taken over: killed, its pid given to another',
   }
 });
 
+test('killed while it took the lock, or evicted another: nothing of it stays, and nothing blocks', async () => {
+  const folder = temporaryFolder();
+  const pid = await deadPid();
+  const dead = JSON.stringify({ pid, host: hostname(), began: '', token: '' });
+  place(folder, { pid, host: hostname(), began: '', token: '' });
+  writeFileSync(join(folder, '.run.lock.evicting'), dead);
+  writeFileSync(join(folder, `.run.lock.${pid}-0123456789abcdef`), '');
+  writeFileSync(join(folder, `.run.lock.${pid}-fedcba9876543210`), dead);
+  const others = `.run.lock.${process.pid}-0123456789abcdef`; // of a living one
+  writeFileSync(join(folder, others), '');
+  const lock = await RunLock.take(folder);
+  expect(readdirSync(folder).sort()).toEqual([others, 'run.lock']);
+  await lock.release();
+});
+
 test('a holder on another machine counts as dead after a long silence only', async () => {
   const folder = temporaryFolder();
   place(folder, { pid: 1, host: 'another', began: '', token: '' });

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { checkpointNames, killedAgainAndAgain } from '../killing.js';
+import { checkpointNames, killedAgainAndAgain, resuming } from '../killing.js';
 import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 
 const program = join(repository, 'dist/test/train/driver.js');
@@ -37,7 +37,7 @@ test('kill -9 at random points of saving, again and again: the same model, the s
 
   const folder = join(temporaryFolder(), 'killed');
   const argv = [program, 'fake', '--out', folder, '--ballast', '20', '--checkpoint-every', '4'];
-  const delays = await killedAgainAndAgain(argv, {
+  const delays = await killedAgainAndAgain(resuming(argv), {
     kills: 8,
     withinMs: 60,
     // The second save of a sitting, so that every sitting gets somewhere; the delay covers files, seal and rename.
@@ -50,6 +50,7 @@ test('kill -9 at random points of saving, again and again: the same model, the s
       }
     },
   });
+  expect(delays.length).toBe(8);
   expect(result(folder), `killed after ${delays} ms`).toBe(result(whole));
   expect(learned(folder)).toEqual(learned(whole));
 });

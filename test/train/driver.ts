@@ -19,6 +19,7 @@ const command: Command = {
     { flags: '--ballast <n>', description: '' },
     { flags: '--checkpoint-every <n>', description: '' },
   ],
+  makesFiles: () => true,
   async run({ options, global, events, signal }) {
     const folder = global.out ?? 'out';
     const steps = number(options.steps, 40);

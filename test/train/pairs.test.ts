@@ -1,5 +1,6 @@
 // Which pairs are trained on and which are held out.
 import { afterEach, describe, expect, test } from 'vitest';
+import { resolveConfig } from '../../cli/config/resolve.js';
 import type { Event } from '../../cli/events.js';
 import { openPairs, type PairPart, type PairParts, type PairSettings, recordsOf } from '../../cli/train/tasks/pairs.js';
 import { preparedPairs } from '../e2e/reward_training.js';
@@ -70,6 +71,12 @@ describe('held out is', () => {
     const { train, heldOut, events } = await open({ data });
     expect([train.length, heldOut]).toEqual([1, undefined]);
     expect(events).toEqual([{ event: 'info', message: expect.stringContaining('name other pairs with --eval-data') }]);
+    // The paper's recipe leaves no pair out.
+    const { hold_out, evaluate_split } = resolveConfig('train', { file: 'train/sd35-medium-paper' }).values;
+    const data30 = await preparedPairs(temporaryFolder(), { train: 30, test: 0 });
+    const all = await open({ data: data30, hold_out, evaluate_split });
+    expect([all.train.length, all.heldOut]).toEqual([30, undefined]);
+    expect(all.events).toEqual([{ event: 'info', message: expect.stringContaining('all pairs are trained on') }]);
     const whole = await preparedPairs(temporaryFolder(), { train: 4, test: 2 });
     expect((await open({ data: whole, evaluate_every: 0 })).heldOut).toBeUndefined();
   });

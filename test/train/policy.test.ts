@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DrmError } from '../../binding/error.js';
 import { groupAdvantages } from '../../binding/index.js';
-import type { Bitmap, PolicySampleRequest, Rollout, RolloutRequest, StepRequest } from '../../binding/types.js';
+import type { Bitmap, Dtype, PolicySampleRequest, Rollout, RolloutRequest, StepRequest } from '../../binding/types.js';
 import type { GrpoSettings } from '../../cli/config/types.js';
 import type { Event } from '../../cli/events.js';
 import { Team } from '../../cli/parallel/team.js';
@@ -124,7 +124,7 @@ interface Setup extends Behaviour {
   changes?: Partial<GrpoSettings>;
   rewards?: RewardParts;
   team?: Team;
-  dtype?: 'fp32' | 'bf16';
+  dtype?: Dtype;
   held?: boolean;
 }
 
@@ -178,6 +178,17 @@ function teamOf(size: number): Team[] {
 }
 
 const sorted = (learned: Map<string, number[]>) => [...learned].sort(([a], [b]) => (a < b ? -1 : 1));
+
+test('an update that overflows fp16 is not counted as one; its scale and the overflows are shown', async () => {
+  const { trainer, step } = setUp({ dtype: 'fp16' });
+  const told = [
+    { loss_scale: 65536, overflows: 1 },
+    { grad_norm: 1, loss_scale: 32768, overflows: 1 },
+  ];
+  trainer.step = async () => told.shift() ?? { grad_norm: 1, loss_scale: 32768, overflows: 1 };
+  expect(await step(0)).toMatchObject({ updates: 1, loss_scale: 32768, overflows: 1, grad_norm: 1 });
+  expect(await step(1)).toMatchObject({ updates: 3, loss_scale: 32768, overflows: 1 });
+});
 
 describe('what is asked of the trainer', () => {
   test('Flow-GRPO: every trajectory once, in calls of a batch, its group in its place', async () => {

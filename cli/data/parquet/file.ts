@@ -192,9 +192,17 @@ async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
   const footer = await file.slice(end - 8 - length, end);
   if (checkThrift(new Uint8Array(footer)) === undefined) throw new Error('its footer is cut off');
   const metadata = parquetMetadata(footer);
-  for (const [group, { num_rows }] of metadata.row_groups.entries())
+  const isPath = (path: unknown) => Array.isArray(path) && path.every((part) => typeof part === 'string');
+  for (const [group, { num_rows, columns }] of metadata.row_groups.entries()) {
+    // A damaged footer gives fields of any type.
+    if (
+      !Array.isArray(columns) ||
+      !columns.every(({ meta_data: meta }) => meta === undefined || isPath(meta?.path_in_schema))
+    )
+      throw new Error(`row group ${group} has columns without a name`);
     if (!(num_rows >= 0 && num_rows <= MOST_ROWS))
       throw new Error(`row group ${group} has ${num_rows} rows, more than ${MOST_ROWS}: write smaller ones`);
+  }
   return metadata;
 }
 

@@ -3,7 +3,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
+import type { Dtype } from '../../../binding/types.js';
 import { ENCODED, type Encoded, type EncodedKey, openEncoded } from '../../data/encoded.js';
+import { bytesOf } from '../../device.js';
 import type { ResolvedModel } from '../../hub/resolve.js';
 import { weightsHash } from '../../rewards/drm_config.js';
 import { configNumber, vaeFactor } from '../fit.js';
@@ -37,10 +39,10 @@ function backboneNumber({ source }: ResolvedModel, key: string, otherwise: numbe
 }
 
 /** Bytes of one prompt's embeds of so many tokens. */
-export function promptBytes(base: ResolvedModel, tokens: number, dtype: 'fp32' | 'bf16'): number {
+export function promptBytes(base: ResolvedModel, tokens: number, dtype: Dtype): number {
   const numbers =
     tokens * backboneNumber(base, 'joint_attention_dim', 4096) + backboneNumber(base, 'pooled_projection_dim', 2048);
-  return numbers * (dtype === 'bf16' ? 2 : 4);
+  return numbers * bytesOf(dtype);
 }
 
 /** Pixels a side of what the base draws. */

@@ -154,7 +154,7 @@ export async function openPairs(settings: PairSettings, events: Events): Promise
     if (heldOut.length === 0 || train.length === 0) {
       events.emit({
         event: 'info',
-        message: `nothing is held out: ${data} has no split ${settings.evaluate_split} and no prompts to spare; name other pairs with --eval-data`,
+        message: `nothing is held out: ${settings.hold_out === 0 ? 'hold_out is 0, all pairs are trained on' : `${data} has no split ${settings.evaluate_split} and no prompts to spare`}; name other pairs with --eval-data`,
       });
       return { train: all, heldOut: undefined, note: '' };
     }

@@ -31,7 +31,7 @@ import {
 import type { PromptTexts } from '../../rl/texts.js';
 import { WATCH_STATE, Watch, type WatchState } from '../../rl/watch.js';
 import { count, objectOf } from '../../shape.js';
-import { shortNumber } from '../../ui/figures.js';
+import { COUNTS, shortNumber } from '../../ui/figures.js';
 import type { TrainingData, TrainingTask, Values } from '../loop.js';
 import type { Prepared, TaskContext } from '../run.js';
 import { STATE } from './native.js';
@@ -130,8 +130,9 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
       progress(update);
       if (this.#nothingToLearn(update, advantages)) continue;
       const batches = passesOf(sampled, advantages, form);
-      told.push(await this.parts.trainer.step({ index: index * geometry.updates + update, learningRate, batches }));
-      this.#updates += 1;
+      const values = await this.parts.trainer.step({ index: index * geometry.updates + update, learningRate, batches });
+      told.push(values);
+      if ('grad_norm' in values) this.#updates += 1; // else fp16 overflowed, and nothing was updated
     }
     const values = inOrder({
       ...meansOf(told),
@@ -343,14 +344,15 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
 const notFinite = (message: string) =>
   new DrmError('NOT_FINITE', `[grpo] ${message}`, { name: 'reward', found: 'NaN' });
 
-/** Means over an iteration's updates; of the variance of a ratio that is 1 on average, the deviation. */
+/** Means over an iteration's updates, or the last value; of the variance of a ratio that is 1 on average, the deviation. */
 function meansOf(updates: readonly Values[]): Values {
   const names = new Set(updates.flatMap((values) => Object.keys(values)));
   const means: Values = {};
   for (const name of names) {
     const told = updates.flatMap((values) => (name in values ? [values[name] as number] : []));
     const mean = told.reduce((sum, value) => sum + value, 0) / told.length;
-    if (name.startsWith('ratio_variance')) means[name.replace('variance', 'deviation')] = Math.sqrt(mean);
+    if (COUNTS.includes(name)) means[name] = told.at(-1) as number;
+    else if (name.startsWith('ratio_variance')) means[name.replace('variance', 'deviation')] = Math.sqrt(mean);
     else means[name] = mean;
   }
   return means;
@@ -402,6 +404,7 @@ export async function preparePolicy(s: GrpoSettings, context: TaskContext): Prom
       trajectories: geometry.trajectories,
       group: geometry.group,
       updates_per_iteration: geometry.updates,
+      samples_per_update: geometry.samples,
     },
     close,
   };

@@ -1,0 +1,50 @@
+#include "train/loss_scale.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <limits>
+
+namespace drm {
+namespace {
+
+constexpr double kGrowth = 2, kBackoff = 0.5;
+constexpr int64_t kGrowthInterval = 2000;
+
+}  // namespace
+
+void LossScale::unscale(const NamedTensors& parameters) const {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> gradients;
+  for (const auto& [name, p] : parameters)
+    if (p.grad().defined()) gradients.push_back(p.grad());
+  if (!gradients.empty()) at::_foreach_mul_(gradients, 1 / value_);
+}
+
+void LossScale::update(bool finite) {
+  if (!finite) {
+    value_ *= kBackoff;
+    good_steps_ = 0;
+    ++overflows_;
+  } else if (++good_steps_ == kGrowthInterval) {
+    good_steps_ = 0;
+    if (value_ * kGrowth <= std::numeric_limits<float>::max()) value_ *= kGrowth;
+  }
+}
+
+NamedTensors LossScale::state() const {
+  return {{"loss_scale.value", at::scalar_tensor(value_, at::kDouble)},
+          {"loss_scale.good_steps", at::scalar_tensor(good_steps_, at::kLong)},
+          {"loss_scale.overflows", at::scalar_tensor(overflows_, at::kLong)}};
+}
+
+void LossScale::restore(const std::map<std::string, at::Tensor>& state) {
+  auto own = this->state();
+  for (auto& [name, value] : own) take_state(state, name, value);
+  value_ = own[0].second.item<double>();
+  good_steps_ = own[1].second.item<int64_t>();
+  overflows_ = own[2].second.item<int64_t>();
+}
+
+}  // namespace drm
