@@ -9,7 +9,7 @@ import type { Comparison } from './report.js';
 
 const executable = resolve(dirname(fileURLToPath(import.meta.url)), '../../../build/core/drm_parity');
 
-interface PipelineCase {
+export interface PipelineCase {
   facts: { prompts: string[]; negative_prompts: string[]; second_t5_length: number };
   tensors: Record<string, { shape: number[] }>;
 }
@@ -19,7 +19,7 @@ export const t5Length = ({ tensors }: Pick<PipelineCase, 'tensors'>, { clipLengt
   (tensors.prompt_embeds?.shape[1] ?? 0) - clipLength;
 
 /** The token ids that the pipeline case's prompts have under its own tokenizers. */
-async function pipelineTokens(folder: string, stored: PipelineCase): Promise<unknown> {
+export async function pipelineTokens(folder: string, stored: PipelineCase): Promise<unknown> {
   const { facts } = stored;
   const tokenizer = loadTokenizers({
     clipL: join(folder, 'tokenizer'),

@@ -4,6 +4,7 @@ import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } fro
 import { join, relative } from 'node:path';
 import { expect, test } from 'vitest';
 import { repository, temporaryFolder } from '../run_drm.js';
+import { type PipelineCase, pipelineTokens } from './native.js';
 
 const golden = join(repository, 'test/golden');
 
@@ -22,6 +23,12 @@ function rootWith(cases: Record<string, string>): string {
   for (const [name, of] of Object.entries(cases)) cpSync(join(golden, of), join(root, name), { recursive: true });
   return root;
 }
+
+test('the token ids that a machine without Node takes are those of the tokenizers', async () => {
+  const read = (path: string) => JSON.parse(readFileSync(join(repository, path), 'utf8'));
+  const stored = read('test/golden/pipeline/case.json') as PipelineCase;
+  expect(read('test/gpu/pipeline_tokens.json')).toEqual(await pipelineTokens(join(golden, 'pipeline'), stored));
+});
 
 test('a subset of the cases, under other names, at a relative path', () => {
   const root = rootWith({ scheduler: 'scheduler', 'another-name': 'clip_l' });
