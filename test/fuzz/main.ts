@@ -27,6 +27,7 @@ async function childMain([
   const file = openSync(progress, 'r+');
   const tell = (told: Told) => new Promise<void>((sent) => process.send?.(told, () => sent()));
   let input = Number(from);
+  process.on('disconnect', () => process.exit()); // the driver is gone
   // Errors that nobody waits for would end the product, too.
   for (const event of ['uncaughtException', 'unhandledRejection'])
     process.on(event, (error) => void tell({ input, what: `${event}: ${textOf(error)}` }));
