@@ -1,6 +1,6 @@
 // Pick-a-Pic's shards with other column types than the published ones: labels, and pictures in the hub's Image struct.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import type { SchemaElement } from 'hyparquet';
 import { fileWriter, parquetWrite } from 'hyparquet-writer';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -224,16 +224,20 @@ describe('pickapic-image-struct: pictures in {bytes, path}', () => {
 
   test('null at any level, and files beside the shard', async () => {
     const image = (i: number): Image => ({ bytes: png[i] as Buffer, path: `${i}.png` });
+    const elsewhere = join(temporaryFolder(), 'secret.png');
+    writeFileSync(elsewhere, png[2] as Buffer);
     const zero: Image[] = [
       image(0),
       null,
       { bytes: null, path: null },
       { bytes: null, path: 'beside/4.png' },
       { bytes: null, path: 'gone.png' },
+      { bytes: null, path: elsewhere },
+      { bytes: null, path: `../${basename(dirname(elsewhere))}/secret.png` },
     ];
-    const one: Image[] = [1, 1, 1, 1, 1].map(image);
+    const one: Image[] = zero.map(() => image(1));
     const folder = await shard(
-      { name: 'label_0', values: [1, 1, 1, 1, 1], type: 'DOUBLE' },
+      { name: 'label_0', values: zero.map(() => 1), type: 'DOUBLE' },
       struct('jpg_0', zero),
       struct('jpg_1', one),
     );
@@ -244,7 +248,7 @@ describe('pickapic-image-struct: pictures in {bytes, path}', () => {
       true,
       true,
     ]);
-    expect(manifest.dropped).toEqual({ missing_image: 3 });
+    expect(manifest.dropped).toEqual({ missing_image: 5 }); // files outside its folder are not its pictures
   });
 
   test.each([[[false, false, false]], [[true, false, false]], [[false, true, true]], [[true, true, false]]] as const)(

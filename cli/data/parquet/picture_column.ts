@@ -1,5 +1,5 @@
 // A column of pictures: encoded bytes, or the hub's `Image` struct, {bytes, path}, in which either may be null.
-import { dirname, resolve } from 'node:path';
+import { dirname, relative, resolve, sep } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { readPicture } from '../pictures_at.js';
 import { Drop } from '../source.js';
@@ -35,7 +35,12 @@ export class PictureColumn {
     if (bytes !== undefined) return bytes;
     const path = await this.path?.at(row);
     if (!Buffer.isBuffer(path)) return new Drop('missing_image', `${id}: null`);
-    return readPicture(resolve(dirname(this.file.path), path.toString('utf8')), `${id}, ${path.toString('utf8')}`);
+    const name = path.toString('utf8');
+    const folder = resolve(dirname(this.file.path));
+    // A data set of somebody else names no other files of this machine.
+    if (relative(folder, resolve(folder, name)).split(sep)[0] === '..')
+      return new Drop('missing_image', `${id}: ${name} lies outside ${folder}`);
+    return readPicture(resolve(folder, name), `${id}, ${name}`);
   }
 
   async close(): Promise<void> {
