@@ -29,7 +29,8 @@ bool launched(cudaError_t e, const char* kernel) {
   if (e == cudaSuccess) return true;
   cudaGetLastError();  // or the next call of libtorch's would report it
   if (e == cudaErrorNoKernelImageForDevice) return false;
-  throw Failure(Code::Device, std::string("[") + kernel + "] the kernel could not be launched: " + cudaGetErrorString(e));
+  throw Failure(Code::Device,
+                std::string("[") + kernel + "] the kernel could not be launched: " + cudaGetErrorString(e));
 }
 
 }  // namespace
@@ -41,24 +42,24 @@ bool modulated_norm(const at::Tensor& x, const at::Tensor& shift, const at::Tens
   if (x.size(2) > kLongestRow) return false;
   const c10::cuda::CUDAGuard guard(x.device());
   return launched(launch_modulated_norm(element(x), x.const_data_ptr(), shift.const_data_ptr(), scale.const_data_ptr(),
-                                out.mutable_data_ptr(), x.size(0) * x.size(1), x.size(1), x.size(2), shift.stride(0),
-                                scale.stride(0), c10::cuda::getCurrentCUDAStream()),
-          "modulated_norm");
+                                        out.mutable_data_ptr(), x.size(0) * x.size(1), x.size(1), x.size(2),
+                                        shift.stride(0), scale.stride(0), c10::cuda::getCurrentCUDAStream()),
+                  "modulated_norm");
 }
 
 bool gated_add(const at::Tensor& x, const at::Tensor& gate, const at::Tensor& y, at::Tensor& out) {
   const c10::cuda::CUDAGuard guard(x.device());
   return launched(launch_gated_add(element(x), x.const_data_ptr(), gate.const_data_ptr(), y.const_data_ptr(),
-                           out.mutable_data_ptr(), x.size(0) * x.size(1), x.size(1), x.size(2), gate.stride(0),
-                           c10::cuda::getCurrentCUDAStream()),
-          "gated_add");
+                                   out.mutable_data_ptr(), x.size(0) * x.size(1), x.size(1), x.size(2), gate.stride(0),
+                                   c10::cuda::getCurrentCUDAStream()),
+                  "gated_add");
 }
 
 bool qk_norm(const at::Tensor& x, const at::Tensor& weight, at::Tensor& out) {
   const c10::cuda::CUDAGuard guard(x.device());
   return launched(launch_qk_norm(element(x), x.const_data_ptr(), weight.const_data_ptr(), out.mutable_data_ptr(),
-                         x.size(0) * x.size(1) * x.size(2), x.size(3), c10::cuda::getCurrentCUDAStream()),
-          "qk_norm");
+                                 x.size(0) * x.size(1) * x.size(2), x.size(3), c10::cuda::getCurrentCUDAStream()),
+                  "qk_norm");
 }
 
 bool joint_heads(const std::vector<HeadsPart>& parts, int64_t heads) {
@@ -70,7 +71,7 @@ bool joint_heads(const std::vector<HeadsPart>& parts, int64_t heads) {
   const auto& x = parts.front().x_BLD;
   const c10::cuda::CUDAGuard guard(x.device());
   const auto result = launch_joint_heads(element(x), of, x.size(0), x.size(1), x.size(2), x.size(2) / heads,
-                                           c10::cuda::getCurrentCUDAStream());
+                                         c10::cuda::getCurrentCUDAStream());
   return result != cudaErrorNotSupported && launched(result, "joint_heads");
 }
 
@@ -89,11 +90,11 @@ bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tens
                      static_cast<float>(std::log(step.noise_std) + 0.5 * std::log(2 * std::numbers::pi)),
                      static_cast<uint32_t>(step_index)};
   return launched(launch_branch(element(conditional), x.const_data_ptr<float>(),
-                        unconditional.defined() ? unconditional.const_data_ptr() : nullptr,
-                        conditional.const_data_ptr(), keys.const_data_ptr<int64_t>(), s,
-                        candidates.mutable_data_ptr<float>(), log_prob.mutable_data_ptr<float>(),
-                        scratch.mutable_data_ptr<float>(), batch, k, n, c10::cuda::getCurrentCUDAStream()),
-          "branch");
+                                unconditional.defined() ? unconditional.const_data_ptr() : nullptr,
+                                conditional.const_data_ptr(), keys.const_data_ptr<int64_t>(), s,
+                                candidates.mutable_data_ptr<float>(), log_prob.mutable_data_ptr<float>(),
+                                scratch.mutable_data_ptr<float>(), batch, k, n, c10::cuda::getCurrentCUDAStream()),
+                  "branch");
 }
 
 bool select(const at::Tensor& candidates, const at::Tensor& rewards, double temperature, const at::Tensor& uniforms,
@@ -102,11 +103,11 @@ bool select(const at::Tensor& candidates, const at::Tensor& rewards, double temp
   if (batch > kMostRows) return false;
   const c10::cuda::CUDAGuard guard(candidates.device());
   return launched(launch_select(candidates.const_data_ptr<float>(), rewards.const_data_ptr<float>(), temperature,
-                        uniforms.defined() ? uniforms.const_data_ptr<float>() : nullptr,
-                        static_cast<int32_t>(step_index), lost.mutable_data_ptr<int32_t>(),
-                        index.mutable_data_ptr<int64_t>(), latents.mutable_data_ptr<float>(), batch, k,
-                        batch ? candidates.numel() / (batch * k) : 0, c10::cuda::getCurrentCUDAStream()),
-          "select");
+                                uniforms.defined() ? uniforms.const_data_ptr<float>() : nullptr,
+                                static_cast<int32_t>(step_index), lost.mutable_data_ptr<int32_t>(),
+                                index.mutable_data_ptr<int64_t>(), latents.mutable_data_ptr<float>(), batch, k,
+                                batch ? candidates.numel() / (batch * k) : 0, c10::cuda::getCurrentCUDAStream()),
+                  "select");
 }
 
 }  // namespace drm::cuda
