@@ -317,7 +317,8 @@ TEST(waiting_for_the_others_can_be_cancelled_and_ends_with_words) {
   control.cancelled = false;
   auto impatient = place;
   impatient.patience = 0.2;
-  EXPECT_FAILURE(PeerLost, ({"expected 2 processes (WORLD_SIZE), found 1"}), ProcessGroup::join(impatient, control));
+  EXPECT_FAILURE(PeerLost, ({"expected 2 processes (WORLD_SIZE) at 127.0.0.1", "found 1"}),
+                 ProcessGroup::join(impatient, control));
   auto odd = place;
   odd.rank = 2;
   EXPECT_FAILURE(BadRequest, ({"RANK below WORLD_SIZE", "2 of 2"}), ProcessGroup::join(odd, control));
