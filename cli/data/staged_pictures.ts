@@ -54,12 +54,14 @@ export class StagedPictures {
         await open(`${index}`, known.length > 0 ? 'r+' : 'w'),
       );
       let whole = 0;
+      const sizes = new Map<number, number>();
       for (const line of known) {
         const place = placeIn(line);
         // The last line was being written when the process died; what follows a damaged one is copied again. A link is at
         // the place of its target.
         if (!place || place.at + place.size > bytes) break;
-        if (place.at !== staged.#end && place.at + place.size > staged.#end) break;
+        if (place.at !== staged.#end && sizes.get(place.at) !== place.size) break;
+        sizes.set(place.at, place.size);
         staged.#set(place.name, place.at, place.size);
         staged.#end = Math.max(staged.#end, place.at + place.size);
         whole += Buffer.byteLength(line) + 1;
