@@ -1,9 +1,9 @@
 import { readFile, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import picomatch from 'picomatch';
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../command.js';
-import { makeFolder, writeAtomically } from '../files.js';
+import { makeFolder, sweepUnfinished, writeAtomically } from '../files.js';
 import {
   cachedSnapshot,
   isHubId,
@@ -80,7 +80,13 @@ async function keepReference(folder: string, revision: string, commit: string): 
   } catch (error) {
     throw cacheError(file, error);
   }
-  await writeAtomically(file, commit, ', or set HF_HOME to another folder');
+  await sweepUnfinished(dirname(file), [basename(file)]);
+  try {
+    await writeAtomically(file, commit, ', or set HF_HOME to another folder');
+  } catch (error) {
+    // Another pull may have swept ours away, and then writes the same.
+    if ((await readFile(file, 'utf8').catch(() => '')) !== commit) throw error;
+  }
 }
 
 /** Without a hub, what is there must do. */
