@@ -35,40 +35,40 @@ export function decodeText(bytes: Uint8Array): string {
   }
 }
 
-function expectDepth(text: string): void {
-  if (text.length <= DEEPEST) return;
-  let depth = 0;
+/** Visits every character outside of texts; `visit` answers with the last one that it took, `i` itself or a later one. */
+function outsideTexts(text: string, visit: (code: number, i: number) => number): void {
   let inText = false;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (code === QUOTE) inText = !inText;
-    else if (inText) {
-      if (code === BACKSLASH) i += 1;
-    } else if (OPENING.includes(code)) {
+    else if (!inText) i = visit(code, i);
+    else if (code === BACKSLASH) i += 1;
+  }
+}
+
+function expectDepth(text: string): void {
+  if (text.length <= DEEPEST) return;
+  let depth = 0;
+  outsideTexts(text, (code, i) => {
+    if (OPENING.includes(code)) {
       depth += 1;
       if (depth > DEEPEST) throw new SyntaxError(`nested more than ${DEEPEST} deep`);
     } else if (CLOSING.includes(code)) depth -= 1;
-  }
+    return i;
+  });
 }
 
 /** With null for each number that is none, outside of texts. */
 function withoutNotFinite(text: string): string {
   const parts: string[] = [];
   let from = 0;
-  let inText = false;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code === QUOTE) inText = !inText;
-    else if (inText) {
-      if (code === BACKSLASH) i += 1;
-    } else {
-      const word = NOT_FINITE.find((one) => text.startsWith(one, i));
-      if (word === undefined) continue;
-      parts.push(text.slice(from, i), 'null');
-      from = i + word.length;
-      i = from - 1;
-    }
-  }
+  outsideTexts(text, (_, i) => {
+    const word = NOT_FINITE.find((one) => text.startsWith(one, i));
+    if (word === undefined) return i;
+    parts.push(text.slice(from, i), 'null');
+    from = i + word.length;
+    return from - 1;
+  });
   return [...parts, text.slice(from)].join('');
 }
 
