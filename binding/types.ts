@@ -1,10 +1,10 @@
-// What crosses the native boundary. Mirrors csrc/pipeline/pipeline.h and csrc/common/control.h.
+// What crosses the native boundary. Mirrors csrc/api/pipeline.h and csrc/common/control.h.
 import type { RewardModelHandle } from './native.js';
 
 /** Of weights and matrix products. */
 export type Dtype = 'fp32' | 'fp16' | 'bf16';
 
-/** Files of one component; see ComponentFiles in csrc/pipeline/pipeline.h. */
+/** Files of one component; see ComponentFiles in csrc/api/pipeline.h. */
 export interface ComponentFiles {
   config?: string;
   weights: string[];
@@ -44,7 +44,7 @@ export interface LoraInfo {
 /** A part of a single file of SD3's original form, as its keys call it. */
 export type ComponentInside = 'vae' | 'clip_l' | 'clip_g' | 't5xxl';
 
-/** See LoraInspection in csrc/pipeline/lora_tools.h. */
+/** See LoraInspection in csrc/api/lora_tools.h. */
 export interface LoraInspection {
   file: string;
   spelling: string; // "diffusers", "peft", "kohya", ...; "" when nothing in it adapts an SD3 transformer
@@ -105,7 +105,7 @@ export interface PromptTokens {
   t5: BigInt64Array; // empty when the pipeline has no T5
 }
 
-/** Step-wise sampling; see StepwiseRequest in csrc/pipeline/pipeline.h. */
+/** Step-wise sampling; see StepwiseRequest in csrc/api/pipeline.h. */
 export interface StepwiseRequest {
   reward: RewardModelHandle; // on the pipeline's device
   /** The request's prompts with the reward model's number of T5 tokens, where that is another. */
@@ -401,7 +401,7 @@ export type Metrics = Record<string, number>;
 /** Means and of how many samples they are; names of which no sample of the batch had something to say are absent. */
 export type WeightedMetrics = Record<string, { mean: number; weight: number }>;
 
-/** See csrc/reward/reward_model.h. */
+/** See csrc/api/reward_model.h. */
 export interface RewardSource {
   /** A folder's config.json and model.safetensors, or the authors' single file without a config. */
   checkpoint: ComponentFiles;
@@ -452,7 +452,7 @@ export interface Progress {
   seconds: number;
 }
 
-/** Never dropped, in order. `kind` and its fields are listed in csrc/pipeline/pipeline.h. */
+/** Never dropped, in order. `kind` and its fields are listed in csrc/api/pipeline.h. */
 export interface NativeEvent {
   kind: string;
   bytes?: Uint8Array;
@@ -472,7 +472,7 @@ export interface Gpu {
   freeBytes: number; // 0 when the driver does not tell
 }
 
-/** What this build runs on; see RuntimeInfo in csrc/pipeline/pipeline.h. What cannot be told is empty. */
+/** What this build runs on; see RuntimeInfo in csrc/api/pipeline.h. What cannot be told is empty. */
 export interface RuntimeInfo {
   libtorch: string;
   cpuCapability: string;

@@ -1,5 +1,5 @@
 // DataSetEncoder: load, latents, prompts, dispose.
-#include "train/encoder.h"
+#include "api/data_set_encoder.h"
 
 #include "arguments.h"
 #include "exports.h"

@@ -6,7 +6,7 @@
 #include "arguments.h"
 #include "handle.h"
 #include "job.h"
-#include "pipeline/pipeline.h"
+#include "api/pipeline.h"
 #include "requests.h"
 
 namespace drm::binding {

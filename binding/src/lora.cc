@@ -2,7 +2,7 @@
 #include "arguments.h"
 #include "exports.h"
 #include "job.h"
-#include "pipeline/lora_tools.h"
+#include "api/lora_tools.h"
 #include "requests.h"
 #include "values.h"
 

@@ -1,5 +1,5 @@
 // Pipeline: load, info, sample, dispose.
-#include "pipeline/pipeline.h"
+#include "api/pipeline.h"
 
 #include "arguments.h"
 #include "exports.h"

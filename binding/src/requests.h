@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "arguments.h"
-#include "pipeline/pipeline.h"
+#include "api/pipeline.h"
 #include "scorers/pillow_resize.h"
 #include "train/spec.h"
 

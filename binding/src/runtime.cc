@@ -1,5 +1,6 @@
 #include "exports.h"
-#include "pipeline/pipeline.h"
+#include "runtime/runtime.h"
+#include "api/pipeline.h"
 
 namespace drm::binding {
 

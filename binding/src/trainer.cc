@@ -6,7 +6,7 @@
 #include "job.h"
 #include "requests.h"
 #include "reward_handle.h"
-#include "train/training.h"
+#include "api/training.h"
 
 namespace drm::binding {
 
@@ -79,7 +79,7 @@ void read_inputs(const Fields& request, PolicyInputs& in) {
   in.negative = {negative.token_ids("clipL"), negative.token_ids("clipG"), negative.token_ids("t5")};
   in.prompt_of = request.integers("promptOf");
   for (const auto& fields : request.objects("rewards"))
-    in.rewards.push_back({Handle<RewardModel>::get(fields.value("reward"), "rewards"), fields.number("weight")});
+    in.rewards.push_back({Handle<RewardModel>::get(fields.value("reward"), "rewards")->net(), fields.number("weight")});
 }
 
 RolloutRequest rollout_from_js(const Fields& fields) {

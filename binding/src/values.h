@@ -6,7 +6,7 @@
 
 #include "common/control.h"
 #include "napi_setup.h"
-#include "pipeline/pipeline.h"
+#include "api/pipeline.h"
 
 namespace drm::binding {
 

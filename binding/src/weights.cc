@@ -3,6 +3,7 @@
 #include "exports.h"
 #include "job.h"
 #include "tensor_io/tensor_names.h"
+#include "api/single_file.h"
 #include "values.h"
 
 namespace drm::binding {

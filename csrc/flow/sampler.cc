@@ -128,21 +128,20 @@ Tensor score_candidates(const Scorer& score, const Tensor& candidates, double si
 
 TextEmbedding text_for_guidance(const Conditioning& text, double scale) {
   if (scale <= 1) return text.conditional;
-  return {at::cat({text.unconditional.context_BLD, text.conditional.context_BLD}, 0),
-          at::cat({text.unconditional.pooled_BD, text.conditional.pooled_BD}, 0)};
+  return join_rows({text.unconditional, text.conditional});
 }
 
-Guided guided_velocity(const MMDiT& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
+Guided guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
                        const VelocityOptions& options) {
   const auto batch = latents.size(0);
-  const auto x = latents.to(m.proj_out.weight.scalar_type());
-  const auto timesteps = at::full({text.pooled_BD.size(0)}, timestep, latents.options());
-  if (scale <= 1) return {{}, velocity(m, x, timesteps, text, options), 1};
-  const auto v = velocity(m, at::cat({x, x}, 0), timesteps, text, options);
+  const auto x = latents.to(dtype_of(m));
+  const auto timesteps = at::full({text.rows()}, timestep, latents.options());
+  if (scale <= 1) return {{}, m.velocity(x, timesteps, text, options), 1};
+  const auto v = m.velocity(at::cat({x, x}, 0), timesteps, text, options);
   return {v.narrow(0, 0, batch), v.narrow(0, batch, batch), scale};
 }
 
-Policy network_policy(const MMDiT& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance) {
+Policy network_policy(const VelocityModel& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance) {
   return [&m, &text, &schedule, &guidance, both = text_for_guidance(text, guidance.scale)](const Tensor& latents,
                                                                                            int64_t i) -> PolicyOutput {
     const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
@@ -151,8 +150,7 @@ Policy network_policy(const MMDiT& m, const Conditioning& text, const Schedule& 
     if (u.defined() && !guidance.skip_layers.empty() && i > steps * guidance.skip_start &&
         i < steps * guidance.skip_stop) {
       const auto timestep = at::full({batch}, schedule.timesteps[i], latents.options());
-      const auto skipped = velocity(m, latents.to(m.proj_out.weight.scalar_type()), timestep, text.conditional,
-                                    {guidance.skip_layers, nullptr});
+      const auto skipped = m.velocity(latents.to(dtype_of(m)), timestep, text.conditional, {guidance.skip_layers, nullptr});
       used = {{}, guided(used) + guidance.skip_scale * (c.to(at::kFloat) - skipped.to(at::kFloat)), 1};
     }
     return {u, c, used};
@@ -215,7 +213,7 @@ Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, c
   return latents;
 }
 
-Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
+Tensor denoise(const VelocityModel& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
                const Guidance& guidance, const Control& control, const StepObserver& observer) {
   return denoise(network_policy(m, text, schedule, guidance), std::move(latents), schedule, {}, control, observer);
 }

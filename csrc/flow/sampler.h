@@ -7,7 +7,7 @@
 #include "common/control.h"
 #include "flow/branch.h"
 #include "flow/scheduler.h"
-#include "mmdit/mmdit.h"
+#include "models/velocity_model.h"
 
 namespace drm {
 
@@ -96,16 +96,16 @@ Tensor score_candidates(const Scorer& score, const Tensor& candidates, double si
 
 /// The network's velocities at latents (B, C, h, w) for guidance: `text` holds B unconditional rows, then B
 /// conditional ones, which go through it in one pass; with a scale of at most 1 the conditional alone.
-Guided guided_velocity(const MMDiT& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
+Guided guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
                        const VelocityOptions& options = {});
 /// The text that it takes.
 TextEmbedding text_for_guidance(const Conditioning& text, double scale);
 
 /// The policy of a velocity network; refers to its arguments.
-Policy network_policy(const MMDiT& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance);
+Policy network_policy(const VelocityModel& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance);
 
 /// Plain sampling from a network.
-Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
+Tensor denoise(const VelocityModel& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
                const Guidance& guidance, const Control& control, const StepObserver& observer = {});
 
 }  // namespace drm

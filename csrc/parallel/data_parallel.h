@@ -7,7 +7,7 @@
 #include "parallel/collectives.h"
 #include "parallel/gradient_buckets.h"
 #include "parallel/sharding.h"
-#include "train/spec.h"
+#include "common/metrics.h"
 
 namespace drm {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "parallel/collectives.h"
-#include "train/optimizer.h"
+#include "optim/optimizer.h"
 
 namespace drm {
 

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "mmdit/mmdit.h"
+#include "models/registry.h"
 
 namespace drm {
 
@@ -19,7 +19,7 @@ struct RewardHeadConfig {
 };
 
 struct RewardConfig {
-  MMDiTConfig backbone;     // of the whole base model
+  VelocityModelConfig backbone;  // of the whole base model
   int64_t keep_layers = 0;  // the first blocks of it, which are run
   RewardHeadConfig head;
   int64_t t5_length = 512;  // tokens of T5 the model was trained with
@@ -46,7 +46,7 @@ struct RewardHead {
 
 struct RewardNet {
   RewardConfig config;
-  MMDiT backbone;
+  std::shared_ptr<VelocityModel> backbone;
   RewardHead head;
 };
 
@@ -91,7 +91,7 @@ void each(RewardHead& h, V&& visit) {
 
 template <class V>
 void each(RewardNet& net, V&& visit) {
-  each(net.backbone, [&](const std::string& name, auto& leaf) { visit("transformer." + name, leaf); });
+  each(*net.backbone, [&](const std::string& name, auto& leaf) { visit("transformer." + name, leaf); });
   each(net.head, [&](const std::string& name, auto& leaf) { visit("reward_output." + name, leaf); });
 }
 

@@ -26,6 +26,10 @@ ClipModel make_clip_model(const ClipModelConfig& config);
 void load_clip_model(ClipModel& m, const Weights& weights, at::ScalarType dtype, at::Device device,
                      const std::function<void(uint64_t, uint64_t)>& progress = {});
 
+/// CLIP's scheme (Radford et al. 2021, as transformers has it): normal, with deviations that depend on width and depth;
+/// the temperature begins at 1 / 0.07.
+void initialize_clip(ClipModel& m, at::Generator generator);
+
 /// Unit vectors (B, P) in fp32. pixels (B, 3, S, S) from clip_pixels; ids (B, L) as clip_forward takes them; kept as
 /// clip_vision_forward takes it.
 Tensor image_features(const ClipModel& m, const Tensor& pixels, const std::optional<Tensor>& kept = {});

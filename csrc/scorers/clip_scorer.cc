@@ -8,8 +8,9 @@
 #include <mutex>
 
 #include "common/stopwatch.h"
-#include "pipeline/device.h"
+#include "runtime/device.h"
 #include "scorers/clip_model.h"
+#include "text/text_keys.h"
 
 namespace drm {
 namespace {
@@ -74,7 +75,7 @@ class Loaded final : public ClipScorer {
       control.check();
       control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), clock.seconds()});
     };
-    load_clip_model(model_, Weights::open(source.weights, Component::Clip), dtype, device_, progress);
+    load_clip_model(model_, Weights::open(source.weights, clip_keys()), dtype, device_, progress);
     info_.logit_scale = model_.logit_scale.value.item<double>();
   }
 

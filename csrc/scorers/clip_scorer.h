@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "common/control.h"
-#include "pipeline/pipeline.h"
+#include "common/model_source.h"
 #include "scorers/cmmd.h"
 #include "scorers/pillow_resize.h"
 

@@ -8,7 +8,9 @@
 #include "random/draws.h"
 #include "scorers/clip_model.h"
 #include "tensor_io/safetensors.h"
-#include "train/initialize.h"
+#include "nn/initialize.h"
+#include "text/text_keys.h"
+#include "train/trainable.h"
 
 namespace drm {
 namespace {
@@ -20,7 +22,7 @@ class ClipObjective final : public Objective {
     if (spec.weights.empty())
       initialize_clip(model_, seeded_generator(seed));
     else
-      load_clip_model(model_, Weights::open(spec.weights, Component::Clip), at::kFloat, device);
+      load_clip_model(model_, Weights::open(spec.weights, clip_keys()), at::kFloat, device);
     parameters_ = trainable(model_, device);
   }
 

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "tensor_io/safetensors.h"
+#include "vae/vae_keys.h"
 
 namespace drm {
 namespace {
@@ -17,21 +18,25 @@ constexpr int64_t kPixelsAtOnce = 1 << 22;
 
 }  // namespace
 
-FrozenInputs::FrozenInputs(const PipelineSource& source, int64_t t5_length, int64_t joint_width, at::ScalarType dtype,
-                           at::Device device, Control& control)
+FrozenInputs::FrozenInputs(const PipelineSource& source, int64_t t5_length, std::shared_ptr<const VelocityModel> model,
+                           at::ScalarType dtype, at::Device device, Control& control)
     : device_(device),
       t5_length_(t5_length),
-      joint_width_(joint_width),
+      model_(std::move(model)),
       vae_(make_vae(read_vae_config(source.vae.config))),
       encoders_(
           load_text_encoders(plan_text_encoders(source), dtype, device, [&](uint64_t, uint64_t) { control.check(); })) {
-  load_vae(vae_, Weights::open(source.vae.weights, Component::Vae), at::kFloat, device);
+  load_vae(vae_, Weights::open(source.vae.weights, vae_keys), at::kFloat, device);
 }
 
-void FrozenInputs::require_fit(const MMDiTConfig& transformer, const std::string& config_file,
-                               const char* where) const {
-  if (vae_.config.latent_channels != transformer.in_channels ||
-      encoders_.pooled_width() != transformer.pooled_projection_dim)
+bool FrozenInputs::fit() const {
+  const auto& m = model_->info();
+  return vae_.config.latent_channels == m.in_channels &&
+         (m.pooled_width == 0 || encoders_.pooled_width() == m.pooled_width);
+}
+
+void FrozenInputs::require_fit(const std::string& config_file, const char* where) const {
+  if (!fit())
     throw Failure(Code::BadConfig,
                   std::string("[") + where + "] " + config_file + ": in_channels and pooled_projection_dim must be " +
                       std::to_string(vae_.config.latent_channels) + " and " + std::to_string(encoders_.pooled_width()) +
@@ -50,7 +55,7 @@ void FrozenInputs::cache_latents(const TrainBatch& batch) {
 
 void FrozenInputs::cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) {
   const at::NoGradGuard no_grad;
-  prompts_ = {encode_prompts(encoders_, prompts, t5_length_, joint_width_, device_, control)};
+  prompts_ = {encode_prompts(*model_, encoders_, prompts, t5_length_, device_, control)};
   encoders_.free();
 }
 
@@ -63,8 +68,10 @@ void FrozenInputs::save_latents(const TrainBatch& batch, const std::string& path
 void FrozenInputs::save_prompts(const std::vector<PromptTokens>& prompts, const std::string& path, at::ScalarType dtype,
                                 Control& control) const {
   const at::NoGradGuard no_grad;
-  const auto e = encode_prompts(encoders_, prompts, t5_length_, joint_width_, device_, control);
-  save_safetensors(path, {{"sequence", e.sequence.to(dtype)}, {"pooled", e.pooled.to(dtype)}});
+  const auto e = encode_prompts(*model_, encoders_, prompts, t5_length_, device_, control);
+  std::vector<std::pair<std::string, Tensor>> parts{{"sequence", e.sequence.to(dtype)}};
+  if (e.pooled.defined()) parts.emplace_back("pooled", e.pooled.to(dtype));
+  save_safetensors(path, parts);
 }
 
 namespace {
@@ -104,8 +111,9 @@ void FrozenInputs::load_prompts(const std::vector<std::string>& paths) {
   prompts_.clear();
   for (const auto& path : paths) {
     const auto file = SafetensorsFile::open(path);
-    prompts_.push_back(
-        {encoded(*file, "sequence", {-1, joint_width_}), encoded(*file, "pooled", {encoders_.pooled_width()})});
+    const auto& m = model_->info();
+    prompts_.push_back({encoded(*file, "sequence", {-1, m.sequence_width}),
+                        m.pooled_width > 0 ? encoded(*file, "pooled", {encoders_.pooled_width()}) : Tensor()});
   }
   encoders_.free();
 }
@@ -129,21 +137,33 @@ std::pair<Tensor, Tensor> FrozenInputs::posterior_of(const TrainBatch& batch) co
 
 PromptEmbeds FrozenInputs::rows(const Tensor& rows) const {
   if (prompts_.empty()) throw Failure(Code::BadRequest, "[train] the prompts were never cached");
-  if (prompts_.size() == 1 && prompts_[0].pooled.device() == device_)
-    return {prompts_[0].sequence.index_select(0, rows), prompts_[0].pooled.index_select(0, rows)};
-  std::vector<Tensor> sequences, pooled;
+  const auto each_part = [](const auto& make) {
+    return PromptEmbeds{make(&PromptEmbeds::sequence), make(&PromptEmbeds::pooled)};
+  };
+  if (prompts_.size() == 1 && prompts_[0].sequence.device() == device_)
+    return each_part([&](Tensor PromptEmbeds::*part) {
+      const auto& all = prompts_[0].*part;
+      return all.defined() ? all.index_select(0, rows) : Tensor();
+    });
+  std::vector<PromptEmbeds> found;
   const auto on_host = rows.to(at::kCPU);
   for (int64_t i = 0; i < on_host.numel(); ++i) {
     auto row = on_host[i].item<int64_t>();
-    auto part = prompts_.begin();
-    for (; part != prompts_.end() && row >= part->pooled.size(0); ++part) row -= part->pooled.size(0);
-    if (part == prompts_.end())
+    auto some = prompts_.begin();
+    for (; some != prompts_.end() && row >= some->sequence.size(0); ++some) row -= some->sequence.size(0);
+    if (some == prompts_.end())
       throw Failure(Code::BadRequest, "[train] prompt " + std::to_string(on_host[i].item<int64_t>()) +
                                           ": it was never encoded; encode the set again");
-    sequences.push_back(part->sequence[row]);
-    pooled.push_back(part->pooled[row]);
+    found.push_back(each_part([&](Tensor PromptEmbeds::*part) {
+      return ((*some).*part).defined() ? ((*some).*part)[row] : Tensor();
+    }));
   }
-  return {at::stack(sequences).to(device_), at::stack(pooled).to(device_)};
+  return each_part([&](Tensor PromptEmbeds::*part) {
+    std::vector<Tensor> all;
+    for (const auto& one : found)
+      if ((one.*part).defined()) all.push_back(one.*part);
+    return all.empty() ? Tensor() : at::stack(all).to(device_);
+  });
 }
 
 PromptEmbeds FrozenInputs::prompts_of(const TrainBatch& batch) const {
@@ -153,7 +173,7 @@ PromptEmbeds FrozenInputs::prompts_of(const TrainBatch& batch) const {
   const at::NoGradGuard no_grad;
   // In the encoders' own dtype, as when they are cached.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  return encode_prompts(encoders_, batch.prompts, t5_length_, joint_width_, device_, Control());
+  return encode_prompts(*model_, encoders_, batch.prompts, t5_length_, device_, Control());
 }
 
 Posterior FrozenInputs::encode(const TrainBatch& batch) const {

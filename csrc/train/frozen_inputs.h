@@ -4,8 +4,7 @@
 #pragma once
 #include <unordered_map>
 
-#include "mmdit/mmdit.h"
-#include "pipeline/text_encoders.h"
+#include "models/encode_prompts.h"
 #include "train/objective.h"
 #include "vae/autoencoder.h"
 
@@ -13,12 +12,15 @@ namespace drm {
 
 class FrozenInputs {
  public:
-  /// Encoders run in `dtype`, the VAE in fp32. Throws Failure(BadConfig | BadFile | KeysMismatch).
-  FrozenInputs(const PipelineSource& source, int64_t t5_length, int64_t joint_width, at::ScalarType dtype,
-               at::Device device, Control& control);
+  /// Around `model`, of which only the plan is needed. Encoders run in `dtype`, the VAE in fp32. Throws
+  /// Failure(BadConfig | BadFile | KeysMismatch).
+  FrozenInputs(const PipelineSource& source, int64_t t5_length, std::shared_ptr<const VelocityModel> model,
+               at::ScalarType dtype, at::Device device, Control& control);
 
-  /// That VAE and text encoders are those of this transformer. Throws Failure(BadConfig) naming its config file.
-  void require_fit(const MMDiTConfig& transformer, const std::string& config_file, const char* where) const;
+  /// Whether VAE and text encoders are those of the model.
+  bool fit() const;
+  /// That they are. Throws Failure(BadConfig) naming the model's config file.
+  void require_fit(const std::string& config_file, const char* where) const;
 
   const VaeConfig& vae_config() const { return vae_.config; }
   const Vae& vae() const { return vae_; }
@@ -55,7 +57,8 @@ class FrozenInputs {
   Posterior encode(const TrainBatch& batch) const;
 
   at::Device device_;
-  int64_t t5_length_, joint_width_;
+  int64_t t5_length_;
+  std::shared_ptr<const VelocityModel> model_;
   Vae vae_;
   TextEncoders encoders_;
   std::unordered_map<int64_t, Tensor> latents_;  // (2, C, h, w): mean, deviation

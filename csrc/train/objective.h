@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "common/control.h"
-#include "train/optimizer.h"
+#include "optim/optimizer.h"
 #include "train/spec.h"
 
 namespace drm {

@@ -8,14 +8,14 @@
 
 #include "common/stopwatch.h"
 #include "nn/fused.h"
-#include "pipeline/device.h"
-#include "pipeline/reward_scorer.h"
+#include "runtime/device.h"
+#include "reward/reward_scorer.h"
 #include "random/draws.h"
-#include "reward/reward_model.h"
 #include "rl/rollout.h"
-#include "tensor_io/lora_file.h"
+#include "lora/lora_file.h"
+#include "models/registry.h"
+#include "nn/initialize.h"
 #include "train/frozen_inputs.h"
-#include "train/initialize.h"
 #include "vae/pictures.h"
 
 namespace drm {
@@ -60,8 +60,8 @@ std::vector<float> to_floats(const Tensor& t) {
   return {p, p + dense.numel()};
 }
 
-/// What an adapter file says of all its layers. Throws Failure(BadFile) where they differ: one line is written back.
-LoraConfig config_of(const LoraFile& file) {
+/// What an adapter file says of all its layers; `blocks`: what the names of blocks begin with. Throws Failure(BadFile) where they differ: one line is written back.
+LoraConfig config_of(const LoraFile& file, const std::string& blocks) {
   LoraConfig c;
   c.targets.clear();
   std::set<std::string> targets;
@@ -76,9 +76,8 @@ LoraConfig config_of(const LoraFile& file) {
                         "); merge it into the base and begin a new adapter",
                     {{"file", file.path}, {"key", name}});
     }
-    const auto block = name.find('.', std::string("transformer_blocks.").size());
-    targets.insert(name.starts_with("transformer_blocks.") && block != std::string::npos ? name.substr(block + 1)
-                                                                                         : name);
+    const auto block = name.find('.', blocks.size());
+    targets.insert(name.starts_with(blocks) && block != std::string::npos ? name.substr(block + 1) : name);
   }
   c.targets.assign(targets.begin(), targets.end());
   return c;
@@ -96,24 +95,24 @@ class AdaptedPolicy final : public PolicyObjective {
         scheduler_(spec.source.scheduler_config.empty() ? SchedulerConfig{}
                                                         : read_scheduler_config(spec.source.scheduler_config)),
         schedule_(sampling_schedule(scheduler_, spec.steps)),
-        transformer_(make_mmdit(read_mmdit_config(spec.source.transformer.config))),
-        frozen_(spec.source, spec.t5_length, transformer_.config.joint_attention_dim, dtype, device, control) {
-    load_mmdit(transformer_, Weights::open(spec.source.transformer.weights, Component::Transformer), dtype, device,
-               [&](uint64_t, uint64_t) { control.check(); });
-    frozen_.require_fit(transformer_.config, spec.source.transformer.config, "policy");
+        model_(velocity_config_of(spec.source.transformer).plan(0)),
+        frozen_(spec.source, spec.t5_length, model_, dtype, device, control) {
+    load_velocity_model(*model_, Weights::open(spec.source.transformer.weights, velocity_keys), dtype, device,
+                        [&](uint64_t, uint64_t) { control.check(); });
+    frozen_.require_fit(spec.source.transformer.config, "policy");
     height_ = side(spec.height, "height");
     width_ = side(spec.width, "width");
     if (spec.lora_from.empty()) {
-      adapted_ = find_targets(transformer_, spec.lora.targets);
+      adapted_ = find_targets(*model_, spec.lora.targets);
       add_lora(adapted_, spec.lora, seeded_generator(seed));
     } else {
       const auto file = read_lora(spec.lora_from);
-      lora_ = config_of(file);
-      adapted_ = apply_lora(transformer_, file);
+      lora_ = config_of(file, model_->info().blocks);
+      adapted_ = apply_lora(*model_, file);
     }
     parameters_ = lora_tensors(adapted_);
     for (auto& [name, p] : parameters_) p.requires_grad_(true);
-    for (const auto& [name, layer] : adapted_) trains_text_ |= !name.starts_with("transformer_blocks.");
+    for (const auto& [name, layer] : adapted_) trains_text_ |= !name.starts_with(model_->info().blocks);
   }
 
   NamedTensors parameters() override { return parameters_; }
@@ -175,7 +174,7 @@ class AdaptedPolicy final : public PolicyObjective {
                                  scorers.rows_per_pass,
                                  r.score_states};
     const auto latents =
-        draw_normal({seed_, Purpose::Initial}, r.latents, {transformer_.config.in_channels, height_, width_}, device_);
+        draw_normal({seed_, Purpose::Initial}, r.latents, {model_->info().in_channels, height_, width_}, device_);
     const auto text = text_for_guidance(rows(c.text, r.prompt_of), spec_.guidance);
     const Stopwatch clock;
     c.walked = roll_out(
@@ -213,11 +212,11 @@ class AdaptedPolicy final : public PolicyObjective {
     control.report({"encode", 1, 1, 0});
     std::vector<Tensor> first;
     for (const auto seed : r.seeds)
-      first.push_back(initial_latents(seed, transformer_.config.in_channels, height_, width_, dtype_));
+      first.push_back(initial_latents(seed, model_->info().in_channels, height_, width_, dtype_));
     const auto schedule = sampling_schedule(scheduler_, r.steps);
     const Guidance guidance{r.guidance};
     const Stopwatch clock;
-    const auto latents = denoise(transformer_, at::cat(first, 0).to(device_), rows(text, r.prompt_of), schedule,
+    const auto latents = denoise(*model_, at::cat(first, 0).to(device_), rows(text, r.prompt_of), schedule,
                                  guidance, control, [&](const StepView& v) {
                                    control.report({"denoise", v.index + 1, r.steps, clock.seconds()});
                                  });
@@ -253,36 +252,18 @@ class AdaptedPolicy final : public PolicyObjective {
   };
 
   int64_t side(int64_t asked, const char* name) const {
-    const auto factor = frozen_.vae_config().factor(), unit = factor * transformer_.config.patch_size;
-    const auto size = asked ? asked : transformer_.config.sample_size * factor;
-    if (size < unit || size % unit || size > unit * transformer_.config.pos_embed_max_size)
+    const auto factor = frozen_.vae_config().factor(), unit = factor * model_->info().patch_size;
+    const auto size = asked ? asked : model_->info().default_size * factor;
+    if (size < unit || size % unit || size > unit * model_->info().most_patches)
       throw Failure(Code::BadRequest, std::string("[policy] ") + name + ": expected a multiple of " +
                                           std::to_string(unit) + " up to " +
-                                          std::to_string(unit * transformer_.config.pos_embed_max_size) + ", found " +
+                                          std::to_string(unit * model_->info().most_patches) + ", found " +
                                           std::to_string(size));
     return size / factor;
   }
 
-  static TextEmbedding select(const TextEmbedding& all, const std::vector<int64_t>& rows) {
-    const auto index = at::tensor(rows, at::kLong).to(all.pooled_BD.device());
-    return {all.context_BLD.index_select(0, index), all.pooled_BD.index_select(0, index)};
-  }
-  static TextEmbedding expand(const TextEmbedding& one, int64_t n) {
-    return {one.context_BLD.expand({n, -1, -1}), one.pooled_BD.expand({n, -1})};
-  }
-
-  static TextEmbedding joined(const std::vector<TextEmbedding>& parts) {
-    std::vector<Tensor> context, pooled;
-    for (const auto& part : parts) {
-      context.push_back(part.context_BLD);
-      pooled.push_back(part.pooled_BD);
-    }
-    return {at::cat(context), at::cat(pooled)};
-  }
-
   PromptEmbeds encode(const std::vector<PromptTokens>& prompts, int64_t t5_length, const Control& control) const {
-    return encode_prompts(frozen_.encoders(), prompts, t5_length, transformer_.config.joint_attention_dim, device_,
-                          control);
+    return encode_prompts(*model_, frozen_.encoders(), prompts, t5_length, device_, control);
   }
   Text encode(const std::vector<PromptTokens>& prompts, const PromptTokens& negative, const Control& control) const {
     Text t{encode(prompts, spec_.t5_length, control), encode({negative}, spec_.t5_length, control), {}};
@@ -291,26 +272,24 @@ class AdaptedPolicy final : public PolicyObjective {
   }
   Conditioning embed(const Text& t) const {
     if (t.embedded) return *t.embedded;
-    const auto embedded = [&](const PromptEmbeds& e) {
-      return embed_text(transformer_, e.sequence.to(dtype_), e.pooled.to(dtype_));
-    };
+    const auto embedded = [&](const PromptEmbeds& e) { return model_->embed_text(embeds_in(e, dtype_)); };
     return {embedded(t.prompts), embedded(t.negative)};
   }
   /// A row for each of these prompts.
   Conditioning rows(const Text& t, const std::vector<int64_t>& prompt_of) const {
     const auto embedded = embed(t);
-    return {select(embedded.conditional, prompt_of),
-            expand(embedded.unconditional, static_cast<int64_t>(prompt_of.size()))};
+    return {select_rows(embedded.conditional, prompt_of),
+            expand_rows(embedded.unconditional, static_cast<int64_t>(prompt_of.size()))};
   }
 
   Scorers scorers_of(const PolicyInputs& in, const Text& policys, const Control& control) const {
     Scorers s;
-    for (const auto& [reward, weight] : in.rewards) {
-      const auto& net = reward->net();
-      require_same_base(net, transformer_.config);
-      if (parse_device(reward->info().device) != device_)
+    for (const auto& [shared, weight] : in.rewards) {
+      const auto& net = *shared;
+      require_same_base(net, model_->info());
+      if (const auto device = net.head.score.weight.device(); device != device_)
         throw Failure(Code::BadRequest, "[policy] reward model: expected it on " + device_.str() +
-                                            " as the policy, found " + reward->info().device);
+                                            " as the policy, found " + device.str());
       const auto length = net.config.t5_length;
       const bool same_length = length == spec_.t5_length, without_t5 = !frozen_.encoders().t5.has_value();
       if (!same_length && !without_t5 && in.reward_prompts.size() != in.prompts.size())
@@ -319,7 +298,7 @@ class AdaptedPolicy final : public PolicyObjective {
                                             "read equally many");
       const auto embeds =
           same_length ? policys.prompts : encode(without_t5 ? in.prompts : in.reward_prompts, length, control);
-      auto text = select(embed_for_reward(net, embeds), in.prompt_of);
+      auto text = select_rows(embed_for_reward(net, embeds), in.prompt_of);
       const auto most = drm::rows_per_pass(net, text, height_, width_);
       s.rows_per_pass = s.rows_per_pass == 0 ? most : std::min(s.rows_per_pass, most);
       s.all.push_back({reward_scorer(net, std::move(text)), weight});
@@ -382,7 +361,7 @@ class AdaptedPolicy final : public PolicyObjective {
     g.state = at::cat(states);
     g.candidates = at::cat(candidates);
     g.old_log_prob = at::cat(old);
-    g.text = text_for_guidance({joined(conditional), joined(unconditional)}, spec_.guidance);
+    g.text = text_for_guidance({join_rows(conditional), join_rows(unconditional)}, spec_.guidance);
     return g;
   }
 
@@ -391,7 +370,7 @@ class AdaptedPolicy final : public PolicyObjective {
     const fused::AsInTraining same_bits;
     VelocityOptions options;
     options.recompute = spec_.recompute;
-    auto v = guided_velocity(transformer_, x, timestep, text, spec_.guidance, options);
+    auto v = guided_velocity(*model_, x, timestep, text, spec_.guidance, options);
     if (spec_.detach_unconditional && v.unconditional.defined()) v.unconditional = v.unconditional.detach();
     return v;
   }
@@ -427,7 +406,7 @@ class AdaptedPolicy final : public PolicyObjective {
   PolicyDivergence divergence_;
   SchedulerConfig scheduler_;
   Schedule schedule_;
-  MMDiT transformer_;
+  std::shared_ptr<VelocityModel> model_;
   FrozenInputs frozen_;
   int64_t height_ = 0, width_ = 0;  // of latents
   std::vector<AdaptedLayer> adapted_;

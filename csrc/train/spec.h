@@ -8,25 +8,15 @@
 #include <variant>
 #include <vector>
 
-#include "nn/lora_config.h"
-#include "pipeline/pipeline.h"
+#include "common/metrics.h"
+#include "common/model_source.h"
+#include "lora/lora_config.h"
+#include "optim/trainer_options.h"
+#include "text/prompt_tokens.h"
 
 namespace drm {
 
-class RewardModel;
-
-struct TrainerOptions {
-  std::string device = "cpu";  // "cpu", "cuda", "cuda:N"
-  /// Of matrix products: "fp32", or "fp16" or "bf16" by autocast, where weights stay fp32; of a policy, of its frozen
-  /// weights. In fp16 the loss is scaled (loss_scale.h).
-  std::string dtype = "fp32";
-  uint64_t seed = 0;
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  double max_gradient_norm = 1;  // 0: only measured
-  double ema_decay = 0;          // 0: no averages
-  int64_t ema_every = 1;         // steps between updates of the averages
-  bool zero = false;             // of several processes, each keeps a share of the optimizer's state (ZeRO-1)
-};
+struct RewardNet;
 
 /// An AutoencoderKL from pictures alone (vae_objective.h).
 struct VaeSpec {
@@ -130,7 +120,7 @@ struct PreviewRequest {
 
 /// A reward model that scores latents, and its weight in the sum that chooses.
 struct WeightedReward {
-  std::shared_ptr<RewardModel> reward;  // on the trainer's device
+  std::shared_ptr<const RewardNet> net;  // on the trainer's device
   double weight = 1;
 };
 
@@ -170,14 +160,6 @@ struct PolicySampleRequest : PolicyInputs {
 };
 /// Of each reward (N): scores of the final latents at timestep 0.
 using PolicyScores = std::vector<std::vector<float>>;
-
-struct MetricValue {
-  std::string name;
-  double value = 0;
-  double weight = 0;  // of how many samples it is the mean
-};
-/// Those of which at least one sample had something to say.
-using Metrics = std::vector<MetricValue>;
 
 /// How a reward model's file names and holds its tensors.
 enum class RewardLayout {

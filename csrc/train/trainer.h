@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "parallel/data_parallel.h"
-#include "train/loss_scale.h"
+#include "optim/loss_scale.h"
 #include "train/objective.h"
 
 namespace drm {

@@ -4,7 +4,9 @@
 
 #include "random/draws.h"
 #include "tensor_io/safetensors.h"
-#include "train/initialize.h"
+#include "nn/initialize.h"
+#include "train/trainable.h"
+#include "vae/vae_keys.h"
 #include "vae/autoencoder.h"
 
 namespace drm {
@@ -27,7 +29,7 @@ class VaeObjective final : public Objective {
     if (spec.weights.empty())
       initialize(vae_, seeded_generator(seed));
     else
-      load_vae(vae_, Weights::open(spec.weights, Component::Vae), at::kFloat, device);
+      load_vae(vae_, Weights::open(spec.weights, vae_keys), at::kFloat, device);
     parameters_ = trainable(vae_, device);
     // Convolutions are fastest with channels innermost; the weights keep that layout through every step.
     for (auto& [name, p] : parameters_)

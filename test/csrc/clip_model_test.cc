@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "tensor_io/json.h"
+#include "text/text_keys.h"
 #include "tensor_io/safetensors.h"
 
 using namespace drm;
@@ -46,7 +47,7 @@ ClipModelConfig config_of(const std::string& name) {
 ClipModel load(const std::string& name, const std::string& spelling) {
   auto m = make_clip_model(config_of(name));
   const auto file = golden() + name + "." + spelling + ".safetensors";
-  load_clip_model(m, Weights::open({file}, Component::Clip), at::kFloat, at::kCPU);
+  load_clip_model(m, Weights::open({file}, clip_keys()), at::kFloat, at::kCPU);
   return m;
 }
 
@@ -283,7 +284,7 @@ TEST(gradient_steps_learn_three_pairs) {
 TEST(bf16_weights_give_nearly_the_same_features) {
   const at::NoGradGuard no_grad;
   auto m = make_clip_model(config_of("clip_h"));
-  load_clip_model(m, Weights::open({golden() + "clip_h.hf.safetensors"}, Component::Clip), at::kBFloat16, at::kCPU);
+  load_clip_model(m, Weights::open({golden() + "clip_h.hf.safetensors"}, clip_keys()), at::kBFloat16, at::kCPU);
   const Io io{.name = "clip_h"};
   const auto cosine = image_features(m, io["pixel_values"]).matmul(text_features(m, io["input_ids"]).t());
   CHECK(cosine.scalar_type() == at::kFloat);

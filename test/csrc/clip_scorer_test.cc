@@ -10,6 +10,7 @@
 #include "check.h"
 #include "scorers/clip_model.h"
 #include "tensor_io/safetensors.h"
+#include "text/text_keys.h"
 
 using namespace drm;
 
@@ -162,7 +163,7 @@ TEST(scorer_gives_the_models_features) {
   CHECK(reports.size() >= 2 && reports.back().first == "images" && reports.back().second == 400);
   const auto one = scorer->images({many[399]}, control);
   auto m = make_clip_model(read_clip_model_config(folder.path + "/config.json"));
-  load_clip_model(m, Weights::open(folder.source().weights, Component::Clip), at::kFloat, at::kCPU);
+  load_clip_model(m, Weights::open(folder.source().weights, clip_keys()), at::kFloat, at::kCPU);
   const auto square = pillow_square(many[399], 32);
   const auto pixels = at::tensor(square.pixels, at::kByte).view({1, 32, 32, 3});
   const auto direct = image_features(m, clip_pixels(pixels));

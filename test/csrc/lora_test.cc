@@ -6,13 +6,13 @@
 #include <fstream>
 
 #include "check.h"
-#include "mmdit/mmdit.h"
-#include "pipeline/applied_loras.h"
-#include "pipeline/lora_tools.h"
+#include "models/sd3/sd3.h"
+#include "lora/applied_loras.h"
+#include "api/lora_tools.h"
 #include "tensor_io/json.h"
-#include "tensor_io/lora_file.h"
+#include "lora/lora_file.h"
 #include "tensor_io/safetensors.h"
-#include "train/initialize.h"
+#include "nn/initialize.h"
 
 using namespace drm;
 namespace fs = std::filesystem;
@@ -36,19 +36,18 @@ struct TemporaryFolder {
   void text(const std::string& name, const std::string& text) const { std::ofstream(path / name) << text; }
 };
 
-MMDiT small() {
+Sd3 small() {
   const auto folder = kGolden + "/mmdit/";
-  auto m = make_mmdit(read_mmdit_config(folder + "config.json"));
-  load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat,
-             at::kCPU);
+  Sd3 m(make_mmdit(read_mmdit_config(folder + "config.json")));
+  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat, at::kCPU);
   return m;
 }
 
-Tensor run(const MMDiT& m) {
+Tensor run(const VelocityModel& m) {
   const auto io = SafetensorsFile::open(kGolden + "/lora/io.safetensors");
   const auto in = [&](const char* name) { return io->load(name); };
   const at::NoGradGuard no_grad;
-  return velocity(m, in("latent"), in("timestep"), embed_text(m, in("context"), in("pooled")));
+  return m.velocity(in("latent"), in("timestep"), m.embed_text({in("context"), in("pooled")}));
 }
 
 double distance(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>(); }
@@ -188,8 +187,8 @@ TEST(kohyas_adapters_act_on_the_layers_they_name) {
   save_safetensors(folder.file("merged.safetensors"), weights);
   const auto config = read_mmdit_config(kGolden + "/mmdit_sd35_naming/config.json");
   const auto load = [&](const std::string& file) {
-    auto m = make_mmdit(config);
-    load_mmdit(m, Weights::open({file}, Component::Transformer), at::kFloat, at::kCPU);
+    Sd3 m(make_mmdit(config));
+    load_velocity_model(m, Weights::open({file}, velocity_keys), at::kFloat, at::kCPU);
     return m;
   };
   auto by_hand = load(folder.file("merged.safetensors"));
@@ -510,7 +509,7 @@ TEST(a_partial_match_is_refused_and_changes_nothing) {
   const TemporaryFolder folder;
   auto m = small();
   const auto off = run(m);
-  const auto width = m.config.width();
+  const auto width = m.info().width;
   auto tensors = pair("transformer.transformer_blocks.0.attn.to_q.lora_A.weight",
                       "transformer.transformer_blocks.0.attn.to_q.lora_B.weight", width, width);
   const auto add = [&](const Tensors& more) { tensors.insert(tensors.end(), more.begin(), more.end()); };
@@ -617,8 +616,8 @@ TEST(merging_rounds_once_and_leaves_the_rest_alone) {
   CHECK_EQ(infos.size(), size_t{2});
   CHECK_EQ(infos[0].tensors, 2 * infos[0].layers);
   CHECK(!phases.empty());
-  auto merged = make_mmdit(read_mmdit_config(base.config));
-  load_mmdit(merged, Weights::open({folder.file("m.safetensors")}, Component::Transformer), at::kFloat, at::kCPU);
+  Sd3 merged(make_mmdit(read_mmdit_config(base.config)));
+  load_velocity_model(merged, Weights::open({folder.file("m.safetensors")}, velocity_keys), at::kFloat, at::kCPU);
   auto applied = small();
   apply_lora(applied, read_lora(kAdapter));
   CHECK(distance(run(merged), run(applied)) < 2e-5);

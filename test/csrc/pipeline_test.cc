@@ -1,5 +1,5 @@
 // The pipeline as the binding uses it, on the fixtures' small random pipeline.
-#include "pipeline/pipeline.h"
+#include "api/pipeline.h"
 
 #include <ATen/ATen.h>
 
@@ -8,7 +8,7 @@
 
 #include "check.h"
 #include "device.h"
-#include "pipeline/prompt_chunks.h"
+#include "api/prompt_chunks.h"
 #include "tensor_io/safetensors.h"
 
 using namespace drm;

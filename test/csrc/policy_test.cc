@@ -7,8 +7,8 @@
 #include <numeric>
 
 #include "check.h"
-#include "pipeline/pipeline.h"
-#include "reward/reward_model.h"
+#include "api/pipeline.h"
+#include "api/reward_model.h"
 #include "rl/advantage.h"
 #include "rl/rollout.h"
 #include "train/policy_objective.h"
@@ -61,7 +61,7 @@ RolloutRequest request(int64_t trajectories, int64_t k, int64_t iteration = 0) {
   }
   r.k = k;
   r.until = 3;
-  r.rewards = {{embedded_reward(), 1}};
+  r.rewards = {{embedded_reward()->net(), 1}};
   return r;
 }
 

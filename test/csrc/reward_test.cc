@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "check.h"
-#include "reward/reward_model.h"
+#include "api/reward_model.h"
 #include "reward/reward_net.h"
 #include "tensor_io/safetensors.h"
 #include "train/frozen_inputs.h"

@@ -8,22 +8,21 @@
 
 #include "check.h"
 #include "device.h"
+#include "models/sd3/sd3.h"
 
 using namespace drm;
 
 namespace {
 
-MMDiT small_transformer() {
+Sd3 small_transformer() {
   const auto folder = std::string(DRM_GOLDEN) + "/mmdit/";
-  auto m = make_mmdit(read_mmdit_config(folder + "config.json"));
-  load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat,
-             test::device());
+  Sd3 m(make_mmdit(read_mmdit_config(folder + "config.json")));
+  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat, test::device());
   return m;
 }
 
-TextEmbedding some_text(const MMDiT& m, int64_t batch) {
-  return embed_text(m, test::randn({batch, 5, m.config.joint_attention_dim}),
-                    test::randn({batch, m.config.pooled_projection_dim}));
+TextEmbedding some_text(const VelocityModel& m, int64_t batch) {
+  return m.embed_text({test::randn({batch, 5, m.info().sequence_width}), test::randn({batch, m.info().pooled_width})});
 }
 
 }  // namespace
@@ -101,7 +100,7 @@ TEST(skip_layer_guidance_acts_only_in_its_window) {
 TEST(nan_is_reported_at_its_step) {
   const at::NoGradGuard no_grad;
   auto m = small_transformer();
-  m.proj_out.bias[0] = std::numeric_limits<float>::quiet_NaN();
+  m.output_layer().bias[0] = std::numeric_limits<float>::quiet_NaN();
   const auto text = some_text(m, 2);
   EXPECT_FAILURE(
       NotFinite, ({"step 1 of 3", "NaN", "picture 0, 1"}),
@@ -127,9 +126,9 @@ TEST(sizes_beyond_the_position_table_are_refused) {
   const auto m = small_transformer();
   const auto text = some_text(m, 1);
   EXPECT_FAILURE(BadRequest, ({"patches", "position table"}),
-                 velocity(m, test::randn({1, 16, 26, 26}), at::zeros({1}, test::device()), text));
+                 m.velocity(test::randn({1, 16, 26, 26}), at::zeros({1}, test::device()), text));
   EXPECT_FAILURE(BadRequest, ({"multiples of the patch"}),
-                 velocity(m, test::randn({1, 16, 5, 4}), at::zeros({1}, test::device()), text));
+                 m.velocity(test::randn({1, 16, 5, 4}), at::zeros({1}, test::device()), text));
 }
 
 DRM_TEST_MAIN

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "device.h"
+#include "models/sd3/sd3.h"
 #include "flow/sampler.h"
 
 using namespace drm;
@@ -40,11 +41,10 @@ Stepwise stepwise(int64_t k, Scorer score, int64_t pictures) {
   return s;
 }
 
-MMDiT small_transformer() {
+Sd3 small_transformer() {
   const auto folder = std::string(DRM_GOLDEN) + "/mmdit/";
-  auto m = make_mmdit(read_mmdit_config(folder + "config.json"));
-  load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat,
-             test::device());
+  Sd3 m(make_mmdit(read_mmdit_config(folder + "config.json")));
+  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat, test::device());
   return m;
 }
 
@@ -86,8 +86,7 @@ TEST(one_candidate_is_plain_sampling_bit_for_bit_and_scores_nothing) {
   at::manual_seed(2);
   const auto m = small_transformer();
   const auto embed = [&] {
-    return embed_text(m, test::randn({2, 5, m.config.joint_attention_dim}),
-                      test::randn({2, m.config.pooled_projection_dim}));
+    return m.embed_text({test::randn({2, 5, m.info().sequence_width}), test::randn({2, m.info().pooled_width})});
   };
   const Conditioning text{embed(), embed()};
   const auto x = test::randn({2, 16, 6, 6});

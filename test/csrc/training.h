@@ -7,7 +7,7 @@
 
 #include "common/failure.h"
 #include "device.h"
-#include "pipeline/pipeline.h"
+#include "api/pipeline.h"
 #include "train/trainer.h"
 
 namespace drm::test {

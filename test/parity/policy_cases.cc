@@ -5,11 +5,11 @@
 #include "case.h"
 #include "configs.h"
 #include "flow/scheduler.h"
-#include "nn/lora.h"
-#include "pipeline/reward_scorer.h"
+#include "lora/adapter.h"
+#include "reward/reward_scorer.h"
 #include "rl/advantage.h"
 #include "rl/rollout.h"
-#include "train/optimizer.h"
+#include "optim/optimizer.h"
 
 namespace drm::parity {
 namespace {
@@ -137,7 +137,7 @@ Outputs check_ema(const Case& c) {
 
 /// A tiny policy with its adapter and its reward model, as the case holds them.
 struct Networks {
-  MMDiT policy;
+  Sd3 policy;
   RewardNet reward;
   std::vector<AdaptedLayer> adapted;
   NamedTensors adapters;
@@ -171,8 +171,8 @@ Outputs check_policy_training(const Case& c, int64_t group, int64_t k) {
   const auto schedule = sampling_schedule({1000, c.at({"shift"}).as_double()}, steps);
   const auto latents = c.in("in.latents");
   const auto n = latents.size(0);
-  const auto embedded = [&](const MMDiT& m, const char* context, const char* pooled, int64_t each) {
-    return repeated(embed_text(m, c.in(context), c.in(pooled)), each);
+  const auto embedded = [&](const VelocityModel& m, const char* context, const char* pooled, int64_t each) {
+    return repeated(m.embed_text({c.in(context), c.in(pooled)}), each);
   };
   const auto policys = text_for_guidance(
       {embedded(nets.policy, "in.ctx", "in.pooled", group), embedded(nets.policy, "in.neg_ctx", "in.neg_pooled", n)},
@@ -198,7 +198,7 @@ Outputs check_policy_training(const Case& c, int64_t group, int64_t k) {
   {
     const at::NoGradGuard no_grad;
     walked = roll_out(velocity_at, latents, schedule, options, noise,
-                      {{reward_scorer(nets.reward, embedded(nets.reward.backbone, "in.ctx", "in.pooled", group))}}, {});
+                      {{reward_scorer(nets.reward, embedded(*nets.reward.backbone, "in.ctx", "in.pooled", group))}}, {});
   }
   std::vector<Tensor> states, candidates, old, scores;
   for (const auto& s : walked.steps) {
