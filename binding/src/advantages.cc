@@ -1,7 +1,7 @@
 // Group advantages: arithmetic on the caller's thread, there are a few thousand rewards at most.
 #include "arguments.h"
 #include "exports.h"
-#include "rl/advantage.h"
+#include "rl/group_advantages.h"
 
 namespace drm::binding {
 

@@ -89,7 +89,7 @@ RolloutRequest rollout_from_js(const Fields& fields) {
   r.samples = fields.integers("samples");
   r.latents = fields.integers("latents");
   r.k = fields.integer("k");
-  r.go_on = fields.text("goOn");
+  r.continuation = fields.text("goOn");
   r.from = fields.integer("from");
   r.until = fields.integer("until");
   r.score_states = fields.text("score") == "states";

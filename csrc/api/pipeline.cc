@@ -17,6 +17,7 @@
 #include "api/prompt_chunks.h"
 #include "reward/reward_scorer.h"
 #include "models/encode_prompts.h"
+#include "models/latent_size.h"
 #include "api/reward_model.h"
 #include "tensor_io/json.h"
 #include "vae/pictures.h"
@@ -64,7 +65,7 @@ class LoadedPipeline final : public Pipeline {
                     "[load] expected CLIP-L and CLIP-G (text_encoder, text_encoder_2), found no weights for " +
                         std::string(source.text_encoder.present() ? "CLIP-G" : "CLIP-L"));
     // Plans first: a wrong config or a missing file shows before gigabytes are read.
-    if (!source.scheduler_config.empty()) scheduler_ = read_scheduler_config(source.scheduler_config);
+    scheduler_ = read_scheduler_config(source.scheduler_config);
     const auto transformer = Weights::open(source.transformer.weights, velocity_keys);
     model_ = velocity_config_of(source.transformer).plan(0);
     const auto vae = Weights::open(source.vae.weights, vae_keys);
@@ -96,9 +97,9 @@ class LoadedPipeline final : public Pipeline {
     load_velocity_model(*model_, transformer, dtype_, device_, progress);
     use_loras(*model_, loras, options.loras);
     info_.loras = describe(loras, options.loras);
-    const auto pooled = model_->info().pooled_width;
-    if (encoders_.pooled_width() != pooled)
-      throw Failure(Code::BadConfig, "[load] text encoders: expected pooled embeds of width " + std::to_string(pooled) +
+    if (!reads_pooled_of(model_->info(), encoders_))
+      throw Failure(Code::BadConfig, "[load] text encoders: expected pooled embeds of width " +
+                                         std::to_string(model_->info().pooled_width) +
                                          " as the transformer takes, found " +
                                          std::to_string(encoders_.pooled_width()) + "; they belong to another model");
 
@@ -127,22 +128,10 @@ class LoadedPipeline final : public Pipeline {
   };
 
   Latents check(const SampleRequest& r) const {
-    const auto unit = info_.vae_factor * info_.patch;
     const auto side = [&](int64_t asked, const char* name) {
-      const auto size = asked ? asked : info_.default_size;
-      const auto limit = model_->info().most_patches * unit;
-      if (size < unit || size % unit)
-        throw Failure(Code::BadRequest,
-                      std::string("[sample] ") + name + ": expected a multiple of " + std::to_string(unit) +
-                          " (VAE factor " + std::to_string(info_.vae_factor) + " x patch " +
-                          std::to_string(info_.patch) + "), found " + std::to_string(size) +
-                          "; nearest: " + std::to_string(std::max<int64_t>(unit, (size + unit / 2) / unit * unit)));
-      if (size > limit)
-        throw Failure(Code::BadRequest, std::string("[sample] ") + name + ": expected at most " +
-                                            std::to_string(limit) + " (the model's position table), found " +
-                                            std::to_string(size));
-      return size / info_.vae_factor;
+      return latent_side(model_->info(), info_.vae_factor, asked, std::string("[sample] ") + name);
     };
+    const Latents size{side(r.height, "height"), side(r.width, "width")};
     if (r.steps < 1)
       throw Failure(Code::BadRequest, "[sample] steps: expected at least 1, found " + std::to_string(r.steps));
     if (r.batch < 0)
@@ -175,7 +164,6 @@ class LoadedPipeline final : public Pipeline {
         if (layer < 0 || layer >= info_.layers)
           throw Failure(Code::BadRequest, "[sample] skip layers: expected 0 to " + std::to_string(info_.layers - 1) +
                                               ", found " + std::to_string(layer));
-    const Latents size{side(r.height, "height"), side(r.width, "width")};
     if (r.stepwise && r.stepwise->k > 1) check(*r.stepwise, r, size);
     return size;
   }
@@ -296,7 +284,7 @@ class LoadedPipeline final : public Pipeline {
           if (b == 0 && r.preview_every > 0 && (step.index + 1) % r.preview_every == 0 && step.index + 1 < r.steps) {
             // x_0 = x_t - sigma v, at the noise level after this step.
             const auto x_0 = step.latents.narrow(0, 0, 1) -
-                             static_cast<double>(schedule.sigmas[step.index + 1]) * step.velocity().narrow(0, 0, 1);
+                             static_cast<double>(schedule.sigmas[step.index + 1]) * guided(step.velocity).narrow(0, 0, 1);
             auto e = picture_event("preview", decode_to_bytes(vae_, x_0, r.tile, control)[0]);
             e.fields.emplace_back("step", static_cast<double>(step.index + 1));
             control.emit(std::move(e));
@@ -309,14 +297,11 @@ class LoadedPipeline final : public Pipeline {
     s.denoise_seconds += clock.seconds();
     if (!r.decode) return out;
     const Stopwatch decode_clock;
-    for (int64_t i = 0; i < n; ++i) {  // one at a time: decoding a batch would multiply the peak memory
-      control.check();
-      auto e = picture_event("image", decode_to_bytes(vae_, out.narrow(0, i, 1), r.tile, control)[0]);
-      e.fields.emplace_back("index", static_cast<double>(begin + i));
-      e.fields.emplace_back("seed", std::to_string(r.pictures[begin + i].seed));
-      control.emit(std::move(e));
-      control.report({"decode", begin + i + 1, s.pictures, s.decode_seconds + decode_clock.seconds()});
-    }
+    emit_images(vae_, out, {begin, s.pictures, s.decode_seconds, r.tile, [&](Event& e, int64_t index) {
+                              e.fields.emplace_back("seed",
+                                                    std::to_string(r.pictures[static_cast<size_t>(index)].seed));
+                            }},
+                control);
     s.decode_seconds += decode_clock.seconds();
     return out;
   }

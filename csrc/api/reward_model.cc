@@ -10,6 +10,7 @@
 #include "flow/scheduler.h"
 #include "runtime/device.h"
 #include "models/encode_prompts.h"
+#include "models/latent_size.h"
 #include "random/draws.h"
 #include "reward/reward_net.h"
 #include "vae/autoencoder.h"
@@ -37,9 +38,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
     info_.latent_channels = net_.backbone->info().in_channels;
     info_.t5_length = net_.config.t5_length;
     info_.size = net_.config.size;
-    const auto& scheduler = source.base.scheduler_config;
-    info_.schedule =
-        training_schedule(scheduler.empty() ? SchedulerConfig{} : read_scheduler_config(scheduler)).timesteps;
+    info_.schedule = training_schedule(read_scheduler_config(source.base.scheduler_config)).timesteps;
     const Stopwatch clock;
     load_reward_net(net_, checkpoint.weights, dtype_, device_, [&](uint64_t done, uint64_t total) {
       control.check();
@@ -82,7 +81,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
     if (f.vae.config.latent_channels != backbone.in_channels)
       another_base("latent channels", backbone.in_channels, f.vae.config.latent_channels, vae.description());
     auto plan = plan_text_encoders(base);
-    if (plan.encoders.pooled_width() != backbone.pooled_width)
+    if (!reads_pooled_of(backbone, plan.encoders))
       another_base("pooled embeds of width", backbone.pooled_width, plan.encoders.pooled_width(),
                    "the text encoders");
     const auto check = [&](uint64_t, uint64_t) { control.check(); };
@@ -118,15 +117,10 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
     const auto& f = frozen(control);
     const auto& backbone = net_.backbone->info();
     const auto size = r.size ? r.size : info_.size;
-    const auto unit = f.vae.config.factor() * backbone.patch_size;
-    if (size < unit || size % unit || size > unit * backbone.most_patches)
-      throw Failure(Code::BadRequest, "[score] size: expected a multiple of " + std::to_string(unit) + " up to " +
-                                          std::to_string(unit * backbone.most_patches) + ", found " +
-                                          std::to_string(size));
+    const auto side = latent_side(backbone, f.vae.config.factor(), size, "[score] size") / backbone.patch_size;
     const auto text = net_.backbone->embed_text(
         encode_prompts(*net_.backbone, f.encoders, r.prompts, info_.t5_length, device_, control));
-    const auto patches = (size / unit) * (size / unit);
-    const auto at_once = std::max<int64_t>(1, kTokensAtOnce / (patches + text.tokens()));
+    const auto at_once = std::max<int64_t>(1, kTokensAtOnce / (side * side + text.tokens()));
     const auto count = static_cast<int64_t>(r.pictures.size());
     std::vector<float> scores(r.timesteps.size() * r.pictures.size());
     for (int64_t begin = 0; begin < count; begin += at_once) {

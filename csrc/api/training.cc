@@ -10,37 +10,17 @@
 #include "train/reward_objective.h"
 #include "train/trainer.h"
 #include "train/vae_objective.h"
-#include "vae/pictures.h"
 
 namespace drm {
 namespace {
 
-struct MakeObjective {
-  uint64_t seed;
-  at::ScalarType dtype;
-  at::Device device;
-  Control& control;
-  std::unique_ptr<Objective> operator()(const VaeSpec& spec) { return vae_objective(spec, seed, device); }
-  std::unique_ptr<Objective> operator()(const ClipSpec& spec) { return clip_objective(spec, seed, device); }
-  std::unique_ptr<Objective> operator()(const FlowSpec& spec) {
-    return FlowObjective::create(spec, seed, device, control);
-  }
-  std::unique_ptr<Objective> operator()(const RewardSpec& spec) {
-    return RewardObjective::create(spec, seed, dtype, device, control);
-  }
-  std::unique_ptr<Objective> operator()(const PolicySpec& spec) {
-    return PolicyObjective::create(spec, seed, dtype, device, control);
-  }
-};
-
-class TrainingRun final : public Training {
+/// What all trainings do alike.
+template <class Interface>
+class Run : public Interface {
  public:
-  TrainingRun(const ObjectiveSpec& objective, const TrainerOptions& options, const std::shared_ptr<ProcessGroup>& group,
-              Control& control)
-      : trainer_(
-            std::visit(MakeObjective{options.seed, parse_dtype(options.dtype), parse_device(options.device), control},
-                       objective),
-            options, std::dynamic_pointer_cast<Collectives>(group), control) {}
+  Run(std::unique_ptr<Objective> objective, const TrainerOptions& options, const std::shared_ptr<ProcessGroup>& group,
+      Control& control)
+      : trainer_(std::move(objective), options, std::dynamic_pointer_cast<Collectives>(group), control) {}
 
   int64_t parameters() const override { return trainer_.trained_parameters(); }
   Metrics step(const std::vector<TrainBatch>& batches, int64_t index, double rate, Control& control) override {
@@ -52,69 +32,118 @@ class TrainingRun final : public Training {
   void export_weights(const std::string& path, const std::string& dtype, RewardLayout layout) override {
     if (layout == RewardLayout::Kept) return trainer_.export_weights(path, dtype);
     const auto type = parse_dtype(dtype);
-    trainer_.with_averages([&] { objective<RewardObjective>("the authors' layout").export_as_authors(path, type); });
+    trainer_.with_averages([&] { part(reward_, "the authors' layout").export_as_authors(path, type); });
   }
 
   void cache_latents(const TrainBatch& batch) override {
-    trainer_.exclusively([&] { inputs("a cache of latents").cache_latents(batch); });
+    trainer_.exclusively([&] { part(caching_, "a cache of latents").inputs().cache_latents(batch); });
   }
   void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) override {
-    trainer_.exclusively([&] { inputs("a cache of prompts").cache_prompts(prompts, control); });
+    trainer_.exclusively([&] { part(caching_, "a cache of prompts").inputs().cache_prompts(prompts, control); });
   }
-
   void load_latents(const std::string& path, const std::vector<int64_t>& pictures) override {
-    trainer_.exclusively([&] { inputs("a cache of latents").load_latents(path, pictures); });
+    trainer_.exclusively([&] { part(caching_, "a cache of latents").inputs().load_latents(path, pictures); });
   }
   void load_prompts(const std::vector<std::string>& paths) override {
-    trainer_.exclusively([&] { inputs("a cache of prompts").load_prompts(paths); });
+    trainer_.exclusively([&] { part(caching_, "a cache of prompts").inputs().load_prompts(paths); });
+  }
+  void preview(const PreviewRequest& request, Control& control) override {
+    trainer_.with_averages([&] { part(flow_, "previews").preview(request, control); });
   }
 
-  void preview(const PreviewRequest& request, Control& control) override {
-    const auto pictures =
-        trainer_.with_averages([&] { return objective<FlowObjective>("previews").preview(request, control); });
-    for (int64_t i = 0; i < pictures.size(0); ++i) {
-      auto e = picture_event("image", pictures[i]);
-      e.fields.emplace_back("index", static_cast<double>(i));
-      control.emit(std::move(e));
-    }
+ protected:
+  template <class Part>
+  static Part& part(Part* part, const char* what) {
+    if (!part) throw Failure(Code::BadRequest, std::string("[train] ") + what + ": this objective has none");
+    return *part;
   }
+
+  Trainer trainer_;
+  // The objective, as far as it is one of these.
+  CachingObjective* caching_ = nullptr;
+  FlowObjective* flow_ = nullptr;
+  RewardObjective* reward_ = nullptr;
+};
+
+class ObjectiveRun final : public Run<Training> {
+ public:
+  using Run::Run;
+  void is_flow(FlowObjective& objective) { caching_ = flow_ = &objective; }
+  void is_reward(RewardObjective& objective) {
+    caching_ = &objective;
+    reward_ = &objective;
+  }
+};
+
+class PolicyRun final : public Run<PolicyTraining> {
+ public:
+  PolicyRun(PolicyObjective& policy, std::unique_ptr<Objective> same, const TrainerOptions& options,
+            const std::shared_ptr<ProcessGroup>& group, Control& control)
+      : Run(std::move(same), options, group, control), policy_(policy) {}
 
   Rollout rollout(const RolloutRequest& request, Control& control) override {
-    return trainer_.exclusively([&] { return policy().rollout(request, control); });
+    return trainer_.exclusively([&] { return policy_.rollout(request, control); });
   }
   double ratio_error(const std::vector<TrainBatch>& batches, Control& control) override {
     return trainer_.exclusively([&] {
       double most = 0;
       for (const auto& batch : batches) {
         control.check();
-        most = std::max(most, policy().ratio_error(batch));
+        most = std::max(most, policy_.ratio_error(batch));
       }
       return most;
     });
   }
   PolicyScores sample(const PolicySampleRequest& request, Control& control) override {
-    return trainer_.with_averages([&] { return policy().sample(request, control); });
+    return trainer_.with_averages([&] { return policy_.sample(request, control); });
   }
 
  private:
-  PolicyObjective& policy() { return objective<PolicyObjective>("rollouts"); }
-  FrozenInputs& inputs(const char* what) { return objective<CachingObjective>(what).inputs(); }
+  PolicyObjective& policy_;
+};
 
-  template <class Wanted>
-  Wanted& objective(const char* what) {
-    auto* wanted = dynamic_cast<Wanted*>(&trainer_.objective());
-    if (!wanted) throw Failure(Code::BadRequest, std::string("[train] ") + what + ": this objective has none");
-    return *wanted;
+/// Makes the run of an objective that is no policy.
+struct MakeRun {
+  const TrainerOptions& options;
+  const std::shared_ptr<ProcessGroup>& group;
+  Control& control;
+  at::ScalarType dtype = parse_dtype(options.dtype);
+  at::Device device = parse_device(options.device);
+
+  std::shared_ptr<ObjectiveRun> run(std::unique_ptr<Objective> objective) {
+    return std::make_shared<ObjectiveRun>(std::move(objective), options, group, control);
   }
-
-  Trainer trainer_;
+  std::shared_ptr<Training> operator()(const VaeSpec& spec) { return run(vae_objective(spec, options.seed, device)); }
+  std::shared_ptr<Training> operator()(const ClipSpec& spec) { return run(clip_objective(spec, options.seed, device)); }
+  std::shared_ptr<Training> operator()(const FlowSpec& spec) {
+    auto objective = FlowObjective::create(spec, options.seed, device, control);
+    auto& flow = *objective;
+    auto made = run(std::move(objective));
+    made->is_flow(flow);
+    return made;
+  }
+  std::shared_ptr<Training> operator()(const RewardSpec& spec) {
+    auto objective = RewardObjective::create(spec, options.seed, dtype, device, control);
+    auto& reward = *objective;
+    auto made = run(std::move(objective));
+    made->is_reward(reward);
+    return made;
+  }
 };
 
 }  // namespace
 
 std::shared_ptr<Training> Training::create(const ObjectiveSpec& objective, const TrainerOptions& options,
                                            const std::shared_ptr<ProcessGroup>& group, Control& control) {
-  return std::make_shared<TrainingRun>(objective, options, group, control);
+  return std::visit(MakeRun{options, group, control}, objective);
+}
+
+std::shared_ptr<PolicyTraining> PolicyTraining::create(const PolicySpec& policy, const TrainerOptions& options,
+                                                       const std::shared_ptr<ProcessGroup>& group, Control& control) {
+  auto objective = PolicyObjective::create(policy, options.seed, parse_dtype(options.dtype),
+                                           parse_device(options.device), control);
+  auto& same = *objective;
+  return std::make_shared<PolicyRun>(same, std::move(objective), options, group, control);
 }
 
 }  // namespace drm

@@ -37,8 +37,16 @@ class Training {
   virtual void load_prompts(const std::vector<std::string>& paths) = 0;
   /// Flow matching alone: pictures of the averaged weights as events "image" {index, width, height} with RGB bytes.
   virtual void preview(const PreviewRequest& request, Control& control) = 0;
-  /// Policies alone; see PolicyObjective (policy_objective.h). The largest ratio error of the batches.
+};
+
+/// The training of a policy, which collects what it learns from.
+class PolicyTraining : public Training {
+ public:
+  static std::shared_ptr<PolicyTraining> create(const PolicySpec& policy, const TrainerOptions& options,
+                                                const std::shared_ptr<ProcessGroup>& group, Control& control);
+  /// See PolicyObjective (policy_objective.h).
   virtual Rollout rollout(const RolloutRequest& request, Control& control) = 0;
+  /// The largest of the batches.
   virtual double ratio_error(const std::vector<TrainBatch>& batches, Control& control) = 0;
   virtual PolicyScores sample(const PolicySampleRequest& request, Control& control) = 0;
 };

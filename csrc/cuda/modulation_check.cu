@@ -9,11 +9,11 @@
 #include <array>
 #include <cmath>
 
-#include "judging.h"
+#include "kernel_check.h"
 #include "modulation.h"
 
 using namespace drm::cuda;
-using namespace drm::cuda::judging;
+using namespace drm::cuda::check;
 
 namespace {
 

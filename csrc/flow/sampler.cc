@@ -12,7 +12,7 @@ namespace drm {
 namespace {
 
 /// What went wrong first, for each row of a batch: the step at which its latents stopped being finite, and the one at
-/// which all of its candidates' rewards were NaN; -1 for never. Filled on the device, read when that costs nothing.
+/// which all of its candidates' rewards were NaN (unscored); -1 for never. Filled on the device, read when that costs nothing.
 class Faults {
  public:
   Faults(const Tensor& latents, const Schedule& schedule)
@@ -109,7 +109,7 @@ Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t 
   return at::randn({1, channels, height, width}, generator, at::TensorOptions().dtype(dtype)).to(at::kFloat);
 }
 
-Tensor score_candidates(const Scorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass) {
+Tensor score_candidates(const LatentScorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass) {
   const auto k = candidates.size(1), rows = candidates.size(0) * k;
   const auto flat = candidates.flatten(0, 1);
   const auto most = rows_per_pass > 0 ? std::min(rows_per_pass, rows) : rows;
@@ -131,7 +131,7 @@ TextEmbedding text_for_guidance(const Conditioning& text, double scale) {
   return join_rows({text.unconditional, text.conditional});
 }
 
-Guided guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
+GuidedVelocity guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
                        const VelocityOptions& options) {
   const auto batch = latents.size(0);
   const auto x = latents.to(dtype_of(m));
@@ -141,23 +141,23 @@ Guided guided_velocity(const VelocityModel& m, const Tensor& latents, float time
   return {v.narrow(0, 0, batch), v.narrow(0, batch, batch), scale};
 }
 
-Policy network_policy(const VelocityModel& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance) {
+GuidedPolicy network_policy(const VelocityModel& m, const Conditioning& text, const Schedule& schedule,
+                            const Guidance& guidance) {
   return [&m, &text, &schedule, &guidance, both = text_for_guidance(text, guidance.scale)](const Tensor& latents,
-                                                                                           int64_t i) -> PolicyOutput {
+                                                                                           int64_t i) {
     const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
-    auto used = guided_velocity(m, latents, schedule.timesteps[i], both, guidance.scale);
-    const auto u = used.unconditional, c = used.conditional;
-    if (u.defined() && !guidance.skip_layers.empty() && i > steps * guidance.skip_start &&
-        i < steps * guidance.skip_stop) {
-      const auto timestep = at::full({batch}, schedule.timesteps[i], latents.options());
-      const auto skipped = m.velocity(latents.to(dtype_of(m)), timestep, text.conditional, {guidance.skip_layers, nullptr});
-      used = {{}, guided(used) + guidance.skip_scale * (c.to(at::kFloat) - skipped.to(at::kFloat)), 1};
-    }
-    return {u, c, used};
+    auto v = guided_velocity(m, latents, schedule.timesteps[i], both, guidance.scale);
+    if (!v.unconditional.defined() || guidance.skip_layers.empty() || i <= steps * guidance.skip_start ||
+        i >= steps * guidance.skip_stop)
+      return v;
+    const auto timestep = at::full({batch}, schedule.timesteps[i], latents.options());
+    const auto skipped = m.velocity(latents.to(dtype_of(m)), timestep, text.conditional, {guidance.skip_layers, nullptr});
+    const auto towards = v.conditional.to(at::kFloat) - skipped.to(at::kFloat);
+    return GuidedVelocity{{}, guided(v) + guidance.skip_scale * towards, 1};
   };
 }
 
-Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
+Tensor denoise(const GuidedPolicy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
                const Control& control, const StepObserver& observer, SamplingTimes* times) {
   const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
   check(stepwise, batch);
@@ -171,44 +171,39 @@ Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, c
     keys = branch_keys(stepwise.seeds, std::vector<int64_t>(stepwise.seeds.size()), latents.device());
     if (stepwise.temperature > 0) uniforms = choice_uniforms(stepwise.seeds, steps, latents.device());
   }
-  for (int64_t i = 0; i < steps; ++i) {
-    control.check();
-    StepView view{i, schedule.timesteps[i], {}, {}, {}, {}};
+  const auto timed = [&](double SamplingTimes::*part) { return Stopwatch(times ? &(times->*part) : nullptr); };
+  Walk w;
+  w.branch = [&](const Tensor& x, const GuidedVelocity& velocity, int64_t i) -> Tensor {
+    if (!stepwise.branches_at(i, steps)) return {};
+    const auto next = schedule.sigmas[static_cast<size_t>(i) + 1];
+    Tensor candidates, scores;
+    Selected selected;
     {
-      const Stopwatch clock(times ? &times->policy : nullptr);
-      auto out = policy(latents, i);
-      view.unconditional = std::move(out.unconditional);
-      view.conditional = std::move(out.conditional);
-      view.used = std::move(out.used);
+      const auto clock = timed(&SamplingTimes::branch);
+      candidates = branch(x, velocity, sde_step(schedule.sigmas, i, stepwise.noise_level), keys, i, stepwise.k);
     }
-    if (stepwise.branches_at(i, steps)) {
-      Branches branches;
-      {
-        const Stopwatch clock(times ? &times->branch : nullptr);
-        branches = branch(latents, view.used, sde_step(schedule.sigmas, i, stepwise.noise_level), keys, i, stepwise.k);
-      }
-      Tensor scores;
-      {
-        const Stopwatch clock(times ? &times->reward : nullptr);
-        scores = score_candidates(stepwise.score, branches.candidates, schedule.sigmas[i + 1], stepwise.rows_per_pass);
-      }
-      Selected selected;
-      {
-        const Stopwatch clock(times ? &times->branch : nullptr);
-        const Choice choice{stepwise.temperature, uniforms.defined() ? uniforms[i] : Tensor()};
-        selected = select(branches.candidates, scores, choice, i, faults.lost);
-      }
-      if (stepwise.observer)
-        stepwise.observer({i, schedule.sigmas[i + 1], branches.candidates, scores, selected.index});
-      latents = std::move(selected.latents);
-    } else {
-      latents = euler_step(latents, view.velocity(), schedule.sigmas[i], schedule.sigmas[i + 1]);
+    {
+      const auto clock = timed(&SamplingTimes::reward);
+      scores = score_candidates(stepwise.score, candidates, next, stepwise.rows_per_pass);
     }
-    if (!look_each_step || !at::isfinite(latents).all().item<bool>()) faults.look(latents, i);
+    {
+      const auto clock = timed(&SamplingTimes::branch);
+      const Choice choice{stepwise.temperature, uniforms.defined() ? uniforms[i] : Tensor()};
+      selected = select(candidates, scores, choice, i, faults.lost);
+    }
+    if (stepwise.observer) stepwise.observer({i, next, candidates, scores, selected.index});
+    return selected.latents;
+  };
+  w.after = [&](const Tensor& x, const GuidedVelocity& velocity, int64_t i) {
+    if (!look_each_step || !at::isfinite(x).all().item<bool>()) faults.look(x, i);
     if (look_each_step) faults.raise();
-    view.latents = latents;
-    if (observer) observer(view);
-  }
+    if (observer) observer({i, schedule.timesteps[static_cast<size_t>(i)], velocity, x});
+  };
+  const GuidedPolicy timed_policy = [&](const Tensor& x, int64_t i) {
+    const auto clock = timed(&SamplingTimes::policy);
+    return policy(x, i);
+  };
+  latents = walk(timed_policy, std::move(latents), schedule, w, control);
   if (!look_each_step) faults.raise();
   return latents;
 }

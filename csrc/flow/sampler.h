@@ -6,7 +6,8 @@
 
 #include "common/control.h"
 #include "flow/branch.h"
-#include "flow/scheduler.h"
+#include "flow/select.h"
+#include "flow/walk.h"
 #include "models/velocity_model.h"
 
 namespace drm {
@@ -26,16 +27,13 @@ struct Conditioning {
   TextEmbedding conditional, unconditional;
 };
 
-/// Called after each step with its index, the velocities it was made of (halves, where guidance ran) and the latents
-/// after it.
+/// Called after each step with its index, the velocities that it went along (halves, where guidance combines nothing
+/// else with them) and the latents after it.
 struct StepView {
   int64_t index;
   float timestep;
-  Tensor unconditional, conditional;
-  Guided used;  // what the step went along: those halves, or what skip-layer guidance made of them
+  GuidedVelocity velocity;
   Tensor latents;
-  /// Combined, fp32.
-  Tensor velocity() const { return guided(used); }
 };
 using StepObserver = std::function<void(const StepView&)>;
 
@@ -51,7 +49,7 @@ using BranchObserver = std::function<void(const BranchView&)>;
 
 /// Scores of candidates (rows, C, h, w) fp32, all at noise level sigma; row r belongs to picture picture_of[r]. (rows)
 /// in any floating-point dtype, on the candidates' device.
-using Scorer = std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& picture_of)>;
+using LatentScorer = std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& picture_of)>;
 
 /// Step-wise sampling (section 3.4): at each step k candidates branch by the SDE step at `noise_level`, are scored at
 /// their own noise level, and the chosen one goes on. k = 1 is plain sampling. The last step, and steps outside the
@@ -65,7 +63,7 @@ struct Stepwise {
   double score_from = 0, score_until = 1;  // fractions of the trajectory: steps i with from <= i / n < until
   int64_t rows_per_pass = 0;    // candidates scored at once, bounded by memory; 0: all. Does not change scores
   std::vector<uint64_t> seeds;  // of each picture: key the candidates' noise and the soft choice
-  Scorer score;
+  LatentScorer score;
   BranchObserver observer;  // may read the device; without it nothing waits for the device between steps
   bool branches_at(int64_t step, int64_t steps) const {
     const double at = static_cast<double>(step) / static_cast<double>(steps);
@@ -78,31 +76,25 @@ struct SamplingTimes {
   double policy = 0, branch = 0, reward = 0;
 };
 
-/// Velocities of all rows of the latents at a step of the grid.
-struct PolicyOutput {
-  Tensor unconditional, conditional;
-  Guided used;
-};
-using Policy = std::function<PolicyOutput(const Tensor& latents, int64_t step)>;
-
 /// latents (B, C, h, w) fp32 at the first sigma -> latents at sigma 0, fp32. Checks `control` before each step.
 /// Throws Failure(NotFinite) naming the step at which NaN or infinity first appears, or at which a reward was NaN for
 /// all of a picture's candidates: at once on a CPU, and on a GPU at once for k = 1, else at the end.
-Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
+Tensor denoise(const GuidedPolicy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
                const Control& control, const StepObserver& observer = {}, SamplingTimes* times = nullptr);
 
 /// Scores (B, K) fp32 of candidates (B, K, C, h, w), at most `rows_per_pass` at once (0: all).
-Tensor score_candidates(const Scorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass);
+Tensor score_candidates(const LatentScorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass);
 
 /// The network's velocities at latents (B, C, h, w) for guidance: `text` holds B unconditional rows, then B
 /// conditional ones, which go through it in one pass; with a scale of at most 1 the conditional alone.
-Guided guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
+GuidedVelocity guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
                        const VelocityOptions& options = {});
 /// The text that it takes.
 TextEmbedding text_for_guidance(const Conditioning& text, double scale);
 
 /// The policy of a velocity network; refers to its arguments.
-Policy network_policy(const VelocityModel& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance);
+GuidedPolicy network_policy(const VelocityModel& m, const Conditioning& text, const Schedule& schedule,
+                            const Guidance& guidance);
 
 /// Plain sampling from a network.
 Tensor denoise(const VelocityModel& m, Tensor latents, const Conditioning& text, const Schedule& schedule,

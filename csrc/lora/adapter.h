@@ -43,6 +43,23 @@ Tensor lora_delta(const Lora& adapter);
 void merge_lora(const std::vector<AdaptedLayer>& layers);
 /// Adapters count or not, without being removed: "off" is the reference policy.
 void enable_lora(const std::vector<AdaptedLayer>& layers, bool enabled);
+/// Adapters count for nothing while one of these lives: the reference policy.
+class AdaptersOff {
+ public:
+  explicit AdaptersOff(const std::vector<AdaptedLayer>& layers, bool off = true) : layers_(layers), off_(off) {
+    if (off_) enable_lora(layers_, false);
+  }
+  ~AdaptersOff() {
+    if (off_) enable_lora(layers_, true);
+  }
+  AdaptersOff(const AdaptersOff&) = delete;
+  AdaptersOff& operator=(const AdaptersOff&) = delete;
+
+ private:
+  const std::vector<AdaptedLayer>& layers_;
+  bool off_;
+};
+
 /// "<layer>.lora_A.weight" (rank, in) and "<layer>.lora_B.weight" (out, rank), in the visitor's order. For layers with
 /// one adapter at most: names would be ambiguous, Failure(Internal).
 std::vector<std::pair<std::string, Tensor>> lora_tensors(const std::vector<AdaptedLayer>& layers);

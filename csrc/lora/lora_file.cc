@@ -282,4 +282,26 @@ std::vector<AdaptedLayer> attach(const std::vector<AdaptedLayer>& all, const Lor
   return adapted;
 }
 
+LoraConfig config_of(const LoraFile& file, const std::string& blocks) {
+  LoraConfig c;
+  c.targets.clear();
+  std::set<std::string> targets;
+  for (const auto& [name, entry] : file.layers) {
+    if (targets.empty()) {
+      c.rank = entry.a.size(0);
+      c.alpha = entry.alpha;
+    } else if (c.rank != entry.a.size(0) || c.alpha != entry.alpha) {
+      throw Failure(Code::BadFile,
+                    "[lora] " + file.path + ": expected one rank and alpha to go on from, found rank " +
+                        std::to_string(c.rank) + " and rank " + std::to_string(entry.a.size(0)) + " (" + name +
+                        "); merge it into the base and begin a new adapter",
+                    {{"file", file.path}, {"key", name}});
+    }
+    const auto block = name.find('.', blocks.size());
+    targets.insert(name.starts_with(blocks) && block != std::string::npos ? name.substr(block + 1) : name);
+  }
+  c.targets.assign(targets.begin(), targets.end());
+  return c;
+}
+
 }  // namespace drm

@@ -35,6 +35,10 @@ LoraFile read_lora(const std::string& path);
 /// The same of an open file and PEFT's config, if there is one, which messages call `beside`.
 LoraFile read_lora(const SafetensorsFile& file, const Json* config, const std::string& beside);
 
+/// The one config of all of a file's layers, to go on training from. `blocks`: what the names of a model's blocks begin
+/// with, whose layers one target names in all of them. Throws Failure(BadFile) where ranks or alphas differ.
+LoraConfig config_of(const LoraFile& file, const std::string& blocks);
+
 /// How many of a file's tensors have their layer, with matching sizes, among these.
 struct LoraMatch {
   int64_t tensors = 0, matched = 0;

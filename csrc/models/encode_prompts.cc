@@ -4,6 +4,10 @@
 
 namespace drm {
 
+bool reads_pooled_of(const VelocityModelInfo& model, const TextEncoders& encoders) {
+  return model.pooled_width == 0 || encoders.pooled_width() == model.pooled_width;
+}
+
 PromptEmbeds encode_prompts(const VelocityModel& model, const TextEncoders& encoders,
                             const std::vector<PromptTokens>& prompts, int64_t t5_length, at::Device device,
                             const Control& control) {

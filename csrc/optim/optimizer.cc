@@ -118,19 +118,4 @@ void Ema::restore(const std::map<std::string, Tensor>& averages, int64_t updates
   updates_ = updates;
 }
 
-double learning_rate(int64_t step, int64_t total, int64_t warm_up, double peak, RateShape shape, double floor) {
-  if (step < warm_up) return peak * static_cast<double>(step + 1) / static_cast<double>(warm_up);
-  const double span = static_cast<double>(std::max<int64_t>(1, total - warm_up));
-  const double done = std::min(1.0, static_cast<double>(step - warm_up) / span);
-  switch (shape) {
-    case RateShape::Constant:
-      return peak;
-    case RateShape::Linear:
-      return peak * (1 - (1 - floor) * done);
-    case RateShape::Cosine:
-      return peak * (floor + (1 - floor) * (1 + std::cos(std::numbers::pi * done)) / 2);
-  }
-  return peak;
-}
-
 }  // namespace drm

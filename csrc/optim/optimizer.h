@@ -1,4 +1,4 @@
-// AdamW, gradient clipping, learning-rate schedules and weight averages, over lists of named tensors.
+// AdamW, gradient clipping and weight averages, over lists of named tensors.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -73,10 +73,5 @@ class Ema {
   EmaOptions options_;
   int64_t updates_ = 0;
 };
-
-enum class RateShape { Constant, Cosine, Linear };
-/// Learning rate of step `step` (from 0) of `total`: linear warm-up over `warm_up` steps, then `shape` down to
-/// peak * floor at the end.
-double learning_rate(int64_t step, int64_t total, int64_t warm_up, double peak, RateShape shape, double floor = 0);
 
 }  // namespace drm

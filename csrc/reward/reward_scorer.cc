@@ -39,7 +39,7 @@ int64_t rows_per_pass(const RewardNet& net, const TextEmbedding& text, int64_t h
   return std::max<int64_t>(1, kTokensAtOnce / std::max<int64_t>(1, tokens));
 }
 
-Scorer reward_scorer(const RewardNet& net, TextEmbedding text) {
+LatentScorer reward_scorer(const RewardNet& net, TextEmbedding text) {
   using Rows = std::map<std::vector<int64_t>, TextEmbedding>;
   return [&net, text = std::move(text), laid_out = std::make_shared<Rows>()](const Tensor& candidates, double sigma,
                                                                              const std::vector<int64_t>& picture_of) {

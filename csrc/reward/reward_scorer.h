@@ -18,6 +18,6 @@ int64_t rows_per_pass(const RewardNet& net, const TextEmbedding& text, int64_t l
 
 /// `text` has a row for each picture, embedded by the reward's own embedders. Refers to `net`. What a step's rows read
 /// of the text is laid out once and kept: steps of one shape copy nothing to the device.
-Scorer reward_scorer(const RewardNet& net, TextEmbedding text);
+LatentScorer reward_scorer(const RewardNet& net, TextEmbedding text);
 
 }  // namespace drm

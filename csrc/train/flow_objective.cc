@@ -22,8 +22,7 @@ class Flow final : public FlowObjective {
   Flow(const FlowSpec& spec, uint64_t seed, at::Device device, Control& control)
       : spec_(spec),
         device_(device),
-        scheduler_(spec.source.scheduler_config.empty() ? SchedulerConfig{}
-                                                        : read_scheduler_config(spec.source.scheduler_config)),
+        scheduler_(read_scheduler_config(spec.source.scheduler_config)),
         model_(velocity_config_of(spec.source.transformer).plan(0)),
         inputs_(spec.source, spec.t5_length, model_, at::kFloat, device, control) {
     if (!spec.source.transformer.present()) {
@@ -80,7 +79,7 @@ class Flow final : public FlowObjective {
     return {errors.mean(), {part("loss_low_noise", low), part("loss_high_noise", 1 - low)}};
   }
 
-  Tensor preview(const PreviewRequest& r, const Control& control) override {
+  void preview(const PreviewRequest& r, const Control& control) override {
     const at::InferenceMode inference;
     const auto& vae = inputs_.vae();
     const auto f = vae.config.factor();
@@ -92,7 +91,7 @@ class Flow final : public FlowObjective {
     const Conditioning text{text_rows(rows), text_rows(at::zeros_like(rows))};
     const auto latents = denoise(*model_, at::cat(first, 0).to(device_), text,
                                  sampling_schedule(scheduler_, r.steps), {r.guidance}, control);
-    return decode_to_bytes(vae, latents, 0, control);
+    emit_images(vae, latents, {}, control);
   }
 
   void export_weights(const std::string& path, at::ScalarType dtype) override {
@@ -107,9 +106,7 @@ class Flow final : public FlowObjective {
     const auto u = spec_.logit_normal
                        ? at::sigmoid(spec_.mean + spec_.deviation * draw_normal(draw, samples, {1}, device_).squeeze(1))
                        : draw_uniform(draw, samples, device_);
-    if (!spec_.shifted) return u;
-    const auto s = scheduler_.shift;
-    return s * u / (1 + (s - 1) * u);
+    return spec_.shifted ? drm::shifted(u, scheduler_.shift) : u;
   }
 
   TextEmbedding text_rows(const Tensor& rows) const {

@@ -13,8 +13,8 @@ class FlowObjective : public CachingObjective {
   static std::unique_ptr<FlowObjective> create(const FlowSpec& spec, uint64_t seed, at::Device device,
                                                Control& control);
 
-  /// Samples from the current weights: (B, H, W, 3) uint8.
-  virtual at::Tensor preview(const PreviewRequest& request, const Control& control) = 0;
+  /// Images from the current weights, as events (see emit_images()).
+  virtual void preview(const PreviewRequest& request, const Control& control) = 0;
 };
 
 }  // namespace drm

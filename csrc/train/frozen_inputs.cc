@@ -31,8 +31,7 @@ FrozenInputs::FrozenInputs(const PipelineSource& source, int64_t t5_length, std:
 
 bool FrozenInputs::fit() const {
   const auto& m = model_->info();
-  return vae_.config.latent_channels == m.in_channels &&
-         (m.pooled_width == 0 || encoders_.pooled_width() == m.pooled_width);
+  return vae_.config.latent_channels == m.in_channels && reads_pooled_of(m, encoders_);
 }
 
 void FrozenInputs::require_fit(const std::string& config_file, const char* where) const {

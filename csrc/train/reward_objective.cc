@@ -30,8 +30,7 @@ RewardConfig config_of(const RewardSpec& spec) {
 
 /// The scheduler's table of training levels, or the one without its shift.
 Schedule levels_of(const RewardSpec& spec) {
-  auto config =
-      spec.source.scheduler_config.empty() ? SchedulerConfig{} : read_scheduler_config(spec.source.scheduler_config);
+  auto config = read_scheduler_config(spec.source.scheduler_config);
   if (!spec.shifted) config.shift = 1;
   return training_schedule(config);
 }

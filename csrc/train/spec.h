@@ -90,7 +90,8 @@ struct PolicySpec {
   bool recompute = false;             // gradient checkpointing, block by block
 };
 
-using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec, PolicySpec>;
+/// What is trained on given data; a policy brings its own (PolicySpec).
+using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec>;
 
 /// A micro-batch of B samples. Which fields are needed is the objective's affair.
 struct TrainBatch {
@@ -138,7 +139,7 @@ struct RolloutRequest : PolicyInputs {
   int64_t iteration = 0;
   std::vector<int64_t> samples, latents;  // (N) what keys a trajectory's noise, and its initial latents
   int64_t k = 1;
-  std::string go_on = "random";  // "random", "best", "first", "ode": see GoOn
+  std::string continuation = "random";  // "random", "best", "first", "ode": see Continuation
   int64_t from = 0, until = 0;   // denoising steps with noise
   bool score_states = false;     // see RolloutOptions
   bool pictures = false;         // "image" events {index, width, height} of the final latents

@@ -320,7 +320,7 @@ TEST(before_the_first_update_the_ratio_is_1_exactly_in_fp16) {
     r.samples = r.latents = {0, 1};
     r.k = k;
     r.until = 2;
-    r.go_on = "first";
+    r.continuation = "first";
     const auto reward = [] {
       Control own;
       LoadOptions half;

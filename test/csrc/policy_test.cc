@@ -9,7 +9,7 @@
 #include "check.h"
 #include "api/pipeline.h"
 #include "api/reward_model.h"
-#include "rl/advantage.h"
+#include "rl/step_advantages.h"
 #include "rl/rollout.h"
 #include "train/policy_objective.h"
 #include "training.h"
@@ -146,6 +146,22 @@ TEST(advantages_do_not_depend_on_the_order_of_candidates) {
   for (size_t i = 0; i < 6; ++i) CHECK(std::abs(forward.values[i] - backward.values[5 - i]) < 1e-6);
 }
 
+TEST(steps_and_states_are_compared_each_by_itself) {
+  // Two steps of two states with two candidates: Step-GRPO's groups, and all of a step as one.
+  const StepRewards apart{{1, 3, 10, 30, 5, 5, -1, 1}, 2, 2, {0, 1}};
+  const auto a = step_advantages(apart, {0});
+  CHECK(a.values == std::vector<float>({-1, 1, -1, 1, 0, 0, -1, 1}));
+  CHECK(a.statistics.size() == 2 && a.statistics[0].groups == 2 && a.statistics[1].zero_variance == 1);
+  CHECK(a.statistics[0].mean == 11 && a.statistics[1].mean == 2.5);
+  auto together = apart;
+  together.group_of = {7, 7};
+  const auto b = step_advantages(together, {0});
+  CHECK(b.statistics[0].groups == 1 && b.values[3] > 1.5f && b.values[0] < 0);
+  auto odd = apart;
+  odd.steps = 3;
+  EXPECT_FAILURE(Internal, ({"8 rewards", "3 steps", "2 states"}), step_advantages(odd));
+}
+
 TEST(before_the_first_update_the_ratio_is_1_exactly) {
   auto cps = policy_spec(), recomputed = policy_spec(), unguided = policy_spec(), text = policy_spec();
   cps.cps = true;
@@ -241,18 +257,18 @@ TEST(what_cannot_be_learned_from_is_said) {
 
 TEST(the_best_candidate_and_the_first_and_none) {
   const auto schedule = sampling_schedule({1000, 3.0}, 4);
-  const GuidedPolicy still = [](const Tensor& x, int64_t) -> Guided { return {{}, at::zeros_like(x), 1}; };
-  const Scorer brightness = [](const Tensor& c, double, const std::vector<int64_t>&) { return c.flatten(1).mean(1); };
+  const GuidedPolicy still = [](const Tensor& x, int64_t) -> GuidedVelocity { return {{}, at::zeros_like(x), 1}; };
+  const LatentScorer brightness = [](const Tensor& c, double, const std::vector<int64_t>&) { return c.flatten(1).mean(1); };
   const auto x = at::zeros({2, 4, 2, 2}, test::device());
   RolloutOptions o;
   o.k = 5;
   o.until = 3;
   const auto noise = noise_of_keys(1, {10, 11}, test::device());
-  const auto walk = [&](GoOn rule) {
-    o.go_on = rule;
+  const auto walk = [&](Continuation rule) {
+    o.continuation = rule;
     return roll_out(still, x, schedule, o, noise, {{brightness, 1}}, {});
   };
-  const auto best = walk(GoOn::Best), first = walk(GoOn::First), none = walk(GoOn::Ode), chance = walk(GoOn::Random);
+  const auto best = walk(Continuation::Best), first = walk(Continuation::First), none = walk(Continuation::Ode), chance = walk(Continuation::Random);
   for (const auto& s : best.steps) CHECK(at::equal(s.chosen, s.scores[0].argmax(1)));
   for (const auto& s : first.steps) CHECK(s.chosen.eq(0).all().item<bool>());
   CHECK(none.final.eq(0).all().item<bool>());  // without velocity or noise nothing moves
@@ -270,7 +286,7 @@ TEST(chance_is_uniform) {
 
 TEST(steps_outside_the_window_are_euler_steps) {
   const auto schedule = sampling_schedule({1000, 3.0}, 6);
-  const GuidedPolicy policy = [](const Tensor& x, int64_t i) -> Guided { return {{}, x * 0.1 * (i + 1), 1}; };
+  const GuidedPolicy policy = [](const Tensor& x, int64_t i) -> GuidedVelocity { return {{}, x * 0.1 * (i + 1), 1}; };
   RolloutOptions o;
   o.from = 2;
   o.until = 4;

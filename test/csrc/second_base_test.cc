@@ -188,7 +188,7 @@ TEST(a_second_base_is_fine_tuned_under_both_algorithms) {
   const auto plain = sampled(request());
   for (const int64_t k : {1, 3}) {
     Control control;
-    const auto training = Training::create(spec, trainer_options(), nullptr, control);
+    const auto training = PolicyTraining::create(spec, trainer_options(), nullptr, control);
     CHECK_EQ(training->parameters(), 2 * 2 * 2 * 4 * 32);  // blocks, targets, A and B
     RolloutRequest r;
     r.prompts = {tokens(0), tokens(1)};

@@ -18,10 +18,10 @@ Schedule grid(int64_t steps) { return sampling_schedule({1000, 3.0}, steps); }
 
 /// For Gaussian data of deviation q the exact velocity is linear (rl.md, section 2.1).
 double gaussian_slope(double t, double q) { return (t - (1 - t) * q * q) / ((1 - t) * (1 - t) * q * q + t * t); }
-Policy gaussian_policy(const Schedule& schedule, double q) {
-  return [&schedule, q](const Tensor& x, int64_t i) -> PolicyOutput {
+GuidedPolicy gaussian_policy(const Schedule& schedule, double q) {
+  return [&schedule, q](const Tensor& x, int64_t i) -> GuidedVelocity {
     const auto v = x * gaussian_slope(schedule.sigmas[i], q);
-    return {{}, v, {{}, v, 1}};
+    return {{}, v, 1};
   };
 }
 
@@ -33,7 +33,7 @@ Tensor no_preference(const Tensor& candidates, double, const std::vector<int64_t
   return at::zeros({candidates.size(0)}, candidates.options());
 }
 
-Stepwise stepwise(int64_t k, Scorer score, int64_t pictures) {
+Stepwise stepwise(int64_t k, LatentScorer score, int64_t pictures) {
   Stepwise s;
   s.k = k;
   s.score = std::move(score);

@@ -369,14 +369,14 @@ class Bench {
     for (const int64_t batch : {int64_t{1}, o_.small ? int64_t{2} : int64_t{512}}) {
       const int64_t k = 6;
       const auto z = latents(batch);
-      const Guided v{z.to(dtype_), z.to(dtype_), 4.5};
+      const GuidedVelocity v{z.to(dtype_), z.to(dtype_), 4.5};
       const auto keys = branch_keys(std::vector<uint64_t>(static_cast<size_t>(batch), 7),
                                     std::vector<int64_t>(static_cast<size_t>(batch)), o_.device);
       const auto read = static_cast<double>(z.nbytes()), halves = 2.0 * static_cast<double>(v.conditional.nbytes());
       const auto name = " of " + std::to_string(batch) + " x 6";
       bandwidth(("branch" + name).c_str(), time([&] { branch(z, v, step, keys, 10, k); }).first,
                 read + halves + k * read);
-      const auto candidates = branch(z, v, step, keys, 10, k).candidates;
+      const auto candidates = branch(z, v, step, keys, 10, k);
       const auto scores = at::randn({batch, k}, z.options());
       auto lost = at::full({batch}, -1, z.options().dtype(at::kInt));
       bandwidth(("select" + name).c_str(), time([&] { select(candidates, scores, {}, 10, lost); }).first, 2 * read);
@@ -443,8 +443,8 @@ class Bench {
             const auto v = guided_velocity(*policy_, x, schedule.timesteps[static_cast<size_t>(i)], text, 4.5);
             const auto b = branch(x, v, sde_step(schedule.sigmas, i, 0.7), keys, i, 6);
             const auto t = at::full({6}, 500.0, x.options());
-            const auto scores = reward(reward_, b.candidates.flatten(0, 1).to(dtype_), t, reward_text);
-            x = select(b.candidates, scores.view({1, 6}), {}, i, lost).latents;
+            const auto scores = reward(reward_, b.flatten(0, 1).to(dtype_), t, reward_text);
+            x = select(b, scores.view({1, 6}), {}, i, lost).latents;
           }
         } catch (...) {
           state.set_sync_debug_mode(c10::cuda::SyncDebugMode::L_DISABLED);

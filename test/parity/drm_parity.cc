@@ -206,8 +206,8 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   const auto final_latents = denoise(m, c.in("initial_latents"), text, schedule, {c.fact("guidance").as_double()},
                                      control, [&](const StepView& s) {
                                        const auto i = std::to_string(s.index);
-                                       out["velocity_uncond_step" + i] = s.unconditional;
-                                       out["velocity_cond_step" + i] = s.conditional;
+                                       out["velocity_uncond_step" + i] = s.velocity.unconditional;
+                                       out["velocity_cond_step" + i] = s.velocity.conditional;
                                        out["latents_after_step" + i] = s.latents;
                                      });
   out["decoder_input"] = unscale_latents(v.config, final_latents);

@@ -7,7 +7,7 @@
 #include "flow/scheduler.h"
 #include "lora/adapter.h"
 #include "reward/reward_scorer.h"
-#include "rl/advantage.h"
+#include "rl/group_advantages.h"
 #include "rl/rollout.h"
 #include "optim/optimizer.h"
 
@@ -76,14 +76,14 @@ Outputs check_grpo_loss(const Case& c) {
     const auto step = noisy_step(StepNoise::Sde, schedule.sigmas, c.at({"step_of_sub_case", name.c_str()}).as_int(),
                                  c.at({"a"}).as_double());
     const auto x = in("x"), next = in("x_next").unsqueeze(1), reference = in("v_ref");
-    const auto mean_reference = step_mean(x, reference, {step});
+    const auto mean_reference = step_mean(x, reference, step);
     put("mean_ref", mean_reference);
     const auto& betas = c.at({"betas"}).items();
     for (size_t b = 0; b < betas.size(); ++b)
       for (const auto& [kind, divergence] :
            {std::pair("flow", PolicyDivergence::Flow), std::pair("exact", PolicyDivergence::Exact)}) {
         const auto v = in("v_new").requires_grad_(true);
-        const auto mean = step_mean(x, v, {step});
+        const auto mean = step_mean(x, v, step);
         const auto log_prob = candidate_log_prob(StepNoise::Sde, next, mean, step);
         const auto l =
             policy_loss(log_prob, in("old_log_prob").unsqueeze(1), in("adv").unsqueeze(1),
@@ -182,11 +182,11 @@ Outputs check_policy_training(const Case& c, int64_t group, int64_t k) {
   };
 
   std::vector<Tensor> velocities, means;
-  const RolloutNoise noise{[&](const Tensor& x, const Guided& v, const SdeStep& step, int64_t index, int64_t) {
+  const RolloutNoise noise{[&](const Tensor& x, const GuidedVelocity& v, const SdeStep& step, int64_t index, int64_t) {
                              velocities.push_back(guided(v));
-                             means.push_back(step_mean(x, velocities.back(), {step}));
+                             means.push_back(step_mean(x, velocities.back(), step));
                              const auto given = c.in("in.noise")[index];
-                             return composite::branch(x, v, step, k > 1 ? given : given.unsqueeze(0)).candidates;
+                             return composite::branch(x, v, step, k > 1 ? given : given.unsqueeze(0));
                            },
                            [&](int64_t index, int64_t) { return c.in("in.choice")[index]; }};
   RolloutOptions options;
@@ -231,12 +231,12 @@ Outputs check_policy_training(const Case& c, int64_t group, int64_t k) {
       const auto& s = walked.steps[static_cast<size_t>(j)];
       auto v = velocity_at(s.state, j);
       if (detach_unconditional) v.unconditional = v.unconditional.detach();
-      const auto mean = step_mean(s.state, guided(v), {s.step});
+      const auto mean = step_mean(s.state, guided(v), s.step);
       Tensor reference;
       {
         const at::NoGradGuard no_grad;
         enable_lora(nets.adapted, false);
-        reference = step_mean(s.state, guided(velocity_at(s.state, j)), {s.step});
+        reference = step_mean(s.state, guided(velocity_at(s.state, j)), s.step);
         enable_lora(nets.adapted, true);
       }
       const auto log_prob = candidate_log_prob(StepNoise::Sde, s.candidates, mean, s.step);

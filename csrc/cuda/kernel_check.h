@@ -1,4 +1,4 @@
-// What the programs that judge kernels alone share (*_check.cu): buffers, timing, a count of failures.
+// What the programs that check kernels alone share (*_check.cu): buffers, timing, a count of failures.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace drm::cuda::judging {
+namespace drm::cuda::check {
 
 inline int failures = 0;
 inline int timed_runs = 50;
@@ -74,4 +74,4 @@ inline double milliseconds(const std::function<cudaError_t()>& launch) {
   return ms / timed_runs;
 }
 
-}  // namespace drm::cuda::judging
+}  // namespace drm::cuda::check

@@ -1,4 +1,4 @@
-#include "rl/advantage.h"
+#include "rl/group_advantages.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
-// Group advantages (Eq. 3 and 11; reference: flow_grpo's PerPromptStatTracker): how much better a reward is than those
-// of its group.
+// Group advantages (Eq. 3; reference: flow_grpo's PerPromptStatTracker): how much better a reward is than those of its
+// group.
 #pragma once
 #include <cstdint>
 #include <vector>
