@@ -3,10 +3,10 @@
 #include <memory>
 #include <utility>
 
+#include "api/pipeline.h"
 #include "arguments.h"
 #include "handle.h"
 #include "job.h"
-#include "api/pipeline.h"
 #include "requests.h"
 
 namespace drm::binding {

@@ -2,7 +2,7 @@
 #include "api/pipeline.h"
 
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "handle.h"
 #include "job.h"
 #include "load.h"
@@ -101,15 +101,13 @@ Napi::Object summary_to_js(Napi::Env env, const SampleSummary& summary) {
 
 }  // namespace
 
-Napi::Value load_pipeline(const Napi::CallbackInfo& info) {
+DRM_EXPORT(loadPipeline) {
   return load_in_job<Pipeline>(info, "drm.loadPipeline", pipeline_source_from_js(Fields(info[0], "pipeline source")));
 }
 
-Napi::Value pipeline_info(const Napi::CallbackInfo& info) {
-  return info_to_js(info.Env(), Handle<Pipeline>::get(info[0], "pipelineInfo")->info());
-}
+DRM_EXPORT(pipelineInfo) { return info_to_js(info.Env(), Handle<Pipeline>::get(info[0], "pipelineInfo")->info()); }
 
-Napi::Value sample(const Napi::CallbackInfo& info) {
+DRM_EXPORT(sample) {
   return Job<SampleSummary>::start(
       info.Env(), "drm.sample", listener(info[2]),
       [pipeline = Handle<Pipeline>::get(info[0], "sample"), request = request_from_js(info[1])](Control& control) {
@@ -118,7 +116,7 @@ Napi::Value sample(const Napi::CallbackInfo& info) {
       [](Napi::Env env, SampleSummary&& summary) -> Napi::Value { return summary_to_js(env, summary); });
 }
 
-Napi::Value dispose_pipeline(const Napi::CallbackInfo& info) {
+DRM_EXPORT(disposePipeline) {
   Handle<Pipeline>::dispose(info.Env(), info[0], "disposePipeline");
   return info.Env().Undefined();
 }

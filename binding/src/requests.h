@@ -2,8 +2,8 @@
 #pragma once
 #include <vector>
 
-#include "arguments.h"
 #include "api/pipeline.h"
+#include "arguments.h"
 #include "scorers/pillow_resize.h"
 #include "train/spec.h"
 

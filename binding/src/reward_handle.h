@@ -1,7 +1,7 @@
 // The handle of a reward model, which sampling takes too.
 #pragma once
-#include "handle.h"
 #include "api/reward_model.h"
+#include "handle.h"
 
 namespace drm::binding {
 

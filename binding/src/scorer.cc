@@ -1,6 +1,6 @@
 // ClipScorer: load, info, features, dispose; and what needs no model: CMMD and Pillow's resampling.
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "handle.h"
 #include "job.h"
 #include "load.h"
@@ -46,7 +46,7 @@ Napi::Value features_to_js(Napi::Env env, Features&& features) {
 
 }  // namespace
 
-Napi::Value load_clip_scorer(const Napi::CallbackInfo& info) {
+DRM_EXPORT(loadClipScorer) {
   const Fields source(info[0], "scorer source");
   return load_in_job<ClipScorer>(
       info, "drm.loadClipScorer",
@@ -54,7 +54,7 @@ Napi::Value load_clip_scorer(const Napi::CallbackInfo& info) {
                        source.has("preprocessorConfig") ? source.text("preprocessorConfig") : ""});
 }
 
-Napi::Value clip_scorer_info(const Napi::CallbackInfo& info) {
+DRM_EXPORT(clipScorerInfo) {
   const auto scorer = Handle<ClipScorer>::get(info[0], "clipScorerInfo");
   const auto& facts = scorer->info();
   auto out = Napi::Object::New(info.Env());
@@ -70,7 +70,7 @@ Napi::Value clip_scorer_info(const Napi::CallbackInfo& info) {
   return out;
 }
 
-Napi::Value clip_image_features(const Napi::CallbackInfo& info) {
+DRM_EXPORT(clipImageFeatures) {
   return Job<Features>::start(
       info.Env(), "drm.clipImageFeatures", listener(info[2]),
       [scorer = Handle<ClipScorer>::get(info[0], "clipImageFeatures"),
@@ -80,7 +80,7 @@ Napi::Value clip_image_features(const Napi::CallbackInfo& info) {
       features_to_js);
 }
 
-Napi::Value clip_text_features(const Napi::CallbackInfo& info) {
+DRM_EXPORT(clipTextFeatures) {
   std::vector<std::vector<int64_t>> ids;
   for (const auto& row : Fields(info[1], "captions").objects("captions")) ids.push_back(row.token_ids("ids"));
   return Job<Features>::start(
@@ -91,12 +91,12 @@ Napi::Value clip_text_features(const Napi::CallbackInfo& info) {
       features_to_js);
 }
 
-Napi::Value dispose_clip_scorer(const Napi::CallbackInfo& info) {
+DRM_EXPORT(disposeClipScorer) {
   Handle<ClipScorer>::dispose(info.Env(), info[0], "disposeClipScorer");
   return info.Env().Undefined();
 }
 
-Napi::Value cmmd_of_features(const Napi::CallbackInfo& info) {
+DRM_EXPORT(cmmd) {
   const Fields request(info[0], "cmmd");
   return Job<Cmmd>::start(
       info.Env(), "drm.cmmd", listener(info[1]),
@@ -111,7 +111,7 @@ Napi::Value cmmd_of_features(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value resize_pictures(const Napi::CallbackInfo& info) {
+DRM_EXPORT(resizePictures) {
   const Fields request(info[0], "resize");
   const auto rule = request.has("square") ? request.text("square") : "";
   return Job<std::vector<Bitmap>>::start(

@@ -6,19 +6,19 @@
 #include <fstream>
 #include <mutex>
 
+#include "api/candidates.h"
+#include "api/first_latents.h"
+#include "api/prompt_chunks.h"
+#include "api/reward_model.h"
 #include "common/stopwatch.h"
 #include "flow/sampler.h"
 #include "lora/applied_loras.h"
-#include "models/registry.h"
-#include "api/candidates.h"
-#include "runtime/device.h"
-#include "runtime/runtime.h"
-#include "api/first_latents.h"
-#include "api/prompt_chunks.h"
-#include "reward/reward_scorer.h"
 #include "models/encode_prompts.h"
 #include "models/latent_size.h"
-#include "api/reward_model.h"
+#include "models/registry.h"
+#include "reward/reward_scorer.h"
+#include "runtime/device.h"
+#include "runtime/runtime.h"
 #include "tensor_io/json.h"
 #include "vae/pictures.h"
 #include "vae/vae_keys.h"
@@ -81,9 +81,8 @@ class LoadedPipeline final : public Pipeline {
     info_.vae_parameters = size_of(vae_).parameters;
     info_.text_encoder_parameters = encoders.parameters();
     const auto vae_dtype = vae_.config.dtype_of(dtype_);
-    info_.weight_bytes =
-        static_cast<int64_t>(bytes_of(wanted(*model_), dtype_) + bytes_of(wanted(vae_), vae_dtype)) +
-        encoders.bytes(dtype_);
+    info_.weight_bytes = static_cast<int64_t>(bytes_of(wanted(*model_), dtype_) + bytes_of(wanted(vae_), vae_dtype)) +
+                         encoders.bytes(dtype_);
 
     const Stopwatch clock;
     uint64_t before = 0;
@@ -283,8 +282,8 @@ class LoadedPipeline final : public Pipeline {
           control.report({"denoise", b * r.steps + step.index + 1, total, s.denoise_seconds + clock.seconds()});
           if (b == 0 && r.preview_every > 0 && (step.index + 1) % r.preview_every == 0 && step.index + 1 < r.steps) {
             // x_0 = x_t - sigma v, at the noise level after this step.
-            const auto x_0 = step.latents.narrow(0, 0, 1) -
-                             static_cast<double>(schedule.sigmas[step.index + 1]) * guided(step.velocity).narrow(0, 0, 1);
+            const auto x_0 = step.latents.narrow(0, 0, 1) - static_cast<double>(schedule.sigmas[step.index + 1]) *
+                                                                guided(step.velocity).narrow(0, 0, 1);
             auto e = picture_event("preview", decode_to_bytes(vae_, x_0, r.tile, control)[0]);
             e.fields.emplace_back("step", static_cast<double>(step.index + 1));
             control.emit(std::move(e));
@@ -297,10 +296,11 @@ class LoadedPipeline final : public Pipeline {
     s.denoise_seconds += clock.seconds();
     if (!r.decode) return out;
     const Stopwatch decode_clock;
-    emit_images(vae_, out, {begin, s.pictures, s.decode_seconds, r.tile, [&](Event& e, int64_t index) {
-                              e.fields.emplace_back("seed",
-                                                    std::to_string(r.pictures[static_cast<size_t>(index)].seed));
-                            }},
+    emit_images(vae_, out,
+                {begin, s.pictures, s.decode_seconds, r.tile,
+                 [&](Event& e, int64_t index) {
+                   e.fields.emplace_back("seed", std::to_string(r.pictures[static_cast<size_t>(index)].seed));
+                 }},
                 control);
     s.decode_seconds += decode_clock.seconds();
     return out;

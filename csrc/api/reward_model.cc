@@ -8,11 +8,11 @@
 
 #include "common/stopwatch.h"
 #include "flow/scheduler.h"
-#include "runtime/device.h"
 #include "models/encode_prompts.h"
 #include "models/latent_size.h"
 #include "random/draws.h"
 #include "reward/reward_net.h"
+#include "runtime/device.h"
 #include "vae/autoencoder.h"
 #include "vae/vae_keys.h"
 
@@ -82,8 +82,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
       another_base("latent channels", backbone.in_channels, f.vae.config.latent_channels, vae.description());
     auto plan = plan_text_encoders(base);
     if (!reads_pooled_of(backbone, plan.encoders))
-      another_base("pooled embeds of width", backbone.pooled_width, plan.encoders.pooled_width(),
-                   "the text encoders");
+      another_base("pooled embeds of width", backbone.pooled_width, plan.encoders.pooled_width(), "the text encoders");
     const auto check = [&](uint64_t, uint64_t) { control.check(); };
     load_vae(f.vae, vae, at::kFloat, device_, check);
     f.encoders = load_text_encoders(std::move(plan), dtype_, device_, check);

@@ -140,8 +140,8 @@ std::shared_ptr<Training> Training::create(const ObjectiveSpec& objective, const
 
 std::shared_ptr<PolicyTraining> PolicyTraining::create(const PolicySpec& policy, const TrainerOptions& options,
                                                        const std::shared_ptr<ProcessGroup>& group, Control& control) {
-  auto objective = PolicyObjective::create(policy, options.seed, parse_dtype(options.dtype),
-                                           parse_device(options.device), control);
+  auto objective =
+      PolicyObjective::create(policy, options.seed, parse_dtype(options.dtype), parse_device(options.device), control);
   auto& same = *objective;
   return std::make_shared<PolicyRun>(same, std::move(objective), options, group, control);
 }

@@ -32,9 +32,8 @@ __device__ void load4(const __nv_bfloat16* p, int64_t i, int64_t n, bool whole, 
 
 // x, u and c are read once, whatever K is; each candidate is written once.
 template <class T, bool kGuided>
-__global__ void __launch_bounds__(kThreads)
-    branch(const float* x, const T* u, const T* c, const int64_t* keys, BranchStep step, float* candidates, int k,
-           int64_t n) {
+__global__ void __launch_bounds__(kThreads) branch(const float* x, const T* u, const T* c, const int64_t* keys,
+                                                   BranchStep step, float* candidates, int k, int64_t n) {
   const int64_t b = blockIdx.y, i = blockIdx.x * kElements + 4 * threadIdx.x;
   if (i >= n) return;
   const bool whole = n % 4 == 0 && i + 4 <= n;

@@ -1,5 +1,5 @@
-// Checks branch.cu alone, without a model or libtorch: candidates must be the CPU's bits. One JSON line a case, with the
-// memory rate beside that of a plain copy on the same device.
+// Checks branch.cu alone, without a model or libtorch: candidates must be the CPU's bits. One JSON line a case, with
+// the memory rate beside that of a plain copy on the same device.
 //   nvcc -std=c++20 -O3 -arch=sm_90 -Xcompiler -ffp-contract=off csrc/cuda/branch_check.cu csrc/cuda/branch.cu -o check
 //   &&
 //   ./check
@@ -43,8 +43,8 @@ void check_branch(Element e, int64_t batch, int64_t k, int64_t n, bool guided) {
   must(cudaMemcpy(keys.device, keys.host.data(), keys.host.size() * sizeof(int64_t), cudaMemcpyHostToDevice), "copy");
   const auto step = some_step();
   const auto launch = [&] {
-    return launch_branch(e, x.device, guided ? u.device : nullptr, c.device, keys.device, step, candidates.device, batch,
-                         k, n, nullptr);
+    return launch_branch(e, x.device, guided ? u.device : nullptr, c.device, keys.device, step, candidates.device,
+                         batch, k, n, nullptr);
   };
   const double ms = milliseconds(launch);
   candidates.fetch();
@@ -76,8 +76,8 @@ void check_branch(Element e, int64_t batch, int64_t k, int64_t n, bool guided) {
       "bits\":%lld,\"ms\":%.4f,\"gb_per_s\":%.1f,\"share_of_copy\":%.3f,\"ok\":"
       "%s}\n",
       sizeof(T) == 4 ? "fp32" : "bf16", guided ? "true" : "false", static_cast<long long>(batch),
-      static_cast<long long>(k), static_cast<long long>(n), static_cast<long long>(different), ms,
-      rate, rate / copy, ok ? "true" : "false");
+      static_cast<long long>(k), static_cast<long long>(n), static_cast<long long>(different), ms, rate, rate / copy,
+      ok ? "true" : "false");
 }
 
 }  // namespace

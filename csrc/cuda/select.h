@@ -1,5 +1,5 @@
-// Selecting on raw pointers (see modulation.h for why). Reference: namespace composite of flow/select.h; the CPU twin is
-// flow/select_cpu.cc.
+// Selecting on raw pointers (see modulation.h for why). Reference: namespace composite of flow/select.h; the CPU twin
+// is flow/select_cpu.cc.
 #pragma once
 #include "modulation.h"
 

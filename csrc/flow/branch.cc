@@ -52,8 +52,8 @@ Tensor branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& st
   return step_next(step_mean(x, guided(velocity), step), noise, step).transpose(0, 1).contiguous();
 }
 
-Tensor branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, const Tensor& keys, int64_t step_index,
-                int64_t k) {
+Tensor branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, const Tensor& keys,
+              int64_t step_index, int64_t k) {
   const auto on_host = keys.to(at::kCPU);  // waits for the device: this form is the definition, not the fast path
   std::vector<Tensor> noise;
   for (int64_t i = 0; i < k; ++i) {
@@ -71,8 +71,8 @@ Tensor branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& st
 
 }  // namespace composite
 
-Tensor branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, const Tensor& keys, int64_t step_index,
-                int64_t k) {
+Tensor branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, const Tensor& keys,
+              int64_t step_index, int64_t k) {
   check(x, step, keys, k);
   if (velocity.conditional.scalar_type() == at::kHalf) {  // the kernels read fp32 and bf16; nothing is lost
     const auto wide = [](const Tensor& v) { return v.defined() ? v.to(at::kFloat) : v; };

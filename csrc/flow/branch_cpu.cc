@@ -50,8 +50,8 @@ const float* row(const Tensor& t, int64_t at, int64_t n, float* buffer) {
 
 }  // namespace
 
-void branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, const Tensor& keys, int64_t step_index,
-            Tensor& candidates) {
+void branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, const Tensor& keys,
+            int64_t step_index, Tensor& candidates) {
   const auto batch = x.size(0), k = candidates.size(1), n = batch ? x.numel() / batch : 0;
   const auto runs = (n + kRun - 1) / kRun;
   const Coefficients by{static_cast<float>(velocity.scale), static_cast<float>(step.cx), static_cast<float>(step.cv)};

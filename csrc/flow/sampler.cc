@@ -12,7 +12,8 @@ namespace drm {
 namespace {
 
 /// What went wrong first, for each row of a batch: the step at which its latents stopped being finite, and the one at
-/// which all of its candidates' rewards were NaN (unscored); -1 for never. Filled on the device, read when that costs nothing.
+/// which all of its candidates' rewards were NaN (unscored); -1 for never. Filled on the device, read when that costs
+/// nothing.
 class Faults {
  public:
   Faults(const Tensor& latents, const Schedule& schedule)
@@ -131,8 +132,8 @@ TextEmbedding text_for_guidance(const Conditioning& text, double scale) {
   return join_rows({text.unconditional, text.conditional});
 }
 
-GuidedVelocity guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
-                       const VelocityOptions& options) {
+GuidedVelocity guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text,
+                               double scale, const VelocityOptions& options) {
   const auto batch = latents.size(0);
   const auto x = latents.to(dtype_of(m));
   const auto timesteps = at::full({text.rows()}, timestep, latents.options());
@@ -151,7 +152,8 @@ GuidedPolicy network_policy(const VelocityModel& m, const Conditioning& text, co
         i >= steps * guidance.skip_stop)
       return v;
     const auto timestep = at::full({batch}, schedule.timesteps[i], latents.options());
-    const auto skipped = m.velocity(latents.to(dtype_of(m)), timestep, text.conditional, {guidance.skip_layers, nullptr});
+    const auto skipped =
+        m.velocity(latents.to(dtype_of(m)), timestep, text.conditional, {guidance.skip_layers, nullptr});
     const auto towards = v.conditional.to(at::kFloat) - skipped.to(at::kFloat);
     return GuidedVelocity{{}, guided(v) + guidance.skip_scale * towards, 1};
   };

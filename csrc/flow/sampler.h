@@ -49,7 +49,8 @@ using BranchObserver = std::function<void(const BranchView&)>;
 
 /// Scores of candidates (rows, C, h, w) fp32, all at noise level sigma; row r belongs to picture picture_of[r]. (rows)
 /// in any floating-point dtype, on the candidates' device.
-using LatentScorer = std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& picture_of)>;
+using LatentScorer =
+    std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& picture_of)>;
 
 /// Step-wise sampling (section 3.4): at each step k candidates branch by the SDE step at `noise_level`, are scored at
 /// their own noise level, and the chosen one goes on. k = 1 is plain sampling. The last step, and steps outside the
@@ -87,8 +88,8 @@ Tensor score_candidates(const LatentScorer& score, const Tensor& candidates, dou
 
 /// The network's velocities at latents (B, C, h, w) for guidance: `text` holds B unconditional rows, then B
 /// conditional ones, which go through it in one pass; with a scale of at most 1 the conditional alone.
-GuidedVelocity guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
-                       const VelocityOptions& options = {});
+GuidedVelocity guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text,
+                               double scale, const VelocityOptions& options = {});
 /// The text that it takes.
 TextEmbedding text_for_guidance(const Conditioning& text, double scale);
 

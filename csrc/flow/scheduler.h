@@ -20,9 +20,9 @@ Level shifted(const Level& u, Shift shift) {
   return shift * u / (1 + (shift - 1) * u);
 }
 
-/// Reads scheduler_config.json, or gives SD3's defaults for an empty path; refuses other scheduler classes and options that change the numbers (dynamic shifting,
-/// Karras, exponential or beta sigmas, inverted sigmas, terminal shift, stochastic sampling). Throws
-/// Failure(BadConfig).
+/// Reads scheduler_config.json, or gives SD3's defaults for an empty path; refuses other scheduler classes and options
+/// that change the numbers (dynamic shifting, Karras, exponential or beta sigmas, inverted sigmas, terminal shift,
+/// stochastic sampling). Throws Failure(BadConfig).
 SchedulerConfig read_scheduler_config(const std::string& path);
 
 struct Schedule {

@@ -43,7 +43,6 @@ enum class Divergence {
   Exact,  // over 2 noise_std^2: that of the two Gaussians
 };
 /// Kullback-Leibler divergence of two steps of equal variance, averaged over all but the batch: (B).
-at::Tensor step_divergence(const at::Tensor& mean, const at::Tensor& reference, const SdeStep& step,
-                           Divergence kind);
+at::Tensor step_divergence(const at::Tensor& mean, const at::Tensor& reference, const SdeStep& step, Divergence kind);
 
 }  // namespace drm

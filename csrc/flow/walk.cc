@@ -13,7 +13,8 @@ at::Tensor walk(const GuidedPolicy& policy, at::Tensor x, const Schedule& schedu
     const auto velocity = policy(x, i);
     auto next = steps.branch ? steps.branch(x, velocity, i) : at::Tensor();
     const auto at = static_cast<size_t>(i);
-    x = next.defined() ? std::move(next) : euler_step(x, guided(velocity), schedule.sigmas[at], schedule.sigmas[at + 1]);
+    x = next.defined() ? std::move(next)
+                       : euler_step(x, guided(velocity), schedule.sigmas[at], schedule.sigmas[at + 1]);
     if (steps.after) steps.after(x, velocity, i);
   }
   return x;

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "nn/layers.h"
 #include "lora/lora_config.h"
+#include "nn/layers.h"
 
 namespace drm {
 

@@ -8,10 +8,10 @@
 #include <optional>
 #include <set>
 
-#include "tensor_io/json.h"
 #include "lora/lora_names.h"
 #include "lora/lora_parts.h"
 #include "lora/peft_config.h"
+#include "tensor_io/json.h"
 
 namespace drm {
 namespace {

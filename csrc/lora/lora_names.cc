@@ -215,7 +215,8 @@ std::optional<LoraTarget> kohya_name(const std::string& layer, double outputs) {
     const auto head = base.our_blocks + ".";
     auto originals = base.outer;
     if (layer.starts_with(head)) {
-      const auto block = base.blocks + "." + layer.substr(head.size(), layer.find('.', head.size()) - head.size()) + ".";
+      const auto block =
+          base.blocks + "." + layer.substr(head.size(), layer.find('.', head.size()) - head.size()) + ".";
       originals.clear();
       for (const auto& name : base.in_block) originals.push_back(block + name);
     }

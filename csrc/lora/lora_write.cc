@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <map>
 
-#include "tensor_io/json.h"
 #include "lora/lora_file.h"
 #include "lora/lora_names.h"
 #include "lora/lora_parts.h"
+#include "tensor_io/json.h"
 #include "tensor_io/safetensors.h"
 
 namespace drm {

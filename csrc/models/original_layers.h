@@ -10,7 +10,7 @@ namespace drm {
 
 struct OriginalLayers {
   std::string spelling;                      // what such an adapter is called: "sd3"
-  std::string blocks, our_blocks;           // "joint_blocks" of theirs are "transformer_blocks" of ours
+  std::string blocks, our_blocks;            // "joint_blocks" of theirs are "transformer_blocks" of ours
   std::vector<std::string> in_block, outer;  // the layers of a block, after "joint_blocks.0.", and the others
   /// Where the layers of ours are in an original layer's weight, whose key is given; empty for one that is none.
   /// `outputs` per input of the layer, which tells layers apart whose names do not.

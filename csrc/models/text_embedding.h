@@ -1,5 +1,5 @@
-// A prompt in the forms that it takes on its way into a velocity network. A model that has no use for one of the two parts
-// leaves it undefined. Shapes: B prompts, L tokens, D and P widths.
+// A prompt in the forms that it takes on its way into a velocity network. A model that has no use for one of the two
+// parts leaves it undefined. Shapes: B prompts, L tokens, D and P widths.
 #pragma once
 #include <ATen/core/Tensor.h>
 

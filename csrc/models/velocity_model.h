@@ -42,8 +42,8 @@ class VelocityModel {
   virtual PromptEmbeds assemble(const EncodedPrompts& prompts) const = 0;
   /// The prompts through the model's own embedders, in its dtype.
   virtual TextEmbedding embed_text(const PromptEmbeds& prompts) const = 0;
-  /// Velocity noise - x_0 (Eq. 2) of noisy latents; of a truncated model, features in the velocity's form. latent (B, C,
-  /// H, W) in the model's dtype, timestep (B) in [0, 1000] fp32, text for B rows -> (B, C_out, H, W). Throws
+  /// Velocity noise - x_0 (Eq. 2) of noisy latents; of a truncated model, features in the velocity's form. latent (B,
+  /// C, H, W) in the model's dtype, timestep (B) in [0, 1000] fp32, text for B rows -> (B, C_out, H, W). Throws
   /// Failure(BadRequest) when H or W is no multiple of the patch or exceeds most_patches.
   virtual Tensor velocity(const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
                           const VelocityOptions& options = {}) const = 0;
@@ -66,9 +66,7 @@ at::ScalarType dtype_of(const VelocityModel& model);
 
 template <class V>
 void each(VelocityModel& model, V&& visit) {
-  model.each_leaf([&](const std::string& name, Leaf leaf) {
-    std::visit([&](auto* l) { visit(name, *l); }, leaf);
-  });
+  model.each_leaf([&](const std::string& name, Leaf leaf) { std::visit([&](auto* l) { visit(name, *l); }, leaf); });
 }
 
 /// Checks all keys and shapes, then loads; keys that a truncated model leaves out may be there or not. Throws

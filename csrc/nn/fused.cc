@@ -4,8 +4,8 @@
 #include <ATen/core/grad_mode.h>
 
 #include "cuda/kernels.h"
-#include "nn/gradients.h"
 #include "nn/autocast.h"
+#include "nn/gradients.h"
 
 namespace drm::fused {
 

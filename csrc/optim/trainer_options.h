@@ -18,4 +18,16 @@ struct TrainerOptions {
   bool zero = false;             // of several processes, each keeps a share of the optimizer's state (ZeRO-1)
 };
 
+template <class V>
+void each_setting(TrainerOptions& o, V&& v) {
+  v("beta1", o.beta1);
+  v("beta2", o.beta2);
+  v("eps", o.eps);
+  v("weight_decay", o.weight_decay);
+  v("max_gradient_norm", o.max_gradient_norm);
+  v("ema_decay", o.ema_decay);
+  v.optional("ema_every", o.ema_every);
+  v("zero", o.zero);
+}
+
 }  // namespace drm

@@ -4,8 +4,8 @@
 #include <mutex>
 #include <vector>
 
-#include "parallel/collectives.h"
 #include "optim/optimizer.h"
+#include "parallel/collectives.h"
 
 namespace drm {
 

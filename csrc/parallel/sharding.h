@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "parallel/collectives.h"
 #include "optim/optimizer.h"
+#include "parallel/collectives.h"
 
 namespace drm {
 

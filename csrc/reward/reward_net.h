@@ -20,7 +20,7 @@ struct RewardHeadConfig {
 
 struct RewardConfig {
   VelocityModelConfig backbone;  // of the whole base model
-  int64_t keep_layers = 0;  // the first blocks of it, which are run
+  int64_t keep_layers = 0;       // the first blocks of it, which are run
   RewardHeadConfig head;
   int64_t t5_length = 512;  // tokens of T5 the model was trained with
   int64_t size = 512;       // pixels a side it was trained at

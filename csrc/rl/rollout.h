@@ -29,7 +29,8 @@ struct RolloutOptions {
 /// What is random in a rollout, for those who bring their own numbers (fixtures); else see noise_of_keys.
 struct RolloutNoise {
   /// Candidates of a step with their noise, (N, K, C, H, W).
-  std::function<Tensor(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, int64_t index, int64_t k)> branch;
+  std::function<Tensor(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, int64_t index, int64_t k)>
+      branch;
   /// The candidate that goes on under Continuation::Random, (N) int64.
   std::function<Tensor(int64_t index, int64_t k)> choose;
 };

@@ -1,6 +1,6 @@
-// Advantages of an iteration (Eq. 11; with one candidate a state Eq. 3): how much better each reward is than those that it
-// is compared with. Rewards of one denoising step are compared with each other alone, since those of different noise levels
-// mean different things.
+// Advantages of an iteration (Eq. 11; with one candidate a state Eq. 3): how much better each reward is than those that
+// it is compared with. Rewards of one denoising step are compared with each other alone, since those of different noise
+// levels mean different things.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -11,9 +11,9 @@ namespace drm {
 
 /// Rewards of `steps` x states x `candidates`, in this order.
 struct StepRewards {
-  std::vector<float> rewards;    // those that are not finite are left out of all statistics
-  int64_t steps = 1;             // denoising steps with rewards of their own
-  int64_t candidates = 1;        // of a state
+  std::vector<float> rewards;     // those that are not finite are left out of all statistics
+  int64_t steps = 1;              // denoising steps with rewards of their own
+  int64_t candidates = 1;         // of a state
   std::vector<int64_t> group_of;  // of each state, any number: candidates of states with equal numbers are one group
 };
 

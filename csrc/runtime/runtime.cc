@@ -1,3 +1,5 @@
+#include "runtime/runtime.h"
+
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -7,7 +9,6 @@
 #include "common/failure.h"
 #include "cuda/kernels.h"
 #include "runtime/gpus.h"
-#include "runtime/runtime.h"
 
 namespace drm {
 namespace {

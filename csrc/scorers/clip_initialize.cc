@@ -1,10 +1,9 @@
-#include "scorers/clip_model.h"
-
 #include <ATen/ATen.h>
 
 #include <cmath>
 
 #include "nn/initialize.h"
+#include "scorers/clip_model.h"
 
 namespace drm {
 

@@ -61,8 +61,7 @@ std::string single_file_encoder(const std::string& which) { return "text_encoder
 KeyReader clip_keys(const std::string& which) {
   return [which](const std::vector<std::string>& names) {
     if (auto found = single_file_keys(names, which)) return *found;
-    if (any_starts(names, "transformer.resblocks."))
-      return translated_keys(names, "", "OpenAI", translate_open_clip);
+    if (any_starts(names, "transformer.resblocks.")) return translated_keys(names, "", "OpenAI", translate_open_clip);
     return plain_keys(names, "", "transformers");
   };
 }

@@ -5,10 +5,10 @@
 #include <cmath>
 #include <numbers>
 
+#include "nn/initialize.h"
 #include "random/draws.h"
 #include "scorers/clip_model.h"
 #include "tensor_io/safetensors.h"
-#include "nn/initialize.h"
 #include "text/text_keys.h"
 #include "train/trainable.h"
 

@@ -5,10 +5,10 @@
 
 #include "flow/sampler.h"
 #include "lora/adapter.h"
+#include "lora/lora_file.h"
 #include "models/registry.h"
 #include "nn/initialize.h"
 #include "random/draws.h"
-#include "lora/lora_file.h"
 #include "tensor_io/safetensors.h"
 #include "train/frozen_inputs.h"
 #include "train/trainable.h"
@@ -26,7 +26,7 @@ class Flow final : public FlowObjective {
         model_(velocity_config_of(spec.source.transformer).plan(0)),
         inputs_(spec.source, spec.t5_length, model_, at::kFloat, device, control) {
     if (!spec.source.transformer.present()) {
-      if (spec.lora)
+      if (spec.lora.rank > 0)
         throw Failure(Code::BadRequest,
                       "[flow] LoRA adapts trained weights: expected a model to start from, found only a config; give "
                       "--model, or train all weights with --set lora_rank=0");
@@ -35,10 +35,10 @@ class Flow final : public FlowObjective {
       load_velocity_model(*model_, Weights::open(spec.source.transformer.weights, velocity_keys), at::kFloat, device);
     }
     inputs_.require_fit(spec.source.transformer.config, "flow");
-    if (spec.lora) {
+    if (spec.lora.rank > 0) {
       each_tensor(*model_, [&](const std::string&, Tensor& t) { t = t.to(device); });
-      adapted_ = find_targets(*model_, spec.lora->targets);
-      add_lora(adapted_, *spec.lora, seeded_generator(seed));
+      adapted_ = find_targets(*model_, spec.lora.targets);
+      add_lora(adapted_, spec.lora, seeded_generator(seed));
       parameters_ = lora_tensors(adapted_);
       for (auto& [name, p] : parameters_) p.requires_grad_(true);
     } else {
@@ -89,13 +89,13 @@ class Flow final : public FlowObjective {
       first.push_back(initial_latents(seed, vae.config.latent_channels, side(r.height), side(r.width), at::kFloat));
     const auto rows = at::tensor(r.texts, at::kLong).to(device_);
     const Conditioning text{text_rows(rows), text_rows(at::zeros_like(rows))};
-    const auto latents = denoise(*model_, at::cat(first, 0).to(device_), text,
-                                 sampling_schedule(scheduler_, r.steps), {r.guidance}, control);
+    const auto latents = denoise(*model_, at::cat(first, 0).to(device_), text, sampling_schedule(scheduler_, r.steps),
+                                 {r.guidance}, control);
     emit_images(vae, latents, {}, control);
   }
 
   void export_weights(const std::string& path, at::ScalarType dtype) override {
-    if (spec_.lora) return save_lora(path, adapted_, *spec_.lora);
+    if (spec_.lora.rank > 0) return save_lora(path, adapted_, spec_.lora);
     std::vector<std::pair<std::string, Tensor>> all;
     each_tensor(*model_, [&](const std::string& name, Tensor& t) { all.emplace_back(name, t.detach().to(dtype)); });
     save_safetensors(path, all, {{"format", "pt"}});
@@ -103,19 +103,18 @@ class Flow final : public FlowObjective {
 
  private:
   Tensor noise_levels(const Draw& draw, const std::vector<int64_t>& samples) const {
-    const auto u = spec_.logit_normal
-                       ? at::sigmoid(spec_.mean + spec_.deviation * draw_normal(draw, samples, {1}, device_).squeeze(1))
+    const auto u = spec_.logit_normal()
+                       ? at::sigmoid(spec_.logit_mean +
+                                     spec_.logit_deviation * draw_normal(draw, samples, {1}, device_).squeeze(1))
                        : draw_uniform(draw, samples, device_);
     return spec_.shifted ? drm::shifted(u, scheduler_.shift) : u;
   }
 
-  TextEmbedding text_rows(const Tensor& rows) const {
-    return model_->embed_text(inputs_.rows(rows));
-  }
+  TextEmbedding text_rows(const Tensor& rows) const { return model_->embed_text(inputs_.rows(rows)); }
 
   Tensor predict(const Tensor& x_t, const Tensor& sigma, const Tensor& rows) const {
     VelocityOptions options;
-    options.recompute = spec_.recompute;
+    options.recompute = spec_.gradient_checkpointing;
     return model_->velocity(x_t, sigma * static_cast<double>(scheduler_.num_train_timesteps), text_rows(rows), options);
   }
 

@@ -153,9 +153,8 @@ PromptEmbeds FrozenInputs::rows(const Tensor& rows) const {
     if (some == prompts_.end())
       throw Failure(Code::BadRequest, "[train] prompt " + std::to_string(on_host[i].item<int64_t>()) +
                                           ": it was never encoded; encode the set again");
-    found.push_back(each_part([&](Tensor PromptEmbeds::*part) {
-      return ((*some).*part).defined() ? ((*some).*part)[row] : Tensor();
-    }));
+    found.push_back(each_part(
+        [&](Tensor PromptEmbeds::*part) { return ((*some).*part).defined() ? ((*some).*part)[row] : Tensor(); }));
   }
   return each_part([&](Tensor PromptEmbeds::*part) {
     std::vector<Tensor> all;

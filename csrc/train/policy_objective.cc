@@ -5,15 +5,16 @@
 
 #include <algorithm>
 
+#include "common/settings.h"
 #include "common/stopwatch.h"
-#include "nn/fused.h"
-#include "runtime/device.h"
-#include "random/draws.h"
-#include "rl/rollout.h"
 #include "lora/lora_file.h"
 #include "models/latent_size.h"
 #include "models/registry.h"
+#include "nn/fused.h"
 #include "nn/initialize.h"
+#include "random/draws.h"
+#include "rl/rollout.h"
+#include "runtime/device.h"
 #include "train/frozen_inputs.h"
 #include "train/policy_prompts.h"
 #include "train/policy_rewards.h"
@@ -33,10 +34,9 @@ Continuation continuation_from(const std::string& name) {
 }
 
 PolicyDivergence divergence_from(const std::string& name) {
-  if (name == "flow") return PolicyDivergence::Flow;
-  if (name == "exact") return PolicyDivergence::Exact;
-  if (name == "velocity") return PolicyDivergence::Velocity;
-  throw Failure(Code::BadRequest, "[policy] kl: expected flow, exact or velocity, found " + name);
+  return name == "flow"    ? PolicyDivergence::Flow
+         : name == "exact" ? PolicyDivergence::Exact
+                           : PolicyDivergence::Velocity;
 }
 
 std::vector<float> to_floats(const Tensor& t) {
@@ -48,21 +48,20 @@ std::vector<float> to_floats(const Tensor& t) {
 class AdaptedPolicy final : public PolicyObjective {
  public:
   AdaptedPolicy(const PolicySpec& spec, uint64_t seed, at::ScalarType dtype, at::Device device, Control& control)
-      : spec_(spec),
+      : spec_((check_settings(spec, "policy"), spec)),
         seed_(seed),
         dtype_(dtype),
         device_(device),
         lora_(spec.lora),
         divergence_(divergence_from(spec.kl)),
         scheduler_(read_scheduler_config(spec.source.scheduler_config)),
-        schedule_(sampling_schedule(scheduler_, spec.steps)),
+        schedule_(sampling_schedule(scheduler_, spec.denoising_steps)),
         model_(velocity_config_of(spec.source.transformer).plan(0)),
         frozen_(spec.source, spec.t5_length, model_, dtype, device, control) {
     load_velocity_model(*model_, Weights::open(spec.source.transformer.weights, velocity_keys), dtype, device,
                         [&](uint64_t, uint64_t) { control.check(); });
     frozen_.require_fit(spec.source.transformer.config, "policy");
-    height_ = side(spec.height, "height");
-    width_ = side(spec.width, "width");
+    side_ = latent_side(model_->info(), frozen_.vae_config().factor(), spec.size, "[policy] size");
     if (spec.lora_from.empty()) {
       adapted_ = find_targets(*model_, spec.lora.targets);
       add_lora(adapted_, spec.lora, seeded_generator(seed));
@@ -129,7 +128,7 @@ class AdaptedPolicy final : public PolicyObjective {
       control.report({"encode", 1, 1, clock.seconds()});
     }
     const RolloutOptions options{r.k,
-                                 spec_.cps ? StepNoise::Cps : StepNoise::Sde,
+                                 spec_.sde == "cps" ? StepNoise::Cps : StepNoise::Sde,
                                  spec_.noise_level,
                                  r.from,
                                  r.until,
@@ -137,14 +136,14 @@ class AdaptedPolicy final : public PolicyObjective {
                                  rewards.rows_per_pass,
                                  r.score_states};
     const auto latents =
-        draw_normal({seed_, Purpose::Initial}, r.latents, {model_->info().in_channels, height_, width_}, device_);
+        draw_normal({seed_, Purpose::Initial}, r.latents, {model_->info().in_channels, side_, side_}, device_);
     const auto text = text_for_guidance(prompts_->rows(c.text, r.prompt_of), spec_.guidance);
     const Stopwatch clock;
     c.walked = roll_out(
         [&](const Tensor& x, int64_t i) { return velocity_at(x, schedule_.timesteps[static_cast<size_t>(i)], text); },
         latents, schedule_, options, noise_of_keys(seed_, r.samples, device_), rewards.scorers, control,
         [&](int64_t i) {
-          control.report({"rollout", i + 1, spec_.steps, clock.seconds()});
+          control.report({"rollout", i + 1, spec_.denoising_steps, clock.seconds()});
         },
         &times);
     out.policy_seconds = times.policy;
@@ -174,7 +173,7 @@ class AdaptedPolicy final : public PolicyObjective {
     control.report({"encode", 1, 1, 0});
     std::vector<Tensor> first;
     for (const auto seed : r.seeds)
-      first.push_back(initial_latents(seed, model_->info().in_channels, height_, width_, dtype_));
+      first.push_back(initial_latents(seed, model_->info().in_channels, side_, side_, dtype_));
     const auto schedule = sampling_schedule(scheduler_, r.steps);
     const Guidance guidance{r.guidance};
     const Stopwatch clock;
@@ -190,13 +189,9 @@ class AdaptedPolicy final : public PolicyObjective {
   }
 
  private:
-  int64_t side(int64_t asked, const char* name) const {
-    return latent_side(model_->info(), frozen_.vae_config().factor(), asked, std::string("[policy] ") + name);
-  }
-
   PolicyRewards rewards_of(const PolicyInputs& inputs, const PolicyPrompts::Text& text, const Control& control) const {
     const RewardedPolicy policy{model_->info(), device_, spec_.t5_length, frozen_.encoders().t5.has_value(),
-                                height_,        width_};
+                                side_,          side_};
     return prepare_rewards(inputs, policy, *prompts_, text.prompts, control);
   }
 
@@ -204,7 +199,7 @@ class AdaptedPolicy final : public PolicyObjective {
   GuidedVelocity velocity_at(const Tensor& x, float timestep, const TextEmbedding& text) const {
     const fused::AsInTraining same_bits;
     VelocityOptions options;
-    options.recompute = spec_.recompute;
+    options.recompute = spec_.gradient_checkpointing;
     auto v = guided_velocity(*model_, x, timestep, text, spec_.guidance, options);
     if (spec_.detach_unconditional && v.unconditional.defined()) v.unconditional = v.unconditional.detach();
     return v;
@@ -216,7 +211,7 @@ class AdaptedPolicy final : public PolicyObjective {
     if (static_cast<int64_t>(batch.advantages.size()) != n * k)
       throw Failure(Code::Internal, "[policy] " + std::to_string(batch.advantages.size()) + " advantages for " +
                                         std::to_string(n * k) + " candidates");
-    const auto noise = spec_.cps ? StepNoise::Cps : StepNoise::Sde;
+    const auto noise = spec_.sde == "cps" ? StepNoise::Cps : StepNoise::Sde;
     const auto timestep = schedule_.timesteps[static_cast<size_t>(batch.step)];
     const auto text = text_for_guidance(g.text, spec_.guidance);
     const auto v = guided(velocity_at(g.state, timestep, text));
@@ -246,7 +241,7 @@ class AdaptedPolicy final : public PolicyObjective {
   Schedule schedule_;
   std::shared_ptr<VelocityModel> model_;
   FrozenInputs frozen_;
-  int64_t height_ = 0, width_ = 0;  // of latents
+  int64_t side_ = 0;  // latent pixels
   std::vector<AdaptedLayer> adapted_;
   NamedTensors parameters_;
   std::optional<PolicyPrompts> prompts_;

@@ -10,8 +10,8 @@ namespace drm {
 class PolicyPrompts {
  public:
   struct Settings {
-    int64_t t5_length = 0;         // tokens of T5 (zeros without one)
-    at::ScalarType dtype;          // of the model
+    int64_t t5_length = 0;  // tokens of T5 (zeros without one)
+    at::ScalarType dtype;   // of the model
     at::Device device;
     bool embedders_train = false;  // an adapter sits on the model's own embedders
   };

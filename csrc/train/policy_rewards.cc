@@ -5,7 +5,7 @@
 namespace drm {
 
 PolicyRewards prepare_rewards(const PolicyInputs& in, const RewardedPolicy& policy, const PolicyPrompts& prompts,
-                            const PromptEmbeds& policys_own, const Control& control) {
+                              const PromptEmbeds& policys_own, const Control& control) {
   PolicyRewards s;
   for (const auto& [shared, weight] : in.rewards) {
     const auto& net = *shared;

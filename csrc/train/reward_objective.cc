@@ -24,7 +24,7 @@ RewardConfig config_of(const RewardSpec& spec) {
   RewardConfig c;
   c.backbone = velocity_config_of(spec.source.transformer);
   c.keep_layers = spec.keep_layers;
-  c.head = {spec.head_channels, spec.head_groups, spec.head_hidden, spec.dropout};
+  c.head = {spec.head_channels, spec.head_groups, spec.head_hidden, spec.head_dropout};
   return c;
 }
 
@@ -83,12 +83,13 @@ class Reward final : public RewardObjective {
     if (spec_.posterior_sample) z = z + deviation * both_sides(key, Purpose::Posterior, batch, shape);
     const auto x_0 = scale_latents(inputs_.vae_config(), z);
     const auto u = draw_uniform(draw(key, Purpose::Timestep, 0), batch.samples, device_);
-    const auto levels = look_up_levels(levels_, distribute({spec_.logit_normal, spec_.mean, spec_.deviation}, u));
+    const auto levels =
+        look_up_levels(levels_, distribute({spec_.logit_normal(), spec_.logit_mean, spec_.logit_deviation}, u));
     const auto x_t = add_noise(x_0, both_sides(key, Purpose::Noise, batch, shape), twice(levels.sigma));
     const auto text = net_.backbone->embed_text(inputs_.prompts_of(batch));
 
     TrainingOptions options;
-    options.recompute = spec_.recompute;
+    options.recompute = spec_.gradient_checkpointing;
     if (const auto p = net_.config.head.dropout; p > 0 && !key.evaluation) {
       const auto kept = both_sides(key, Purpose::Dropout, batch, {net_.config.head.hidden}).ge(p);
       options.dropout = kept.to(at::kFloat) / (1 - p);
@@ -135,11 +136,11 @@ class Reward final : public RewardObjective {
   void initialize_output(at::Generator generator) { initialize_leaf(net_.backbone->output_layer(), generator); }
 
   void choose_parameters(at::Generator generator) {
-    const auto frozen = spec_.freeze_backbone || spec_.lora;
+    const bool lora = spec_.backbone == "lora", frozen = spec_.backbone != "full";
     if (frozen) each_tensor(*net_.backbone, [&](const std::string&, Tensor& t) { t = t.to(device_); });
-    if (spec_.lora) {
-      adapted_ = find_targets(*net_.backbone, spec_.lora->targets);
-      add_lora(adapted_, *spec_.lora, generator);
+    if (lora) {
+      adapted_ = find_targets(*net_.backbone, spec_.lora.targets);
+      add_lora(adapted_, spec_.lora, generator);
       for (auto& [name, t] : lora_tensors(adapted_)) parameters_.emplace_back("transformer." + name, t);
       for (auto& [name, t] : parameters_) t.requires_grad_(true);
     } else if (!frozen) {

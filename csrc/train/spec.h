@@ -18,77 +18,152 @@ namespace drm {
 
 struct RewardNet;
 
-/// An AutoencoderKL from pictures alone (vae_objective.h).
+// Settings have the names that configs give them (configs/schema), and each spec lists its own once, in each_setting():
+// v(name, member), and v(name, member, choices) for a text that is one of several. What reads, checks and prints them
+// (settings.h, the binding) goes by these lists.
+
+/// An AutoencoderKL from images alone (vae_objective.h).
 struct VaeSpec {
   std::string config;                // vae/config.json
-  std::vector<std::string> weights;  // empty: from nothing
-  // Weights of the loss terms, each a mean over elements of pictures in [-1, 1] (KL: of latents).
+  std::vector<std::string> weights;  // empty: from scratch
+  // Weights of the loss terms, each a mean over elements of images in [-1, 1] (KL: of latents).
   double l1 = 1, l2 = 1;
   double edges = 0.5;  // L1 between horizontal and vertical differences of neighbouring pixels: sharp outlines
   double kl = 1e-3;    // pull of the posterior to N(0, 1)
 };
+template <class V>
+void each_setting(VaeSpec& s, V&& v) {
+  v("l1", s.l1);
+  v("l2", s.l2);
+  v("edges", s.edges);
+  v("kl", s.kl);
+}
 
 /// A CLIP model: both towers, contrastively (clip_objective.h).
 struct ClipSpec {
   std::string config;                // config.json of a transformers CLIPModel
-  std::vector<std::string> weights;  // empty: from nothing
-  /// How far training pictures are moved and scaled (fraction of their edge) and their colours turned (fraction of half
+  std::vector<std::string> weights;  // empty: from scratch
+  /// How far training images are moved and scaled (fraction of their edge) and their colours turned (fraction of half
   /// a turn), faded or lit; 0 leaves them alone.
   double augment = 0;
-  double rotate = 0;  // degrees by which training pictures are rotated at most, either way
-  /// Share of a picture's patches that training leaves out, drawn anew each time (Li et al. 2023, "FLIP").
+  double rotate = 0;  // degrees by which training images are rotated at most, either way
+  /// Share of an image's patches that training leaves out, drawn anew each time (Li et al. 2023, "FLIP").
   double patch_dropout = 0;
 };
+template <class V>
+void each_setting(ClipSpec& s, V&& v) {
+  v("augment", s.augment);
+  v("rotate", s.rotate);
+  v("patch_dropout", s.patch_dropout);
+}
+
+template <class V>
+void each_setting(LoraConfig& s, V&& v) {
+  v("lora_rank", s.rank);
+  v("lora_alpha", s.alpha);
+  v("lora_targets", s.targets);
+}
+
+/// How timesteps are drawn in training.
+struct TimestepSettings {
+  std::string timestep_sampling = "logit_normal";  // u = sigmoid(normal) (Esser et al. 2024), or "uniform"
+  double logit_mean = 0, logit_deviation = 1;      // of that normal
+  bool shifted = false;                            // towards noise, by the scheduler's shift
+  bool logit_normal() const { return timestep_sampling == "logit_normal"; }
+};
+template <class V>
+void each_setting(TimestepSettings& s, V&& v) {
+  v("timestep_sampling", s.timestep_sampling, {"logit_normal", "uniform"});
+  v("logit_mean", s.logit_mean);
+  v("logit_deviation", s.logit_deviation);
+  v("shifted", s.shifted);
+}
 
 /// The velocity network by flow matching (flow_objective.h).
-struct FlowSpec {
-  PipelineSource source;           // transformer.weights may be empty: from nothing, by its config
-  bool logit_normal = true;        // u = sigmoid(normal(mean, deviation)) (Esser et al. 2024), else uniform
-  double mean = 0, deviation = 1;  // of the logit
-  bool shifted = false;            // the scheduler's shift applied to u, as in sampling
-  double prompt_dropout = 0.1;     // share of samples trained with the empty prompt, for guidance
-  bool posterior_sample = true;    // latents sampled from the VAE's posterior, else its mode
-  bool recompute = false;          // gradient checkpointing, block by block
-  int64_t t5_length = 256;         // tokens of T5 (zeros without one)
-  std::optional<LoraConfig> lora;  // only adapters are trained
+struct FlowSpec : TimestepSettings {
+  PipelineSource source;                // transformer.weights may be empty: from scratch, by its config
+  double prompt_dropout = 0.1;          // share of samples trained with the empty prompt, for guidance
+  bool posterior_sample = true;         // latents sampled from the VAE's posterior, else its mode
+  bool gradient_checkpointing = false;  // block by block
+  int64_t t5_length = 256;              // tokens of T5 (zeros without one)
+  LoraConfig lora = {0};                // of rank 0: all weights are trained, else adapters alone
 };
+template <class V>
+void each_setting(FlowSpec& s, V&& v) {
+  each_setting(static_cast<TimestepSettings&>(s), v);
+  v("prompt_dropout", s.prompt_dropout);
+  v("posterior_sample", s.posterior_sample);
+  v("gradient_checkpointing", s.gradient_checkpointing);
+  v("t5_length", s.t5_length);
+  each_setting(s.lora, v);
+}
 
 /// A reward model by preferences (reward_objective.h).
-struct RewardSpec {
-  PipelineSource source;      // the base: its transformer (weights may be empty: random), VAE and text encoders
-  ComponentFiles checkpoint;  // a reward model to go on from, or absent
-  int64_t keep_layers = 0;    // of the base's blocks; the head's sizes
+struct RewardSpec : TimestepSettings {
+  RewardSpec() { shifted = true; }  // levels from the scheduler's table, else from the one without shift
+  PipelineSource source;            // the base: its transformer (weights may be empty: random), VAE and text encoders
+  ComponentFiles checkpoint;        // a reward model to go on from, or absent
+  int64_t keep_layers = 0;          // of the base's blocks; the head's sizes
   int64_t head_channels = 256, head_groups = 32, head_hidden = 512;
-  double dropout = 0.1;
-  bool logit_normal = true;        // t of the distribution in flow/timesteps.h, else uniform
-  double mean = 0, deviation = 1;  // of the logit
-  bool shifted = true;             // levels from the scheduler's table, else from the one without shift
-  bool shared_noise = false;       // the same noise on both pictures of a pair
-  bool posterior_sample = true;    // latents sampled from the VAE's posterior, else its mode
-  bool recompute = false;          // gradient checkpointing, block by block
-  int64_t t5_length = 512;         // tokens of T5 (zeros without one)
-  bool freeze_backbone = false;    // only the head is trained
-  std::optional<LoraConfig> lora;  // of the backbone only adapters are trained; the head is trained whole
+  double head_dropout = 0.1;
+  bool shared_noise = false;            // the same noise on both images of a pair
+  bool posterior_sample = true;         // latents sampled from the VAE's posterior, else its mode
+  bool gradient_checkpointing = false;  // block by block
+  int64_t t5_length = 512;              // tokens of T5 (zeros without one)
+  std::string backbone = "full";        // trained whole, or "lora": adapters of it, or "frozen"; the head always is
+  LoraConfig lora;
 };
+template <class V>
+void each_setting(RewardSpec& s, V&& v) {
+  v("keep_layers", s.keep_layers);
+  v("head_channels", s.head_channels);
+  v("head_groups", s.head_groups);
+  v("head_hidden", s.head_hidden);
+  v("head_dropout", s.head_dropout);
+  each_setting(static_cast<TimestepSettings&>(s), v);
+  v("shared_noise", s.shared_noise);
+  v("posterior_sample", s.posterior_sample);
+  v("gradient_checkpointing", s.gradient_checkpointing);
+  v("t5_length", s.t5_length);
+  v("backbone", s.backbone, {"full", "lora", "frozen"});
+  each_setting(s.lora, v);
+}
 
 /// An adapter of a text-to-image model by policy gradients (policy_objective.h).
 struct PolicySpec {
   PipelineSource source;
   LoraConfig lora;
-  std::string lora_from;          // an adapter file to go on from, or empty
-  int64_t t5_length = 256;        // tokens of T5 (zeros without one)
-  int64_t height = 0, width = 0;  // pixels; 0: the model's default size
-  int64_t steps = 10;             // of the denoising grid
-  double guidance = 4.5;          // in rollout and update; 1: none
+  std::string lora_from;         // an adapter file to go on from, or empty
+  int64_t t5_length = 256;       // tokens of T5 (zeros without one)
+  int64_t size = 0;              // pixels a side; 0: the model's default size
+  int64_t denoising_steps = 10;  // of the grid
+  double guidance = 4.5;         // in rollout and update; 1: none
   double noise_level = 0.7;
-  bool cps = false;                   // the noise of cps_step() instead of sde_step()
-  double clip_range = 1e-4;           // of the ratio
-  double advantage_clip = 5;          // advantages are clamped to +- this; 0: not at all
-  double kl_beta = 0;                 // weight of the divergence from the model without adapter; 0: no such pass
-  std::string kl = "flow";            // "flow", "exact", "velocity": see PolicyDivergence
-  bool detach_unconditional = false;  // no gradient through guidance's unconditional half
-  bool recompute = false;             // gradient checkpointing, block by block
+  std::string sde = "sde";              // the noise of sde_step(), or "cps": of cps_step()
+  double clip_range = 1e-4;             // of the ratio
+  double advantage_clip = 5;            // advantages are clamped to +- this; 0: not at all
+  double kl_beta = 0;                   // weight of the divergence from the model without adapter; 0: no such pass
+  std::string kl = "flow";              // "flow", "exact", "velocity": see PolicyDivergence
+  bool detach_unconditional = false;    // no gradient through guidance's unconditional half
+  bool gradient_checkpointing = false;  // block by block
 };
+template <class V>
+void each_setting(PolicySpec& s, V&& v) {
+  each_setting(s.lora, v);
+  v("lora_from", s.lora_from);
+  v("t5_length", s.t5_length);
+  v("size", s.size);
+  v("denoising_steps", s.denoising_steps);
+  v("guidance", s.guidance);
+  v("noise_level", s.noise_level);
+  v("sde", s.sde, {"sde", "cps"});
+  v("clip_range", s.clip_range);
+  v("advantage_clip", s.advantage_clip);
+  v("kl_beta", s.kl_beta);
+  v("kl", s.kl, {"flow", "exact", "velocity"});
+  v("detach_unconditional", s.detach_unconditional);
+  v("gradient_checkpointing", s.gradient_checkpointing);
+}
 
 /// What is trained on given data; a policy brings its own (PolicySpec).
 using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec>;
@@ -140,9 +215,9 @@ struct RolloutRequest : PolicyInputs {
   std::vector<int64_t> samples, latents;  // (N) what keys a trajectory's noise, and its initial latents
   int64_t k = 1;
   std::string continuation = "random";  // "random", "best", "first", "ode": see Continuation
-  int64_t from = 0, until = 0;   // denoising steps with noise
-  bool score_states = false;     // see RolloutOptions
-  bool pictures = false;         // "image" events {index, width, height} of the final latents
+  int64_t from = 0, until = 0;          // denoising steps with noise
+  bool score_states = false;            // see RolloutOptions
+  bool pictures = false;                // "image" events {index, width, height} of the final latents
 };
 // Reports phases "encode", "rollout" (steps) and "decode" (pictures).
 struct Rollout {

@@ -2,12 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/initialize.h"
 #include "random/draws.h"
 #include "tensor_io/safetensors.h"
-#include "nn/initialize.h"
 #include "train/trainable.h"
-#include "vae/vae_keys.h"
 #include "vae/autoencoder.h"
+#include "vae/vae_keys.h"
 
 namespace drm {
 namespace {

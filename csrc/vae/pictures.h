@@ -16,10 +16,10 @@ Event picture_event(const char* kind, const Tensor& bytes);
 
 /// Which images emit_images() tells of, and how.
 struct EmittedImages {
-  int64_t first = 0;   // index of the first
-  int64_t total = 0;   // of which "decode" reports tell; 0: these
-  double seconds = 0;  // that decoding took before
-  int64_t tile = 0;    // see decode_to_bytes()
+  int64_t first = 0;                                          // index of the first
+  int64_t total = 0;                                          // of which "decode" reports tell; 0: these
+  double seconds = 0;                                         // that decoding took before
+  int64_t tile = 0;                                           // see decode_to_bytes()
   std::function<void(Event& event, int64_t index)> add = {};  // further fields
 };
 /// An event "image" {height, width, index} with the bytes of each row of latents (B, C, h, w), decoded one at a time: a

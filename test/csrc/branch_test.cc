@@ -1,6 +1,5 @@
 // The SDE step, branching and selection: laws, and the fused forms against their definitions.
 #include "flow/branch.h"
-#include "flow/select.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -11,6 +10,7 @@
 #include "check.h"
 #include "device.h"
 #include "flow/scheduler.h"
+#include "flow/select.h"
 #include "random/draws.h"
 #include "random/normal_row.h"
 

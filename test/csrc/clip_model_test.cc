@@ -7,8 +7,8 @@
 
 #include "check.h"
 #include "tensor_io/json.h"
-#include "text/text_keys.h"
 #include "tensor_io/safetensors.h"
+#include "text/text_keys.h"
 
 using namespace drm;
 

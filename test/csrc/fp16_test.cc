@@ -7,14 +7,14 @@
 #include <filesystem>
 #include <limits>
 
+#include "api/reward_model.h"
 #include "check.h"
 #include "models/sd3/sd3.h"
-#include "api/reward_model.h"
+#include "optim/loss_scale.h"
 #include "text/t5.h"
 #include "text/text_keys.h"
 #include "train/flow_objective.h"
 #include "train/frozen_inputs.h"
-#include "optim/loss_scale.h"
 #include "train/policy_objective.h"
 #include "train/reward_objective.h"
 #include "train/vae_objective.h"
@@ -300,9 +300,9 @@ TEST(before_the_first_update_the_ratio_is_1_exactly_in_fp16) {
     PolicySpec s;
     s.source = pipeline_at(kModels + "tiny/");
     s.t5_length = 0;
-    s.steps = 3;
+    s.denoising_steps = 3;
     s.guidance = 3;
-    s.height = s.width = 32;
+    s.size = 32;
     s.lora.rank = 4;
     s.lora.alpha = 8;
     s.kl_beta = 0.01;

@@ -6,8 +6,8 @@
 #include <fstream>
 
 #include "check.h"
-#include "tensor_io/weights.h"
 #include "models/registry.h"
+#include "tensor_io/weights.h"
 
 using namespace drm;
 namespace fs = std::filesystem;

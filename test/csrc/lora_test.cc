@@ -5,14 +5,14 @@
 #include <filesystem>
 #include <fstream>
 
-#include "check.h"
-#include "models/sd3/sd3.h"
-#include "lora/applied_loras.h"
 #include "api/lora_tools.h"
-#include "tensor_io/json.h"
+#include "check.h"
+#include "lora/applied_loras.h"
 #include "lora/lora_file.h"
-#include "tensor_io/safetensors.h"
+#include "models/sd3/sd3.h"
 #include "nn/initialize.h"
+#include "tensor_io/json.h"
+#include "tensor_io/safetensors.h"
 
 using namespace drm;
 namespace fs = std::filesystem;
@@ -39,7 +39,8 @@ struct TemporaryFolder {
 Sd3 small() {
   const auto folder = kGolden + "/mmdit/";
   Sd3 m(make_mmdit(read_mmdit_config(folder + "config.json")));
-  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat, at::kCPU);
+  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat,
+                      at::kCPU);
   return m;
 }
 

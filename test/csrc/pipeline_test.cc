@@ -6,9 +6,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "api/prompt_chunks.h"
 #include "check.h"
 #include "device.h"
-#include "api/prompt_chunks.h"
 #include "tensor_io/safetensors.h"
 
 using namespace drm;

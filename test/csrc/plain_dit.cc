@@ -78,8 +78,8 @@ class PlainDiT final : public VelocityModel {
  public:
   explicit PlainDiT(Network network) : network_(std::move(network)) {
     const auto& c = network_.config;
-    info_ = {"PlainDiT", c.channels, c.channels, c.patch, c.most_patches, c.size, c.layers, c.width, c.text_width, 0,
-             kBlocks};
+    info_ = {"PlainDiT", c.channels, c.channels,   c.patch, c.most_patches, c.size,
+             c.layers,   c.width,    c.text_width, 0,       kBlocks};
   }
   const VelocityModelInfo& info() const override { return info_; }
 
@@ -94,7 +94,8 @@ class PlainDiT final : public VelocityModel {
     const auto h = latent.size(2) / c.patch, w = latent.size(3) / c.patch, p = c.patch;
     auto image = at::conv2d(latent, network_.patch.weight, network_.patch.bias, at::IntArrayRef{p, p});
     const auto table = network_.positions.value.view({c.most_patches, c.most_patches, -1});
-    image = image.flatten(2).transpose(1, 2) + table.narrow(0, 0, h).narrow(1, 0, w).flatten(0, 1).to(image.scalar_type());
+    image =
+        image.flatten(2).transpose(1, 2) + table.narrow(0, 0, h).narrow(1, 0, w).flatten(0, 1).to(image.scalar_type());
     auto x = at::cat({image, text.context_BLD.to(image.scalar_type())}, 1);
     const auto frequency = at::exp(at::arange(c.width, timestep.options()) * (-std::log(1e4) / c.width));
     const auto angle = timestep.unsqueeze(1) * frequency.unsqueeze(0);
@@ -123,8 +124,8 @@ class PlainDiT final : public VelocityModel {
     each(network_, [&](const std::string&, auto& leaf) { initialize_leaf(leaf, generator); });
   }
   bool is_left_out(const std::string& key) const override {
-    return key.starts_with(kBlocks) && std::atoll(key.c_str() + std::string(kBlocks).size()) >=
-                                           static_cast<int64_t>(network_.blocks.size());
+    return key.starts_with(kBlocks) &&
+           std::atoll(key.c_str() + std::string(kBlocks).size()) >= static_cast<int64_t>(network_.blocks.size());
   }
 
  private:

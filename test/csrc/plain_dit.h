@@ -1,7 +1,7 @@
-// A second kind of base model, which only the tests have: a plain DiT (Peebles and Xie 2023) that attends over image and
-// text tokens together, with one set of weights for both, reads the states of CLIP-L alone and no pooled embeds. It shows
-// that a base is a folder and a line: nothing outside of this file knows it.
-// Shapes: B batch, C latent channels, H W latent size, L tokens, D width.
+// A second kind of base model, which only the tests have: a plain DiT (Peebles and Xie 2023) that attends over image
+// and text tokens together, with one set of weights for both, reads the states of CLIP-L alone and no pooled embeds. It
+// shows that a base is a folder and a line: nothing outside of this file knows it. Shapes: B batch, C latent channels,
+// H W latent size, L tokens, D width.
 #pragma once
 #include "models/registry.h"
 

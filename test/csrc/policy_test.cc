@@ -6,11 +6,11 @@
 #include <limits>
 #include <numeric>
 
-#include "check.h"
 #include "api/pipeline.h"
 #include "api/reward_model.h"
-#include "rl/step_advantages.h"
+#include "check.h"
 #include "rl/rollout.h"
+#include "rl/step_advantages.h"
 #include "train/policy_objective.h"
 #include "training.h"
 
@@ -35,7 +35,7 @@ PolicySpec policy_spec() {
   PolicySpec s;
   s.source = test::pipeline_at(kModels + "tiny/");
   s.t5_length = 0;
-  s.steps = 4;
+  s.denoising_steps = 4;
   s.guidance = 3;
   s.lora.rank = 4;
   s.lora.alpha = 8;
@@ -164,8 +164,8 @@ TEST(steps_and_states_are_compared_each_by_itself) {
 
 TEST(before_the_first_update_the_ratio_is_1_exactly) {
   auto cps = policy_spec(), recomputed = policy_spec(), unguided = policy_spec(), text = policy_spec();
-  cps.cps = true;
-  recomputed.recompute = true;
+  cps.sde = "cps";
+  recomputed.gradient_checkpointing = true;
   unguided.guidance = 1;
   text.lora.targets.emplace_back("context_embedder");
   for (const auto& spec : {policy_spec(), cps, recomputed, unguided, text})
@@ -238,7 +238,7 @@ TEST(what_cannot_be_learned_from_is_said) {
   Learner silent(quiet);
   EXPECT_FAILURE(BadRequest, ({"noise level 0", "nothing to learn"}), silent.policy->rollout(request(2, 1), control));
   auto cps = policy_spec();
-  cps.cps = true;
+  cps.sde = "cps";
   Learner to_the_end(cps);
   auto whole = request(2, 1);
   whole.until = 4;
@@ -251,14 +251,16 @@ TEST(what_cannot_be_learned_from_is_said) {
   nowhere.lora.targets = {"attn.nowhere"};
   EXPECT_FAILURE(BadRequest, ({"targets"}), Learner(std::as_const(nowhere)));
   auto odd = policy_spec();
-  odd.height = 60;
-  EXPECT_FAILURE(BadRequest, ({"height", "multiple of 16", "60"}), Learner(std::as_const(odd)));
+  odd.size = 60;
+  EXPECT_FAILURE(BadRequest, ({"size", "multiple of 16", "60"}), Learner(std::as_const(odd)));
 }
 
 TEST(the_best_candidate_and_the_first_and_none) {
   const auto schedule = sampling_schedule({1000, 3.0}, 4);
   const GuidedPolicy still = [](const Tensor& x, int64_t) -> GuidedVelocity { return {{}, at::zeros_like(x), 1}; };
-  const LatentScorer brightness = [](const Tensor& c, double, const std::vector<int64_t>&) { return c.flatten(1).mean(1); };
+  const LatentScorer brightness = [](const Tensor& c, double, const std::vector<int64_t>&) {
+    return c.flatten(1).mean(1);
+  };
   const auto x = at::zeros({2, 4, 2, 2}, test::device());
   RolloutOptions o;
   o.k = 5;
@@ -268,7 +270,8 @@ TEST(the_best_candidate_and_the_first_and_none) {
     o.continuation = rule;
     return roll_out(still, x, schedule, o, noise, {{brightness, 1}}, {});
   };
-  const auto best = walk(Continuation::Best), first = walk(Continuation::First), none = walk(Continuation::Ode), chance = walk(Continuation::Random);
+  const auto best = walk(Continuation::Best), first = walk(Continuation::First), none = walk(Continuation::Ode),
+             chance = walk(Continuation::Random);
   for (const auto& s : best.steps) CHECK(at::equal(s.chosen, s.scores[0].argmax(1)));
   for (const auto& s : first.steps) CHECK(s.chosen.eq(0).all().item<bool>());
   CHECK(none.final.eq(0).all().item<bool>());  // without velocity or noise nothing moves

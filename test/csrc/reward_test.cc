@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "check.h"
 #include "api/reward_model.h"
+#include "check.h"
 #include "reward/reward_net.h"
 #include "tensor_io/safetensors.h"
 #include "train/frozen_inputs.h"
@@ -29,7 +29,7 @@ RewardSpec small() {
   s.head_channels = 8;
   s.head_groups = 4;
   s.head_hidden = 12;
-  s.dropout = 0.2;
+  s.head_dropout = 0.2;
   s.t5_length = 4;
   return s;
 }
@@ -115,7 +115,7 @@ TEST(preferences_are_learned) {
   // The fixtures' VAE is random: its posterior is as wide as its means, and high noise leaves nothing to see.
   auto spec = small();
   spec.posterior_sample = false;
-  spec.mean = 4;
+  spec.logit_mean = 4;
   Trainer t(objective(spec), options());
   Control control;
   const auto held_out = pairs(100, 8);
@@ -184,7 +184,7 @@ TEST(resumed_is_uninterrupted) {
 TEST(recomputation_gives_the_same_step) {
   Control control;
   auto spec = small();
-  spec.recompute = true;
+  spec.gradient_checkpointing = true;
   Trainer plain(objective(), options()), recomputed(objective(spec), options());
   const auto a = plain.step({pairs(0, 4)}, 0, 1e-3, control), b = recomputed.step({pairs(0, 4)}, 0, 1e-3, control);
   for (const char* name : {"loss", "grad_norm"}) CHECK(std::abs(metric(a, name) - metric(b, name)) < 1e-5);
@@ -207,9 +207,10 @@ TEST(shared_noise_hides_no_difference_between_equal_pictures) {
 TEST(adapters_or_the_head_alone_leave_the_backbone) {
   Control control;
   auto lora = small();
+  lora.backbone = "lora";
   lora.lora = LoraConfig{2, 4, {"attn.to_q", "attn.to_v"}};
   auto head = small();
-  head.freeze_backbone = true;
+  head.backbone = "frozen";
   for (const auto& spec : {lora, head}) {
     Trainer t(objective(spec), options());
     for (const auto& [name, p] : t.objective().parameters())
@@ -224,7 +225,8 @@ TEST(both_layouts_score_alike_and_training_goes_on_from_either) {
   const Folder folder;
   Control control;
   auto spec = small();
-  spec.lora = LoraConfig{2, 4, {"attn.to_q", "attn.to_v"}};  // merged when written
+  spec.backbone = "lora";  // merged when written
+  spec.lora = LoraConfig{2, 4, {"attn.to_q", "attn.to_v"}};
   auto owned = objective(spec);
   auto& reward = *owned;
   Trainer t(std::move(owned), options());

@@ -17,7 +17,8 @@ namespace {
 Sd3 small_transformer() {
   const auto folder = std::string(DRM_GOLDEN) + "/mmdit/";
   Sd3 m(make_mmdit(read_mmdit_config(folder + "config.json")));
-  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat, test::device());
+  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat,
+                      test::device());
   return m;
 }
 

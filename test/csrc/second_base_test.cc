@@ -95,8 +95,10 @@ RewardSource trained_reward() {
   training->export_weights(reward.checkpoint.weights[0], "fp32");
   std::ifstream config(base().source.transformer.config);
   const std::string backbone((std::istreambuf_iterator<char>(config)), {});
-  base().write("drm.json", "{\"_class_name\": \"DiffusionRewardModel\", \"keep_layers\": 1, \"size\": 64, \"t5_length\": 0, "
-                           "\"head\": {\"channels\": 16, \"groups\": 4, \"hidden\": 16}, \"backbone\": " + backbone + "}");
+  base().write("drm.json",
+               "{\"_class_name\": \"DiffusionRewardModel\", \"keep_layers\": 1, \"size\": 64, \"t5_length\": 0, "
+               "\"head\": {\"channels\": 16, \"groups\": 4, \"hidden\": 16}, \"backbone\": " +
+                   backbone + "}");
   return reward;
 }
 
@@ -181,7 +183,7 @@ TEST(a_second_base_is_fine_tuned_under_both_algorithms) {
   PolicySpec spec;
   spec.source = base().source;
   spec.t5_length = 0;
-  spec.steps = 3;
+  spec.denoising_steps = 3;
   spec.lora.rank = 4;
   spec.lora.alpha = 8;
   spec.lora.targets = {"attn.to_q", "attn.to_v"};

@@ -7,8 +7,8 @@
 
 #include "check.h"
 #include "device.h"
-#include "models/sd3/sd3.h"
 #include "flow/sampler.h"
+#include "models/sd3/sd3.h"
 
 using namespace drm;
 
@@ -44,7 +44,8 @@ Stepwise stepwise(int64_t k, LatentScorer score, int64_t pictures) {
 Sd3 small_transformer() {
   const auto folder = std::string(DRM_GOLDEN) + "/mmdit/";
   Sd3 m(make_mmdit(read_mmdit_config(folder + "config.json")));
-  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat, test::device());
+  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat,
+                      test::device());
   return m;
 }
 

@@ -194,7 +194,7 @@ TEST(flow_recomputes_to_the_same_step) {
   std::vector<Metrics> results;
   for (const bool recompute : {false, true}) {
     auto spec = small_flow(true);
-    spec.recompute = recompute;
+    spec.gradient_checkpointing = recompute;
     auto objective = FlowObjective::create(spec, 1, device(), control);
     objective->inputs().cache_prompts(prompts(3), control);
     Trainer t(std::move(objective), options());

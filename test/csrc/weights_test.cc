@@ -6,12 +6,12 @@
 #include <filesystem>
 #include <fstream>
 
+#include "api/single_file.h"
 #include "check.h"
 #include "models/registry.h"
-#include "api/single_file.h"
+#include "tensor_io/tensor_names.h"
 #include "text/text_keys.h"
 #include "vae/vae_keys.h"
-#include "tensor_io/tensor_names.h"
 
 using namespace drm;
 namespace fs = std::filesystem;
@@ -164,8 +164,8 @@ TEST(weights_in_fp8_are_taken_times_their_scales) {
 }
 
 TEST(a_file_as_it_is_passed_around_gives_the_model_it_was_made_of) {
-  const auto scaled = Weights::open({std::string(DRM_TEST_DATA) + "/../../samples/weights/sd35_fp8_scaled.safetensors"},
-                                    velocity_keys);
+  const auto scaled =
+      Weights::open({std::string(DRM_TEST_DATA) + "/../../samples/weights/sd35_fp8_scaled.safetensors"}, velocity_keys);
   const auto original = Weights::open({kGolden + "/mmdit_sd35_naming/sd3.5_tiny.safetensors"}, velocity_keys);
   CHECK_EQ(scaled.entries().size(), original.entries().size());
   for (const auto& [key, entry] : original.entries()) {

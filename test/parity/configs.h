@@ -1,7 +1,7 @@
 // Sizes of networks as the fixtures' config.json has them.
 #pragma once
-#include "reward/reward_net.h"
 #include "models/sd3/sd3.h"
+#include "reward/reward_net.h"
 #include "tensor_io/json.h"
 
 namespace drm::parity {

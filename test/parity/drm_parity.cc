@@ -16,12 +16,12 @@
 
 #include "case.h"
 #include "flow/sampler.h"
-#include "models/sd3/sd3.h"
-#include "runtime/device.h"
-#include "models/encode_prompts.h"
 #include "lora/lora_file.h"
+#include "models/encode_prompts.h"
 #include "models/sd3/prompt.h"
+#include "models/sd3/sd3.h"
 #include "optim/optimizer.h"
+#include "runtime/device.h"
 #include "text/text_keys.h"
 #include "vae/autoencoder.h"
 #include "vae/vae_keys.h"
@@ -179,8 +179,7 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   const auto m = load_transformer(c.folder + "transformer/config.json",
                                   c.folder + "transformer/diffusion_pytorch_model.safetensors");
   auto v = make_vae(read_vae_config(c.folder + "vae/config.json"));
-  load_vae(v, Weights::open({c.folder + "vae/diffusion_pytorch_model.safetensors"}, vae_keys), at::kFloat,
-           device);
+  load_vae(v, Weights::open({c.folder + "vae/diffusion_pytorch_model.safetensors"}, vae_keys), at::kFloat, device);
 
   const auto tokens = Json::read(tokens_file);
   const auto encode = [&](const char* rows) {

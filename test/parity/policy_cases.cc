@@ -6,10 +6,10 @@
 #include "configs.h"
 #include "flow/scheduler.h"
 #include "lora/adapter.h"
+#include "optim/optimizer.h"
 #include "reward/reward_scorer.h"
 #include "rl/group_advantages.h"
 #include "rl/rollout.h"
-#include "optim/optimizer.h"
 
 namespace drm::parity {
 namespace {
@@ -197,8 +197,9 @@ Outputs check_policy_training(const Case& c, int64_t group, int64_t k) {
   Trajectories walked;
   {
     const at::NoGradGuard no_grad;
-    walked = roll_out(velocity_at, latents, schedule, options, noise,
-                      {{reward_scorer(nets.reward, embedded(*nets.reward.backbone, "in.ctx", "in.pooled", group))}}, {});
+    walked =
+        roll_out(velocity_at, latents, schedule, options, noise,
+                 {{reward_scorer(nets.reward, embedded(*nets.reward.backbone, "in.ctx", "in.pooled", group))}}, {});
   }
   std::vector<Tensor> states, candidates, old, scores;
   for (const auto& s : walked.steps) {

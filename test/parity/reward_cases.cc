@@ -6,9 +6,9 @@
 #include "configs.h"
 #include "flow/scheduler.h"
 #include "flow/timesteps.h"
+#include "optim/optimizer.h"
 #include "reward/bradley_terry.h"
 #include "reward/reward_net.h"
-#include "optim/optimizer.h"
 
 namespace drm::parity {
 namespace {
@@ -89,7 +89,8 @@ Outputs check_drm(const Case& c) {
       return add_noise(c.in("in.bt.x0_" + side), c.in("in.bt.noise_" + side)[i], sigma);
     };
     // Both pictures in one batch, as in training.
-    const auto text = net.backbone->embed_text({at::cat({c.in("in.bt.ctx"), c.in("in.bt.ctx")}), at::cat({c.in("in.bt.pooled"), c.in("in.bt.pooled")})});
+    const auto text = net.backbone->embed_text(
+        {at::cat({c.in("in.bt.ctx"), c.in("in.bt.ctx")}), at::cat({c.in("in.bt.pooled"), c.in("in.bt.pooled")})});
     const auto scores =
         reward_of_pairs(net, at::cat({noised("win"), noised("lose")}), at::cat({timestep, timestep}), text);
     return {preference_loss(scores.chosen, scores.rejected).mean(), scores.chosen, scores.rejected};

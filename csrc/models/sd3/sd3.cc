@@ -10,16 +10,8 @@ constexpr const char* kClassName = "SD3Transformer2DModel";
 constexpr const char* kBlocks = "transformer_blocks.";
 
 VelocityModelInfo describe(const MMDiTConfig& c) {
-  return {kClassName,
-          c.in_channels,
-          c.out_channels,
-          c.patch_size,
-          c.pos_embed_max_size,
-          c.sample_size,
-          c.num_layers,
-          c.width(),
-          c.joint_attention_dim,
-          c.pooled_projection_dim,
+  return {kClassName,    c.in_channels, c.out_channels, c.patch_size,          c.pos_embed_max_size,
+          c.sample_size, c.num_layers,  c.width(),      c.joint_attention_dim, c.pooled_projection_dim,
           kBlocks};
 }
 
