@@ -1,13 +1,13 @@
 // Builds the commander program from the registry and runs one command.
 import { CommanderError, InvalidArgumentError, Command as Program, Option as ProgramOption } from 'commander';
 import { DrmError } from '../binding/error.js';
-import type { Command, Context, GlobalOptions } from './command.js';
+import type { Command, Context, GlobalOptions } from './common/command.js';
 import { registry } from './commands/registry.js';
-import { errorEvent } from './errors.js';
-import { onSignals } from './signals.js';
+import { errorEvent } from './common/errors.js';
+import { onSignals } from './common/signals.js';
 import type { Renderer } from './ui/renderer.js';
 import { type Loss, stderr, stdout } from './ui/streams.js';
-import { VERSION } from './version.js';
+import { VERSION } from './common/version.js';
 
 const collect = (value: string, all: string[] | undefined) => [...(all ?? []), value];
 

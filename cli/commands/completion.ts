@@ -1,5 +1,5 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 import { describe, globalOptions } from '../program.js';
 import { registry } from './registry.js';
 

@@ -1,6 +1,6 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../command.js';
-import { SOURCES } from '../data/sources.js';
+import type { Command } from '../common/command.js';
+import { SOURCES } from './data/sources.js';
 
 const ACTIONS = ['prepare', 'inspect', 'encode', 'tokenizer'];
 export const command: Command = {
@@ -107,10 +107,10 @@ export const command: Command = {
   makesFiles: ({ args }) => args[0] !== 'inspect',
   async run(context) {
     const [action] = context.args as string[];
-    if (action === 'prepare') return (await import('../data/prepare_command.js')).prepareSet(context);
-    if (action === 'inspect') return (await import('../data/inspect_command.js')).inspectPrepared(context);
-    if (action === 'encode') return (await import('../data/encode_command.js')).encodePrepared(context);
-    if (action === 'tokenizer') return (await import('../data/tokenizer_command.js')).trainTokenizer(context);
+    if (action === 'prepare') return (await import('./data/prepare.js')).prepareSet(context);
+    if (action === 'inspect') return (await import('./data/inspect.js')).inspectPrepared(context);
+    if (action === 'encode') return (await import('./data/encode.js')).encodePrepared(context);
+    if (action === 'tokenizer') return (await import('./data/tokenizer.js')).trainTokenizer(context);
     throw new DrmError('USAGE', `data ${action}: expected ${ACTIONS.join(', ')}`);
   },
 };

@@ -1,5 +1,5 @@
 // All commands: name and summary here, so that `drm --help` loads none of them; the rest when one runs.
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 
 export interface Entry {
   name: string;

@@ -1,16 +1,16 @@
 // Judging the pictures that `drm eval images` makes, setting after setting: scorers, reference pictures, rows, sheets.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
 import type { SampleSettings } from '../config/types.js';
-import { CaptionedSet } from '../data/captioned_set.js';
-import { decodePicture } from '../data/picture.js';
-import { Drop } from '../data/source.js';
-import { writeAtomically } from '../files.js';
+import { CaptionedSet } from '../data/prepared/captioned_set.js';
+import { decodePicture } from '../data/io/picture.js';
+import { Drop } from '../data/prepared/source.js';
+import { writeAtomically } from '../common/files.js';
 import { contactSheet, type Picture } from '../image/write.js';
-import { readShaped } from '../json.js';
-import { listOf, number, objectOf, optional, type ShapeOf, text } from '../shape.js';
-import { VERSION } from '../version.js';
+import { readShaped } from '../common/json.js';
+import { listOf, number, objectOf, optional, type ShapeOf, text } from '../common/shape.js';
+import { VERSION } from '../common/version.js';
 import type { PictureSet } from './images.js';
 import { against, type Cost, type Results, report } from './images_report.js';
 import { captionsOf, Judge, type Judgement, referenceSamples, type Verdict } from './judge.js';

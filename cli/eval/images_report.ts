@@ -2,7 +2,7 @@
 import type { SampleSettings } from '../config/types.js';
 import { average, type Estimate, estimate } from './bootstrap.js';
 import type { Judgement, Verdict } from './judge.js';
-import { percent, plusMinus, table } from './table.js';
+import { percent, plusMinus, table } from '../ui/table.js';
 
 /** A setting against the first one on the same prompts and seeds: differences of the two, prompt by prompt. */
 export interface Ahead {

@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { type Manifest, readManifest } from '../data/manifest.js';
-import { epochOrder } from '../data/order.js';
-import { PairSet } from '../data/pair_set.js';
+import { type Manifest, readManifest } from '../data/prepared/manifest.js';
+import { epochOrder } from '../random/order.js';
+import { PairSet } from '../data/prepared/pair_set.js';
 import { needsRankings } from './pair_accuracy.js';
 import { PairScores } from './pair_scores.js';
 import type { ProtocolName } from './protocols.js';

@@ -7,8 +7,8 @@
 // its threshold for ties is found on the validation split. null: the picture could not be scored.
 import { dirname } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { isObject, readJson } from '../json.js';
-import { brief } from '../shape.js';
+import { isObject, readJson } from '../common/json.js';
+import { brief } from '../common/shape.js';
 import {
   type ChoiceList,
   findListFiles,

@@ -1,8 +1,8 @@
 // The scorers that a command names, loaded.
 import { DrmError } from '../../binding/error.js';
 import { setThreads } from '../../binding/index.js';
-import type { Context } from '../command.js';
-import { chooseDevice } from '../device.js';
+import type { Context } from '../common/command.js';
+import { chooseDevice } from '../common/device.js';
 import { loadRewards, type RewardLoading } from '../rewards/load.js';
 import { findReward } from '../rewards/registry.js';
 import { CLEAN, type Reward } from '../rewards/reward.js';

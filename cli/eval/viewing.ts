@@ -1,6 +1,6 @@
 // How rewards are to look at pictures, by the options of `drm score` and `drm eval pairs`: noise levels, draws, size.
 import { DrmError } from '../../binding/error.js';
-import { wholeOption } from '../options.js';
+import { wholeOption } from '../common/options.js';
 import { type AskedLevels, levelsOf, parseLevels } from '../rewards/levels.js';
 import type { Reward, Viewing } from '../rewards/reward.js';
 

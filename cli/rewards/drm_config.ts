@@ -4,8 +4,8 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { ComponentFiles } from '../../binding/types.js';
-import { isObject, readObject, shaped } from '../json.js';
-import { objectOf, optional, text } from '../shape.js';
+import { isObject, readObject, shaped } from '../common/json.js';
+import { objectOf, optional, text } from '../common/shape.js';
 import { DRM_CLASS, findReward } from './registry.js';
 
 export interface DrmConfig {

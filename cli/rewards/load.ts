@@ -3,7 +3,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { RewardModel } from '../../binding/index.js';
 import type { Dtype, JobOptions, PromptTokens } from '../../binding/types.js';
-import { chooseDevice } from '../device.js';
+import { chooseDevice } from '../common/device.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
 import { resolveModel } from '../hub/resolve.js';
 import { cosine } from '../scorers/features.js';

@@ -5,9 +5,9 @@ import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { ComponentFiles } from '../../binding/types.js';
 import { cachedSnapshot, isHubId } from '../hub/cache.js';
-import { type JsonObject, readObject } from '../json.js';
-import { nearest } from '../nearest.js';
-import { packageRoot } from '../root.js';
+import { type JsonObject, readObject } from '../common/json.js';
+import { nearest } from '../common/nearest.js';
+import { packageRoot } from '../common/root.js';
 import { scorerKinds, scorerNames } from '../scorers/registry.js';
 
 export interface DrmSpec {

@@ -4,7 +4,7 @@
 import { statSync } from 'node:fs';
 import type { ComponentFiles, Dtype, RuntimeInfo } from '../../binding/types.js';
 import type { GrpoSettings } from '../config/types.js';
-import { bytesOf } from '../device.js';
+import { bytesOf } from '../common/device.js';
 import { shardsOf } from '../hub/weight_index.js';
 import type { Geometry } from './plan.js';
 

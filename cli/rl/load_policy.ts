@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { Trainer } from '../../binding/index.js';
 import type { GrpoSettings } from '../config/types.js';
-import type { Events } from '../events.js';
+import type { Events } from '../common/events.js';
 import type { ResolvedModel } from '../hub/resolve.js';
 import type { Team } from '../parallel/team.js';
 import { loadScorer } from '../scorers/registry.js';

@@ -3,8 +3,8 @@
 // and their numbers, which key their noise, are of seed and iteration alone.
 import { DrmError } from '../../binding/error.js';
 import type { GrpoSettings } from '../config/types.js';
-import { Draws } from '../data/draws.js';
-import { epochOrder } from '../data/order.js';
+import { Draws } from '../random/draws.js';
+import { epochOrder } from '../random/order.js';
 
 /** Keeps this use of the seed apart from all others ("wind"). */
 const WINDOW_PURPOSE = 0x77696e64;

@@ -1,11 +1,11 @@
 // `drm grpo --plan`: what a run will consist of and cost, without loading a model. `--dry-run`: the same, measured by one
 // step of every phase. Neither writes anything.
 import { runtimeInfo, setThreads } from '../../binding/index.js';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
 import type { GrpoSettings } from '../config/types.js';
-import { chooseDevice } from '../device.js';
-import { readObject } from '../json.js';
-import { wholeOption } from '../options.js';
+import { chooseDevice } from '../common/device.js';
+import { readObject } from '../common/json.js';
+import { wholeOption } from '../common/options.js';
 import { placeOf } from '../parallel/place.js';
 import { Team } from '../parallel/team.js';
 import { loadTokenizers } from '../text/tokenizer.js';

@@ -1,8 +1,8 @@
 // Scorers by name. A new one is its own file and a line here.
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { nearest } from '../nearest.js';
-import { packageRoot } from '../root.js';
+import { nearest } from '../common/nearest.js';
+import { packageRoot } from '../common/root.js';
 import type { Scorer, ScorerOptions } from './scorer.js';
 
 interface Kind {

@@ -1,7 +1,7 @@
 // Three ways to show one event stream: an ink view on a terminal, plain lines in a pipe, JSON lines for programs.
 // Results go to stdout, all else to stderr.
-import type { GlobalOptions } from '../command.js';
-import type { Event, Events } from '../events.js';
+import type { GlobalOptions } from '../common/command.js';
+import type { Event, Events } from '../common/events.js';
 import { visible, visibleLine } from '../text/visible.js';
 import { stderr, stdout } from './streams.js';
 

@@ -1,5 +1,5 @@
 // What a view shows, as a reducer over events.
-import type { Event } from '../events.js';
+import type { Event } from '../common/events.js';
 import { bytes, duration, figures, metricLine } from './figures.js';
 import { beginTraining, curves, numbers, reduceTraining, type Training } from './training.js';
 

@@ -1,5 +1,5 @@
 // What the training view shows, as a reducer over events.
-import type { Event } from '../events.js';
+import type { Event } from '../common/events.js';
 import { COUNTS, perStep, type Values } from './figures.js';
 import type { Bar } from './state.js';
 

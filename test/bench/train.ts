@@ -5,7 +5,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { resolveConfig } from '../../cli/config/resolve.js';
-import { readManifest } from '../../cli/data/manifest.js';
+import { readManifest } from '../../cli/data/prepared/manifest.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
 import { keptByRule } from '../../cli/rewards/drm_config.js';
 import { loadTokenizers, Tokenizer } from '../../cli/text/tokenizer.js';

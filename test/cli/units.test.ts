@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { resolveModel } from '../../cli/hub/resolve.js';
 import { addText, readText } from '../../cli/image/png_text.js';
 import { slug, writePicture } from '../../cli/image/write.js';
-import { nearest } from '../../cli/nearest.js';
+import { nearest } from '../../cli/common/nearest.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
 import { repository, temporaryFolder } from '../run_drm.js';
 

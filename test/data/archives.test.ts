@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeAll, expect, test } from 'vitest';
-import { archiveFiles, PictureArchive } from '../../cli/data/pictures_at.js';
-import { Drop, type Listing, type Sample } from '../../cli/data/source.js';
-import { webdatasetSource } from '../../cli/data/webdataset.js';
+import { archiveFiles, PictureArchive } from '../../cli/data/sets/pictures_at.js';
+import { Drop, type Listing, type Sample } from '../../cli/data/prepared/source.js';
+import { webdatasetSource } from '../../cli/data/sets/webdataset.js';
 import { temporaryFolder } from '../run_drm.js';
 import { linkIn, pngOf, tarOf, write } from './pictures.js';
 

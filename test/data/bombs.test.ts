@@ -4,11 +4,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeAll, expect, test } from 'vitest';
-import { checkDelta, checkRuns, checkThrift } from '../../cli/data/parquet/bounds.js';
-import { ParquetFile } from '../../cli/data/parquet/file.js';
-import { Drop } from '../../cli/data/source.js';
-import { tarHeader } from '../../cli/data/tar.js';
-import { ZipFolder } from '../../cli/data/zip.js';
+import { checkDelta, checkRuns, checkThrift } from '../../cli/data/io/parquet/bounds.js';
+import { ParquetFile } from '../../cli/data/io/parquet/file.js';
+import { Drop } from '../../cli/data/prepared/source.js';
+import { tarHeader } from '../../cli/data/io/tar.js';
+import { ZipFolder } from '../../cli/data/io/zip.js';
 import { drm, repository, temporaryFolder } from '../run_drm.js';
 import { pngOf, tarOf, write, zipOf } from './pictures.js';
 

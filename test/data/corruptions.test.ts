@@ -1,10 +1,10 @@
 // Corruption on purpose: graded, seeded, and never nothing.
 import { expect, test } from 'vitest';
-import { CORRUPTIONS, corrupt, GRADES, meanDifference } from '../../cli/data/corruptions.js';
-import { Draws } from '../../cli/data/draws.js';
-import { drawEmoji, emojiPictures, listEmoji } from '../../cli/data/emoji.js';
-import { decodePicture } from '../../cli/data/picture.js';
-import { Drop } from '../../cli/data/source.js';
+import { CORRUPTIONS, corrupt, GRADES, meanDifference } from '../../cli/data/emoji/corruptions.js';
+import { Draws } from '../../cli/random/draws.js';
+import { drawEmoji, emojiPictures, listEmoji } from '../../cli/data/emoji/emoji.js';
+import { decodePicture } from '../../cli/data/io/picture.js';
+import { Drop } from '../../cli/data/prepared/source.js';
 import type { Picture } from '../../cli/image/write.js';
 
 const pictures = emojiPictures(listEmoji().concepts);

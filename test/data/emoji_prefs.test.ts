@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Wish } from '../../cli/data/base_samples.js';
-import { CORRUPTIONS, GRADES } from '../../cli/data/corruptions.js';
-import { emojiPictures, listEmoji } from '../../cli/data/emoji.js';
+import type { Wish } from '../../cli/sample/painter.js';
+import { CORRUPTIONS, GRADES } from '../../cli/data/emoji/corruptions.js';
+import { emojiPictures, listEmoji } from '../../cli/data/emoji/emoji.js';
 import {
   distance,
   emojiPrefsSource,
@@ -12,13 +12,13 @@ import {
   type PrefsOptions,
   prefsSplitOf,
   worseRecipe,
-} from '../../cli/data/emoji_prefs.js';
-import { gradeOfGap, type Likeness } from '../../cli/data/likeness.js';
-import { readManifest } from '../../cli/data/manifest.js';
-import { type PairRecord, PairSet } from '../../cli/data/pair_set.js';
-import { decodePicture } from '../../cli/data/picture.js';
-import { prepare } from '../../cli/data/prepare.js';
-import { Drop } from '../../cli/data/source.js';
+} from '../../cli/data/emoji/emoji_prefs.js';
+import { gradeOfGap, type Likeness } from '../../cli/data/emoji/likeness.js';
+import { readManifest } from '../../cli/data/prepared/manifest.js';
+import { type PairRecord, PairSet } from '../../cli/data/prepared/pair_set.js';
+import { decodePicture } from '../../cli/data/io/picture.js';
+import { prepare } from '../../cli/data/prepared/prepare.js';
+import { Drop } from '../../cli/data/prepared/source.js';
 import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 import { contentOf } from './pictures.js';
 

@@ -2,12 +2,12 @@
 import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CaptionedSet } from '../../cli/data/captioned_set.js';
-import { BatchLoader, type LoaderOptions } from '../../cli/data/loader.js';
-import { epochOrder, philox, sampleOrder } from '../../cli/data/order.js';
-import { prepare } from '../../cli/data/prepare.js';
-import type { OpenOptions } from '../../cli/data/shard_reader.js';
-import { Drop, type Source } from '../../cli/data/source.js';
+import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
+import { BatchLoader, type LoaderOptions } from '../../cli/data/load/loader.js';
+import { epochOrder, philox, sampleOrder } from '../../cli/random/order.js';
+import { prepare } from '../../cli/data/prepared/prepare.js';
+import type { OpenOptions } from '../../cli/data/prepared/shard_reader.js';
+import { Drop, type Source } from '../../cli/data/prepared/source.js';
 import { temporaryFolder } from '../run_drm.js';
 import { pixelsOf, pngOf } from './pictures.js';
 

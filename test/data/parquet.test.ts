@@ -3,9 +3,9 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileWriter, parquetWrite } from 'hyparquet-writer';
 import { expect, test } from 'vitest';
-import { ByteReader } from '../../cli/data/byte_reader.js';
-import { ParquetFile } from '../../cli/data/parquet/file.js';
-import { unsnappy } from '../../cli/data/parquet/snappy.js';
+import { ByteReader } from '../../cli/data/io/byte_reader.js';
+import { ParquetFile } from '../../cli/data/io/parquet/file.js';
+import { unsnappy } from '../../cli/data/io/parquet/snappy.js';
 import { repository, temporaryFolder } from '../run_drm.js';
 
 const folder = join(repository, 'test/data/parquet');

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ClipScorer } from '../../binding/index.js';
 import type { Features } from '../../binding/types.js';
-import { CaptionedSet } from '../../cli/data/captioned_set.js';
+import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
 import { retrieveSet } from '../../cli/eval/retrieval.js';
 import type { Space } from '../../cli/scorers/scorer.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';

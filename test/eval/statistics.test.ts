@@ -1,11 +1,11 @@
 // Intervals, ranks and tables: the arithmetic between scores and what is printed.
 import { describe, expect, test } from 'vitest';
 import type { Features } from '../../binding/types.js';
-import { philox } from '../../cli/data/order.js';
+import { philox } from '../../cli/random/order.js';
 import { estimate } from '../../cli/eval/bootstrap.js';
 import { spreads } from '../../cli/eval/diversity.js';
 import { nearness, retrieval } from '../../cli/eval/retrieval.js';
-import { percent, table } from '../../cli/eval/table.js';
+import { percent, table } from '../../cli/ui/table.js';
 import { ranks } from '../../cli/scorers/features.js';
 
 const features = (rows: number[][]): Features => ({

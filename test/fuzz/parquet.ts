@@ -1,8 +1,8 @@
 // Parquet files as the sets read them: the small columns of each row group whole, one of byte arrays row by row.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ParquetFile } from '../../cli/data/parquet/file.js';
-import { PictureColumn } from '../../cli/data/parquet/picture_column.js';
+import { ParquetFile } from '../../cli/data/io/parquet/file.js';
+import { PictureColumn } from '../../cli/data/sets/picture_column.js';
 import { repository } from '../bench/common.js';
 import { type FuzzTarget, scratch } from './driver.js';
 

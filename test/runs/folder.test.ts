@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Checkpoints, openCheckpoint } from '../../cli/runs/checkpoints.js';
 import { Run, type RunRequest, readRunConfig, settingsHash } from '../../cli/runs/folder.js';
-import { VERSION } from '../../cli/version.js';
+import { VERSION } from '../../cli/common/version.js';
 import { temporaryFolder } from '../run_drm.js';
 
 const settings = { seed: 1, steps: 9, model: 'tiny', rates: [1, 2] };

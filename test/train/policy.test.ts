@@ -7,7 +7,7 @@ import { DrmError } from '../../binding/error.js';
 import { groupAdvantages } from '../../binding/index.js';
 import type { Bitmap, Dtype, PolicySampleRequest, Rollout, RolloutRequest, StepRequest } from '../../binding/types.js';
 import type { GrpoSettings } from '../../cli/config/types.js';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 import { Team } from '../../cli/parallel/team.js';
 import type { Reward } from '../../cli/rewards/reward.js';
 import { HeldOut } from '../../cli/rl/held_out.js';

@@ -3,10 +3,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { Fields, numberIn, numbersIn, type Stated } from '../fields.js';
-import { hashOfFile, listRecords } from '../json_list.js';
-import { GuardedPictures, PictureFolder } from '../pictures_at.js';
-import { Drop, type Source } from '../source.js';
+import { Fields, numberIn, numbersIn, type Stated } from './fields.js';
+import { hashOfFile, listRecords } from '../io/json_list.js';
+import { GuardedPictures, PictureFolder } from './pictures_at.js';
+import { Drop, type Source } from '../prepared/source.js';
 import {
   findPictures,
   folderOf,

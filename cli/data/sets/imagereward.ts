@@ -1,12 +1,12 @@
 // ImageRewardDB: Parquet metadata that ranks the pictures of each prompt, pictures in zips. And the authors' test list.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
-import { numbersIn, textIn } from '../fields.js';
-import { hashOfFile, listRecords } from '../json_list.js';
-import { ParquetFile } from '../parquet/file.js';
-import { GuardedPictures, PictureFolder } from '../pictures_at.js';
-import { Drop, type Source } from '../source.js';
-import { ZipFolder } from '../zip.js';
+import { numbersIn, textIn } from './fields.js';
+import { hashOfFile, listRecords } from '../io/json_list.js';
+import { ParquetFile } from '../io/parquet/file.js';
+import { GuardedPictures, PictureFolder } from './pictures_at.js';
+import { Drop, type Source } from '../prepared/source.js';
+import { ZipFolder } from '../io/zip.js';
 import { ranking } from './hpdv2.js';
 import {
   findPictures,

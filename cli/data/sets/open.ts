@@ -1,9 +1,9 @@
 // From the flags of `drm data prepare` to the source of a published set of pairs.
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { numberOption, wholeOption } from '../../options.js';
-import { WORK } from '../prepare.js';
-import type { Source } from '../source.js';
+import { numberOption, wholeOption } from '../../common/options.js';
+import { WORK } from '../prepared/prepare.js';
+import type { Source } from '../prepared/source.js';
 import type { MixedList } from './hpdv3.js';
 import type { PairSetOptions } from './listed.js';
 

@@ -1,0 +1,70 @@
+// From the flags of `drm data prepare emoji-prefs` to its source: the base model is found and named, not yet loaded.
+import { DrmError } from '../../../binding/error.js';
+import type { Context } from '../../common/command.js';
+import { chooseDevice } from '../../common/device.js';
+import { weightsFingerprint } from '../../hub/fingerprint.js';
+import { resolveModel } from '../../hub/resolve.js';
+import { sampleSettings } from '../../sample/settings.js';
+import { loadScorer, scorerWeights } from '../../scorers/registry.js';
+import { openPainter } from '../../sample/painter.js';
+import { emojiPrefsSource } from '../../data/emoji/emoji_prefs.js';
+import { likenessIn } from '../../data/emoji/likeness.js';
+import type { Source } from '../../data/prepared/source.js';
+
+export async function openEmojiPrefs(
+  context: Context,
+  { size, maxPairs }: { size: number; maxPairs: number | undefined },
+): Promise<Source> {
+  const { options, global, events, signal } = context;
+  const {
+    model,
+    steps,
+    guidance,
+    seed,
+    t5_length: t5Length,
+    device: asked,
+    dtype: kind,
+  } = sampleSettings(context, undefined);
+  const { setThreads } = await import('../../../binding/index.js');
+  if (global.threads !== undefined) setThreads(global.threads);
+  const { device, dtype } = await chooseDevice({ device: asked, dtype: kind });
+  const names = [model, ...((options.early as string[] | undefined) ?? [])];
+  const models = [];
+  for (const name of names) models.push(await resolveModel(name, {}));
+  const { paint, dispose } = openPainter({
+    models,
+    device,
+    dtype,
+    size,
+    t5Length,
+    signal,
+    onWarning: (message) => events.emit({ event: 'warning', message }),
+  });
+  const by = options.scorer as string | undefined;
+  const scorer = by === undefined ? undefined : await loadScorer(by, { device, dtype: 'fp32', signal });
+  if (scorer && !scorer.space)
+    throw new DrmError('USAGE', `--scorer ${by}: expected one that compares pictures with each other, such as a CLIP`);
+  const source = emojiPrefsSource(
+    {
+      size,
+      seed,
+      split: String(options.split ?? 'all'),
+      maxPairs,
+      steps,
+      guidance,
+      models: models.map(({ name, source }) => ({ name, fingerprint: weightsFingerprint(source) })),
+      ...(by !== undefined && {
+        scorer: { name: by, fingerprint: weightsFingerprint({ scorer: { weights: await scorerWeights(by) } }) },
+      }),
+      dtype,
+      t5Length,
+    },
+    paint,
+    scorer?.space && likenessIn(scorer.space),
+  );
+  const close = async () => {
+    await dispose();
+    scorer?.dispose();
+  };
+  return { ...source, close };
+}

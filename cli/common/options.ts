@@ -1,0 +1,36 @@
+// Values out of command line text.
+import { DrmError } from '../../binding/error.js';
+
+/** What the user types for an option of this camelCase name. */
+export const flagOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+/** The number that an option of this camelCase name holds, if it was given. Throws DrmError USAGE. */
+export function numberOption(options: Record<string, unknown>, name: string): number | undefined {
+  const text = options[name];
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (String(text).trim() === '' || Number.isNaN(value))
+    throw new DrmError('USAGE', `${flagOf(name)}: expected a number, found ${JSON.stringify(text)}`);
+  return value;
+}
+
+/** Likewise a whole number from `least` to `most`. */
+export function wholeOption(
+  options: Record<string, unknown>,
+  name: string,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): number | undefined {
+  const value = numberOption(options, name);
+  if (value !== undefined && !(Number.isSafeInteger(value) && value >= least && value <= most))
+    throw new DrmError(
+      'USAGE',
+      `${flagOf(name)} ${options[name]}: expected a whole number from ${least}${most < Number.MAX_SAFE_INTEGER ? ` to ${most}` : ''}`,
+    );
+  return value;
+}
+
+const quote = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+/** A drm command line that a shell reads as these words. */
+export const commandLine = (words: readonly string[]): string => ['drm', ...words].map(quote).join(' ');
