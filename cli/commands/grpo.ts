@@ -1,7 +1,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../common/command.js';
-import type { GrpoSettings } from '../config/types.js';
 import { flagOf, numberOption } from '../common/options.js';
+import type { GrpoSettings } from '../config/types.js';
 import { PARALLEL_OPTIONS } from '../parallel/options.js';
 
 export const command: Command = {

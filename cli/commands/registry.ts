@@ -67,6 +67,6 @@ export const registry: Entry[] = [
   {
     name: 'completion',
     summary: 'print shell completion for bash, zsh or fish',
-    load: async () => (await import('./completion.js')).command,
+    load: async () => (await import('./completion.js')).completionOf(registry),
   },
 ];

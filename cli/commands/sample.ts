@@ -3,8 +3,8 @@ import { DrmError } from '../../binding/error.js';
 import type { Command, Context } from '../common/command.js';
 import type { Events } from '../common/events.js';
 import type { ModelOptions } from '../hub/resolve.js';
-import type { Recipe } from '../sample/metadata.js';
 import type { Lora } from '../lora/loras.js';
+import type { Recipe } from '../sample/metadata.js';
 
 export const command: Command = {
   name: 'sample',

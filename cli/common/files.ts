@@ -1,9 +1,10 @@
 // Files and folders that are put in place whole or not at all.
-import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
 import { access, constants, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from './errors.js';
 
 const ADVICE: Record<string, string> = {
   ENOSPC: 'free some space',
@@ -96,4 +97,16 @@ export async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/** The sha256 of a file. Throws DrmError BAD_FILE when it cannot be read. */
+export async function hashOfFile(file: string): Promise<string> {
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
+  } catch (error) {
+    throwLack(error);
+    throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
+  }
+  return hash.digest('hex');
 }

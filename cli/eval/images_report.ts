@@ -1,8 +1,8 @@
 // What `drm eval images` found, as JSON and as people read it.
 import type { SampleSettings } from '../config/types.js';
+import { percent, plusMinus, table } from '../ui/table.js';
 import { average, type Estimate, estimate } from './bootstrap.js';
 import type { Judgement, Verdict } from './judge.js';
-import { percent, plusMinus, table } from '../ui/table.js';
 
 /** A setting against the first one on the same prompts and seeds: differences of the two, prompt by prompt. */
 export interface Ahead {

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { cmmd as distance } from '../../binding/index.js';
 import type { Cmmd, Features } from '../../binding/types.js';
-import type { CaptionedSet } from '../data/prepared/captioned_set.js';
+import { Drop } from '../data/io/drop.js';
 import { decodePicture } from '../data/io/picture.js';
-import { Drop } from '../data/prepared/source.js';
+import type { CaptionedSet } from '../data/prepared/captioned_set.js';
 import type { Picture } from '../image/write.js';
 import type { Scorer, Space } from '../scorers/scorer.js';
 import { type Estimate, estimate } from './bootstrap.js';

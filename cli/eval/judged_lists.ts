@@ -3,12 +3,12 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { numbersIn, textIn, UNCLEAR } from '../data/sets/fields.js';
-import { ParquetFile } from '../data/io/parquet/file.js';
-import { choiceIn, preferenceIn } from '../data/sets/choice.js';
 import { readText } from '../common/json.js';
 import { jsonValues } from '../common/json_forms.js';
 import { brief } from '../common/shape.js';
+import { ParquetFile } from '../data/io/parquet/file.js';
+import { choiceIn, preferenceIn } from '../data/sets/choice.js';
+import { numbersIn, textIn, UNCLEAR } from '../data/sets/fields.js';
 import type { ProtocolName } from './protocols.js';
 
 /** One record of a list: a prompt, its pictures, and their order; lower is better. A pair has ranks 1 and 2. */

@@ -1,11 +1,11 @@
 // Whether a scorer finds a picture's own caption among others: real pictures of a prepared set against their captions.
 import { DrmError } from '../../binding/error.js';
 import type { Features, JobOptions } from '../../binding/types.js';
-import type { CaptionedSet } from '../data/prepared/captioned_set.js';
-import { epochOrder } from '../random/order.js';
+import { Drop } from '../data/io/drop.js';
 import { decodePicture } from '../data/io/picture.js';
-import { Drop } from '../data/prepared/source.js';
+import type { CaptionedSet } from '../data/prepared/captioned_set.js';
 import type { Picture } from '../image/write.js';
+import { epochOrder } from '../random/order.js';
 import { cosine, joined, ranks, rowsOf } from '../scorers/features.js';
 import type { Space } from '../scorers/scorer.js';
 import { type Estimate, estimate } from './bootstrap.js';

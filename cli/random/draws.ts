@@ -1,5 +1,5 @@
 // Random numbers of one record: a function of seed, purpose and index, so that a resumed preparation draws the same.
-import { philox } from './order.js';
+import { philox } from './philox.js';
 
 export class Draws {
   readonly #key: readonly [number, number];

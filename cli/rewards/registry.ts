@@ -4,10 +4,10 @@ import { existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { ComponentFiles } from '../../binding/types.js';
-import { cachedSnapshot, isHubId } from '../hub/cache.js';
 import { type JsonObject, readObject } from '../common/json.js';
 import { nearest } from '../common/nearest.js';
 import { packageRoot } from '../common/root.js';
+import { cachedSnapshot, isHubId } from '../hub/cache.js';
 import { scorerKinds, scorerNames } from '../scorers/registry.js';
 
 export interface DrmSpec {

@@ -3,8 +3,8 @@
 // does of them in a second is assumed, and said. --dry-run measures instead.
 import { statSync } from 'node:fs';
 import type { ComponentFiles, Dtype, RuntimeInfo } from '../../binding/types.js';
-import type { GrpoSettings } from '../config/types.js';
 import { bytesOf } from '../common/device.js';
+import type { GrpoSettings } from '../config/types.js';
 import { shardsOf } from '../hub/weight_index.js';
 import type { Geometry } from './plan.js';
 

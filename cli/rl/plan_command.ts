@@ -2,10 +2,10 @@
 // step of every phase. Neither writes anything.
 import { runtimeInfo, setThreads } from '../../binding/index.js';
 import type { Context } from '../common/command.js';
-import type { GrpoSettings } from '../config/types.js';
 import { chooseDevice } from '../common/device.js';
 import { readObject } from '../common/json.js';
 import { wholeOption } from '../common/options.js';
+import type { GrpoSettings } from '../config/types.js';
 import { placeOf } from '../parallel/place.js';
 import { Team } from '../parallel/team.js';
 import { loadTokenizers } from '../text/tokenizer.js';

@@ -1,7 +1,7 @@
 // What `drm grpo --plan` and `--dry-run` print: what an iteration consists of, and what it costs.
 import type { GrpoSettings } from '../config/types.js';
-import { table, wrapped } from '../ui/table.js';
 import { bytes, duration } from '../ui/figures.js';
+import { table, wrapped } from '../ui/table.js';
 import type { Phase } from './estimate.js';
 import type { Geometry } from './plan.js';
 

@@ -1,7 +1,8 @@
 // Is it learning or cheating? Reads the figures of a policy's training and says in words when they go wrong. Pure: a
 // function of the figures it was given, and its state is plain data, so that a resumed run sees what the first one did.
-import type { GrpoSettings } from '../config/types.js';
+
 import { anything, count, listOf, mapOf, objectOf, type Shape, text } from '../common/shape.js';
+import type { GrpoSettings } from '../config/types.js';
 import type { Values } from '../train/loop.js';
 import { quantity, shortNumber } from '../ui/figures.js';
 

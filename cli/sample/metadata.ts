@@ -1,12 +1,12 @@
 // The settings inside a picture: written into its PNG, read back by `drm sample --from`.
 import { existsSync, readFileSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
-import type { SampleSettings } from '../config/types.js';
 import { parseJson } from '../common/json.js';
-import { type Lora, textOf } from '../lora/loras.js';
 import { anything, text as aText, listOf, mapOf, number, objectOf, optional, type Shape } from '../common/shape.js';
 import { VERSION } from '../common/version.js';
+import type { SampleSettings } from '../config/types.js';
 import { readText } from '../image/png_text.js';
+import { type Lora, textOf } from '../lora/loras.js';
 
 /** Settings that change the pixels, and so belong into a picture. */
 const PICTURE_KEYS = [

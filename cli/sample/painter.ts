@@ -3,25 +3,11 @@
 import { DrmError } from '../../binding/error.js';
 import type { Pipeline } from '../../binding/index.js';
 import type { Dtype } from '../../binding/types.js';
+import type { Painter, Recipe, Wish } from '../data/emoji/painter.js';
 import type { ResolvedModel } from '../hub/resolve.js';
 import type { Picture } from '../image/write.js';
-import { tokenize } from './jobs.js';
 import { loadTokenizers } from '../text/tokenizer.js';
-
-export interface Recipe {
-  /** Which of the models, by index. */
-  model: number;
-  steps: number;
-  guidance: number;
-}
-
-export interface Wish extends Recipe {
-  prompt: string;
-  seed: number;
-}
-
-/** Draws what is wished for, in order. */
-export type Painter = (wishes: Wish[]) => Promise<Picture[]>;
+import { tokenize } from './jobs.js';
 
 export interface PainterOptions {
   models: ResolvedModel[];

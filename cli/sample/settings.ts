@@ -2,11 +2,11 @@
 import { DrmError } from '../../binding/error.js';
 import type { SampleRequest } from '../../binding/types.js';
 import type { Context } from '../common/command.js';
+import { numberOption } from '../common/options.js';
 import { resolveConfig } from '../config/resolve.js';
 import type { SampleSettings } from '../config/types.js';
 import { recommendedSettingsFile } from '../hub/resolve.js';
 import type { Recipe } from './metadata.js';
-import { numberOption } from '../common/options.js';
 
 function layers(text: unknown): number[] | undefined {
   if (text === undefined) return undefined;

@@ -3,6 +3,9 @@ import { statSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { Dtype, TrainerOptions } from '../../binding/types.js';
 import type { Context } from '../common/command.js';
+import type { Events } from '../common/events.js';
+import { numberOption } from '../common/options.js';
+import { VERSION } from '../common/version.js';
 import type { Sources } from '../config/resolve.js';
 import type {
   GrpoSettings,
@@ -12,10 +15,7 @@ import type {
   Task,
   TrainSettings,
 } from '../config/types.js';
-import type { Events } from '../common/events.js';
-import { numberOption } from '../common/options.js';
 import type { Team } from '../parallel/team.js';
-import { VERSION } from '../common/version.js';
 import type { TrainingData, TrainingOptions, TrainingTask } from './loop.js';
 
 export interface TaskContext {
@@ -153,7 +153,7 @@ export async function runSettings<T extends Task>(
 /** What settings name by a path that leads to something else on each machine: the set's shards, the list of prompts. */
 async function contentOf({ data, prompts }: TrainingSettings): Promise<Record<string, string>> {
   const { readManifest } = await import('../data/prepared/manifest.js');
-  const { hashOfFile } = await import('../data/io/json_list.js');
+  const { hashOfFile } = await import('../common/files.js');
   const { settingsHash } = await import('../runs/folder.js');
   const isFile = prompts !== undefined && statSync(prompts, { throwIfNoEntry: false })?.isFile();
   return {

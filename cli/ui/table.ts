@@ -1,8 +1,14 @@
 // Figures as people read them.
 import { visibleLine } from '../text/visible.js';
-import type { Estimate } from '../eval/bootstrap.js';
 
 type Cells = readonly string[];
+
+/** A mean and its 95 % interval. */
+interface Interval {
+  mean: number;
+  low: number;
+  high: number;
+}
 
 /** Columns side by side: the first `left` to the left, numbers to the right, two blanks between. */
 export function table(titles: Cells, contents: readonly Cells[], left = 1): string {
@@ -18,12 +24,12 @@ export function table(titles: Cells, contents: readonly Cells[], left = 1): stri
 }
 
 /** "0.2134 ±0.0034": half the 95 % interval. */
-export const plusMinus = ({ mean, low, high }: Estimate, digits: number): string =>
+export const plusMinus = ({ mean, low, high }: Interval, digits: number): string =>
   `${mean.toFixed(digits)} ±${((high - low) / 2).toFixed(digits)}`;
 
 /** "82.4 ±4.1", of a share. */
-export const percent = ({ mean, low, high }: Estimate): string =>
-  plusMinus({ mean: 100 * mean, low: 100 * low, high: 100 * high, n: 0 }, 1);
+export const percent = ({ mean, low, high }: Interval): string =>
+  plusMinus({ mean: 100 * mean, low: 100 * low, high: 100 * high }, 1);
 
 /** Breaks between words, continuation lines indented. */
 export function wrapped(text: string, width = 80): string {

@@ -3,10 +3,10 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
+import { nearest } from '../../cli/common/nearest.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
 import { addText, readText } from '../../cli/image/png_text.js';
 import { slug, writePicture } from '../../cli/image/write.js';
-import { nearest } from '../../cli/common/nearest.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
 import { repository, temporaryFolder } from '../run_drm.js';
 

@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Wish } from '../../cli/sample/painter.js';
 import { CORRUPTIONS, GRADES } from '../../cli/data/emoji/corruptions.js';
 import { emojiPictures, listEmoji } from '../../cli/data/emoji/emoji.js';
 import {
@@ -14,11 +13,12 @@ import {
   worseRecipe,
 } from '../../cli/data/emoji/emoji_prefs.js';
 import { gradeOfGap, type Likeness } from '../../cli/data/emoji/likeness.js';
+import type { Wish } from '../../cli/data/emoji/painter.js';
+import { Drop } from '../../cli/data/io/drop.js';
+import { decodePicture } from '../../cli/data/io/picture.js';
 import { readManifest } from '../../cli/data/prepared/manifest.js';
 import { type PairRecord, PairSet } from '../../cli/data/prepared/pair_set.js';
-import { decodePicture } from '../../cli/data/io/picture.js';
 import { prepare } from '../../cli/data/prepared/prepare.js';
-import { Drop } from '../../cli/data/prepared/source.js';
 import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 import { contentOf } from './pictures.js';
 

@@ -4,8 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 import { expect, test } from 'vitest';
+import { Drop } from '../../cli/data/io/drop.js';
 import { decodePicture } from '../../cli/data/io/picture.js';
-import { Drop } from '../../cli/data/prepared/source.js';
 import { repository } from '../run_drm.js';
 
 const folder = join(repository, 'test/data/pillow');

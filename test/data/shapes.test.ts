@@ -2,14 +2,14 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
+import { exitCode } from '../../cli/common/errors.js';
 import { folderOf, openEncoded } from '../../cli/data/load/encoded.js';
+import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
 import { readManifest } from '../../cli/data/prepared/manifest.js';
 import { PairSet } from '../../cli/data/prepared/pair_set.js';
 import { prepare } from '../../cli/data/prepared/prepare.js';
 import { StagedPictures } from '../../cli/data/sets/staged_pictures.js';
-import { userSource } from '../../cli/data/sets/user_pictures.js';
-import { exitCode } from '../../cli/common/errors.js';
+import { userSource } from '../../cli/data/sets/user_source.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
 import { shardsOf } from '../../cli/hub/weight_index.js';
 import { groupsOf } from '../../cli/report/groups.js';

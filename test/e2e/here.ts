@@ -4,7 +4,7 @@ import type { DrmError } from '../../binding/error.js';
 import type { Command, GlobalOptions } from '../../cli/common/command.js';
 import { exitCode } from '../../cli/common/errors.js';
 import type { Event } from '../../cli/common/events.js';
-import { describe } from '../../cli/program.js';
+import { describe } from '../../cli/commands/describe.js';
 
 type OnEvent = (event: Event) => void;
 

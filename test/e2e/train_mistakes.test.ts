@@ -2,8 +2,8 @@
 import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { readManifest } from '../../cli/data/prepared/manifest.js';
 import type { Event } from '../../cli/common/events.js';
+import { readManifest } from '../../cli/data/prepared/manifest.js';
 import { pngOf } from '../data/pictures.js';
 import { fixture, temporaryFolder } from '../run_drm.js';
 import { learned, preparedSet } from './pretraining.js';

@@ -1,8 +1,8 @@
 // Small CLIP folders for tests.
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { philox } from '../../cli/random/order.js';
 import { packageRoot } from '../../cli/common/root.js';
+import { philox } from '../../cli/random/philox.js';
 
 const golden = join(packageRoot, 'test/golden');
 

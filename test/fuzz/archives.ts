@@ -3,13 +3,14 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { Drop } from '../../cli/data/io/drop.js';
 import { decodePicture } from '../../cli/data/io/picture.js';
-import { archiveFiles, PictureArchive } from '../../cli/data/sets/pictures_at.js';
-import { Drop, type Listing } from '../../cli/data/prepared/source.js';
-import { StagedPictures } from '../../cli/data/sets/staged_pictures.js';
 import { BLOCK, checksumOf } from '../../cli/data/io/tar.js';
-import { webdatasetSource } from '../../cli/data/sets/webdataset.js';
 import { ZipFolder } from '../../cli/data/io/zip.js';
+import { type Listing } from '../../cli/data/prepared/source.js';
+import { archiveFiles, PictureArchive } from '../../cli/data/sets/pictures_at.js';
+import { StagedPictures } from '../../cli/data/sets/staged_pictures.js';
+import { webdatasetSource } from '../../cli/data/sets/webdataset.js';
 import { repository } from '../bench/common.js';
 import { linkIn, tarOf, zipOf } from '../data/pictures.js';
 import { type FuzzTarget, scratch } from './driver.js';

@@ -3,12 +3,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { render } from 'ink-testing-library';
 import { expect, test, vi } from 'vitest';
-import { table } from '../../cli/ui/table.js';
 import type { Event } from '../../cli/common/events.js';
 import { visible, visibleLine } from '../../cli/text/visible.js';
 import { escapeXml } from '../../cli/text/xml.js';
 import { createRenderer, visibleEvent } from '../../cli/ui/renderer.js';
 import { initialState, reduce } from '../../cli/ui/state.js';
+import { table } from '../../cli/ui/table.js';
 import { View } from '../../cli/ui/View.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
 

@@ -2,14 +2,25 @@
 import { DrmError } from '../../../binding/error.js';
 import type { Context } from '../../common/command.js';
 import { chooseDevice } from '../../common/device.js';
+import { emojiPrefsSource } from '../../data/emoji/emoji_prefs.js';
+import type { Likeness } from '../../data/emoji/likeness.js';
+import type { Source } from '../../data/prepared/source.js';
 import { weightsFingerprint } from '../../hub/fingerprint.js';
 import { resolveModel } from '../../hub/resolve.js';
-import { sampleSettings } from '../../sample/settings.js';
-import { loadScorer, scorerWeights } from '../../scorers/registry.js';
 import { openPainter } from '../../sample/painter.js';
-import { emojiPrefsSource } from '../../data/emoji/emoji_prefs.js';
-import { likenessIn } from '../../data/emoji/likeness.js';
-import type { Source } from '../../data/prepared/source.js';
+import { sampleSettings } from '../../sample/settings.js';
+import { cosine } from '../../scorers/features.js';
+import { loadScorer, scorerWeights } from '../../scorers/registry.js';
+import type { Space } from '../../scorers/scorer.js';
+
+/** The mean of the cosines to the real picture and to its caption. */
+const likenessIn =
+  (space: Space): Likeness =>
+  async (drawn, real, caption) => {
+    const pictures = await space.pictures([real, ...drawn]);
+    const captions = await space.captions([caption]);
+    return drawn.map((_, i) => (cosine(pictures, i + 1, pictures, 0) + cosine(pictures, i + 1, captions, 0)) / 2);
+  };
 
 export async function openEmojiPrefs(
   context: Context,

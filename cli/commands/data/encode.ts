@@ -2,13 +2,13 @@
 import { DataSetEncoder } from '../../../binding/index.js';
 import type { Context } from '../../common/command.js';
 import { chooseDevice } from '../../common/device.js';
-import { resolveModel } from '../../hub/resolve.js';
 import { wholeOption } from '../../common/options.js';
+import { encodeSet } from '../../data/load/encoded.js';
+import { PairSet } from '../../data/prepared/pair_set.js';
+import { resolveModel } from '../../hub/resolve.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
 import { partsFit, warnOfCuts } from '../../train/fit.js';
 import { encodedKey, pictureSize, promptBytes } from '../../train/tasks/encoded.js';
-import { encodeSet } from '../../data/load/encoded.js';
-import { PairSet } from '../../data/prepared/pair_set.js';
 
 export async function encodePrepared(context: Context): Promise<void> {
   const { args, options, global, events, signal } = context;

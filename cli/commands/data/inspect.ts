@@ -3,9 +3,9 @@ import { DrmError } from '../../../binding/error.js';
 import type { Context } from '../../common/command.js';
 import { prepareFolder } from '../../common/files.js';
 import { wholeOption } from '../../common/options.js';
-import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { inspectionText, inspectSet, writeContactSheet } from '../../data/inspect/captions.js';
 import { inspectPairs, pairInspectionText, writePairSheet } from '../../data/inspect/pairs.js';
+import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import { PairSet } from '../../data/prepared/pair_set.js';
 

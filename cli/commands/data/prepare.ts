@@ -2,9 +2,10 @@
 import { DrmError } from '../../../binding/error.js';
 import type { Context } from '../../common/command.js';
 import { commandLine, flagOf, numberOption, wholeOption } from '../../common/options.js';
+import type { Drop } from '../../data/io/drop.js';
 import { prepare } from '../../data/prepared/prepare.js';
+import type { Source } from '../../data/prepared/source.js';
 import { openPairSet, pairSetOptions } from '../../data/sets/open.js';
-import type { Drop, Source } from '../../data/prepared/source.js';
 import { PAIR_SETS, SOURCES } from './sources.js';
 
 export async function prepareSet(context: Context): Promise<void> {
@@ -146,8 +147,9 @@ async function openSource(context: Context, out: string): Promise<Source> {
   if (split !== 'all')
     throw new DrmError('USAGE', `--split ${split}: ${kind} has no splits of its own; see --hold-out`);
   const user = { size, holdOut: wholeOption(options, 'holdOut', 0, 99) ?? 0 };
-  if (kind === 'webdataset') return (await import('../../data/sets/webdataset.js')).webdatasetSource(String(options.from), user);
+  if (kind === 'webdataset')
+    return (await import('../../data/sets/webdataset.js')).webdatasetSource(String(options.from), user);
   const minConfidence = numberOption(options, 'minConfidence');
-  const { userSource } = await import('../../data/sets/user_pictures.js');
+  const { userSource } = await import('../../data/sets/user_source.js');
   return userSource(String(options.from), user, { ...pairs, ...user, minConfidence });
 }

@@ -2,9 +2,9 @@
 import { DrmError } from '../../../binding/error.js';
 import type { Context } from '../../common/command.js';
 import { wholeOption } from '../../common/options.js';
+import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { Tokenizer } from '../../text/tokenizer.js';
 import { clipTokenizerFiles, SMALLEST_VOCABULARY, writeTokenizer } from '../../text/train_bpe.js';
-import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 
 export async function trainTokenizer(context: Context): Promise<void> {
   const { args, options, global, events } = context;

@@ -6,13 +6,17 @@ import { DrmError } from '../../../binding/error.js';
 import { Pipeline, setThreads } from '../../../binding/index.js';
 import type { Dtype } from '../../../binding/types.js';
 import type { Context } from '../../common/command.js';
-import type { SampleSettings } from '../../config/types.js';
 import { chooseDevice } from '../../common/device.js';
 import { prepareFolder } from '../../common/files.js';
+import { commandLine } from '../../common/options.js';
+import type { SampleSettings } from '../../config/types.js';
+import { evaluationJobs } from '../../eval/image_jobs.js';
+import { type Maker, makePictures } from '../../eval/images.js';
+import { ImageJudging } from '../../eval/images_judging.js';
+import { folderOf, type Setting, settingsOf } from '../../eval/sweeps.js';
 import { weightsFingerprint } from '../../hub/fingerprint.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { findLoras, type Lora, tellLoras, textOf, usesOf } from '../../lora/loras.js';
-import { commandLine } from '../../common/options.js';
 import type { Team } from '../../parallel/team.js';
 import { together } from '../../parallel/together.js';
 import { findReward } from '../../rewards/registry.js';
@@ -20,10 +24,6 @@ import { askedPrompts, type Job } from '../../sample/jobs.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
 import type { Prompt } from '../../text/prompts.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
-import { evaluationJobs } from '../../eval/image_jobs.js';
-import { type Maker, makePictures } from '../../eval/images.js';
-import { ImageJudging } from '../../eval/images_judging.js';
-import { folderOf, type Setting, settingsOf } from '../../eval/sweeps.js';
 
 /** Of the reward model that chooses: pictures chosen by other weights are made again. */
 function rewardFingerprint(name: string): string {

@@ -1,9 +1,9 @@
 // `drm eval retrieval`.
 import { DrmError } from '../../../binding/error.js';
 import type { Context } from '../../common/command.js';
+import { wholeOption } from '../../common/options.js';
 import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
-import { wholeOption } from '../../common/options.js';
 import { retrieveSet } from '../../eval/retrieval.js';
 import { loadScorers } from '../../eval/scorers.js';
 import { percent, plusMinus, table } from '../../ui/table.js';

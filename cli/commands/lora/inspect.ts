@@ -3,9 +3,9 @@ import { DrmError } from '../../../binding/error.js';
 import { inspectLora } from '../../../binding/index.js';
 import type { LoraInspection, LoraLayer } from '../../../binding/types.js';
 import type { Context } from '../../common/command.js';
-import { table } from '../../ui/table.js';
 import { modelAsked } from '../../hub/resolve.js';
 import { findLora, UNSTATED } from '../../lora/loras.js';
+import { table } from '../../ui/table.js';
 
 const distinct = <Value>(values: Value[]): Value[] => [...new Set(values)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

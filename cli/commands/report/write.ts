@@ -4,11 +4,11 @@ import { dirname, extname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Context } from '../../common/command.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
-import { bytes } from '../../ui/figures.js';
 import { groupsOf } from '../../report/groups.js';
 import { pageOf } from '../../report/page.js';
 import { readRuns } from '../../report/read.js';
 import { summaryOf, summaryText } from '../../report/summary.js';
+import { bytes } from '../../ui/figures.js';
 
 /** Where the page goes. Throws DrmError USAGE for a name that no page has: it would take another file's place. */
 function placeOf(out: string | undefined, folders: readonly string[]): string {

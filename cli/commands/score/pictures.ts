@@ -4,15 +4,11 @@ import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
 import type { Context } from '../../common/command.js';
-import { decodePicture } from '../../data/io/picture.js';
-import { Drop } from '../../data/prepared/source.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
-import { CLEAN_LEVEL } from '../../rewards/levels.js';
-import { loadRewards } from '../../rewards/load.js';
-import type { Judged, Reward } from '../../rewards/reward.js';
+import { Drop } from '../../data/io/drop.js';
+import { decodePicture } from '../../data/io/picture.js';
 import { noiseKey } from '../../eval/pair_scores.js';
 import { type PictureJob, readPictureJobs } from '../../eval/picture_jobs.js';
-import { table, wrapped } from '../../ui/table.js';
 import {
   type AskedViewing,
   askedViewing,
@@ -21,6 +17,10 @@ import {
   type ViewingProtocol,
   viewingFor,
 } from '../../eval/viewing.js';
+import { CLEAN_LEVEL } from '../../rewards/levels.js';
+import { loadRewards } from '../../rewards/load.js';
+import type { Judged, Reward } from '../../rewards/reward.js';
+import { table, wrapped } from '../../ui/table.js';
 
 interface Row {
   reward: string;

@@ -3,10 +3,10 @@
 // sets may be added to what is trained on; they change neither concepts nor splits.
 import { createHash } from 'node:crypto';
 import sharp from 'sharp';
-import { readIconPackage } from './icon_package.js';
-import type { SourceNote } from '../prepared/manifest.js';
+import { Drop } from '../io/drop.js';
 import { encodeLossless } from '../io/picture.js';
-import { Drop } from '../prepared/source.js';
+import type { SourceNote } from '../prepared/manifest.js';
+import { readIconPackage } from './icon_package.js';
 
 /** The first set that has a concept names it. `style` is the word in captions. */
 const SETS = [

@@ -14,16 +14,17 @@
 // just such a choice. Which of those two is better is known only when both are drawn.
 import { DrmError } from '../../../binding/error.js';
 import type { Picture } from '../../image/write.js';
-import type { Painter, Recipe, Wish } from '../../sample/painter.js';
-import { CORRUPTIONS, type Corruption, corrupt, GRADES, type Grade } from './corruptions.js';
 import { Draws } from '../../random/draws.js';
+import { epochOrder } from '../../random/order.js';
+import { Drop } from '../io/drop.js';
+import { decodePicture, encodeLossless } from '../io/picture.js';
+import type { SourceNote } from '../prepared/manifest.js';
+import { type LatePair, type Pair, type PairPicture, pairSource } from '../prepared/pair.js';
+import { type Source } from '../prepared/source.js';
+import { CORRUPTIONS, type Corruption, corrupt, GRADES, type Grade } from './corruptions.js';
 import { drawEmoji, type EmojiPicture, emojiPictures, hash, isHeldOut, listEmoji, SPLIT_RULE } from './emoji.js';
 import { gradeOfGap, type Likeness } from './likeness.js';
-import type { SourceNote } from '../prepared/manifest.js';
-import { epochOrder } from '../../random/order.js';
-import { type LatePair, type Pair, type PairPicture, pairSource } from '../prepared/pair.js';
-import { decodePicture, encodeLossless } from '../io/picture.js';
-import { Drop, type Source } from '../prepared/source.js';
+import type { Painter, Recipe, Wish } from './painter.js';
 
 const SOURCE = 'emoji-prefs';
 /** Keeps this use of the seed apart from all others ("pref"). */

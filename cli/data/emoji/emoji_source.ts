@@ -1,4 +1,8 @@
 // What `drm data prepare emoji` writes: the pictures, their licences, and lists of prompts.
+
+import { Drop } from '../io/drop.js';
+import type { SourceNote } from '../prepared/manifest.js';
+import { type Planned, type Source } from '../prepared/source.js';
 import {
   drawEmoji,
   EMOJI_SPLITS,
@@ -10,8 +14,6 @@ import {
   SPLIT_RULE,
 } from './emoji.js';
 import { furtherPictures } from './further_emoji.js';
-import type { SourceNote } from '../prepared/manifest.js';
-import { Drop, type Planned, type Source } from '../prepared/source.js';
 
 /** `count` captions in an order that is chance, and the same on every machine: any first part is a fair choice. */
 function shuffledList(captions: string[], count: number): string {

@@ -1,8 +1,9 @@
 // Emoji in further styles, for `drm data prepare emoji --also`: more pictures of what training sees already.
+
+import { Drop } from '../io/drop.js';
+import type { SourceNote } from '../prepared/manifest.js';
 import { type Concept, type EmojiPicture, isUnseen, pictureOf, unseenStyle, withoutSelectors } from './emoji.js';
 import { readIconPackage } from './icon_package.js';
-import type { SourceNote } from '../prepared/manifest.js';
-import { Drop } from '../prepared/source.js';
 
 /** An older edition of one of the first sets all but shows what `test-style` holds out of that, and leaves it out, too. */
 const FURTHER_SETS: readonly { style: string; name: string; editionOf?: string }[] = [

@@ -1,21 +1,10 @@
 // How much pictures that a base drew for a caption are like the caption's real picture, to order them by. A CLIP says so:
 // pixels and latents say where the colours are, and hardly what a picture shows (measured: docs/embedded-model.md).
 import type { Picture } from '../../image/write.js';
-import { cosine } from '../../scorers/features.js';
-import type { Space } from '../../scorers/scorer.js';
 import { GRADES, type Grade } from './corruptions.js';
 
 /** More is more alike. */
 export type Likeness = (drawn: Picture[], real: Picture, caption: string) => Promise<number[]>;
-
-/** The mean of the cosines to the real picture and to its caption. */
-export const likenessIn =
-  (space: Space): Likeness =>
-  async (drawn, real, caption) => {
-    const pictures = await space.pictures([real, ...drawn]);
-    const captions = await space.captions([caption]);
-    return drawn.map((_, i) => (cosine(pictures, i + 1, pictures, 0) + cosine(pictures, i + 1, captions, 0)) / 2);
-  };
 
 /** Gaps of likeness below which two pictures are of the grade; about a fifth of the pairs of `tiny` each. */
 const GAPS = [0.005, 0.01, 0.025, 0.05];

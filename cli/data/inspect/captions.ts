@@ -1,5 +1,9 @@
 // What is in a prepared set of captioned pictures: figures, and a contact sheet to look at. Pairs: inspect_pairs.ts.
+
+import { epochOrder } from '../../random/order.js';
 import { escapeXml } from '../../text/xml.js';
+import { Drop } from '../io/drop.js';
+import { decodePicture } from '../io/picture.js';
 import type { CaptionedSet } from '../prepared/captioned_set.js';
 import {
   CELL,
@@ -27,9 +31,6 @@ import {
   type Spread,
   spreadOf,
 } from './inspection.js';
-import { epochOrder } from '../../random/order.js';
-import { decodePicture } from '../io/picture.js';
-import { Drop } from '../prepared/source.js';
 
 export interface Inspection {
   folder: string;

@@ -1,7 +1,7 @@
 // Figures about a prepared set that captioned pictures and pairs have in common.
 import { epochOrder } from '../../random/order.js';
+import { Drop } from '../io/drop.js';
 import { decodePicture } from '../io/picture.js';
-import { Drop } from '../prepared/source.js';
 
 /** Of a larger set so many pictures are opened for the figures about sizes, chosen by seed. */
 const OPENED = 20_000;

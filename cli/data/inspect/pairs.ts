@@ -1,6 +1,11 @@
 // What is in a prepared set of preference pairs: figures, and a contact sheet of chosen beside rejected pictures.
 import { createHash } from 'node:crypto';
+import { epochOrder } from '../../random/order.js';
 import { escapeXml } from '../../text/xml.js';
+import { Drop } from '../io/drop.js';
+import { IdTable } from '../io/id_table.js';
+import { decodePicture } from '../io/picture.js';
+import type { PairRecord, PairSet } from '../prepared/pair_set.js';
 import {
   CELL,
   CHOSEN,
@@ -18,7 +23,6 @@ import {
   thumbnail,
   writeSheet,
 } from './contact_sheet.js';
-import { IdTable } from '../io/id_table.js';
 import {
   add,
   columnsOf,
@@ -30,10 +34,6 @@ import {
   type Spread,
   spreadOf,
 } from './inspection.js';
-import { epochOrder } from '../../random/order.js';
-import type { PairRecord, PairSet } from '../prepared/pair_set.js';
-import { decodePicture } from '../io/picture.js';
-import { Drop } from '../prepared/source.js';
 
 export interface PairInspection {
   folder: string;

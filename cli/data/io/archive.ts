@@ -7,7 +7,7 @@ import { createGunzip } from 'node:zlib';
 import { Parser, type ReadEntry } from 'tar';
 import { DrmError } from '../../../binding/error.js';
 import { throwLack } from '../../common/errors.js';
-import { Drop, LARGEST_FILE } from '../prepared/source.js';
+import { Drop, LARGEST_FILE } from './drop.js';
 import { through } from './streams.js';
 
 export interface Member {

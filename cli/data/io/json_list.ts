@@ -1,12 +1,10 @@
 // Lists of records as JSON: one array of objects, which may be larger than a string can be, or objects one after another.
 // They are cut out by their bytes and parsed one by one.
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { DrmError } from '../../../binding/error.js';
-import { throwLack } from '../../common/errors.js';
 import { decodeText, isUtf16, type JsonObject, parseJson } from '../../common/json.js';
 import { type Cut, LARGEST_RECORD, ObjectCutter } from '../../common/json_forms.js';
-import { Drop } from '../prepared/source.js';
+import { Drop } from './drop.js';
 
 export interface ListRecord {
   /** Its place in the list, from 0. */
@@ -51,16 +49,4 @@ export async function* listRecords(file: string): AsyncGenerator<ListRecord> {
   } catch (error) {
     throw error instanceof DrmError ? error : bad(cutter.at, (error as Error).message);
   }
-}
-
-/** The sha256 of a file. Throws DrmError BAD_FILE when it cannot be read. */
-export async function hashOfFile(file: string): Promise<string> {
-  const hash = createHash('sha256');
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
-  } catch (error) {
-    throwLack(error);
-    throw new DrmError('BAD_FILE', `[data] ${file}: cannot be read: ${(error as Error).message}`, { file });
-  }
-  return hash.digest('hex');
 }

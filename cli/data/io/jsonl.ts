@@ -7,8 +7,8 @@ import { DrmError } from '../../../binding/error.js';
 import { throwLack } from '../../common/errors.js';
 import { decodeText, isObject, isUtf16, type JsonObject, parseJson } from '../../common/json.js';
 import { type Form, formOf, LARGEST_RECORD } from '../../common/json_forms.js';
+import { Drop } from './drop.js';
 import { listRecords } from './json_list.js';
-import { Drop } from '../prepared/source.js';
 
 /** A line or a caption of more bytes is dropped, not read. */
 export const LARGEST_LINE = LARGEST_RECORD;

@@ -6,9 +6,9 @@ import sharp, { type Sharp } from 'sharp';
 import { throwLack } from '../../common/errors.js';
 import type { Picture } from '../../image/write.js';
 import { uprightAvif } from './avif.js';
+import { Drop } from './drop.js';
 import { fillAround, firstFrameOf } from './gif.js';
 import { strayMarker } from './jpeg.js';
-import { Drop } from '../prepared/source.js';
 
 /** A small file may claim any size; 3 bytes a pixel are allocated for it. */
 export const LARGEST_PIXELS = 1 << 26;

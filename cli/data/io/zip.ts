@@ -2,7 +2,7 @@
 import { promisify } from 'node:util';
 import yauzl, { type Entry, type ZipFile } from 'yauzl';
 import { DrmError } from '../../../binding/error.js';
-import { Drop, LARGEST_FILE } from '../prepared/source.js';
+import { Drop, LARGEST_FILE } from './drop.js';
 
 const openZip = promisify<string, yauzl.Options, ZipFile>(yauzl.open);
 

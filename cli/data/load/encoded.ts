@@ -16,8 +16,8 @@ import { writeAtomically } from '../../common/files.js';
 import { type JsonFile, readShaped } from '../../common/json.js';
 import { count, listOf, mapOf, matching, objectOf, oneOf, type Shape, text } from '../../common/shape.js';
 import type { PromptTokenizer } from '../../text/tokenizer.js';
-import { squaresOf } from './pair_loader.js';
 import type { PairSet } from '../prepared/pair_set.js';
+import { squaresOf } from './pair_loader.js';
 
 export const ENCODED = 'encoded';
 const MANIFEST = 'encoded.json';

@@ -1,11 +1,11 @@
 // Batches of decoded pictures, prepared ahead of the training that uses them.
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { Ahead, type AheadOptions } from './ahead.js';
-import type { CaptionedSet } from '../prepared/captioned_set.js';
-import { DecodedPictures, type Fault } from './decoded.js';
+import { Drop } from '../io/drop.js';
 import { decodePicture, squarePicture } from '../io/picture.js';
-import { Drop } from '../prepared/source.js';
+import type { CaptionedSet } from '../prepared/captioned_set.js';
+import { Ahead, type AheadOptions } from './ahead.js';
+import { DecodedPictures, type Fault } from './decoded.js';
 
 export interface Batch {
   step: number;

@@ -2,10 +2,10 @@
 
 import { DrmError } from '../../../binding/error.js';
 import type { PromptTokens, TrainBatch } from '../../../binding/types.js';
+import { Drop } from '../io/drop.js';
+import { decodePicture, squashPicture } from '../io/picture.js';
 import { Ahead, type AheadOptions } from './ahead.js';
 import { DecodedPictures, type Fault } from './decoded.js';
-import { decodePicture, squashPicture } from '../io/picture.js';
-import { Drop } from '../prepared/source.js';
 
 export interface Pair {
   key: string;

@@ -1,10 +1,11 @@
 // A preference pair, as every source of pairs gives it and every prepared set of pairs holds it: two pictures of one
 // prompt, of which people (or a rule) preferred the one.
 import { count, flag, listOf, number, objectOf, optional, type Shape, text } from '../../common/shape.js';
-import type { SourceNote } from './manifest.js';
+import { Drop } from '../io/drop.js';
 import { decodePicture, encodeLossless, squashPicture } from '../io/picture.js';
+import type { SourceNote } from './manifest.js';
 import type { ShardSample } from './shard_reader.js';
-import { Drop, type IsWritten, type Listing, type Planned, type Sample, type Source } from './source.js';
+import { type IsWritten, type Listing, type Planned, type Sample, type Source } from './source.js';
 
 /** What is known of a pair beside its pictures; the fields of `<key>.json`. */
 export interface PairFields {

@@ -7,11 +7,12 @@ import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { prepareFolder, sweepUnfinished, syncFolder, writeAtomically } from '../../common/files.js';
-import { RunLock } from '../../runs/lock.js';
 import { VERSION } from '../../common/version.js';
+import { RunLock } from '../../runs/lock.js';
+import { Drop } from '../io/drop.js';
 import { FORMAT_VERSION, MANIFEST, type Manifest, readManifest } from './manifest.js';
 import { JOURNAL, type ShardLimits, ShardWriter } from './shard_writer.js';
-import { Drop, type Listing, type Planned, type Sample, type Source } from './source.js';
+import { type Listing, type Planned, type Sample, type Source } from './source.js';
 
 export interface PrepareOptions {
   limits: ShardLimits;

@@ -7,8 +7,8 @@ import { DrmError } from '../../../binding/error.js';
 import { throwLack } from '../../common/errors.js';
 import { decodeText, isObject, type JsonObject, parseJson } from '../../common/json.js';
 import { brief, type Shape } from '../../common/shape.js';
-import { MANIFEST, type Manifest, type Shard } from './manifest.js';
 import { BLOCK, padded, parseTarHeader } from '../io/tar.js';
+import { MANIFEST, type Manifest, type Shard } from './manifest.js';
 
 /** Usually a sidecar and the header of its picture. */
 const WINDOW = 8192;

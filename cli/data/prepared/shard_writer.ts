@@ -9,11 +9,11 @@ import { diskError, syncFolder } from '../../common/files.js';
 import { isObject } from '../../common/json.js';
 import { count, listOf, mapOf, number, objectOf, optional, type Shape } from '../../common/shape.js';
 import { IdTable } from '../io/id_table.js';
+import { END, padded, tarHeader } from '../io/tar.js';
 import { SHARD, type Shard } from './manifest.js';
 import { pictureIdsOf } from './pair.js';
 import { walkShard } from './shard_reader.js';
 import type { IsWritten, Sample } from './source.js';
-import { END, padded, tarHeader } from '../io/tar.js';
 
 export const JOURNAL = '.progress.jsonl';
 const PARTIAL = /^\..+\.tar\.partial$/;

@@ -1,9 +1,7 @@
 // What a data set's reader gives to `drm data prepare`. A record is cheap until it is made: on resume the records of
 // finished shards are listed again but not made again.
+import type { Drop } from '../io/drop.js';
 import type { Manifest, SourceNote } from './manifest.js';
-
-/** A picture file of more bytes is dropped, not read. */
-export const LARGEST_FILE = 128 << 20;
 
 export interface Sample {
   /** Unique in the set; letters, digits, `-` and `_`, at most 80. WebDataset cuts names at the first dot. */
@@ -19,15 +17,6 @@ export interface Sample {
 
 /** Of one split: is a picture of this id written already? Then its bytes are not needed. */
 export type IsWritten = (id: string) => boolean;
-
-/** A record that is left out: counted by reason, shown with its detail when the user asks. Not an error. */
-export class Drop {
-  constructor(
-    /** Snake case, as in the manifest. */
-    readonly reason: string,
-    readonly detail: string,
-  ) {}
-}
 
 export interface Planned {
   split: string;

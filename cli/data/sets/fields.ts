@@ -1,7 +1,7 @@
 // What the fields of data sets' records say. The same value comes as a number, a bool or a text, by who wrote the file: it
 // means the same in each, and what means nothing makes its record bad. No preference may come out of a guess.
 import { brief } from '../../common/shape.js';
-import { Drop } from '../prepared/source.js';
+import { Drop } from '../io/drop.js';
 
 /** Of a value that is there and says nothing. */
 export const UNCLEAR = Symbol('unclear');

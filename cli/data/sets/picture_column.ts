@@ -1,10 +1,10 @@
 // A column of pictures: encoded bytes, or the hub's `Image` struct, {bytes, path}, in which either may be null.
 import { dirname, relative, resolve, sep } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { readPicture } from './pictures_at.js';
-import { Drop } from '../prepared/source.js';
+import { Drop } from '../io/drop.js';
 import type { BinaryColumn } from '../io/parquet/column.js';
 import type { ParquetFile } from '../io/parquet/file.js';
+import { readPicture } from './pictures_at.js';
 
 export class PictureColumn {
   private constructor(

@@ -7,9 +7,10 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { throwLack } from '../../common/errors.js';
 import { chunksOf, Link, memberPath, membersOf } from '../io/archive.js';
-import { Drop, LARGEST_FILE, type Listing } from '../prepared/source.js';
-import { StagedPictures } from './staged_pictures.js';
+import { Drop, LARGEST_FILE } from '../io/drop.js';
 import { ZipFolder } from '../io/zip.js';
+import { type Listing } from '../prepared/source.js';
+import { StagedPictures } from './staged_pictures.js';
 
 export interface Pictures {
   /** For messages. */

@@ -6,8 +6,8 @@ import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { diskError } from '../../common/files.js';
 import { count, text } from '../../common/shape.js';
+import { Drop } from '../io/drop.js';
 import { IdTable } from '../io/id_table.js';
-import { Drop } from '../prepared/source.js';
 
 /** Written and indexed at a time. */
 const BATCH = 32 << 20;

@@ -1,12 +1,13 @@
 // A user's own preference pairs: a list of {"prompt": ..., "chosen": "a.jpg", "rejected": "b.jpg"}.
 import { basename, dirname, resolve } from 'node:path';
-import { Fields, flagIn, numberIn, type Stated, UNCLEAR } from './fields.js';
+import { Drop } from '../io/drop.js';
 import { recordsOf, survey } from '../io/jsonl.js';
 import type { PairFields } from '../prepared/pair.js';
-import { GuardedPictures, PictureFolder } from './pictures_at.js';
+import { type Source } from '../prepared/source.js';
+import { Fields, flagIn, numberIn, type Stated, UNCLEAR } from './fields.js';
 import { type ListedPair, listedSource, type PairSetOptions } from './listed.js';
-import { Drop, type Source } from '../prepared/source.js';
-import { CAPTION, fieldOf, IMAGE, namesPair, SPLIT, splitOfCaption } from './user_pictures.js';
+import { GuardedPictures, PictureFolder } from './pictures_at.js';
+import { CAPTION, fieldOf, IMAGE, namesPair, SPLIT, splitOfCaption } from './user_fields.js';
 
 export interface UserPairOptions extends Omit<PairSetOptions, 'from' | 'split'> {
   holdOut: number;

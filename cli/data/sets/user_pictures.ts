@@ -1,39 +1,22 @@
 // A user's own pictures with captions: a list, or a folder with a text file beside each picture.
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { decodeText } from '../../common/json.js';
+import { Drop } from '../io/drop.js';
 import { LARGEST_LINE, recordsOf, survey } from '../io/jsonl.js';
 import { decodePicture, encodeLossless, squarePicture } from '../io/picture.js';
+import { type Planned, type Sample, type Source } from '../prepared/source.js';
 import { pictureSize, readPicture } from './pictures_at.js';
-import { Drop, type Planned, type Sample, type Source } from '../prepared/source.js';
-import { holdsPairs, type UserPairOptions, userPairSource } from './user_pairs.js';
+import { CAPTION, fieldOf, IMAGE, namesPair, SPLIT, splitOfCaption } from './user_fields.js';
 
 export interface UserOptions {
   /** Edge of a square lossless copy; the picture's own bytes when left out. */
   size: number | undefined;
   /** Percent of the captions that make a split `test`, chosen by hash; records may name their split themselves. */
   holdOut: number;
-}
-
-/** Names under which data sets keep the same thing, the first one that is there counts. */
-export const CAPTION = ['caption', 'text', 'prompt'];
-export const IMAGE = ['image', 'file_name'];
-export const fieldOf = (record: Record<string, unknown>, names: string[]): string | undefined =>
-  names.find((name) => record[name] !== undefined && record[name] !== null);
-
-/** Whether a record speaks of a preference pair. Null is absent. */
-export const namesPair = (record: Record<string, unknown>): boolean =>
-  fieldOf(record, ['chosen', 'rejected']) !== undefined;
-
-/** What a record may call its split. */
-export const SPLIT = /^[a-z0-9][a-z0-9_-]{0,31}$/i;
-
-/** By caption, so that pictures of one caption stay together. */
-export function splitOfCaption(caption: string, holdOut: number): string {
-  return createHash('sha256').update(caption).digest().readUInt32BE(0) % 100 < holdOut ? 'test' : 'train';
 }
 
 /** The part that all sources of user pictures share: what a sidecar-like object says, without its picture. */
@@ -79,38 +62,7 @@ export const settingsOf = ({ size, holdOut }: UserOptions) => ({
   ...(holdOut > 0 && { hold_out: holdOut }),
 });
 
-/** What --from names: pictures with captions, or pairs. Throws DrmError BAD_FILE when there is nothing to read. */
-export async function userSource(from: string, options: UserOptions, pairs: UserPairOptions): Promise<Source> {
-  const list = userList(from);
-  if (list === undefined) return folderSource(from, options);
-  return (await holdsPairs(list)) ? userPairSource(list, pairs) : listSource(list, options);
-}
-
-/** The list that --from names; undefined for a folder without one. */
-function userList(from: string): string | undefined {
-  if (!existsSync(from))
-    throw new DrmError('BAD_FILE', `[data] ${from}: expected a JSONL file or a folder, found nothing; check --from`, {
-      file: from,
-    });
-  if (!statSync(from).isDirectory()) return from;
-  const names = readdirSync(from);
-  if (names.some((name) => /\.(tar|tar\.gz|tgz)$/i.test(name)))
-    throw new DrmError(
-      'USAGE',
-      `[data] ${from}: expected JSONL or pictures, found tar archives; \`drm data prepare webdataset --from ${from}\` reads those`,
-      { file: from },
-    );
-  const lists = names.filter((name) => /\.jsonl$/i.test(name)).sort();
-  const own = lists.find((name) => name.toLowerCase() === 'metadata.jsonl');
-  const list = own ?? lists[0];
-  if (lists.length > 1 && own === undefined)
-    throw new DrmError('USAGE', `[data] ${from}: expected one list, found ${lists.join(', ')}; name one with --from`, {
-      file: from,
-    });
-  return list === undefined ? undefined : join(from, list);
-}
-
-async function listSource(file: string, options: UserOptions): Promise<Source> {
+export async function listSource(file: string, options: UserOptions): Promise<Source> {
   const folder = dirname(file);
   const { sha256, total } = await survey(file);
   async function* records(): AsyncGenerator<Planned | Drop> {
@@ -150,7 +102,7 @@ async function listSource(file: string, options: UserOptions): Promise<Source> {
 
 const PICTURES = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i;
 
-async function folderSource(folder: string, options: UserOptions): Promise<Source> {
+export async function folderSource(folder: string, options: UserOptions): Promise<Source> {
   const found = (await readdir(folder, { recursive: true, withFileTypes: true }))
     .filter((entry) => (entry.isFile() || entry.isSymbolicLink()) && !entry.name.startsWith('.'))
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)));

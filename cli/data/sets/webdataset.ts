@@ -7,10 +7,12 @@ import { basename, join, resolve } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { decodeText, isObject, type JsonObject, parseJson } from '../../common/json.js';
 import { chunksOf, Link, memberPath, membersOf } from '../io/archive.js';
+import { Drop, LARGEST_FILE } from '../io/drop.js';
 import { LARGEST_LINE } from '../io/jsonl.js';
+import { type Planned, type Source } from '../prepared/source.js';
 import { PictureArchive } from './pictures_at.js';
-import { Drop, LARGEST_FILE, type Planned, type Source } from '../prepared/source.js';
-import { CAPTION, describe, fieldOf, keyOf, makeSample, settingsOf, type UserOptions } from './user_pictures.js';
+import { CAPTION, fieldOf } from './user_fields.js';
+import { describe, keyOf, makeSample, settingsOf, type UserOptions } from './user_pictures.js';
 
 interface Group {
   key: string;

@@ -10,9 +10,10 @@ import type {
   RewardObjective,
   TrainBatch,
 } from '../../../binding/types.js';
+import { writeAtomically } from '../../common/files.js';
+import { VERSION } from '../../common/version.js';
 import type { TrainSettings } from '../../config/types.js';
 import { type PairBatch, type PairPass, squaresOf } from '../../data/load/pair_loader.js';
-import { writeAtomically } from '../../common/files.js';
 import type { ResolvedModel } from '../../hub/resolve.js';
 import type { Team } from '../../parallel/team.js';
 import {
@@ -28,7 +29,6 @@ import { DRM_CLASS } from '../../rewards/registry.js';
 import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
 import { loadTokenizers, type PromptTokenizer } from '../../text/tokenizer.js';
 import { bytes } from '../../ui/figures.js';
-import { VERSION } from '../../common/version.js';
 import {
   configNumber,
   cutWarnings,
