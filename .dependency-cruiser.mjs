@@ -18,6 +18,7 @@ const ROOMS = [
   'data/load', // what training reads
   'data/inspect', // figures and contact sheets of prepared sets
   'lora',
+  'scorers',
   'rewards', // reward models and scorers
   'sample',
   'train', // the loop of every training
@@ -46,9 +47,16 @@ export default {
     {
       name: 'every folder is a room',
       severity: 'error',
-      comment: 'This folder has no line in .dependency-cruiser.mjs, or a command reads another one’s handlers.',
+      comment: 'This folder has no line in .dependency-cruiser.mjs.',
       from: { path: '^cli/', pathNot: ['^cli/[^/]+$', ...inRooms(ROOMS)] },
       to: {},
+    },
+    {
+      name: 'commands know nothing of each other',
+      severity: 'error',
+      comment: 'What the handlers of two commands need belongs into a room below them.',
+      from: { path: '^cli/commands/([^/]+)/' },
+      to: { path: '^cli/commands/[^/]+/', pathNot: '^cli/commands/$1/' },
     },
     {
       name: 'no cycle',
@@ -99,6 +107,10 @@ export default {
     exclude: { path: ['^(dist|build)/', 'node_modules'] },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.json' },
-    enhancedResolveOptions: { extensions: ['.ts', '.tsx', '.js', '.mjs', '.json', '.node'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+      extensions: ['.ts', '.tsx', '.js', '.mjs', '.json'],
+    },
   },
 };

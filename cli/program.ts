@@ -14,7 +14,7 @@ const GLOBAL_NAMES = ['device', 'dtype', 'threads', 'json', 'quiet', 'verbose', 
 
 async function run(command: Command, args: unknown[], options: Record<string, unknown>): Promise<void> {
   const global = Object.fromEntries(GLOBAL_NAMES.map((name) => [name, options[name]])) as unknown as GlobalOptions;
-  const { createRenderer } = await import('./ui/renderer.js');
+  const { createRenderer } = await import('./ui/renderers.js');
   const renderer = await createRenderer(global);
   const abort = new AbortController();
   const context: Context = { args: args as string[], options, global, events: renderer, signal: abort.signal };

@@ -76,9 +76,9 @@ export const command: Command = {
     };
     const settings = await runSettings('grpo', context, folder, { flags, recommended });
     fitsAlgorithm(settings, options);
-    if (options.plan) return (await import('../rl/plan_command.js')).showPlan(settings, context);
-    if (options.dryRun) return (await import('../rl/plan_command.js')).dryRun(settings, context);
-    const { preparePolicy } = await import('../train/tasks/policy.js');
+    if (options.plan) return (await import('../grpo/plan_command.js')).showPlan(settings, context);
+    if (options.dryRun) return (await import('../grpo/plan_command.js')).dryRun(settings, context);
+    const { preparePolicy } = await import('../grpo/policy_task.js');
     await trainInRun(context, { name: 'grpo', folder, settings }, (made) => preparePolicy(settings, made));
   },
 };

@@ -6,7 +6,7 @@ import { expect, test, vi } from 'vitest';
 import type { Event } from '../../cli/common/events.js';
 import { visible, visibleLine } from '../../cli/text/visible.js';
 import { escapeXml } from '../../cli/text/xml.js';
-import { createRenderer, visibleEvent } from '../../cli/ui/renderer.js';
+import { createRenderer, visibleEvent } from '../../cli/ui/renderers.js';
 import { initialState, reduce } from '../../cli/ui/state.js';
 import { table } from '../../cli/ui/table.js';
 import { View } from '../../cli/ui/View.js';

@@ -11,12 +11,12 @@ import { Team } from '../parallel/team.js';
 import { loadTokenizers } from '../text/tokenizer.js';
 import { vaeFactor } from '../train/fit.js';
 import { pictureSize } from '../train/tasks/encoded.js';
-import { PolicyTask, type PolicyTrainer } from '../train/tasks/policy.js';
 import { duration, shortNumber } from '../ui/figures.js';
 import { adapterNumbers, estimate, fileBytes, machineOf, networkOf, overall, type Phase } from './estimate.js';
 import { type FoundPolicy, findPolicy, loadPolicy } from './load_policy.js';
 import { type Geometry, planner, sharesOf } from './plan.js';
 import { costText, geometryText, note } from './plan_report.js';
+import { PolicyTask, type PolicyTrainer } from './policy_task.js';
 
 /** How many would train, by --nproc or by the launcher's environment; they are not started for this. */
 function processesOf({ options }: Context): number {

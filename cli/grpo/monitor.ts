@@ -20,7 +20,7 @@ export interface Evaluated {
   judged: number[];
 }
 
-export interface WatchState {
+export interface MonitorState {
   /** The last figures of each iteration, oldest first. */
   recent: Record<string, number[]>;
   /** Means over the first iterations, of figures that are held against what they were. */
@@ -33,16 +33,16 @@ export interface WatchState {
   on: Partial<Record<Rule, string>>;
 }
 
-export const WATCH_STATE = objectOf({
+export const MONITOR_STATE = objectOf({
   recent: mapOf(listOf(anything)),
   first: mapOf(anything),
   iterations: count,
   evaluations: mapOf(anything),
   fallen: count,
   on: mapOf(text),
-}) as Shape<WatchState>;
+}) as Shape<MonitorState>;
 
-export interface WatchOptions {
+export interface MonitorOptions {
   clipRange: number;
   updates: number;
 }
@@ -86,10 +86,10 @@ function difference(now: readonly number[], before: readonly number[]): { mean: 
   return { mean: m, error: Math.sqrt(mean(each.map((d) => (d - m) ** 2)) / Math.max(1, each.length - 1)) };
 }
 
-export class Watch {
+export class Monitor {
   constructor(
-    private readonly options: WatchOptions,
-    readonly state: WatchState = { recent: {}, first: {}, iterations: 0, evaluations: {}, fallen: 0, on: {} },
+    private readonly options: MonitorOptions,
+    readonly state: MonitorState = { recent: {}, first: {}, iterations: 0, evaluations: {}, fallen: 0, on: {} },
   ) {}
 
   /** An iteration's figures; gives what is wrong since now. */
@@ -130,7 +130,7 @@ export class Watch {
   /** Of these rules, those that hold and did not before. */
   #begun(told: [Rule, string | undefined][]): Alarm[] {
     const was = this.state.on;
-    const on: WatchState['on'] = { ...was };
+    const on: MonitorState['on'] = { ...was };
     for (const [rule, message] of told) {
       if (message === undefined) delete on[rule];
       else on[rule] = message;

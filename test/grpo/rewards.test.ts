@@ -13,7 +13,7 @@ import {
   passesOf,
   unpacked,
   weightedSum,
-} from '../../cli/rl/rewards.js';
+} from '../../cli/grpo/rewards.js';
 
 const floats = (...values: number[]) => Float32Array.from(values);
 const comparing = (changes: Partial<Comparison> = {}): Comparison => ({

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { DrmError } from '../../binding/error.js';
 import { resolveConfig } from '../../cli/config/resolve.js';
 import type { GrpoSettings } from '../../cli/config/types.js';
-import { type Geometry, geometryOf, planner, sharesOf, workloadOf } from '../../cli/rl/plan.js';
+import { type Geometry, geometryOf, planner, sharesOf, workloadOf } from '../../cli/grpo/plan.js';
 import { grpoSettings } from './settings.js';
 
 const FLOW = { algorithm: 'flow', prompts_per_iteration: 4, group: 6, batch: 5 } as const;

@@ -10,9 +10,9 @@ import {
   operations,
   overall,
   weights,
-} from '../../cli/rl/estimate.js';
-import { geometryOf } from '../../cli/rl/plan.js';
-import { geometryText } from '../../cli/rl/plan_report.js';
+} from '../../cli/grpo/estimate.js';
+import { geometryOf } from '../../cli/grpo/plan.js';
+import { geometryText } from '../../cli/grpo/plan_report.js';
 import { grpoSettings } from './settings.js';
 
 const MEDIUM = networkOf(

@@ -3,19 +3,24 @@
 // pytorch_lora_weights.safetensors.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DrmError } from '../../../binding/error.js';
-import type { Trainer } from '../../../binding/index.js';
-import type { AdvantageRequest, Advantages } from '../../../binding/types.js';
-import { writeAtomically } from '../../common/files.js';
-import { readShaped } from '../../common/json.js';
-import { commandLine } from '../../common/options.js';
-import { count, objectOf } from '../../common/shape.js';
-import type { GrpoSettings } from '../../config/types.js';
-import { contactSheet } from '../../image/write.js';
-import type { HeldOut, Look } from '../../rl/held_out.js';
-import { findPolicy, loadPolicy } from '../../rl/load_policy.js';
-import { type Geometry, type IterationPlan, planner, sharesOf } from '../../rl/plan.js';
-import type { RewardParts } from '../../rl/reward_parts.js';
+import { DrmError } from '../../binding/error.js';
+import type { Trainer } from '../../binding/index.js';
+import type { AdvantageRequest, Advantages } from '../../binding/types.js';
+import { writeAtomically } from '../common/files.js';
+import { readShaped } from '../common/json.js';
+import { commandLine } from '../common/options.js';
+import { count, objectOf } from '../common/shape.js';
+import type { GrpoSettings } from '../config/types.js';
+import { contactSheet } from '../image/write.js';
+import type { TrainingData, TrainingTask, Values } from '../train/loop.js';
+import type { Prepared, TaskContext } from '../train/run.js';
+import { STATE } from '../train/tasks/native.js';
+import { COUNTS, shortNumber } from '../ui/figures.js';
+import type { HeldOut, Look } from './held_out.js';
+import { findPolicy, loadPolicy } from './load_policy.js';
+import { MONITOR_STATE, Monitor, type MonitorState } from './monitor.js';
+import { type Geometry, type IterationPlan, planner, sharesOf } from './plan.js';
+import type { RewardParts } from './reward_parts.js';
 import {
   anyTeaches,
   assembled,
@@ -28,13 +33,8 @@ import {
   passesOf,
   type Sampled,
   unpacked,
-} from '../../rl/rewards.js';
-import type { PromptTexts } from '../../rl/texts.js';
-import { WATCH_STATE, Watch, type WatchState } from '../../rl/watch.js';
-import { COUNTS, shortNumber } from '../../ui/figures.js';
-import type { TrainingData, TrainingTask, Values } from '../loop.js';
-import type { Prepared, TaskContext } from '../run.js';
-import { STATE } from './native.js';
+} from './rewards.js';
+import type { PromptTexts } from './texts.js';
 
 /** Beside the trainer's state: what this task itself has to remember. */
 const OWN_STATE = 'policy.json';
@@ -64,10 +64,10 @@ export type PolicyContext = Pick<TaskContext, 'events' | 'signal' | 'dtype' | 't
 
 interface OwnState {
   updates: number;
-  watch: WatchState;
+  watch: MonitorState;
 }
 
-const STATE_SHAPE = objectOf<OwnState>({ updates: count, watch: WATCH_STATE });
+const STATE_SHAPE = objectOf<OwnState>({ updates: count, watch: MONITOR_STATE });
 
 /** Trajectories with their rewards: steps x trajectories x candidates. */
 interface Rewarded extends Sampled {
@@ -90,7 +90,7 @@ const since = (began: number) => (performance.now() - began) / 1000;
 
 export class PolicyTask implements TrainingTask<IterationPlan> {
   #updates = 0;
-  #watch: Watch;
+  #monitor: Monitor;
   #checked = false;
   #look: (Look & { step: number }) | undefined;
   readonly evaluate?: (steps: number, signal: AbortSignal) => Promise<Values>;
@@ -101,7 +101,7 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
     private readonly parts: PolicyParts,
     private readonly context: PolicyContext,
   ) {
-    this.#watch = this.#watchFrom(undefined);
+    this.#monitor = this.#monitorFrom(undefined);
     const { heldOut } = parts;
     if (!heldOut) return;
     this.evaluate = (steps, signal) => this.#evaluate(heldOut, steps, signal);
@@ -142,12 +142,12 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
       reward_seconds: seconds.reward,
       update_seconds: since(began),
     });
-    this.#tell(this.#watch.iteration(values));
+    this.#tell(this.#monitor.iteration(values));
     return values;
   }
 
   ended(): string | undefined {
-    const { on } = this.#watch.state;
+    const { on } = this.#monitor.state;
     const rule = this.settings.stop_when.find((rule) => on[rule] !== undefined);
     return rule === undefined ? undefined : `${rule}: ${on[rule]}`;
   }
@@ -286,7 +286,7 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
 
   async #evaluate(heldOut: HeldOut, step: number, signal: AbortSignal): Promise<Values> {
     const { values, judged } = await this.#lookAt(heldOut, step, signal);
-    this.#tell(this.#watch.evaluation({ step, values, judged }));
+    this.#tell(this.#monitor.evaluation({ step, values, judged }));
     return values;
   }
 
@@ -302,7 +302,7 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
 
   async save(folder: string): Promise<void> {
     await this.parts.trainer.save(join(folder, STATE));
-    const own: OwnState = { updates: this.#updates, watch: this.#watch.state };
+    const own: OwnState = { updates: this.#updates, watch: this.#monitor.state };
     if (this.context.team.first) await writeAtomically(join(folder, OWN_STATE), JSON.stringify(own));
   }
 
@@ -310,7 +310,7 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
     await this.parts.trainer.restore(join(folder, STATE));
     const { updates, watch } = readShaped(join(folder, OWN_STATE), STATE_SHAPE, { part: 'checkpoint' });
     this.#updates = updates;
-    this.#watch = this.#watchFrom(watch);
+    this.#monitor = this.#monitorFrom(watch);
   }
 
   async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
@@ -324,8 +324,8 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
     return { updates: this.#updates, lora, parameters: parts.trainer.parameters };
   }
 
-  #watchFrom(state: WatchState | undefined): Watch {
-    return new Watch({ clipRange: this.settings.clip_range, updates: this.parts.geometry.updates }, state);
+  #monitorFrom(state: MonitorState | undefined): Monitor {
+    return new Monitor({ clipRange: this.settings.clip_range, updates: this.parts.geometry.updates }, state);
   }
 
   #tell(alarms: readonly { message: string }[]): void {

@@ -1,6 +1,6 @@
 // Figures of pictures, on pictures whose figures are known.
 import { expect, test } from 'vitest';
-import { pictureFigures } from '../../cli/rl/pictures.js';
+import { pictureFigures } from '../../cli/grpo/pictures.js';
 
 const painted = (at: (x: number, y: number) => [number, number, number], size = 16) => ({
   pixels: Uint8Array.from({ length: size * size * 3 }, (_, i) => {

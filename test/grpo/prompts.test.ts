@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { DrmError } from '../../binding/error.js';
 import type { GrpoSettings } from '../../cli/config/types.js';
-import { promptLists } from '../../cli/rl/prompts.js';
+import { promptLists } from '../../cli/grpo/prompts.js';
 import { repository, temporaryFolder } from '../run_drm.js';
 import { grpoSettings } from './settings.js';
 
