@@ -16,7 +16,7 @@ import { linkIn, tarOf, zipOf } from '../data/pictures.js';
 import { type FuzzTarget, scratch } from './driver.js';
 
 const listing: Listing = { isDone: () => false, most: 1, signal: new AbortController().signal, onProgress: () => {} };
-const pictures = join(repository, 'test/data/pillow');
+const pictures = join(repository, 'test/data/io/pillow');
 const picture = (name: string): Buffer => readFileSync(join(pictures, name));
 
 /** Pictures, captions, links of both kinds and a header for a long name, as tar writes it. */

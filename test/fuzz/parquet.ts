@@ -42,7 +42,7 @@ const filesIn = (folder: string): Uint8Array[] =>
 export const targets: FuzzTarget[] = [
   {
     name: 'parquet',
-    seeds: () => ['data/parquet', 'samples/imagerewarddb', 'samples/pickapic/data', ...STRUCTS].flatMap(filesIn),
+    seeds: () => ['data/io/parquet', 'samples/imagerewarddb', 'samples/pickapic/data', ...STRUCTS].flatMap(filesIn),
     async run(input) {
       const path = join(scratch(), 'fuzzed.parquet');
       writeFileSync(path, input);

@@ -4,11 +4,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inflateSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { Drop } from '../../cli/data/io/drop.js';
-import { decodePicture } from '../../cli/data/io/picture.js';
-import { repository } from '../run_drm.js';
+import { Drop } from '../../../cli/data/io/drop.js';
+import { decodePicture } from '../../../cli/data/io/picture.js';
+import { repository } from '../../run_drm.js';
 
-const folder = join(repository, 'test/data/pillow');
+const folder = join(repository, 'test/data/io/pillow');
 const EXPECTED = JSON.parse(readFileSync(join(folder, 'EXPECTED.json'), 'utf8')) as Record<
   string,
   { size: [number, number]; sha256: string; pixels?: string } | null

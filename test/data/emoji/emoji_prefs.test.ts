@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { CORRUPTIONS, GRADES } from '../../cli/data/emoji/corruptions.js';
-import { emojiPictures, listEmoji } from '../../cli/data/emoji/emoji.js';
+import { CORRUPTIONS, GRADES } from '../../../cli/data/emoji/corruptions.js';
+import { emojiPictures, listEmoji } from '../../../cli/data/emoji/emoji.js';
 import {
   distance,
   emojiPrefsSource,
@@ -11,16 +11,16 @@ import {
   type PrefsOptions,
   prefsSplitOf,
   worseRecipe,
-} from '../../cli/data/emoji/emoji_prefs.js';
-import { gradeOfGap, type Likeness } from '../../cli/data/emoji/likeness.js';
-import type { Wish } from '../../cli/data/emoji/painter.js';
-import { Drop } from '../../cli/data/io/drop.js';
-import { decodePicture } from '../../cli/data/io/picture.js';
-import { readManifest } from '../../cli/data/prepared/manifest.js';
-import { type PairRecord, PairSet } from '../../cli/data/prepared/pair_set.js';
-import { prepare } from '../../cli/data/prepared/prepare.js';
-import { repository, runDrm, temporaryFolder } from '../run_drm.js';
-import { contentOf } from './pictures.js';
+} from '../../../cli/data/emoji/emoji_prefs.js';
+import { gradeOfGap, type Likeness } from '../../../cli/data/emoji/likeness.js';
+import type { Wish } from '../../../cli/data/emoji/painter.js';
+import { Drop } from '../../../cli/data/io/drop.js';
+import { decodePicture } from '../../../cli/data/io/picture.js';
+import { readManifest } from '../../../cli/data/prepared/manifest.js';
+import { type PairRecord, PairSet } from '../../../cli/data/prepared/pair_set.js';
+import { prepare } from '../../../cli/data/prepared/prepare.js';
+import { repository, runDrm, temporaryFolder } from '../../run_drm.js';
+import { contentOf } from '../pictures.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
 const emoji = emojiPictures(listEmoji().concepts);

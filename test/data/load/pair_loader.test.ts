@@ -2,13 +2,13 @@
 import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type PairBatch, PairLoader, type PairLoaderOptions } from '../../cli/data/load/pair_loader.js';
-import { pairSource } from '../../cli/data/prepared/pair.js';
-import { PairSet } from '../../cli/data/prepared/pair_set.js';
-import { prepare } from '../../cli/data/prepared/prepare.js';
-import { sampleOrder } from '../../cli/random/order.js';
-import { temporaryFolder } from '../run_drm.js';
-import { pixelsOf, pngOf } from './pictures.js';
+import { type PairBatch, PairLoader, type PairLoaderOptions } from '../../../cli/data/load/pair_loader.js';
+import { pairSource } from '../../../cli/data/prepared/pair.js';
+import { PairSet } from '../../../cli/data/prepared/pair_set.js';
+import { prepare } from '../../../cli/data/prepared/prepare.js';
+import { sampleOrder } from '../../../cli/random/order.js';
+import { temporaryFolder } from '../../run_drm.js';
+import { pixelsOf, pngOf } from '../pictures.js';
 
 const SIZE = 16;
 const PAIRS = 12;

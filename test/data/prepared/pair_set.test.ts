@@ -1,14 +1,14 @@
 // Pairs on disk: each picture once, whatever was dropped or interrupted in between, and read back by index.
 import { readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { Drop } from '../../cli/data/io/drop.js';
-import { IdTable } from '../../cli/data/io/id_table.js';
-import { readManifest } from '../../cli/data/prepared/manifest.js';
-import { type Pair, type PairSourceOptions, pairSource } from '../../cli/data/prepared/pair.js';
-import { PairSet } from '../../cli/data/prepared/pair_set.js';
-import { prepare } from '../../cli/data/prepared/prepare.js';
-import { temporaryFolder } from '../run_drm.js';
-import { contentOf, pngOf } from './pictures.js';
+import { Drop } from '../../../cli/data/io/drop.js';
+import { IdTable } from '../../../cli/data/io/id_table.js';
+import { readManifest } from '../../../cli/data/prepared/manifest.js';
+import { type Pair, type PairSourceOptions, pairSource } from '../../../cli/data/prepared/pair.js';
+import { PairSet } from '../../../cli/data/prepared/pair_set.js';
+import { prepare } from '../../../cli/data/prepared/prepare.js';
+import { temporaryFolder } from '../../run_drm.js';
+import { contentOf, pngOf } from '../pictures.js';
 
 /** Pictures by number: 9 is missing, 8 no picture, 7 is large; every read is noted. */
 const reads: number[] = [];

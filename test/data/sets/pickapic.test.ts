@@ -4,14 +4,14 @@ import { basename, dirname, join } from 'node:path';
 import type { SchemaElement } from 'hyparquet';
 import { fileWriter, parquetWrite } from 'hyparquet-writer';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { PairSet } from '../../cli/data/prepared/pair_set.js';
-import { prepare } from '../../cli/data/prepared/prepare.js';
-import type { PairSetOptions } from '../../cli/data/sets/listed.js';
-import { PickapicPictures, pickapicSource } from '../../cli/data/sets/pickapic.js';
-import { readJudgedList } from '../../cli/eval/judged_lists.js';
-import { judgeScores } from '../../cli/eval/score_file.js';
-import { repository, temporaryFolder } from '../run_drm.js';
-import { pngOf, write } from './pictures.js';
+import { PairSet } from '../../../cli/data/prepared/pair_set.js';
+import { prepare } from '../../../cli/data/prepared/prepare.js';
+import type { PairSetOptions } from '../../../cli/data/sets/listed.js';
+import { PickapicPictures, pickapicSource } from '../../../cli/data/sets/pickapic.js';
+import { readJudgedList } from '../../../cli/eval/judged_lists.js';
+import { judgeScores } from '../../../cli/eval/score_file.js';
+import { repository, temporaryFolder } from '../../run_drm.js';
+import { pngOf, write } from '../pictures.js';
 
 const cases = join(repository, 'test/samples/cases');
 

@@ -2,9 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { Drop } from '../../cli/data/io/drop.js';
-import { listRecords } from '../../cli/data/io/json_list.js';
-import { temporaryFolder } from '../run_drm.js';
+import { Drop } from '../../../cli/data/io/drop.js';
+import { listRecords } from '../../../cli/data/io/json_list.js';
+import { temporaryFolder } from '../../run_drm.js';
 
 async function read(text: string | Buffer): Promise<unknown[]> {
   const file = join(temporaryFolder(), 'list.json');

@@ -6,12 +6,12 @@ import { dirname, join, resolve } from 'node:path';
 import sharp from 'sharp';
 import { c as createTar } from 'tar';
 import { expect, test } from 'vitest';
-import { Drop } from '../../cli/data/io/drop.js';
-import { decodePicture } from '../../cli/data/io/picture.js';
-import { ZipFolder } from '../../cli/data/io/zip.js';
-import { readManifest } from '../../cli/data/prepared/manifest.js';
-import { PairSet } from '../../cli/data/prepared/pair_set.js';
-import { repository, runDrm, temporaryFolder } from '../run_drm.js';
+import { Drop } from '../../../cli/data/io/drop.js';
+import { decodePicture } from '../../../cli/data/io/picture.js';
+import { ZipFolder } from '../../../cli/data/io/zip.js';
+import { readManifest } from '../../../cli/data/prepared/manifest.js';
+import { PairSet } from '../../../cli/data/prepared/pair_set.js';
+import { repository, runDrm, temporaryFolder } from '../../run_drm.js';
 
 const samples = resolve(process.env.DRM_SAMPLES ?? join(repository, 'test/samples'));
 const readJson = (name: string) => JSON.parse(readFileSync(join(samples, name), 'utf8'));

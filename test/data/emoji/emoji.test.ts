@@ -2,14 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { type Concept, type EmojiPicture, emojiPictures, listEmoji, splitOf } from '../../cli/data/emoji/emoji.js';
-import { prefsSplitOf } from '../../cli/data/emoji/emoji_prefs.js';
-import { emojiSource } from '../../cli/data/emoji/emoji_source.js';
-import { FURTHER_STYLES, furtherPictures } from '../../cli/data/emoji/further_emoji.js';
-import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
-import { readManifest } from '../../cli/data/prepared/manifest.js';
-import { repository, runDrm, temporaryFolder } from '../run_drm.js';
-import { contentOf } from './pictures.js';
+import { type Concept, type EmojiPicture, emojiPictures, listEmoji, splitOf } from '../../../cli/data/emoji/emoji.js';
+import { prefsSplitOf } from '../../../cli/data/emoji/emoji_prefs.js';
+import { emojiSource } from '../../../cli/data/emoji/emoji_source.js';
+import { FURTHER_STYLES, furtherPictures } from '../../../cli/data/emoji/further_emoji.js';
+import { CaptionedSet } from '../../../cli/data/prepared/captioned_set.js';
+import { readManifest } from '../../../cli/data/prepared/manifest.js';
+import { repository, runDrm, temporaryFolder } from '../../run_drm.js';
+import { contentOf } from '../pictures.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
 

@@ -4,13 +4,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeAll, expect, test } from 'vitest';
-import { Drop } from '../../cli/data/io/drop.js';
-import { checkDelta, checkRuns, checkThrift } from '../../cli/data/io/parquet/bounds.js';
-import { ParquetFile } from '../../cli/data/io/parquet/file.js';
-import { tarHeader } from '../../cli/data/io/tar.js';
-import { ZipFolder } from '../../cli/data/io/zip.js';
-import { drm, repository, temporaryFolder } from '../run_drm.js';
-import { pngOf, tarOf, write, zipOf } from './pictures.js';
+import { Drop } from '../../../cli/data/io/drop.js';
+import { checkDelta, checkRuns, checkThrift } from '../../../cli/data/io/parquet/bounds.js';
+import { ParquetFile } from '../../../cli/data/io/parquet/file.js';
+import { tarHeader } from '../../../cli/data/io/tar.js';
+import { ZipFolder } from '../../../cli/data/io/zip.js';
+import { drm, repository, temporaryFolder } from '../../run_drm.js';
+import { pngOf, tarOf, write, zipOf } from '../pictures.js';
 
 const LARGE = 100 << 20;
 const MEMBERS = 8;
@@ -115,13 +115,15 @@ test('a zip: links give their target’s bytes, and end', async () => {
 
 test('Parquet: counts of a damaged file are checked before they are believed', async () => {
   // Pages of version 2 with a byte changed: decoding it wrote values without end.
-  const file = await ParquetFile.open(join(repository, 'test/data/parquet/damaged.parquet'));
+  const file = await ParquetFile.open(join(repository, 'test/data/io/parquet/damaged.parquet'));
   await expect(file.read(0, ['image_path', 'prompt_id', 'prompt', 'rank'])).rejects.toMatchObject({ code: 'BAD_FILE' });
   await file.close();
   // Found by fuzzing: a column described by a number.
-  await expect(ParquetFile.open(join(repository, 'test/data/parquet/damaged-footer.parquet'))).rejects.toMatchObject({
-    code: 'BAD_FILE',
-  });
+  await expect(ParquetFile.open(join(repository, 'test/data/io/parquet/damaged-footer.parquet'))).rejects.toMatchObject(
+    {
+      code: 'BAD_FILE',
+    },
+  );
   const runs = (bytes: number[], width = 1, count = 10) => checkRuns(Uint8Array.from(bytes), width, count);
   runs([20, 1]); // ten times 1
   runs([5, 255, 3]); // two groups of eight

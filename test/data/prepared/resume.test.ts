@@ -3,11 +3,11 @@ import { spawn, spawnSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { readManifest } from '../../cli/data/prepared/manifest.js';
-import { prepare } from '../../cli/data/prepared/prepare.js';
-import type { Sample, Source } from '../../cli/data/prepared/source.js';
-import { drm, runDrm, temporaryFolder } from '../run_drm.js';
-import { contentOf, write, writePictures } from './pictures.js';
+import { readManifest } from '../../../cli/data/prepared/manifest.js';
+import { prepare } from '../../../cli/data/prepared/prepare.js';
+import type { Sample, Source } from '../../../cli/data/prepared/source.js';
+import { drm, runDrm, temporaryFolder } from '../../run_drm.js';
+import { contentOf, write, writePictures } from '../pictures.js';
 
 const COUNT = 240;
 let from: string;

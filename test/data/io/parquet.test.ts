@@ -3,12 +3,12 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileWriter, parquetWrite } from 'hyparquet-writer';
 import { expect, test } from 'vitest';
-import { ByteReader } from '../../cli/data/io/byte_reader.js';
-import { ParquetFile } from '../../cli/data/io/parquet/file.js';
-import { unsnappy } from '../../cli/data/io/parquet/snappy.js';
-import { repository, temporaryFolder } from '../run_drm.js';
+import { ByteReader } from '../../../cli/data/io/byte_reader.js';
+import { ParquetFile } from '../../../cli/data/io/parquet/file.js';
+import { unsnappy } from '../../../cli/data/io/parquet/snappy.js';
+import { repository, temporaryFolder } from '../../run_drm.js';
 
-const folder = join(repository, 'test/data/parquet');
+const folder = join(repository, 'test/data/io/parquet');
 const valueOf = (row: number) => (row % 5 === 4 ? undefined : Buffer.alloc(9 * (row % 11) + (row % 3), row % 7));
 const written = readdirSync(folder).filter((name) => /-v[12]-/.test(name));
 

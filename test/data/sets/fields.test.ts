@@ -1,7 +1,7 @@
 // What a field of a record says, whatever its type.
 import { expect, test } from 'vitest';
-import { choiceIn, preferenceIn } from '../../cli/data/sets/choice.js';
-import { Fields, flagIn, numberIn, numbersIn, shareIn, UNCLEAR } from '../../cli/data/sets/fields.js';
+import { choiceIn, preferenceIn } from '../../../cli/data/sets/choice.js';
+import { Fields, flagIn, numberIn, numbersIn, shareIn, UNCLEAR } from '../../../cli/data/sets/fields.js';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 const absent = [undefined, null, Number.NaN, '', '  ', 'NaN', 'nan', 'inf', '-Infinity', Number.POSITIVE_INFINITY];

@@ -1,11 +1,11 @@
 // Corruption on purpose: graded, seeded, and never nothing.
 import { expect, test } from 'vitest';
-import { CORRUPTIONS, corrupt, GRADES, meanDifference } from '../../cli/data/emoji/corruptions.js';
-import { drawEmoji, emojiPictures, listEmoji } from '../../cli/data/emoji/emoji.js';
-import { Drop } from '../../cli/data/io/drop.js';
-import { decodePicture } from '../../cli/data/io/picture.js';
-import type { Picture } from '../../cli/image/write.js';
-import { Draws } from '../../cli/random/draws.js';
+import { CORRUPTIONS, corrupt, GRADES, meanDifference } from '../../../cli/data/emoji/corruptions.js';
+import { drawEmoji, emojiPictures, listEmoji } from '../../../cli/data/emoji/emoji.js';
+import { Drop } from '../../../cli/data/io/drop.js';
+import { decodePicture } from '../../../cli/data/io/picture.js';
+import type { Picture } from '../../../cli/image/write.js';
+import { Draws } from '../../../cli/random/draws.js';
 
 const pictures = emojiPictures(listEmoji().concepts);
 

@@ -4,10 +4,10 @@ import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
-import { readManifest } from '../../cli/data/prepared/manifest.js';
-import { PairSet } from '../../cli/data/prepared/pair_set.js';
-import { drm, runDrm, temporaryFolder } from '../run_drm.js';
-import { contentOf, pngOf, write } from './pictures.js';
+import { readManifest } from '../../../cli/data/prepared/manifest.js';
+import { PairSet } from '../../../cli/data/prepared/pair_set.js';
+import { drm, runDrm, temporaryFolder } from '../../run_drm.js';
+import { contentOf, pngOf, write } from '../pictures.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
 

@@ -3,10 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
-import { captionLines } from '../../cli/data/inspect/contact_sheet.js';
-import { escapeXml } from '../../cli/text/xml.js';
-import { repository, runDrm, temporaryFolder } from '../run_drm.js';
-import { write, writePictures } from './pictures.js';
+import { captionLines } from '../../../cli/data/inspect/contact_sheet.js';
+import { escapeXml } from '../../../cli/text/xml.js';
+import { repository, runDrm, temporaryFolder } from '../../run_drm.js';
+import { write, writePictures } from '../pictures.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
 

@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
-import { Drop } from '../../cli/data/io/drop.js';
-import { decodePicture } from '../../cli/data/io/picture.js';
-import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
-import { readManifest } from '../../cli/data/prepared/manifest.js';
-import { runDrm, temporaryFolder } from '../run_drm.js';
-import { contentOf, pixelsOf, pngOf, tarOf, write } from './pictures.js';
+import { Drop } from '../../../cli/data/io/drop.js';
+import { decodePicture } from '../../../cli/data/io/picture.js';
+import { CaptionedSet } from '../../../cli/data/prepared/captioned_set.js';
+import { readManifest } from '../../../cli/data/prepared/manifest.js';
+import { runDrm, temporaryFolder } from '../../run_drm.js';
+import { contentOf, pixelsOf, pngOf, tarOf, write } from '../pictures.js';
 
 async function prepare(kind: string, from: string, ...more: string[]) {
   const out = join(temporaryFolder(), 'set');

@@ -2,16 +2,16 @@
 import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Drop } from '../../cli/data/io/drop.js';
-import { BatchLoader, type LoaderOptions } from '../../cli/data/load/loader.js';
-import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
-import { prepare } from '../../cli/data/prepared/prepare.js';
-import type { OpenOptions } from '../../cli/data/prepared/shard_reader.js';
-import { type Source } from '../../cli/data/prepared/source.js';
-import { epochOrder, sampleOrder } from '../../cli/random/order.js';
-import { philox } from '../../cli/random/philox.js';
-import { temporaryFolder } from '../run_drm.js';
-import { pixelsOf, pngOf } from './pictures.js';
+import { Drop } from '../../../cli/data/io/drop.js';
+import { BatchLoader, type LoaderOptions } from '../../../cli/data/load/loader.js';
+import { CaptionedSet } from '../../../cli/data/prepared/captioned_set.js';
+import { prepare } from '../../../cli/data/prepared/prepare.js';
+import type { OpenOptions } from '../../../cli/data/prepared/shard_reader.js';
+import { type Source } from '../../../cli/data/prepared/source.js';
+import { epochOrder, sampleOrder } from '../../../cli/random/order.js';
+import { philox } from '../../../cli/random/philox.js';
+import { temporaryFolder } from '../../run_drm.js';
+import { pixelsOf, pngOf } from '../pictures.js';
 
 const SIZE = 16;
 
