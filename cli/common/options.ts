@@ -1,8 +1,13 @@
 // Values out of command line text.
 import { DrmError } from '../../binding/error.js';
+import type { Option } from './command.js';
 
 /** What the user types for an option of this camelCase name. */
 export const flagOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+/** The camelCase name of an option by its flags: maxPairs of '--max-pairs <n>'. */
+export const nameOf = ({ flags }: Pick<Option, 'flags'>): string =>
+  (/--([\w-]+)/.exec(flags)?.[1] ?? '').replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 
 /** The number that an option of this camelCase name holds, if it was given. Throws DrmError USAGE. */
 export function numberOption(options: Record<string, unknown>, name: string): number | undefined {

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Context } from '../../common/command.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
+import type { ProtocolName } from '../../data/sets/published.js';
 import { askedProtocols } from '../../eval/asked_protocols.js';
 import { unusablePictures } from '../../eval/list_pictures.js';
-import { DEFINITIONS, type Figure, type ProtocolName } from '../../eval/protocols.js';
+import { DEFINITIONS, type Figure } from '../../eval/protocols.js';
 import { judgeScores, type ListFigures, readScores } from '../../eval/score_file.js';
 import { table, wrapped } from '../../ui/table.js';
 

@@ -12,7 +12,7 @@ import { RunLock } from '../../runs/lock.js';
 import { Drop } from '../io/drop.js';
 import { FORMAT_VERSION, MANIFEST, type Manifest, readManifest } from './manifest.js';
 import { JOURNAL, type ShardLimits, ShardWriter } from './shard_writer.js';
-import { type Listing, type Planned, type Sample, type Source } from './source.js';
+import { type Listing, type Planned, type Sample, type Source, WORK } from './source.js';
 
 export interface PrepareOptions {
   limits: ShardLimits;
@@ -33,9 +33,6 @@ export interface Prepared {
   /** The folder was complete already. */
   present: boolean;
 }
-
-/** A folder in the set's for what a source keeps until the set is complete. */
-export const WORK = '.pictures';
 
 const fingerprintOf = (settings: unknown): string =>
   createHash('sha256').update(JSON.stringify(settings)).digest('hex');

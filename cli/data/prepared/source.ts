@@ -3,6 +3,9 @@
 import type { Drop } from '../io/drop.js';
 import type { Manifest, SourceNote } from './manifest.js';
 
+/** A folder in the set's for what a source keeps until the set is complete. */
+export const WORK = '.pictures';
+
 export interface Sample {
   /** Unique in the set; letters, digits, `-` and `_`, at most 80. WebDataset cuts names at the first dot. */
   key: string;
