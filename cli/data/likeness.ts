@@ -1,8 +1,8 @@
 // How much pictures that a base drew for a caption are like the caption's real picture, to order them by. A CLIP says so:
 // pixels and latents say where the colours are, and hardly what a picture shows (measured: docs/embedded-model.md).
 import type { Picture } from '../image/write.js';
-import { cosine } from '../scorers/features.js';
-import type { Space } from '../scorers/scorer.js';
+import { cosine } from '../rewards/features.js';
+import type { FeatureSpace } from '../rewards/reward.js';
 import { GRADES, type Grade } from './corruptions.js';
 
 /** More is more alike. */
@@ -10,7 +10,7 @@ export type Likeness = (drawn: Picture[], real: Picture, caption: string) => Pro
 
 /** The mean of the cosines to the real picture and to its caption. */
 export const likenessIn =
-  (space: Space): Likeness =>
+  (space: FeatureSpace): Likeness =>
   async (drawn, real, caption) => {
     const pictures = await space.pictures([real, ...drawn]);
     const captions = await space.captions([caption]);

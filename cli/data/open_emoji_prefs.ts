@@ -4,8 +4,8 @@ import type { Context } from '../command.js';
 import { chooseDevice } from '../device.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
 import { resolveModel } from '../hub/resolve.js';
+import { findImageReward } from '../rewards/registry.js';
 import { sampleSettings } from '../sample/settings.js';
-import { loadScorer, scorerWeights } from '../scorers/registry.js';
 import { openPainter } from './base_samples.js';
 import { emojiPrefsSource } from './emoji_prefs.js';
 import { likenessIn } from './likeness.js';
@@ -41,8 +41,8 @@ export async function openEmojiPrefs(
     onWarning: (message) => events.emit({ event: 'warning', message }),
   });
   const by = options.scorer as string | undefined;
-  const scorer = by === undefined ? undefined : await loadScorer(by, { device, dtype: 'fp32', signal });
-  if (scorer && !scorer.space)
+  const reward = by === undefined ? undefined : await findImageReward(by).load({ device, dtype: 'fp32', signal });
+  if (reward && !reward.space)
     throw new DrmError('USAGE', `--scorer ${by}: expected one that compares pictures with each other, such as a CLIP`);
   const source = emojiPrefsSource(
     {
@@ -53,18 +53,16 @@ export async function openEmojiPrefs(
       steps,
       guidance,
       models: models.map(({ name, source }) => ({ name, fingerprint: weightsFingerprint(source) })),
-      ...(by !== undefined && {
-        scorer: { name: by, fingerprint: weightsFingerprint({ scorer: { weights: await scorerWeights(by) } }) },
-      }),
+      ...(reward && { scorer: { name: reward.name, fingerprint: reward.weights } }),
       dtype,
       t5Length,
     },
     paint,
-    scorer?.space && likenessIn(scorer.space),
+    reward?.space && likenessIn(reward.space),
   );
   const close = async () => {
     await dispose();
-    scorer?.dispose();
+    reward?.dispose();
   };
   return { ...source, close };
 }

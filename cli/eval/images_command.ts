@@ -28,7 +28,7 @@ import { folderOf, type Setting, settingsOf } from './sweeps.js';
 /** Of the reward model that chooses: pictures chosen by other weights are made again. */
 function rewardFingerprint(name: string): string {
   const found = findReward(name);
-  return found.kind === 'drm' ? weightsFingerprint({ reward: found.checkpoint }) : '';
+  return found.sees === 'noisy latents' ? weightsFingerprint({ reward: found.checkpoint }) : '';
 }
 
 interface Asked {
@@ -92,7 +92,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
         prompts: prompts.length,
         settings: settings.length,
         pictures: settings.length * jobs.length,
-        scorers: judging?.scorers.map(({ name }) => name).join(', ') ?? '',
+        scorers: judging?.rewards.map(({ name }) => name).join(', ') ?? '',
         ...(team.size > 1 && { processes: team.size }),
       },
     });

@@ -6,7 +6,7 @@ import { estimate } from '../../cli/eval/bootstrap.js';
 import { spreads } from '../../cli/eval/diversity.js';
 import { nearness, retrieval } from '../../cli/eval/retrieval.js';
 import { percent, table } from '../../cli/eval/table.js';
-import { ranks } from '../../cli/scorers/features.js';
+import { ranks } from '../../cli/rewards/features.js';
 
 const features = (rows: number[][]): Features => ({
   values: Float32Array.from(rows.flat()),
