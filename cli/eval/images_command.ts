@@ -1,4 +1,4 @@
-// `drm eval images`: makes a model's pictures of some prompts and lets scorers judge them, a row for each setting. Several
+// `drm eval images`: makes a model's pictures of some prompts and lets rewards judge them, a row for each setting. Several
 // processes make the pictures, each its part; the first one judges.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -75,7 +75,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
   let judging: ImageJudging | undefined;
   const models = new Models(model, { device, dtype }, context);
   try {
-    // Scorers and reference come first: what is missing there must not show after an hour of making pictures.
+    // Judges and reference come first: what is missing there must not show after an hour of making pictures.
     const of = { model: model.name, weights, device, prompts: jobs.map(({ prompt }) => prompt), out };
     if (team.first)
       judging = await ImageJudging.open(of, { ...context, global: { ...global, device } }, (id, label) =>

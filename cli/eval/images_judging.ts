@@ -1,4 +1,4 @@
-// Judging the pictures that `drm eval images` makes, setting after setting: scorers, reference pictures, rows, sheets.
+// Judging the pictures that `drm eval images` makes, setting after setting: judges, reference pictures, rows, sheets.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Context } from '../command.js';

@@ -65,7 +65,7 @@ function unknown(name: string): DrmError {
 }
 
 /** In the words of `--scorer`, which is for rewards of finished images. */
-function unknownScorer(name: string): DrmError {
+function unknownImageReward(name: string): DrmError {
   const kinds = KINDS.filter(({ sees }) => sees === 'images');
   const colon = name.indexOf(':');
   const guess = nearest(colon > 0 ? name.slice(0, colon) : name, [...namesOf(kinds), ...prefixesOf(kinds)]);
@@ -109,7 +109,7 @@ export function findImageReward(name: string): ImageSpec {
   const known = registered(name);
   const found = known?.kind.sees === 'images' ? known.kind.find(name, known.place) : undefined;
   if (found?.sees === 'images') return found;
-  throw unknownScorer(name);
+  throw unknownImageReward(name);
 }
 
 /** What `drm eval` takes as a judge: that, or a reward model under any name. Throws like both. */

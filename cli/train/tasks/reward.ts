@@ -1,4 +1,4 @@
-// `drm train`: a reward model from preference pairs. The run's model/ is its folder (see cli/reward/config.ts).
+// `drm train`: a reward model from preference pairs. The run's model/ is its folder (see cli/rewards/describe.ts).
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
