@@ -38,14 +38,12 @@ export function registerReward(kind: RewardKind): void {
   KINDS.push(kind);
 }
 
-/** Names by themselves first, then those with a place. */
 const namesOf = (kinds: readonly RewardKind[]) => kinds.flatMap(({ name, place }) => (place ? [] : [name]));
-const prefixesOf = (kinds: readonly RewardKind[]) => kinds.flatMap(({ name, place }) => (place ? [name] : []));
+const placedOf = (kinds: readonly RewardKind[]) => kinds.filter(({ place }) => place);
+const prefixesOf = (kinds: readonly RewardKind[]) => placedOf(kinds).map(({ name }) => name);
 const formOf = ({ name, place }: RewardKind) => (place ? `${name}:${place}` : name);
-const formsOf = (kinds: readonly RewardKind[]) => [
-  ...namesOf(kinds),
-  ...kinds.flatMap((kind) => (kind.place ? [formOf(kind)] : [])),
-];
+/** Names by themselves first. */
+const formsOf = (kinds: readonly RewardKind[]) => [...namesOf(kinds), ...placedOf(kinds).map(formOf)];
 
 function unknown(name: string): DrmError {
   const prefixes = prefixesOf(KINDS);
