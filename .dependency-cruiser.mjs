@@ -18,7 +18,6 @@ const ROOMS = [
   'data/load', // what training reads
   'data/inspect', // figures and contact sheets of prepared sets
   'lora',
-  'scorers',
   'rewards', // reward models and scorers
   'sample',
   'train', // the loop of every training

@@ -114,7 +114,7 @@ function priceOf(rows: readonly Row[]): string[] {
     : [];
 }
 
-/** Tables for each scorer: their numbers cannot be compared, those of settings can. */
+/** Tables for each judge: their numbers cannot be compared, those of settings can. */
 export function report(model: string, { rows, reference }: Results): string {
   const scorers = rows[0]?.verdicts ?? [];
   return scorers

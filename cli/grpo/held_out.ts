@@ -3,7 +3,7 @@
 import type { Trainer } from '../../binding/index.js';
 import type { Bitmap } from '../../binding/types.js';
 import type { GrpoSettings } from '../config/types.js';
-import type { Scorer } from '../scorers/scorer.js';
+import { type Reward, scoreImages } from '../rewards/reward.js';
 import type { Values } from '../train/loop.js';
 import { pictureFigures } from './pictures.js';
 import { chunks } from './plan.js';
@@ -30,7 +30,7 @@ export class HeldOut {
       trainer: Pick<Trainer, 'sample'>;
       rewards: RewardParts;
       texts: PromptTexts;
-      judge: Scorer | undefined;
+      judge: Reward | undefined;
     },
   ) {}
 
@@ -56,7 +56,7 @@ export class HeldOut {
       pictures.push(...made.pictures);
       onPictures(pictures.length, prompts.length);
     }
-    const judged = judge ? await judge.score(pictures, [...prompts], { signal }) : [];
+    const judged = judge ? await scoreImages(judge, pictures, prompts, { signal }) : [];
     return {
       pictures,
       judged,

@@ -7,7 +7,7 @@ import type { Events } from '../common/events.js';
 import type { GrpoSettings } from '../config/types.js';
 import type { ResolvedModel } from '../hub/resolve.js';
 import type { Team } from '../parallel/team.js';
-import { loadScorer } from '../scorers/registry.js';
+import { findImageReward } from '../rewards/registry.js';
 import { loadTokenizers } from '../text/tokenizer.js';
 import { cutWarnings, partsFit, targetsFit, trainableBase } from '../train/fit.js';
 import { type TaskContext, trainerOptions } from '../train/run.js';
@@ -125,7 +125,7 @@ export async function loadPolicy(
     // The first process alone evaluates.
     const judge =
       lists.heldOut && s.judge !== '' && team.first
-        ? await loadScorer(s.judge, { device, dtype: 'fp32', signal, onWarning: warn })
+        ? await findImageReward(s.judge).load({ device, dtype: 'fp32', signal, onWarning: warn })
         : undefined;
     const shown = lists.heldOut?.prompts.slice(0, s.evaluate_samples);
     const heldOut = shown && new HeldOut(s, shown, { trainer, rewards: loaded, texts, judge });

@@ -47,7 +47,7 @@ function networks(s: GrpoSettings, { base, transformer, reward }: FoundPolicy) {
   const { clipLength } = loadTokenizers(base.tokenizers);
   const policy = networkOf(config(transformer), { side, textTokens: clipLength + s.t5_length });
   const rewards = reward.latent.map(
-    ({ config: own }) =>
+    ({ description: own }) =>
       own
         ? networkOf(own.backbone, { side, textTokens: clipLength + own.t5_length, layers: own.keep_layers })
         : { ...policy, layers: policy.layers - 3 }, // the authors' single file does not say

@@ -4,17 +4,18 @@ import type { RewardModel } from '../../binding/index.js';
 import type { Bitmap, Dtype, JobOptions, RolloutRequest } from '../../binding/types.js';
 import type { GrpoSettings } from '../config/types.js';
 import type { ResolvedModel } from '../hub/resolve.js';
-import { baseFits, type DrmConfig, otherVae, readDrmConfig } from '../rewards/drm_config.js';
-import { loadRewards } from '../rewards/load.js';
-import { type DrmSpec, parseRewards, type WeightedReward } from '../rewards/registry.js';
-import { CLEAN, type Reward } from '../rewards/reward.js';
+import { baseFits, otherVae } from '../rewards/base_fit.js';
+import { describeReward, type RewardDescription } from '../rewards/describe.js';
+import { type Reward, scoreImages } from '../rewards/reward.js';
+import type { DrmSpec } from '../rewards/spec.js';
+import { parseRewards, type WeightedReward } from '../rewards/weighted_sum.js';
 import { weightedSum } from './rewards.js';
 
 export interface LatentPart {
   name: string;
   weight: number;
   spec: DrmSpec;
-  config: DrmConfig | undefined;
+  description: RewardDescription | undefined;
 }
 
 /** What a reward consists of, before anything is loaded. */
@@ -38,17 +39,16 @@ export async function findRewardParts(
   const pictures: WeightedReward[] = [];
   for (const part of parseRewards(s.reward)) {
     const { weight, reward: spec } = part;
-    if (spec.kind === 'scorer') {
+    if (spec.sees === 'images') {
       pictures.push(part);
       continue;
     }
-    const file = spec.checkpoint.config;
-    const config = file === undefined ? undefined : readDrmConfig(file);
-    const found = { name: spec.name, checkpoint: spec.checkpoint, config };
+    const description = describeReward(spec.checkpoint);
+    const found = { name: spec.name, description };
     if (base.source.transformer.config !== undefined) baseFits(found, s.model, base.source.transformer.config);
     const other = await otherVae(found, s.model, base.source.vae);
     if (other !== undefined) warn(other);
-    latent.push({ name: spec.name, weight, spec, config });
+    latent.push({ name: spec.name, weight, spec, description });
   }
   const [scorer] = pictures;
   if (s.algorithm === 'step' && scorer)
@@ -94,10 +94,8 @@ export class RewardParts {
           weight,
           model: await RewardModel.load({ checkpoint: spec.checkpoint }, { device, dtype }, { signal }),
         });
-      for (const { weight, reward } of found.pictures) {
-        const [loaded] = await loadRewards([reward.name], { device, dtype: 'fp32', signal, onWarning });
-        parts.pictures.push({ weight, reward: loaded as Reward });
-      }
+      for (const { weight, reward } of found.pictures)
+        parts.pictures.push({ weight, reward: await reward.load({ device, dtype: 'fp32', signal, onWarning }) });
       const lengths = new Set(parts.latent.map(({ model }) => model.info.t5Length));
       if (lengths.size > 1)
         throw new DrmError(
@@ -136,11 +134,8 @@ export class RewardParts {
       weight,
       scores: scores[i] as Float32Array,
     }));
-    const judged = pictures.map((picture, i) => ({ picture, prompt: prompts[i] as string, key: 0 }));
-    for (const { weight, reward } of this.pictures) {
-      const [scores] = (await reward.score(judged, CLEAN, job)) as [number[]];
-      parts.push({ weight, scores });
-    }
+    for (const { weight, reward } of this.pictures)
+      parts.push({ weight, scores: await scoreImages(reward, pictures, prompts, job) });
     return weightedSum(parts);
   }
 

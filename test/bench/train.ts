@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { resolveConfig } from '../../cli/config/resolve.js';
 import { readManifest } from '../../cli/data/prepared/manifest.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
-import { keptByRule } from '../../cli/rewards/drm_config.js';
+import { keptByRule } from '../../cli/rewards/base_fit.js';
 import { loadTokenizers, Tokenizer } from '../../cli/text/tokenizer.js';
 import { drm, machine, repository, rounded, timed } from './common.js';
 import { compareSteps, dataWait } from './sides.js';

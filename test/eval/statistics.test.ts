@@ -5,7 +5,7 @@ import { estimate } from '../../cli/eval/bootstrap.js';
 import { spreads } from '../../cli/eval/diversity.js';
 import { nearness, retrieval } from '../../cli/eval/retrieval.js';
 import { philox } from '../../cli/random/philox.js';
-import { ranks } from '../../cli/scorers/features.js';
+import { ranks } from '../../cli/rewards/features.js';
 import { percent, table } from '../../cli/ui/table.js';
 
 const features = (rows: number[][]): Features => ({

@@ -115,7 +115,7 @@ const reads = (t5Length: number) =>
   >[0]['model'];
 
 const scorer = (score: (value: number) => number): Reward => ({
-  ...{ name: 'fake', unit: 'score', weights: '', noisy: false, sizes: [], definitions: () => [''] },
+  ...{ name: 'fake', unit: 'score', weights: '', sees: 'images', definitions: () => [''] },
   score: async (judged) => [judged.map(({ picture }) => score(picture.pixels[0] as number))],
   dispose: () => {},
 });

@@ -7,15 +7,15 @@ import type { Likeness } from '../../data/emoji/likeness.js';
 import type { Source } from '../../data/prepared/source.js';
 import { weightsFingerprint } from '../../hub/fingerprint.js';
 import { resolveModel } from '../../hub/resolve.js';
+import { cosine } from '../../rewards/features.js';
+import { findImageReward } from '../../rewards/registry.js';
+import type { FeatureSpace } from '../../rewards/reward.js';
 import { openPainter } from '../../sample/painter.js';
 import { sampleSettings } from '../../sample/settings.js';
-import { cosine } from '../../scorers/features.js';
-import { loadScorer, scorerWeights } from '../../scorers/registry.js';
-import type { Space } from '../../scorers/scorer.js';
 
 /** The mean of the cosines to the real picture and to its caption. */
 const likenessIn =
-  (space: Space): Likeness =>
+  (space: FeatureSpace): Likeness =>
   async (drawn, real, caption) => {
     const pictures = await space.pictures([real, ...drawn]);
     const captions = await space.captions([caption]);
@@ -52,8 +52,8 @@ export async function openEmojiPrefs(
     onWarning: (message) => events.emit({ event: 'warning', message }),
   });
   const by = options.scorer as string | undefined;
-  const scorer = by === undefined ? undefined : await loadScorer(by, { device, dtype: 'fp32', signal });
-  if (scorer && !scorer.space)
+  const reward = by === undefined ? undefined : await findImageReward(by).load({ device, dtype: 'fp32', signal });
+  if (reward && !reward.space)
     throw new DrmError('USAGE', `--scorer ${by}: expected one that compares pictures with each other, such as a CLIP`);
   const source = emojiPrefsSource(
     {
@@ -64,18 +64,16 @@ export async function openEmojiPrefs(
       steps,
       guidance,
       models: models.map(({ name, source }) => ({ name, fingerprint: weightsFingerprint(source) })),
-      ...(by !== undefined && {
-        scorer: { name: by, fingerprint: weightsFingerprint({ scorer: { weights: await scorerWeights(by) } }) },
-      }),
+      ...(reward && { scorer: { name: reward.name, fingerprint: reward.weights } }),
       dtype,
       t5Length,
     },
     paint,
-    scorer?.space && likenessIn(scorer.space),
+    reward?.space && likenessIn(reward.space),
   );
   const close = async () => {
     await dispose();
-    scorer?.dispose();
+    reward?.dispose();
   };
   return { ...source, close };
 }

@@ -1,4 +1,4 @@
-// `drm eval images`: makes a model's pictures of some prompts and lets scorers judge them, a row for each setting. Several
+// `drm eval images`: makes a model's pictures of some prompts and lets rewards judge them, a row for each setting. Several
 // processes make the pictures, each its part; the first one judges.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
@@ -28,7 +28,7 @@ import { loadTokenizers } from '../../text/tokenizer.js';
 /** Of the reward model that chooses: pictures chosen by other weights are made again. */
 function rewardFingerprint(name: string): string {
   const found = findReward(name);
-  return found.kind === 'drm' ? weightsFingerprint({ reward: found.checkpoint }) : '';
+  return found.sees === 'noisy latents' ? weightsFingerprint({ reward: found.checkpoint }) : '';
 }
 
 interface Asked {
@@ -75,7 +75,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
   let judging: ImageJudging | undefined;
   const models = new Models(model, { device, dtype }, context);
   try {
-    // Scorers and reference come first: what is missing there must not show after an hour of making pictures.
+    // Judges and reference come first: what is missing there must not show after an hour of making pictures.
     const of = { model: model.name, weights, device, prompts: jobs.map(({ prompt }) => prompt), out };
     if (team.first)
       judging = await ImageJudging.open(of, { ...context, global: { ...global, device } }, (id, label) =>
@@ -92,7 +92,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
         prompts: prompts.length,
         settings: settings.length,
         pictures: settings.length * jobs.length,
-        scorers: judging?.scorers.map(({ name }) => name).join(', ') ?? '',
+        scorers: judging?.rewards.map(({ name }) => name).join(', ') ?? '',
         ...(team.size > 1 && { processes: team.size }),
       },
     });

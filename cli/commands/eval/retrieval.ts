@@ -5,7 +5,7 @@ import { wholeOption } from '../../common/options.js';
 import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import { retrieveSet } from '../../eval/retrieval.js';
-import { loadScorers } from '../../eval/scorers.js';
+import { loadJudges } from '../../rewards/judges.js';
 import { percent, plusMinus, table } from '../../ui/table.js';
 
 /** Backwards: the caption looks for its picture. */
@@ -27,16 +27,16 @@ export async function evaluateRetrieval(context: Context): Promise<void> {
   const among = wholeOption(options, 'among', 2) ?? 256;
   const seed = wholeOption(options, 'seed', 0) ?? 0;
   const splits = (options.split as string[] | undefined) ?? Object.keys(readManifest(folder).splits);
-  const scorers = await loadScorers(context);
+  const judges = await loadJudges(context);
   events.emit({
     event: 'started',
     version: 1,
     command: 'eval retrieval',
-    facts: { data: folder, splits: splits.join(', '), scorers: scorers.map(({ name }) => name).join(', ') },
+    facts: { data: folder, splits: splits.join(', '), scorers: judges.map(({ name }) => name).join(', ') },
   });
   const warn = (message: string) => events.emit({ event: 'warning', message });
   try {
-    for (const { name, space } of scorers) {
+    for (const { name, space } of judges) {
       if (!space) throw new DrmError('BAD_REQUEST', `[eval] ${name} scores pairs only; retrieval needs a CLIP`);
       const data: object[] = [];
       const rows: string[][] = [];
@@ -69,11 +69,11 @@ export async function evaluateRetrieval(context: Context): Promise<void> {
       events.emit({ event: 'result', text: `${name}: captions of real pictures\n${table(HEAD, rows)}`, data });
     }
   } finally {
-    for (const scorer of scorers) scorer.dispose();
+    for (const judge of judges) judge.dispose();
   }
   events.emit({
     event: 'done',
     seconds: (performance.now() - started) / 1000,
-    facts: { splits: splits.length, scorers: scorers.length },
+    facts: { splits: splits.length, scorers: judges.length },
   });
 }

@@ -67,8 +67,8 @@ export async function scorePictures(context: Context): Promise<void> {
     onProgress: (p) => events.emit({ event: 'progress', id: 'load', label: 'loading', unit: 'B', ...p }),
   });
   try {
-    for (const { name, noisy } of rewards)
-      if (!noisy && timestep > 0)
+    for (const { name, sees } of rewards)
+      if (sees === 'images' && timestep > 0)
         throw new DrmError('USAGE', `--timestep ${timestep}: ${name} scores clean pictures only; leave it out`);
     for (const message of sizeNotes(rewards, asked.size)) events.emit({ event: 'warning', message });
     events.emit({

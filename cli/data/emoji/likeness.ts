@@ -9,5 +9,5 @@ export type Likeness = (drawn: Picture[], real: Picture, caption: string) => Pro
 /** Gaps of likeness below which two pictures are of the grade; about a fifth of the pairs of `tiny` each. */
 const GAPS = [0.005, 0.01, 0.025, 0.05];
 
-/** From 1, hardly any difference as the scorer sees it, to 5. */
+/** From 1, hardly any difference as the CLIP sees it, to 5. */
 export const gradeOfGap = (gap: number): Grade => GRADES[GAPS.filter((limit) => gap >= limit).length] as Grade;

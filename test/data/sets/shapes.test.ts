@@ -16,7 +16,7 @@ import { groupsOf } from '../../../cli/report/groups.js';
 import { pageOf } from '../../../cli/report/page.js';
 import { readRuns } from '../../../cli/report/read.js';
 import { summaryOf, summaryText } from '../../../cli/report/summary.js';
-import { readDrmConfig } from '../../../cli/rewards/drm_config.js';
+import { describeReward } from '../../../cli/rewards/describe.js';
 import { openCheckpoint } from '../../../cli/runs/checkpoints.js';
 import { readRunConfig } from '../../../cli/runs/folder.js';
 import { clipTokenizerJson } from '../../../cli/text/clip_files.js';
@@ -341,7 +341,7 @@ describe('a model’s files', () => {
     const file = join(temporaryFolder(), 'config.json');
     const right = JSON.parse(readFileSync(join(repository, 'models/tiny-drm/config.json'), 'utf8'));
     writeFileSync(file, JSON.stringify(right));
-    expect(readDrmConfig(file).size).toBe(right.size);
+    expect(describeReward({ config: file })?.size).toBe(right.size);
     for (const text of [
       ...ODD,
       ...[{ backbone: [] }, { head: 'x' }, { base: 5 }, { base_vae_sha256: {} }, { size: '64' }].map((odd) =>
@@ -349,7 +349,7 @@ describe('a model’s files', () => {
       ),
     ]) {
       writeFileSync(file, text);
-      expect(await outcome(() => readDrmConfig(file)), text).toMatchObject({
+      expect(await outcome(() => describeReward({ config: file })), text).toMatchObject({
         code: 3,
         message: expect.stringContaining(file),
       });

@@ -1,4 +1,4 @@
-// Arithmetic on unit vectors that one scorer gave to pictures and captions.
+// Arithmetic on unit vectors that one reward gave to pictures and captions.
 import type { Features } from '../../binding/types.js';
 
 /** Row i of `a` times row j of `b`. */
@@ -36,7 +36,7 @@ export const rowsOf = (features: Features, rows: readonly number[]): Features =>
 
 /**
  * For each query the rank, from 1, of its target among all targets. A target that is exactly as near as the right one
- * counts as nearer: a scorer that cannot tell them apart has not found it.
+ * counts as nearer: a reward that cannot tell them apart has not found it.
  */
 export function ranks(queries: Features, targets: Features, rightOf: (query: number) => number): number[] {
   return Array.from({ length: queries.rows }, (_, query) => {

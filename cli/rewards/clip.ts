@@ -1,14 +1,17 @@
-// A CLIP folder as a scorer: transformers' layout, with its tokenizer in the same folder.
+// A CLIP folder as a reward: transformers' layout, with its tokenizer in the same folder.
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { ClipScorerSource } from '../../binding/types.js';
-import type { Picture } from '../image/write.js';
+import { chooseDevice } from '../common/device.js';
+import type { JsonObject } from '../common/json.js';
+import { weightsFingerprint } from '../hub/fingerprint.js';
 import { cosine } from './features.js';
-import type { Scorer, ScorerOptions, Space } from './scorer.js';
+import { distinct, type FeatureSpace, imageReward, type Reward } from './reward.js';
+import type { ImageSpec, RewardLoading } from './spec.js';
 
 /** The files of a CLIP folder. Throws DrmError MISSING_WEIGHTS naming what was looked for. */
-export function clipFiles(folder: string): ClipScorerSource {
+function clipFiles(folder: string): ClipScorerSource {
   const missing = (what: string) =>
     new DrmError(
       'MISSING_WEIGHTS',
@@ -31,14 +34,15 @@ export function clipFiles(folder: string): ClipScorerSource {
   };
 }
 
-export async function loadClip(name: string, folder: string, options: ScorerOptions): Promise<Scorer> {
+async function loadClip(name: string, folder: string, loading: RewardLoading): Promise<Reward> {
   const { ClipScorer } = await import('../../binding/index.js');
   const { Tokenizer } = await import('../text/tokenizer.js');
-  const { device, dtype, signal, onWarning } = options;
+  const { signal, onWarning } = loading;
+  const { device, dtype } = await chooseDevice({ device: loading.device, dtype: 'fp32' });
   const source = clipFiles(folder);
   const tokenizer = Tokenizer.fromFolder(folder);
   const clip = await ClipScorer.load(source, { device, dtype }, signal ? { signal } : {});
-  const space: Space = {
+  const space: FeatureSpace = {
     pictures: (pictures, job) => clip.imageFeatures(pictures, job),
     captions: async (captions, job) => {
       const rows: BigInt64Array[] = [];
@@ -53,16 +57,28 @@ export async function loadClip(name: string, folder: string, options: ScorerOpti
       return clip.textFeatures(rows, job);
     },
   };
-  return {
-    name,
-    unit: 'cosine',
+  return imageReward({
+    ...{ name, unit: 'cosine', definition: 'cosine of picture and prompt', space },
     scale: Math.exp(clip.info.logitScale),
-    space,
-    score: async (pictures: Picture[], captions, job) => {
-      const seen = await space.pictures(pictures, job);
-      const said = await space.captions(captions, job);
-      return captions.map((_, i) => cosine(seen, i, said, i));
+    weights: weightsFingerprint({ scorer: { weights: source.weights } }),
+    score: async (judged, job) => {
+      const { all, of } = distinct(judged.map(({ prompt }) => prompt));
+      const said = await space.captions(all, job);
+      const seen = await space.pictures(
+        judged.map(({ picture }) => picture),
+        job,
+      );
+      return judged.map((_, i) => cosine(seen, i, said, of[i] as number));
     },
     dispose: () => clip.dispose(),
-  };
+  });
 }
+
+/** Of a folder that is not looked into before it is loaded. */
+export const clipAt = (name: string, folder: string): ImageSpec => ({
+  name,
+  sees: 'images',
+  load: (loading) => loadClip(name, folder, loading),
+});
+
+export const isClipConfig = ({ model_type }: JsonObject): boolean => model_type === 'clip';

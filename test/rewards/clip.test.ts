@@ -1,10 +1,11 @@
-// CLIP as a judge: names, folders, handles. Its numbers are checked by the golden cases (test/parity/scorers.ts).
+// CLIP as a reward: names, folders, handles. Its numbers are checked by the golden cases (test/parity/scorers.ts).
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { ClipScorer, cmmd } from '../../binding/index.js';
 import type { Bitmap, Features } from '../../binding/types.js';
-import { loadScorer } from '../../cli/scorers/registry.js';
+import { findImageReward } from '../../cli/rewards/registry.js';
+import { scoreImages } from '../../cli/rewards/reward.js';
 import { repository, temporaryFolder } from '../run_drm.js';
 import { writeClip } from './clip_folder.js';
 
@@ -20,30 +21,31 @@ async function photo(name: string): Promise<Bitmap> {
   return { pixels: data, width: info.width, height: info.height };
 }
 
-describe('a scorer', () => {
+describe('a CLIP', () => {
   test('reads a folder with its tokenizer and scores pairs by their cosine', async () => {
     const folder = writeClip(temporaryFolder());
-    const scorer = await loadScorer(`clip:${folder}`, options);
+    const reward = await findImageReward(`clip:${folder}`).load(options);
     const pictures = [await photo('97x61'), await photo('132x82')];
-    const scores = await scorer.score(pictures, ['a red fox', 'a cat']);
-    const seen = await scorer.space?.pictures(pictures);
-    const said = await scorer.space?.captions(['a red fox', 'a cat']);
+    const scores = await scoreImages(reward, pictures, ['a red fox', 'a cat']);
+    const seen = await reward.space?.pictures(pictures);
+    const said = await reward.space?.captions(['a red fox', 'a cat']);
     for (const i of [0, 1]) {
       let sum = 0;
       for (let k = 0; k < 8; k++) sum += (seen?.values[8 * i + k] as number) * (said?.values[8 * i + k] as number);
       expect(scores[i]).toBeCloseTo(sum, 6);
     }
     expect(scores[0]).not.toBeCloseTo(scores[1] as number, 6);
-    scorer.dispose();
+    reward.dispose();
   });
 
   test('warns of captions that it does not read to the end', async () => {
     const folder = writeClip(temporaryFolder());
     const warnings: string[] = [];
-    const scorer = await loadScorer(`clip:${folder}`, { ...options, onWarning: (message) => warnings.push(message) });
-    await scorer.space?.captions(['short', 'a very long caption '.repeat(20)]);
+    const onWarning = (message: string) => warnings.push(message);
+    const reward = await findImageReward(`clip:${folder}`).load({ ...options, onWarning });
+    await reward.space?.captions(['short', 'a very long caption '.repeat(20)]);
     expect(warnings.join()).toContain('24 tokens; 1 of 2 captions are longer');
-    scorer.dispose();
+    reward.dispose();
   });
 
   test.each([
@@ -51,19 +53,18 @@ describe('a scorer', () => {
     ['clipp:x', 'did you mean clip:FOLDER'],
     ['clip:', 'expected one of'],
     ['constructor:x', 'expected one of'],
-  ])('%s is no scorer', async (name, part) => {
-    await expect(loadScorer(name, options)).rejects.toMatchObject({
-      code: 'USAGE',
-      message: expect.stringContaining(part),
-    });
+  ])('%s is no scorer', (name, part) => {
+    expect(() => findImageReward(name)).toThrow(
+      expect.objectContaining({ code: 'USAGE', message: expect.stringContaining(part) }),
+    );
   });
 
   test('says what a folder lacks', async () => {
-    await expect(loadScorer(`clip:${temporaryFolder()}`, options)).rejects.toMatchObject({
+    await expect(findImageReward(`clip:${temporaryFolder()}`).load(options)).rejects.toMatchObject({
       code: 'MISSING_WEIGHTS',
       message: expect.stringContaining('config.json'),
     });
-    await expect(loadScorer('clip:/nowhere', options)).rejects.toMatchObject({ code: 'MISSING_WEIGHTS' });
+    await expect(findImageReward('clip:/nowhere').load(options)).rejects.toMatchObject({ code: 'MISSING_WEIGHTS' });
   });
 
   test('is refused after dispose, and its running job ends well', async () => {
