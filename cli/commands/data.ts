@@ -1,6 +1,7 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../command.js';
-import { SOURCES } from '../data/sources.js';
+import type { Command } from '../common/command.js';
+import { PUBLISHED_SETS } from '../data/sets/registry.js';
+import { SOURCES } from './data/sources.js';
 
 const ACTIONS = ['prepare', 'inspect', 'encode', 'tokenizer'];
 export const command: Command = {
@@ -29,7 +30,7 @@ export const command: Command = {
     { name: '<action>', description: 'what to do', choices: ACTIONS },
     {
       name: '<what>',
-      description: `prepare: a source (${SOURCES.join(', ')}); inspect, encode, tokenizer: a prepared folder`,
+      description: `prepare: a source (${Object.keys(SOURCES).join(', ')}); inspect, encode, tokenizer: a prepared folder`,
     },
   ],
   options: [
@@ -53,13 +54,7 @@ export const command: Command = {
     { flags: '--min-confidence <x>', description: 'prepare: drops training pairs below', default: '0.95 for hpdv3' },
     { flags: '--keep-ties', description: 'prepare: keeps ties, marked, for protocols that count them' },
     { flags: '--self-contained', description: 'prepare: writes the pictures with every pair that uses them' },
-    { flags: '--list <file>', description: 'prepare hpdv3: the training list', default: 'train.json' },
-    {
-      flags: '--mix <list=images[:n]>',
-      description: 'prepare hpdv3: trains on this list, too, or on n of its pairs; may be repeated',
-      repeatable: true,
-    },
-    { flags: '--sample <n>', description: 'prepare hpdv3: n pairs of the training list', default: 'all' },
+    ...Object.values(PUBLISHED_SETS).flatMap(({ flags }) => flags),
     { flags: '--split <name>', description: 'only this split', default: 'all' },
     { flags: '--hold-out <percent>', description: 'prepare: captions that make a split `test`', default: '0' },
     {
@@ -107,10 +102,10 @@ export const command: Command = {
   makesFiles: ({ args }) => args[0] !== 'inspect',
   async run(context) {
     const [action] = context.args as string[];
-    if (action === 'prepare') return (await import('../data/prepare_command.js')).prepareSet(context);
-    if (action === 'inspect') return (await import('../data/inspect_command.js')).inspectPrepared(context);
-    if (action === 'encode') return (await import('../data/encode_command.js')).encodePrepared(context);
-    if (action === 'tokenizer') return (await import('../data/tokenizer_command.js')).trainTokenizer(context);
+    if (action === 'prepare') return (await import('./data/prepare.js')).prepareSet(context);
+    if (action === 'inspect') return (await import('./data/inspect.js')).inspectPrepared(context);
+    if (action === 'encode') return (await import('./data/encode.js')).encodePrepared(context);
+    if (action === 'tokenizer') return (await import('./data/tokenizer.js')).trainTokenizer(context);
     throw new DrmError('USAGE', `data ${action}: expected ${ACTIONS.join(', ')}`);
   },
 };

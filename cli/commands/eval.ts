@@ -1,5 +1,5 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 
 const WHAT = ['images', 'pairs', 'retrieval'];
 
@@ -137,9 +137,9 @@ export const command: Command = {
     global.out !== undefined || what === 'images' || (what === 'pairs' && options.scores === undefined),
   async run(context) {
     const [what] = context.args as string[];
-    if (what === 'images') return (await import('../eval/images_command.js')).evaluateImages(context);
-    if (what === 'pairs') return (await import('../eval/pairs_command.js')).evaluatePairs(context);
-    if (what === 'retrieval') return (await import('../eval/retrieval_command.js')).evaluateRetrieval(context);
+    if (what === 'images') return (await import('./eval/images.js')).evaluateImages(context);
+    if (what === 'pairs') return (await import('./eval/pairs.js')).evaluatePairs(context);
+    if (what === 'retrieval') return (await import('./eval/retrieval.js')).evaluateRetrieval(context);
     throw new DrmError('USAGE', `eval ${what}: expected ${WHAT.join(' or ')}`);
   },
 };

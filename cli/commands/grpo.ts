@@ -1,7 +1,7 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command, Context } from '../command.js';
+import type { Command, Context } from '../common/command.js';
+import { flagOf, numberOption } from '../common/options.js';
 import type { GrpoSettings } from '../config/types.js';
-import { flagOf, numberOption } from '../options.js';
 import { PARALLEL_OPTIONS } from '../parallel/options.js';
 
 export const command: Command = {
@@ -76,9 +76,9 @@ export const command: Command = {
     };
     const settings = await runSettings('grpo', context, folder, { flags, recommended });
     fitsAlgorithm(settings, options);
-    if (options.plan) return (await import('../rl/plan_command.js')).showPlan(settings, context);
-    if (options.dryRun) return (await import('../rl/plan_command.js')).dryRun(settings, context);
-    const { preparePolicy } = await import('../train/tasks/policy.js');
+    if (options.plan) return (await import('../grpo/plan_command.js')).showPlan(settings, context);
+    if (options.dryRun) return (await import('../grpo/plan_command.js')).dryRun(settings, context);
+    const { preparePolicy } = await import('../grpo/policy_task.js');
     await trainInRun(context, { name: 'grpo', folder, settings }, (made) => preparePolicy(settings, made));
   },
 };

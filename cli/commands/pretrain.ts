@@ -1,7 +1,7 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command, Context } from '../command.js';
+import type { Command, Context } from '../common/command.js';
+import { flagOf } from '../common/options.js';
 import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
-import { flagOf } from '../options.js';
 import { PARALLEL_OPTIONS } from '../parallel/options.js';
 import type { Prepared, TaskContext, TrainingSettings } from '../train/run.js';
 

@@ -2,8 +2,8 @@ import { readFile, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import picomatch from 'picomatch';
 import { DrmError } from '../../binding/error.js';
-import type { Command, Context } from '../command.js';
-import { makeFolder, sweepUnfinished, writeAtomically } from '../files.js';
+import type { Command, Context } from '../common/command.js';
+import { makeFolder, sweepUnfinished, writeAtomically } from '../common/files.js';
 import {
   cachedSnapshot,
   isHubId,

@@ -1,5 +1,5 @@
 // All commands: name and summary here, so that `drm --help` loads none of them; the rest when one runs.
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 
 export interface Entry {
   name: string;
@@ -67,6 +67,6 @@ export const registry: Entry[] = [
   {
     name: 'completion',
     summary: 'print shell completion for bash, zsh or fish',
-    load: async () => (await import('./completion.js')).command,
+    load: async () => (await import('./completion.js')).completionOf(registry),
   },
 ];

@@ -1,4 +1,4 @@
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 
 export const command: Command = {
   name: 'report',
@@ -13,5 +13,5 @@ export const command: Command = {
   ],
   arguments: [{ name: '<run...>', description: 'run folders, as drm pretrain, train and grpo write them' }],
   makesFiles: () => true,
-  run: async (context) => (await import('../report/report_command.js')).writeReport(context),
+  run: async (context) => (await import('./report/write.js')).writeReport(context),
 };

@@ -1,10 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
-import type { Command, Context } from '../command.js';
-import type { Events } from '../events.js';
+import type { Command, Context } from '../common/command.js';
+import type { Events } from '../common/events.js';
 import type { ModelOptions } from '../hub/resolve.js';
-import type { Recipe } from '../image/metadata.js';
 import type { Lora } from '../lora/loras.js';
+import type { Recipe } from '../sample/metadata.js';
 
 export const command: Command = {
   name: 'sample',
@@ -131,17 +131,17 @@ async function sample(context: Context): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   // Loaded here and not above: `drm sample --help` needs none of it.
-  const { readRecipe } = await import('../image/metadata.js');
+  const { readRecipe } = await import('../sample/metadata.js');
   const { requestOf, sampleSettings } = await import('../sample/settings.js');
   const { askedPrompts, plan, tokenize } = await import('../sample/jobs.js');
   const { PictureWriter } = await import('../sample/pictures.js');
   const { StepwiseReward } = await import('../sample/stepwise.js');
   const { TraceWriter } = await import('../sample/trace.js');
-  const { prepareFolder } = await import('../files.js');
+  const { prepareFolder } = await import('../common/files.js');
   const { findLoras, tellLoras, textOf, usesOf } = await import('../lora/loras.js');
   const { resolveModel } = await import('../hub/resolve.js');
   const { loadTokenizers } = await import('../text/tokenizer.js');
-  const { chooseDevice } = await import('../device.js');
+  const { chooseDevice } = await import('../common/device.js');
   const { Pipeline, setThreads } = await import('../../binding/index.js');
 
   const from = options.from === undefined ? undefined : readRecipe(String(options.from));

@@ -1,4 +1,4 @@
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 
 export const command: Command = {
   name: 'score',
@@ -40,5 +40,5 @@ export const command: Command = {
     { flags: '--model <model>', description: 'the base, if not the one that the reward model names' },
   ],
   makesFiles: ({ global }) => global.out !== undefined,
-  run: async (context) => (await import('../eval/score_command.js')).scorePictures(context),
+  run: async (context) => (await import('./score/pictures.js')).scorePictures(context),
 };

@@ -5,9 +5,9 @@ import { createRequire } from 'node:module';
 import { dirname, join, parse, resolve } from 'node:path';
 import type { ErrorObject } from 'ajv';
 import { DrmError } from '../../binding/error.js';
-import { type JsonObject, readObject } from '../json.js';
-import { nearest } from '../nearest.js';
-import { packageRoot } from '../root.js';
+import { type JsonObject, readObject } from '../common/json.js';
+import { nearest } from '../common/nearest.js';
+import { packageRoot } from '../common/root.js';
 import type { Settings, Task } from './types.js';
 
 export const CONFIG_FOLDER = join(packageRoot, 'configs');

@@ -1,5 +1,5 @@
 // Means with confidence intervals by resampling (Efron 1979, percentiles).
-import { philox } from '../data/order.js';
+import { philox } from '../random/philox.js';
 
 export interface Estimate {
   mean: number;

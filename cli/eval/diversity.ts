@@ -2,7 +2,7 @@
 // LPIPS, which the paper's Table 4 has in this place, compares AlexNet's features position by position; its weights do not
 // come with drm. This one sees what pictures show rather than how their edges run: comparable with itself alone.
 import type { Features } from '../../binding/types.js';
-import { cosine } from '../scorers/features.js';
+import { cosine } from '../rewards/features.js';
 
 /** One number a prompt that has at least two pictures, in the order of the prompts' first pictures. */
 export function spreads(features: Features, group: (picture: number) => number): number[] {

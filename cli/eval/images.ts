@@ -4,15 +4,15 @@ import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { Pipeline } from '../../binding/index.js';
 import type { SampleSummary, StepwiseRequest } from '../../binding/types.js';
+import { writeAtomically } from '../common/files.js';
 import type { SampleSettings } from '../config/types.js';
-import { writeAtomically } from '../files.js';
 import type { ResolvedModel } from '../hub/resolve.js';
-import { recipeTexts } from '../image/metadata.js';
 import { readText } from '../image/png_text.js';
 import { encodePng, type Picture, slug } from '../image/write.js';
 import type { Lora } from '../lora/loras.js';
 import type { Team } from '../parallel/team.js';
 import { type Job, tokenize } from '../sample/jobs.js';
+import { recipeTexts } from '../sample/metadata.js';
 import { requestOf } from '../sample/settings.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
 

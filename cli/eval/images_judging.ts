@@ -1,21 +1,22 @@
-// Judging the pictures that `drm eval images` makes, setting after setting: scorers, reference pictures, rows, sheets.
+// Judging the pictures that `drm eval images` makes, setting after setting: judges, reference pictures, rows, sheets.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
+import { writeAtomically } from '../common/files.js';
+import { readShaped } from '../common/json.js';
+import { listOf, number, objectOf, optional, type ShapeOf, text } from '../common/shape.js';
+import { VERSION } from '../common/version.js';
 import type { SampleSettings } from '../config/types.js';
-import { CaptionedSet } from '../data/captioned_set.js';
-import { decodePicture } from '../data/picture.js';
-import { Drop } from '../data/source.js';
-import { writeAtomically } from '../files.js';
+import { Drop } from '../data/io/drop.js';
+import { decodePicture } from '../data/io/picture.js';
+import { CaptionedSet } from '../data/prepared/captioned_set.js';
 import { contactSheet, type Picture } from '../image/write.js';
-import { readShaped } from '../json.js';
-import { listOf, number, objectOf, optional, type ShapeOf, text } from '../shape.js';
-import { VERSION } from '../version.js';
+import { loadJudges } from '../rewards/judges.js';
+import type { Reward } from '../rewards/reward.js';
 import type { PictureSet } from './images.js';
 import { against, type Cost, type Results, report } from './images_report.js';
 import { captionsOf, Judge, type Judgement, referenceSamples, type Verdict } from './judge.js';
 import type { Watch } from './retrieval.js';
-import { loadScorers } from './scorers.js';
 
 const SHEET = { pictures: 64, columns: 8 };
 /** Prompts on the sheet that has a column for each setting. */
@@ -86,19 +87,19 @@ export class ImageJudging {
   #reference: CaptionedSet | undefined;
 
   private constructor(
-    readonly scorers: Awaited<ReturnType<typeof loadScorers>>,
+    readonly rewards: readonly Reward[],
     private readonly options: JudgingOptions,
     private readonly context: Context,
     private readonly progress: Progress,
   ) {
-    this.#judges = scorers.map((scorer) => new Judge(scorer, captionsOf(options.prompts)));
+    this.#judges = rewards.map((reward) => new Judge(reward, captionsOf(options.prompts)));
     this.#results = { drm: VERSION, model: options.model, weights: options.weights, rows: [] };
     this.#earlier = earlierResults(this.file);
   }
 
-  /** Loads the scorers on the device that the context names. */
+  /** Loads the judges on the device that the context names. */
   static async open(options: JudgingOptions, context: Context, progress: Progress): Promise<ImageJudging> {
-    return new ImageJudging(await loadScorers(context), options, context, progress);
+    return new ImageJudging(await loadJudges(context), options, context, progress);
   }
 
   /** Where the results are. */
@@ -127,7 +128,7 @@ export class ImageJudging {
       warn(`${matched} of ${texts.length} prompts are captions of ${folder}: CMMD is taken to their pictures alone`);
     const verdicts: Verdict[] = [];
     for (const judge of this.#judges) {
-      const { name } = judge.scorer;
+      const { name } = judge.reward;
       const watch = this.#watch(`reference ${name}`, `real pictures by ${name}`);
       const verdict = await judge.refer(this.#reference, samples, watch);
       if (verdict) verdicts.push(verdict);
@@ -145,7 +146,7 @@ export class ImageJudging {
     const cost = (this.options.device === 'cpu' && costOf(set)) || before?.cost;
     const judgements: Judgement[] = [];
     for (const judge of this.#judges) {
-      const by = judge.scorer.name;
+      const by = judge.reward.name;
       judgements.push(await judge.judge(files, this.#watch(`judge ${by} ${name}`, `judging by ${by}`)));
     }
     const isFirst = this.#columns.length === 1;
@@ -182,7 +183,7 @@ export class ImageJudging {
   }
 
   async close(): Promise<void> {
-    for (const scorer of this.scorers) scorer.dispose();
+    for (const reward of this.rewards) reward.dispose();
     await this.#reference?.close();
   }
 }

@@ -1,8 +1,8 @@
 // What `drm eval images` found, as JSON and as people read it.
 import type { SampleSettings } from '../config/types.js';
+import { percent, plusMinus, table } from '../ui/table.js';
 import { average, type Estimate, estimate } from './bootstrap.js';
 import type { Judgement, Verdict } from './judge.js';
-import { percent, plusMinus, table } from './table.js';
 
 /** A setting against the first one on the same prompts and seeds: differences of the two, prompt by prompt. */
 export interface Ahead {
@@ -114,7 +114,7 @@ function priceOf(rows: readonly Row[]): string[] {
     : [];
 }
 
-/** Tables for each scorer: their numbers cannot be compared, those of settings can. */
+/** Tables for each judge: their numbers cannot be compared, those of settings can. */
 export function report(model: string, { rows, reference }: Results): string {
   const scorers = rows[0]?.verdicts ?? [];
   return scorers

@@ -3,13 +3,14 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { numbersIn, textIn, UNCLEAR } from '../data/fields.js';
-import { ParquetFile } from '../data/parquet/file.js';
+import { readText } from '../common/json.js';
+import { jsonValues } from '../common/json_forms.js';
+import { brief } from '../common/shape.js';
+import { ParquetFile } from '../data/io/parquet/file.js';
 import { choiceIn, preferenceIn } from '../data/sets/choice.js';
-import { readText } from '../json.js';
-import { jsonValues } from '../json_forms.js';
-import { brief } from '../shape.js';
-import type { ProtocolName } from './protocols.js';
+import { numbersIn, textIn, UNCLEAR } from '../data/sets/fields.js';
+import type { ProtocolName, PublishedSet } from '../data/sets/published.js';
+import { PUBLISHED_SETS } from '../data/sets/registry.js';
 
 /** One record of a list: a prompt, its pictures, and their order; lower is better. A pair has ranks 1 and 2. */
 export interface JudgedRecord {
@@ -166,40 +167,24 @@ export function readJudgedList(files: string[]): Promise<JudgedList> | JudgedLis
   return /\.parquet$/i.test(file) ? readChoices(files) : readJsonList(file);
 }
 
-/** Folders that a set is found in below the one that holds them all. */
-const SETS: Record<string, string[]> = {
-  hpdv3: ['hpdv3', 'HPDv3'],
-  hpdv2: ['hpdv2', 'HPDv2'],
-  imagereward: ['imagerewarddb', 'imagereward', 'ImageRewardDB'],
-  pickapic: ['pickapic', 'pickapic_v1', 'pickapic_v2'],
-};
-
 /** "hpdv3_test" is split test of HPDv3. */
 export function splitKey(key: string): { set: string; split: string } | undefined {
-  const set = Object.keys(SETS).find((name) => key.startsWith(`${name}_`));
+  const set = knownSets().find((name) => key.startsWith(`${name}_`));
   return set === undefined ? undefined : { set, split: key.slice(set.length + 1) };
 }
 
-export const KNOWN_SETS = Object.keys(SETS);
+export const knownSets = (): string[] => Object.keys(PUBLISHED_SETS);
 
 /** The list files of a set's split in `root`, which is the set's own folder or holds it. Throws DrmError BAD_FILE. */
 export function findListFiles(root: string, set: string, split: string): string[] {
-  const folders = [...(SETS[set] ?? []).map((name) => join(root, name)), root].filter((folder) => existsSync(folder));
-  for (const folder of folders) {
-    if (set !== 'pickapic') {
-      const file = join(folder, `${split}.json`);
-      if (existsSync(file)) return [file];
-      continue;
-    }
-    for (const inside of [join(folder, 'data'), folder]) {
-      const names = existsSync(inside) ? readdirSync(inside).sort() : [];
-      const shards = names.filter((name) => name.startsWith(`${split}-`) && /\.parquet$/i.test(name));
-      if (shards.length > 0) return shards.map((name) => join(inside, name));
-    }
+  const { folders, list } = PUBLISHED_SETS[set] as PublishedSet;
+  for (const folder of [...folders.map((name) => join(root, name)), root].filter((folder) => existsSync(folder))) {
+    const files = list.find(folder, split);
+    if (files.length > 0) return files;
   }
   throw new DrmError(
     'BAD_FILE',
-    `[eval] ${root}: expected the ${split} list of ${set} (${set === 'pickapic' ? `data/${split}-….parquet` : `${split}.json`}) there or in ${(SETS[set] ?? [set])[0]}/, found none; name its folder with --from DIR`,
+    `[eval] ${root}: expected the ${split} list of ${set} (${list.name(split)}) there or in ${folders[0]}/, found none; name its folder with --from DIR`,
     { file: root },
   );
 }

@@ -1,11 +1,13 @@
 // From scores to accuracies: overall, and by whatever the pairs say of themselves.
+import { own } from '../common/shape.js';
+import type { ProtocolName } from '../data/sets/published.js';
+import { PUBLISHED_SETS } from '../data/sets/registry.js';
 import type { Level } from '../rewards/levels.js';
 import { type Estimate, pooled } from './bootstrap.js';
 import type { EvalPair } from './pair_scores.js';
 import {
   type Figure,
   meanOverPrompts,
-  type ProtocolName,
   pooledRankings,
   rankAgreement,
   type ScoredChoice,
@@ -111,11 +113,6 @@ export function choices(pairs: readonly EvalPair[], { scores, scale }: Column): 
   }));
 }
 
-const OWN: Record<string, readonly ProtocolName[]> = {
-  hpdv2: ['rank', 'pooled'],
-  imagereward: ['pooled', 'mean-over-prompts'],
-};
-
 const OF_RANKINGS: Partial<Record<ProtocolName, (rankings: readonly ScoredRanking[]) => Figure>> = {
   rank: rankAgreement,
   pooled: pooledRankings,
@@ -136,7 +133,7 @@ export function ownFigures(
   { asked, threshold }: { asked?: readonly ProtocolName[] | undefined; threshold?: number | undefined } = {},
 ): Figure[] {
   const ranked = pairs.some(({ ranks }) => ranks) ? rankings(pairs, column) : undefined;
-  return (asked ?? OWN[source] ?? []).flatMap((name) => {
+  return (asked ?? own(PUBLISHED_SETS, source)?.protocols ?? []).flatMap((name) => {
     if (name === 'tie-aware') return threshold === undefined ? [] : [tieAware(choices(pairs, column), threshold)];
     const count = OF_RANKINGS[name];
     return count && ranked ? [count(ranked)] : [];

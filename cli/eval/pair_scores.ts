@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import type { PairSet } from '../data/pair_set.js';
-import { decodePicture } from '../data/picture.js';
-import { Drop } from '../data/source.js';
+import { Drop } from '../data/io/drop.js';
+import { decodePicture } from '../data/io/picture.js';
+import type { PairSet } from '../data/prepared/pair_set.js';
 import { slug } from '../image/write.js';
 import { Team } from '../parallel/team.js';
 import { type Level, levelText } from '../rewards/levels.js';

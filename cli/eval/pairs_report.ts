@@ -1,10 +1,10 @@
 // What `drm eval pairs` found, as people read it: tables and what their words mean.
 import { sigmaText, timestepText } from '../rewards/levels.js';
+import { percent, table, wrapped } from '../ui/table.js';
 import type { Estimate } from './bootstrap.js';
 import type { Facet } from './pair_accuracy.js';
 import { mainFigure, type Row, type SetResults } from './pair_rows.js';
 import { DEFINITIONS, type Figure } from './protocols.js';
-import { percent, table, wrapped } from './table.js';
 import { VIEWING_PROTOCOLS } from './viewing.js';
 
 /** The end of a path says more than its beginning. */

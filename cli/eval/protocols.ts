@@ -1,5 +1,6 @@
 // How each preference set counts a reward model's right answers. The sets differ in what a tie costs and in what is
 // averaged over what, so that a figure means nothing without its protocol: every figure here carries its own.
+import type { ProtocolName } from '../data/sets/published.js';
 import { average, type Estimate, pooled } from './bootstrap.js';
 
 /** Two pictures of which people preferred one. Undefined scores: a picture could not be scored. */
@@ -42,8 +43,6 @@ export interface Figure {
   /** Of tie-aware counting: |p1 - p0| up to here is a predicted tie. */
   threshold?: number;
 }
-
-export type ProtocolName = 'strict' | 'pooled' | 'rank' | 'mean-over-prompts' | 'tie-aware';
 
 export const DEFINITIONS: Record<ProtocolName, string> = {
   strict: 'score(preferred) > score(other), equal scores wrong; over the pairs that could be scored, ties left out',

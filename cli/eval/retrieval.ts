@@ -1,13 +1,13 @@
-// Whether a scorer finds a picture's own caption among others: real pictures of a prepared set against their captions.
+// Whether a CLIP finds a picture's own caption among others: real pictures of a prepared set against their captions.
 import { DrmError } from '../../binding/error.js';
 import type { Features, JobOptions } from '../../binding/types.js';
-import type { CaptionedSet } from '../data/captioned_set.js';
-import { epochOrder } from '../data/order.js';
-import { decodePicture } from '../data/picture.js';
-import { Drop } from '../data/source.js';
+import { Drop } from '../data/io/drop.js';
+import { decodePicture } from '../data/io/picture.js';
+import type { CaptionedSet } from '../data/prepared/captioned_set.js';
 import type { Picture } from '../image/write.js';
-import { cosine, joined, ranks, rowsOf } from '../scorers/features.js';
-import type { Space } from '../scorers/scorer.js';
+import { epochOrder } from '../random/order.js';
+import { cosine, joined, ranks, rowsOf } from '../rewards/features.js';
+import type { FeatureSpace } from '../rewards/reward.js';
 import { type Estimate, estimate } from './bootstrap.js';
 
 /** Pictures decoded at a time. */
@@ -20,7 +20,7 @@ export interface Watch extends JobOptions {
 
 /** Features of pictures that are read when their turn comes; `kept` lists those that could be read. */
 export async function embedPictures(
-  space: Space,
+  space: FeatureSpace,
   count: number,
   read: (i: number) => Promise<Picture | string>,
   { onPictures, onWarning, ...job }: Watch,
@@ -51,7 +51,7 @@ export async function readSample(set: CaptionedSet, i: number): Promise<Picture 
 
 /** Captions, each once, and where each picture's is among them. */
 export async function embedCaptions(
-  space: Space,
+  space: FeatureSpace,
   captions: readonly string[],
   job: JobOptions,
 ): Promise<{ features: Features; of: number[] }> {
@@ -136,7 +136,7 @@ export interface SetRetrieval extends Retrieval {
  * its caption in its own group. A split with fewer is one group.
  */
 export async function retrieveSet(
-  space: Space,
+  space: FeatureSpace,
   set: CaptionedSet,
   { among, seed }: { among: number; seed: number },
   watch: Watch,

@@ -7,13 +7,14 @@
 // its threshold for ties is found on the validation split. null: the picture could not be scored.
 import { dirname } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { isObject, readJson } from '../json.js';
-import { brief } from '../shape.js';
+import { isObject, readJson } from '../common/json.js';
+import { brief } from '../common/shape.js';
+import type { ProtocolName } from '../data/sets/published.js';
 import {
   type ChoiceList,
   findListFiles,
   type JudgedList,
-  KNOWN_SETS,
+  knownSets,
   type RankedList,
   readJudgedList,
   splitKey,
@@ -23,7 +24,6 @@ import {
   bestThreshold,
   type Figure,
   meanOverPrompts,
-  type ProtocolName,
   pooledRankings,
   rankAgreement,
   type ScoredChoice,
@@ -82,7 +82,9 @@ export function readScores(file: string, from: string | undefined): ListScores[]
     if (!key)
       throw bad(
         file,
-        `${JSON.stringify(name)}: expected the name of a set and its split (${KNOWN_SETS.map((set) => `${set}_SPLIT`).join(', ')})`,
+        `${JSON.stringify(name)}: expected the name of a set and its split (${knownSets()
+          .map((set) => `${set}_SPLIT`)
+          .join(', ')})`,
       );
     const { set, split } = key;
     const held = isObject(entry) ? entry : {};

@@ -3,9 +3,9 @@ import { createReadStream, existsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { DrmError } from '../../binding/error.js';
-import { diskError } from '../files.js';
-import { parseJson } from '../json.js';
-import { number, objectOf, optional, text } from '../shape.js';
+import { diskError } from '../common/files.js';
+import { parseJson } from '../common/json.js';
+import { number, objectOf, optional, text } from '../common/shape.js';
 
 export interface ScoreLine {
   /** Of picture and prompt. */

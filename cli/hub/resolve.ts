@@ -4,10 +4,10 @@ import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { componentsInside } from '../../binding/index.js';
 import type { ComponentFiles, ComponentInside, PipelineSource } from '../../binding/types.js';
-import type { Context } from '../command.js';
-import { readObject } from '../json.js';
-import { nearest } from '../nearest.js';
-import { packageRoot } from '../root.js';
+import type { Context } from '../common/command.js';
+import { readObject } from '../common/json.js';
+import { nearest } from '../common/nearest.js';
+import { packageRoot } from '../common/root.js';
 import { cachedSnapshot, isHubId } from './cache.js';
 
 export interface ModelOptions {

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { DrmError } from '../../binding/error.js';
-import { writeAtomically } from '../files.js';
+import { writeAtomically } from '../common/files.js';
 import { addText } from './png_text.js';
 
 export interface Picture {

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { DrmError } from '../../binding/error.js';
-import { onSignals } from '../signals.js';
+import { onSignals } from '../common/signals.js';
 import { stderr } from '../ui/streams.js';
 import { LAUNCHED } from './place.js';
 

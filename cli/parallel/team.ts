@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DrmError } from '../../binding/error.js';
 import type { ProcessGroup } from '../../binding/index.js';
-import type { Event, Events } from '../events.js';
+import type { Event, Events } from '../common/events.js';
 import type { Place } from './place.js';
 
 export class Team {

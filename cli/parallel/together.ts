@@ -1,7 +1,7 @@
 // From one command line to the processes that train by it.
 import { DrmError } from '../../binding/error.js';
-import type { Context } from '../command.js';
-import { wholeOption } from '../options.js';
+import type { Context } from '../common/command.js';
+import { wholeOption } from '../common/options.js';
 import { LAUNCHED, placeOf } from './place.js';
 import { Team } from './team.js';
 

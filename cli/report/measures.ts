@@ -1,5 +1,5 @@
 // What the figures of runs are called on the page, what they mean, and in which order they are looked at.
-import { own } from '../shape.js';
+import { own } from '../common/shape.js';
 import { label } from '../ui/figures.js';
 
 interface Measure {

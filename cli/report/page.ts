@@ -1,6 +1,7 @@
 // The page: one file that needs nothing else, light and dark, readable on a phone; without script all of it is there.
+
+import { VERSION } from '../common/version.js';
 import { escapeXml } from '../text/xml.js';
-import { VERSION } from '../version.js';
 import { colourClass, tableHtml } from './chart.js';
 import type { Group } from './groups.js';
 import { DEPTHS } from './heat_map.js';

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { workloadOf } from '../rl/plan.js';
+import { workloadOf } from '../grpo/plan.js';
 import { type RunConfig, readRunConfig } from '../runs/folder.js';
 import { type LoggedEvent, METRICS_FILE, readMetrics } from '../runs/metrics.js';
 import { Means, type Values } from '../ui/figures.js';

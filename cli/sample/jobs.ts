@@ -1,11 +1,11 @@
 // What there is to sample: prompts, seeds, and their token ids.
 import { DrmError } from '../../binding/error.js';
 import type { SampleRequest } from '../../binding/types.js';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
 import type { SampleSettings } from '../config/types.js';
-import type { Recipe } from '../image/metadata.js';
 import { type Prompt, readPrompts } from '../text/prompts.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
+import type { Recipe } from './metadata.js';
 
 /** One picture to make. */
 export interface Job {

@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { DrmError } from '../../binding/error.js';
 import type { NativeEvent } from '../../binding/types.js';
+import type { Events } from '../common/events.js';
+import { writeAtomically } from '../common/files.js';
 import type { SampleSettings } from '../config/types.js';
-import type { Events } from '../events.js';
-import { writeAtomically } from '../files.js';
-import { recipeTexts } from '../image/metadata.js';
 import { contactSheet, encodePng, type Picture, slug, writePicture } from '../image/write.js';
 import type { Lora } from '../lora/loras.js';
 import type { Job } from './jobs.js';
+import { recipeTexts } from './metadata.js';
 
 export class PictureWriter {
   /** Aborted by the first picture that cannot be written: the rest could not be either. */

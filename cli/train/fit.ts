@@ -3,10 +3,10 @@
 import { DrmError } from '../../binding/error.js';
 import { tensorNames } from '../../binding/index.js';
 import type { PipelineSource } from '../../binding/types.js';
-import type { Events } from '../events.js';
+import type { Events } from '../common/events.js';
+import { type JsonObject, readObject } from '../common/json.js';
+import { brief } from '../common/shape.js';
 import { type ResolvedModel, resolveModel } from '../hub/resolve.js';
-import { type JsonObject, readObject } from '../json.js';
-import { brief } from '../shape.js';
 
 type Config = JsonObject;
 

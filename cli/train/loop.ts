@@ -4,10 +4,10 @@
 // state and a number of steps, and a resumed run computes what the uninterrupted one would have.
 import { setImmediate } from 'node:timers/promises';
 import { DrmError } from '../../binding/error.js';
-import { errorEvent } from '../errors.js';
-import type { Events } from '../events.js';
-import { diskError } from '../files.js';
-import { commandLine } from '../options.js';
+import { errorEvent } from '../common/errors.js';
+import type { Events } from '../common/events.js';
+import { diskError } from '../common/files.js';
+import { commandLine } from '../common/options.js';
 import type { LoopRun } from '../parallel/follower.js';
 import { Team } from '../parallel/team.js';
 import type { KeepRule } from '../runs/checkpoints.js';

@@ -2,7 +2,10 @@
 import { statSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { Dtype, TrainerOptions } from '../../binding/types.js';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
+import type { Events } from '../common/events.js';
+import { numberOption } from '../common/options.js';
+import { VERSION } from '../common/version.js';
 import type { Sources } from '../config/resolve.js';
 import type {
   GrpoSettings,
@@ -12,10 +15,7 @@ import type {
   Task,
   TrainSettings,
 } from '../config/types.js';
-import type { Events } from '../events.js';
-import { numberOption } from '../options.js';
 import type { Team } from '../parallel/team.js';
-import { VERSION } from '../version.js';
 import type { TrainingData, TrainingOptions, TrainingTask } from './loop.js';
 
 export interface TaskContext {
@@ -152,8 +152,8 @@ export async function runSettings<T extends Task>(
 
 /** What settings name by a path that leads to something else on each machine: the set's shards, the list of prompts. */
 async function contentOf({ data, prompts }: TrainingSettings): Promise<Record<string, string>> {
-  const { readManifest } = await import('../data/manifest.js');
-  const { hashOfFile } = await import('../data/json_list.js');
+  const { readManifest } = await import('../data/prepared/manifest.js');
+  const { hashOfFile } = await import('../common/files.js');
   const { settingsHash } = await import('../runs/folder.js');
   const isFile = prompts !== undefined && statSync(prompts, { throwIfNoEntry: false })?.isFile();
   return {
@@ -182,7 +182,7 @@ async function trainInTeam(
 ): Promise<void> {
   const { train } = await import('./loop.js');
   const { openRun } = await import('../parallel/follower.js');
-  const { chooseDevice } = await import('../device.js');
+  const { chooseDevice } = await import('../common/device.js');
   const { setThreads } = await import('../../binding/index.js');
   if (global.threads !== undefined) setThreads(global.threads);
 

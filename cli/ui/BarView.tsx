@@ -1,6 +1,6 @@
 import { Box, Text } from 'ink';
-import { type Bar, barFigures } from './state.js';
-import type { Style } from './View.js';
+import { type Bar, barFigures } from './bar.js';
+import type { Style } from './style.js';
 
 /** One line: label, bar, percent, figures. The bar takes what the figures leave, and goes when that is too little. */
 export function BarView({ bar, style }: { bar: Bar; style: Style }) {

@@ -4,8 +4,8 @@ import { Box, Text } from 'ink';
 import { BarView } from './BarView.js';
 import { duration, figure, figures, label, quantity } from './figures.js';
 import { resample, sparkline } from './sparkline.js';
+import type { Style } from './style.js';
 import { curves, numbers, type Series, span, type Training } from './training.js';
-import type { Style } from './View.js';
 
 /** Facts that say themselves. */
 const BARE = ['model', 'data', 'device', 'dtype', 'config'];

@@ -24,8 +24,8 @@ import { fileURLToPath } from 'node:url';
 import { createGzip } from 'node:zlib';
 import { fileWriter, parquetWrite } from 'hyparquet-writer';
 import sharp from 'sharp';
-import { philox } from '../../cli/data/order.js';
-import { END, padded, tarHeader } from '../../cli/data/tar.js';
+import { END, padded, tarHeader } from '../../cli/data/io/tar.js';
+import { philox } from '../../cli/random/philox.js';
 import { drm, machine, rounded, timed } from './common.js';
 
 const EDGE = 768;

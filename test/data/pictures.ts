@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'n
 import { dirname, join } from 'node:path';
 import { crc32, deflateRawSync } from 'node:zlib';
 import sharp from 'sharp';
-import { checksumOf, tarHeader } from '../../cli/data/tar.js';
+import { checksumOf, tarHeader } from '../../cli/data/io/tar.js';
 
 /** A picture whose pixels tell which one it is: first the number, then a gradient. */
 export function pixelsOf(number: number, width = 40, height = 32): Buffer {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test, vi } from 'vitest';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 import { pngOf } from '../data/pictures.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
 import { learned, preparedSet, pretrain, resumeArguments, vaeArchitecture } from './pretraining.js';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, expect, test, vi } from 'vitest';
-import { findDrm } from '../../cli/rewards/drm_config.js';
+import { findDrm } from '../../cli/rewards/base_fit.js';
 import { killedAgainAndAgain, nextCheckpoint, resuming } from '../killing.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
 import { drm, fixture, runDrm, temporaryFolder } from '../run_drm.js';
@@ -54,7 +54,7 @@ test('kill -9 at random moments, again and again: the same model, the same figur
 });
 
 test('the result is a reward model that says what it is, and that scores', async () => {
-  const { config: own, checkpoint } = findDrm(path('whole'));
+  const { description: own, checkpoint } = findDrm(path('whole'));
   expect(own).toMatchObject({
     base: fixture,
     keep_layers: 2,

@@ -2,8 +2,8 @@
 import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { readManifest } from '../../cli/data/manifest.js';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
+import { readManifest } from '../../cli/data/prepared/manifest.js';
 import { pngOf } from '../data/pictures.js';
 import { fixture, temporaryFolder } from '../run_drm.js';
 import { learned, preparedSet } from './pretraining.js';
@@ -164,8 +164,8 @@ describe('shards', () => {
 });
 
 test('a caption of 100,000 characters is cut, said so, and trained with', async () => {
-  const { pairSource } = await import('../../cli/data/pair.js');
-  const { prepare } = await import('../../cli/data/prepare.js');
+  const { pairSource } = await import('../../cli/data/prepared/pair.js');
+  const { prepare } = await import('../../cli/data/prepared/prepare.js');
   const prompt = 'a very long caption '.repeat(5000);
   const side = (i: number) => ({ id: `p${i}`, read: () => pngOf(i) });
   const pairs = [0, 1, 2, 3].map((i) => ({

@@ -7,9 +7,9 @@ import { ClipScorer, cmmd } from '../../binding/index.js';
 import { readText } from '../../cli/image/png_text.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
 import { readTensors, writeTensors } from '../parity/safetensors.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { fixture, repository, runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 import { colours, writeSet } from './small_set.js';
 
 interface Estimate {

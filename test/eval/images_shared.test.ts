@@ -8,9 +8,9 @@ import { command as evaluate } from '../../cli/commands/eval.js';
 import { seedOfPrompt } from '../../cli/eval/image_jobs.js';
 import { readText } from '../../cli/image/png_text.js';
 import { refusedHere, runHere } from '../e2e/here.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { fixture, runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 
 const work = temporaryFolder();
 const path = (name: string) => join(work, name);

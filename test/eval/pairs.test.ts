@@ -3,10 +3,11 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { accuracyPlot } from '../../cli/eval/accuracy_plot.js';
-import { loadScorer } from '../../cli/scorers/registry.js';
+import { findImageReward } from '../../cli/rewards/registry.js';
+import { scoreImages } from '../../cli/rewards/reward.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 import { picture, type PairRow as Row, rows, writePairs } from './small_pairs.js';
 
 async function world(all?: readonly Row[]) {
@@ -44,9 +45,9 @@ describe('drm eval pairs --data', () => {
     const { code, data, stderr } = await run(w);
     expect(stderr).toBe('');
     expect(code).toBe(0);
-    const scorer = await loadScorer(w.reward, { device: 'cpu', dtype: 'fp32' });
+    const reward = await findImageReward(w.reward).load({ device: 'cpu' });
     const right = async ({ chosen, rejected, prompt }: Row) => {
-      const [a = 0, b = 0] = await scorer.score([picture(chosen), picture(rejected)], [prompt, prompt]);
+      const [a = 0, b = 0] = await scoreImages(reward, [picture(chosen), picture(rejected)], [prompt, prompt]);
       return Number(a > b);
     };
     const sum = async (some: Row[]) => (await Promise.all(some.map(right))).reduce((x, y) => x + y, 0);
@@ -64,7 +65,7 @@ describe('drm eval pairs --data', () => {
     expect(row.own.hpdv2[0]).toMatchObject({ protocol: 'rank', of: 1 });
     expect(row.own.hpdv2[0].accuracy.mean).toBeCloseTo(1 - wrong / 6, 12);
     expect(row.own.hpdv2[1]).toMatchObject({ protocol: 'pooled', correct: 5 - wrong, of: 5 });
-    scorer.dispose();
+    reward.dispose();
   });
 
   test('scores a picture once a prompt, and none that an earlier run has scored', async () => {

@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { ClipScorer } from '../../binding/index.js';
 import type { Features } from '../../binding/types.js';
-import { CaptionedSet } from '../../cli/data/captioned_set.js';
+import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
 import { retrieveSet } from '../../cli/eval/retrieval.js';
-import type { Space } from '../../cli/scorers/scorer.js';
+import type { FeatureSpace } from '../../cli/rewards/reward.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 import { colours, writeSet } from './small_set.js';
 
 /** Puts pictures and captions where their colour is, or all captions one colour further. */
-function colourSpace(shift = 0): Space {
+function colourSpace(shift = 0): FeatureSpace {
   const features = (rows: number[][]): Features => ({
     values: Float32Array.from(rows.flatMap((row) => row.map((value) => value / Math.hypot(...row)))),
     rows: rows.length,

@@ -7,9 +7,9 @@ import { RewardModel } from '../../binding/index.js';
 import { readPictureJobs } from '../../cli/eval/picture_jobs.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
 import { loadTokenizers } from '../../cli/text/tokenizer.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { fixture, runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 
 const folder = temporaryFolder();
 const images = ['a.png', 'b.png', 'c.png'].map((name) => join(folder, name));

@@ -1,7 +1,8 @@
 // Small prepared sets of preference pairs.
-import { type Pair, pairSource } from '../../cli/data/pair.js';
-import { encodeLossless } from '../../cli/data/picture.js';
-import { prepare } from '../../cli/data/prepare.js';
+
+import { encodeLossless } from '../../cli/data/io/picture.js';
+import { type Pair, pairSource } from '../../cli/data/prepared/pair.js';
+import { prepare } from '../../cli/data/prepared/prepare.js';
 import { colours } from './small_set.js';
 
 export const picture = (i: number) => {

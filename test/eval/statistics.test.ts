@@ -1,12 +1,12 @@
 // Intervals, ranks and tables: the arithmetic between scores and what is printed.
 import { describe, expect, test } from 'vitest';
 import type { Features } from '../../binding/types.js';
-import { philox } from '../../cli/data/order.js';
 import { estimate } from '../../cli/eval/bootstrap.js';
 import { spreads } from '../../cli/eval/diversity.js';
 import { nearness, retrieval } from '../../cli/eval/retrieval.js';
-import { percent, table } from '../../cli/eval/table.js';
-import { ranks } from '../../cli/scorers/features.js';
+import { philox } from '../../cli/random/philox.js';
+import { ranks } from '../../cli/rewards/features.js';
+import { percent, table } from '../../cli/ui/table.js';
 
 const features = (rows: number[][]): Features => ({
   values: Float32Array.from(rows.flat()),
@@ -93,7 +93,7 @@ test('a table lines its columns up', () => {
   const text = table(
     ['name', 'top-1'],
     [
-      ['a', percent({ mean: 0.5, low: 0.25, high: 1, n: 4 })],
+      ['a', percent({ mean: 0.5, low: 0.25, high: 1 })],
       ['longer', '-'],
     ],
   );

@@ -1,5 +1,5 @@
 // Good inputs spoilt: an input is a function of seed and number alone.
-import { Draws } from '../../cli/data/draws.js';
+import { Draws } from '../../cli/random/draws.js';
 
 const FUZZ = 0x66757a7a; // keeps these draws apart from all others
 

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { ClipScorer, resizePictures } from '../../binding/index.js';
 import type { Bitmap, Features } from '../../binding/types.js';
-import { cosine } from '../../cli/scorers/features.js';
-import { type ClipSizes, clipConfig } from '../eval/clip_folder.js';
+import { cosine } from '../../cli/rewards/features.js';
+import { type ClipSizes, clipConfig } from '../rewards/clip_folder.js';
 import type { Comparison } from './report.js';
 import { largestDifference, readTensors, type Tensor } from './safetensors.js';
 

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } 
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 import { ticksOf } from '../../cli/report/chart.js';
 import { curveOf, finalsOf, groupsOf } from '../../cli/report/groups.js';
 import { chosen } from '../../cli/report/pictures.js';

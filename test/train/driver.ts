@@ -1,6 +1,7 @@
 // The real program with one more command, `fake`, that trains test/train/fake.ts: for tests that need a process to kill.
-import type { Command } from '../../cli/command.js';
+
 import { registry } from '../../cli/commands/registry.js';
+import type { Command } from '../../cli/common/command.js';
 import { main } from '../../cli/program.js';
 import { Run } from '../../cli/runs/folder.js';
 import { resumeCommand, train } from '../../cli/train/loop.js';

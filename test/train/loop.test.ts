@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { DrmError } from '../../binding/error.js';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 import { Run } from '../../cli/runs/folder.js';
 import { type LoggedEvent, readMetrics } from '../../cli/runs/metrics.js';
 import { resumeCommand, type TrainingOptions, train } from '../../cli/train/loop.js';

@@ -1,7 +1,7 @@
 // Which pairs are trained on and which are held out.
 import { afterEach, describe, expect, test } from 'vitest';
+import type { Event } from '../../cli/common/events.js';
 import { resolveConfig } from '../../cli/config/resolve.js';
-import type { Event } from '../../cli/events.js';
 import { openPairs, type PairPart, type PairParts, type PairSettings, recordsOf } from '../../cli/train/tasks/pairs.js';
 import { preparedPairs } from '../e2e/reward_training.js';
 import { temporaryFolder } from '../run_drm.js';

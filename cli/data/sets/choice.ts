@@ -1,5 +1,5 @@
 // What people said of two pictures, as Pick-a-Pic and HPDv2 write it. Preparing and evaluating read it by the same rule.
-import { flagIn, type Stated, shareIn, UNCLEAR } from '../fields.js';
+import { flagIn, type Stated, shareIn, UNCLEAR } from './fields.js';
 
 export interface ChoiceColumns {
   label_0?: unknown;

@@ -3,10 +3,11 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { Fields, numberIn, numbersIn, type Stated } from '../fields.js';
-import { hashOfFile, listRecords } from '../json_list.js';
-import { GuardedPictures, PictureFolder } from '../pictures_at.js';
-import { Drop, type Source } from '../source.js';
+import { hashOfFile } from '../../common/files.js';
+import { Drop } from '../io/drop.js';
+import { listRecords } from '../io/json_list.js';
+import { type Source } from '../prepared/source.js';
+import { Fields, numberIn, numbersIn, type Stated } from './fields.js';
 import {
   findPictures,
   folderOf,
@@ -18,6 +19,7 @@ import {
   under,
 } from './listed.js';
 import { PickapicPictures } from './pickapic.js';
+import { GuardedPictures, PictureFolder } from './pictures_at.js';
 
 /** A further list for training, from --mix. */
 export interface MixedList {

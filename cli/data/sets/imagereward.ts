@@ -1,12 +1,13 @@
 // ImageRewardDB: Parquet metadata that ranks the pictures of each prompt, pictures in zips. And the authors' test list.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
-import { numbersIn, textIn } from '../fields.js';
-import { hashOfFile, listRecords } from '../json_list.js';
-import { ParquetFile } from '../parquet/file.js';
-import { GuardedPictures, PictureFolder } from '../pictures_at.js';
-import { Drop, type Source } from '../source.js';
-import { ZipFolder } from '../zip.js';
+import { hashOfFile } from '../../common/files.js';
+import { Drop } from '../io/drop.js';
+import { listRecords } from '../io/json_list.js';
+import { ParquetFile } from '../io/parquet/file.js';
+import { ZipFolder } from '../io/zip.js';
+import { type Source } from '../prepared/source.js';
+import { numbersIn, textIn } from './fields.js';
 import { ranking } from './hpdv2.js';
 import {
   findPictures,
@@ -17,6 +18,7 @@ import {
   type PairSetOptions,
   splitsOf,
 } from './listed.js';
+import { GuardedPictures, PictureFolder } from './pictures_at.js';
 
 const SPLITS = ['train', 'validation', 'test'];
 const COLUMNS = ['image_path', 'prompt_id', 'prompt', 'rank'];

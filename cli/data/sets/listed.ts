@@ -2,10 +2,11 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { philox } from '../order.js';
-import { type Pair, type PairFields, type PairPicture, type PairSourceOptions, pairSource } from '../pair.js';
-import { archiveFiles, GuardedPictures, PictureArchive, PictureFolder, type Pictures } from '../pictures_at.js';
-import { Drop, type Listing, type Source } from '../source.js';
+import { philox } from '../../random/philox.js';
+import { Drop } from '../io/drop.js';
+import { type Pair, type PairFields, type PairPicture, type PairSourceOptions, pairSource } from '../prepared/pair.js';
+import { type Listing, type Source } from '../prepared/source.js';
+import { archiveFiles, GuardedPictures, PictureArchive, PictureFolder, type Pictures } from './pictures_at.js';
 
 /** What the user may ask of every set of pairs. */
 export interface PairSetOptions {

@@ -2,16 +2,17 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { brief } from '../../shape.js';
-import { textIn, UNCLEAR } from '../fields.js';
-import { type Pair, pairSource } from '../pair.js';
-import { ParquetFile } from '../parquet/file.js';
-import { PictureColumn } from '../parquet/picture_column.js';
-import type { Pictures } from '../pictures_at.js';
-import { Drop, type Listing, type Source } from '../source.js';
-import { StagedPictures } from '../staged_pictures.js';
+import { brief } from '../../common/shape.js';
+import { Drop } from '../io/drop.js';
+import { ParquetFile } from '../io/parquet/file.js';
+import { type Pair, pairSource } from '../prepared/pair.js';
+import { type Listing, type Source } from '../prepared/source.js';
 import { choiceIn, TIE } from './choice.js';
+import { textIn, UNCLEAR } from './fields.js';
 import { folderOf, type PairSetOptions, splitsOf } from './listed.js';
+import { PictureColumn } from './picture_column.js';
+import type { Pictures } from './pictures_at.js';
+import { StagedPictures } from './staged_pictures.js';
 
 const SHARD = /^(.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet$/i;
 const SIDES = ['jpg_0', 'jpg_1'] as const;

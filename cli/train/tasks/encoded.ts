@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
 import type { Dtype } from '../../../binding/types.js';
-import { ENCODED, type Encoded, type EncodedKey, openEncoded } from '../../data/encoded.js';
-import { bytesOf } from '../../device.js';
+import { bytesOf } from '../../common/device.js';
+import { ENCODED, type Encoded, type EncodedKey, openEncoded } from '../../data/load/encoded.js';
+import { weightsHash } from '../../hub/fingerprint.js';
 import type { ResolvedModel } from '../../hub/resolve.js';
-import { weightsHash } from '../../rewards/drm_config.js';
 import { configNumber, vaeFactor } from '../fit.js';
 import type { PairPart } from './pairs.js';
 

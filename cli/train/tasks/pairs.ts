@@ -1,12 +1,12 @@
 // What a training on preference pairs reads: the set, what of it is held out, batches ahead of the training.
 import { DrmError } from '../../../binding/error.js';
-import { readManifest } from '../../data/manifest.js';
-import { sampleOrder } from '../../data/order.js';
-import { type PairBatch, PairLoader, type PairLoaderOptions, type Pairs } from '../../data/pair_loader.js';
-import { PairSet } from '../../data/pair_set.js';
-import { splitOfCaption } from '../../data/user_pictures.js';
-import type { Events } from '../../events.js';
+import type { Events } from '../../common/events.js';
+import { type PairBatch, PairLoader, type PairLoaderOptions, type Pairs } from '../../data/load/pair_loader.js';
+import { readManifest } from '../../data/prepared/manifest.js';
+import { PairSet } from '../../data/prepared/pair_set.js';
+import { splitOfCaption } from '../../data/sets/user_fields.js';
 import type { Team } from '../../parallel/team.js';
+import { sampleOrder } from '../../random/order.js';
 import type { TrainingData } from '../loop.js';
 
 /** Settings that say which pairs are seen, and when. */

@@ -1,12 +1,12 @@
 // What every objective on captioned pictures needs: the set, batches ahead of the training, held-out batches.
 import { DrmError } from '../../../binding/error.js';
 import type { TrainBatch, WeightedMetrics } from '../../../binding/types.js';
-import { CaptionedSet } from '../../data/captioned_set.js';
-import { type Batch, BatchLoader } from '../../data/loader.js';
-import { readManifest } from '../../data/manifest.js';
-import { sampleOrder } from '../../data/order.js';
-import type { Events } from '../../events.js';
+import type { Events } from '../../common/events.js';
+import { type Batch, BatchLoader } from '../../data/load/loader.js';
+import { CaptionedSet } from '../../data/prepared/captioned_set.js';
+import { readManifest } from '../../data/prepared/manifest.js';
 import type { Team } from '../../parallel/team.js';
+import { sampleOrder } from '../../random/order.js';
 import type { TrainingData, Values } from '../loop.js';
 
 /** Settings of configs/schema/parts/training.json that say which pictures are seen, and when. */

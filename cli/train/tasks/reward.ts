@@ -1,4 +1,4 @@
-// `drm train`: a reward model from preference pairs. The run's model/ is its folder (see cli/reward/config.ts).
+// `drm train`: a reward model from preference pairs. The run's model/ is its folder (see cli/rewards/describe.ts).
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
@@ -10,25 +10,18 @@ import type {
   RewardObjective,
   TrainBatch,
 } from '../../../binding/types.js';
+import { writeAtomically } from '../../common/files.js';
+import { VERSION } from '../../common/version.js';
 import type { TrainSettings } from '../../config/types.js';
-import { type PairBatch, type PairPass, squaresOf } from '../../data/pair_loader.js';
-import { writeAtomically } from '../../files.js';
+import { type PairBatch, type PairPass, squaresOf } from '../../data/load/pair_loader.js';
+import { weightsHash } from '../../hub/fingerprint.js';
 import type { ResolvedModel } from '../../hub/resolve.js';
 import type { Team } from '../../parallel/team.js';
-import {
-  baseFits,
-  type DrmConfig,
-  type FoundDrm,
-  findDrm,
-  keptByRule,
-  otherVae,
-  weightsHash,
-} from '../../rewards/drm_config.js';
-import { DRM_CLASS } from '../../rewards/registry.js';
+import { baseFits, type DescribedReward, findDrm, keptByRule, otherVae } from '../../rewards/base_fit.js';
+import { DRM_CLASS, type RewardDescription } from '../../rewards/describe.js';
 import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
 import { loadTokenizers, type PromptTokenizer } from '../../text/tokenizer.js';
 import { bytes } from '../../ui/figures.js';
-import { VERSION } from '../../version.js';
 import {
   configNumber,
   cutWarnings,
@@ -48,7 +41,7 @@ import { openPairs, PairData, type PairForm, type PairPart, type PairParts, pass
 import { meanValues, pictureWarnings } from './pictures.js';
 import { Texts } from './texts.js';
 
-type Head = DrmConfig['head'];
+type Head = RewardDescription['head'];
 
 const headOf = (s: TrainSettings): Head => ({
   channels: s.head_channels,
@@ -62,7 +55,7 @@ interface Plan {
   base: ResolvedModel;
   /** config.json of the base's transformer. */
   backbone: Record<string, unknown>;
-  from: FoundDrm | undefined;
+  from: DescribedReward | undefined;
   keepLayers: number;
   layers: number;
   head: Head;
@@ -97,7 +90,7 @@ async function planOf(s: TrainSettings, warn: (message: string) => void): Promis
   const backbone = readConfig(file);
   const layers = configNumber(file, 'num_layers', 24);
   const from = s.from === '' ? undefined : findDrm(s.from);
-  const own = from?.config;
+  const own = from?.description;
   if (from) {
     baseFits(from, s.model, file);
     const other = await otherVae(from, s.model, base.source.vae);
@@ -209,7 +202,7 @@ class RewardTask extends NativeTask<PairBatch> {
     let evaluation: { step: number; values: Values } | undefined;
     for await (const event of readMetrics(join(runFolder, METRICS_FILE)))
       if (event.event === 'evaluation') evaluation = { step: event.step, values: event.values };
-    const config: DrmConfig = {
+    const config: RewardDescription = {
       _class_name: DRM_CLASS,
       base: s.model,
       base_vae_sha256: await weightsHash(plan.base.source.vae),
