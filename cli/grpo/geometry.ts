@@ -1,8 +1,9 @@
 // How large an iteration is: trajectories, groups, updates, and each process's share. Of settings and the number of
 // processes alone.
+
+import { badSetting } from '../config/bad_setting.js';
 import type { GrpoSettings } from '../config/types.js';
 import { algorithmOf } from './algorithms/registry.js';
-import { badSetting } from './bad_setting.js';
 
 /** Denoising steps with noise, which are trained: from <= step < until. */
 export interface Window {
@@ -61,6 +62,7 @@ function windowOf(s: GrpoSettings): { window: Window; trained: number } {
   const until = Math.min(last, Math.round(s.window_until * s.denoising_steps));
   if (from >= until)
     throw badSetting(
+      'grpo',
       'window_from',
       `expected steps between ${s.window_from} and ${s.window_until} of the ${s.denoising_steps} (the last one is never trained), found none; widen them, as with --set window_from=0 --set window_until=1`,
       { found: String(s.window_from) },
@@ -68,6 +70,7 @@ function windowOf(s: GrpoSettings): { window: Window; trained: number } {
   const steps = until - from;
   if (s.window_size > steps)
     throw badSetting(
+      'grpo',
       'window_size',
       `expected at most ${steps}, the steps from ${from} to ${until - 1}, found ${s.window_size}; 0 is all of them`,
       { expected: String(steps), found: String(s.window_size) },
@@ -90,6 +93,7 @@ export function geometryOf(s: GrpoSettings, processes: number): Geometry {
     const unit = shares / gcd(prompts, shares);
     const near = [Math.floor(each / unit) * unit, Math.ceil(each / unit) * unit].filter((n) => n >= least);
     throw badSetting(
+      'grpo',
       setting,
       `expected trajectories that can be dealt out evenly to ${updates} updates${processes > 1 ? ` of ${processes} processes` : ''}, found ${prompts} prompts × ${each} = ${trajectories}, which ${shares} does not divide; choose ${near.map((n) => `${typed}${n}`).join(' or ')}, or other --prompts-per-iteration`,
       { expected: String(shares), found: String(trajectories) },

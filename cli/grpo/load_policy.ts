@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { Trainer } from '../../binding/index.js';
+import { badSetting } from '../config/bad_setting.js';
 import type { GrpoSettings } from '../config/types.js';
 import type { Events } from '../events.js';
 import type { ResolvedModel } from '../hub/resolve.js';
@@ -13,7 +14,6 @@ import { cutWarnings, partsFit, targetsFit, trainableBase } from '../train/fit.j
 import { type TaskContext, trainerOptions } from '../train/run.js';
 import { pictureSize } from '../train/tasks/encoded.js';
 import { algorithmOf } from './algorithms/registry.js';
-import { badSetting } from './bad_setting.js';
 import { type Geometry, geometryOf } from './geometry.js';
 import { HeldOut } from './held_out.js';
 import type { PolicyParts } from './policy_parts.js';
@@ -68,12 +68,13 @@ function checkSettings(s: GrpoSettings): void {
   const { noise_level: level } = s;
   if (level === 0)
     throw badSetting(
+      'grpo',
       'noise_level',
       'expected a number above 0, found 0, which leaves nothing to learn: without noise every step has one outcome, which no update makes more or less likely; 0.7 is usual',
       { found: String(level) },
     );
   if (s.sde === 'cps' && level > 1)
-    throw badSetting('noise_level', `expected at most 1 with sde=cps, found ${level}; 0.8 is usual`, {
+    throw badSetting('grpo', 'noise_level', `expected at most 1 with sde=cps, found ${level}; 0.8 is usual`, {
       found: String(level),
     });
   algorithmOf(s).checkSettings?.(s);

@@ -1,10 +1,11 @@
 // Which prompts an iteration has, which trajectories, who samples which of them and at which update they are learned from.
 // All of it is a function of settings, seed, iteration and number of processes; the trajectories themselves and their
 // numbers, which key their noise, are of seed and iteration alone.
+
+import { badSetting } from '../config/bad_setting.js';
 import type { GrpoSettings } from '../config/types.js';
 import { Draws } from '../data/draws.js';
 import { epochOrder } from '../data/order.js';
-import { badSetting } from './bad_setting.js';
 import type { Geometry, Window } from './geometry.js';
 
 /** Keeps this use of the seed apart from all others ("wind"). */
@@ -40,6 +41,7 @@ export function planner(
 ): (iteration: number) => IterationPlan {
   if (geometry.prompts > prompts)
     throw badSetting(
+      'grpo',
       'prompts_per_iteration',
       `expected at most ${prompts}, all there are, since those of an iteration differ, found ${geometry.prompts}; give --prompts-per-iteration ${prompts} or more prompts`,
       { expected: String(prompts), found: String(geometry.prompts) },

@@ -2,8 +2,15 @@
 // algorithm is a file here and a line in registry.ts.
 import type { RolloutRequest } from '../../../binding/types.js';
 import type { GrpoSettings } from '../../config/types.js';
-import type { Geometry } from '../geometry.js';
-import type { Trajectory } from '../plan.js';
+
+/** Of an iteration, over all processes. */
+export interface IterationSize {
+  trajectories: number;
+  /** Denoising steps that are trained. */
+  trained: number;
+  /** Candidates of a state. */
+  k: number;
+}
 
 export interface Algorithm {
   // ---- names
@@ -27,8 +34,11 @@ export interface Algorithm {
   candidates(s: Pick<GrpoSettings, 'k'>): number;
   /** Rewards that are compared with each other, unless all of an iteration are. */
   groupSize(s: GrpoSettings): number;
-  /** Of each trajectory a number: states of trajectories with equal numbers are compared, within one denoising step. */
-  groupsOf(trajectories: readonly Trajectory[]): number[];
+  /**
+   * Of each trajectory a number: states of trajectories with equal numbers are compared, within one denoising step. Each
+   * trajectory comes with that of its prompt.
+   */
+  groupsOf(trajectories: readonly { group: number }[]): number[];
 
   // ---- rewards
   /** Which latents the core scores where a state has one successor; candidates are scored at their own noise level. */
@@ -38,9 +48,9 @@ export interface Algorithm {
   /** From the scores of one rollout to the rewards of its actions: rewardedSteps x trajectories x candidates. */
   rewards(scores: Float32Array, trajectories: number, s: GrpoSettings): Float32Array;
   /** What scoring takes of a reward model: calls a rollout call, and latents a trajectory. */
-  scoringCost(s: GrpoSettings, g: Geometry): { calls: number; latents: number };
+  scoringCost(s: GrpoSettings, size: IterationSize): { calls: number; latents: number };
   /** For the plan: how many rewards, and of what. */
-  rewardsText(s: GrpoSettings, g: Geometry): string;
+  rewardsText(s: GrpoSettings, size: IterationSize): string;
 
   // ---- checks; each throws DrmError BAD_CONFIG
   /** For groups in which there is nothing to compare. */

@@ -1,10 +1,10 @@
 // The algorithms there are, by the value of the setting `algorithm`: a line each, and its name in configs/schema/grpo.json,
 // which the compiler holds against these.
 import type { Option } from '../../command.js';
+import { badSetting } from '../../config/bad_setting.js';
 import { allowValue } from '../../config/resolve.js';
 import type { GrpoSettings } from '../../config/types.js';
 import { flagOf } from '../../options.js';
-import { badSetting } from '../bad_setting.js';
 import type { Algorithm } from './algorithm.js';
 import { flowGrpo } from './flow_grpo.js';
 import { stepGrpo } from './step_grpo.js';
@@ -33,7 +33,7 @@ export const findAlgorithm = (name: unknown): Algorithm | undefined =>
 export function algorithmOf({ algorithm: name }: Pick<GrpoSettings, 'algorithm'>): Algorithm {
   const found = findAlgorithm(name);
   if (found) return found;
-  throw badSetting('algorithm', `expected one of ${[...ALGORITHMS.keys()].join(', ')}, found ${name}`);
+  throw badSetting('grpo', 'algorithm', `expected one of ${[...ALGORITHMS.keys()].join(', ')}, found ${name}`);
 }
 
 /** The flags that choose one, and what is run without. */

@@ -1,6 +1,6 @@
 // Step-GRPO: from every state K candidates are drawn and scored as the noisy latents that they are; candidates of one state
 // are compared (Eq. 11), and one of them goes on.
-import { badSetting } from '../bad_setting.js';
+import { badSetting } from '../../config/bad_setting.js';
 import type { Algorithm } from './algorithm.js';
 
 export const stepGrpo: Algorithm = {
@@ -28,6 +28,7 @@ export const stepGrpo: Algorithm = {
   checkGroups({ k }) {
     if (k < 2)
       throw badSetting(
+        'grpo',
         'k',
         `expected at least 2 candidates, since Step-GRPO compares those of one state, found ${k}; give --k 6, or leave --step out`,
         { expected: '2', found: String(k) },
@@ -36,6 +37,7 @@ export const stepGrpo: Algorithm = {
   checkSettings({ credit }) {
     if (credit === 'gain')
       throw badSetting(
+        'grpo',
         'credit',
         "expected terminal with Step-GRPO, found gain, which would change nothing: candidates of one state have the same state before them, whose reward the group's mean takes away; leave it or --step out",
         { found: credit },
@@ -43,6 +45,7 @@ export const stepGrpo: Algorithm = {
   },
   checkScorer(_, scorer) {
     throw badSetting(
+      'grpo',
       'reward',
       `expected reward models (DRMs), since Step-GRPO scores noisy latents at every step, found ${scorer}, which sees only finished pictures; leave it out of --reward, or leave --step out`,
       { found: scorer },

@@ -1,7 +1,8 @@
 // A third algorithm, as far from the others as it gets: candidates of every state as in Step-GRPO, but compared with those of
 // all trajectories of their prompt; one step alone has rewards that count.
+
+import { badSetting } from '../../../cli/config/bad_setting.js';
 import type { Algorithm } from '../../../cli/grpo/algorithms/algorithm.js';
-import { badSetting } from '../../../cli/grpo/bad_setting.js';
 
 export const toyGrpo: Algorithm = {
   label: 'Toy-GRPO',
@@ -25,9 +26,9 @@ export const toyGrpo: Algorithm = {
   rewardsText: (_, { trajectories, k }) => `${trajectories * k}, of candidates at one step`,
 
   checkGroups({ k, group }) {
-    if (k * group < 2) throw badSetting('k', `expected at least 2 candidates of a prompt, found ${k * group}`);
+    if (k * group < 2) throw badSetting('grpo', 'k', `expected at least 2 candidates of a prompt, found ${k * group}`);
   },
   checkScorer(_, scorer) {
-    throw badSetting('reward', `expected reward models, found ${scorer}`);
+    throw badSetting('grpo', 'reward', `expected reward models, found ${scorer}`);
   },
 };
