@@ -114,7 +114,7 @@ const pictures: Case[] = [
   ),
   run(
     'sample/single-file',
-    'sample --model single/sd3.5_tiny.safetensors --components base --prompt "a red fox" --steps 2 --height 32 --width 48 --out {out}',
+    'sample --model base/transformer/diffusion_pytorch_model.safetensors --components base --prompt "a red fox" --steps 2 --height 32 --width 48 --out {out}',
     { code: 3 },
   ),
 ];
@@ -197,7 +197,7 @@ const training: Case[] = [
     needs: ['train/full'],
     before: stoppedAfterTwo('train/full'),
   }),
-  run('train/lines', `${TRAIN} --steps 2`, { ...onPairs, plain: true }),
+  run('train/lines', `${TRAIN} --steps 1`, { ...onPairs, plain: true }),
   run('train/lora', `${TRAIN} --steps 2 --backbone lora --set lora_rank=4`, onPairs),
   run('train/frozen', `${TRAIN} --steps 2 --backbone frozen --set shared_noise=true`, onPairs),
   run(

@@ -98,7 +98,7 @@ async function fileText(name: string, file: Buffer, places: Places): Promise<str
     case '.tar':
       return tarText(file);
     case '.json':
-      return normalJson(file.toString(), places);
+      return normalJson(file.toString(), places, name);
     case '.jsonl':
       return normalLines(file.toString(), places);
     case '.html':

@@ -62,7 +62,6 @@ export async function writeInputs(work: string): Promise<void> {
   mkdirSync(join(work, 'out'), { recursive: true });
   const copy = (from: string, to: string) => cpSync(join(here, from), join(work, to), { recursive: true });
   copy('test/golden/pipeline', 'base');
-  copy('test/golden/mmdit_sd35_naming', 'single');
   copy('test/golden/lora', 'other-lora');
   copy('test/samples', 'samples');
   copy('models/tiny', 'quick-tiny');

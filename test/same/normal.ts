@@ -3,7 +3,7 @@
 
 /** Fields of JSON, wherever they stand, that are left out. */
 export const DROPPED: readonly (readonly [names: RegExp, reason: string])[] = [
-  [/^(seconds|seconds_left|step_seconds|.*_seconds)$/, 'how long something took, or may still take'],
+  [/^(seconds|seconds_left|.*_seconds|stepSeconds|seconds_per_step)$/, 'how long something took, or may still take'],
   [/^(.*_per_second|data_wait)$/, 'rates and shares of that time'],
   [/^(time|created)$/, 'the moment of writing'],
   [/^memory_mb$/, 'as much memory as the allocator happened to hold'],
@@ -12,6 +12,11 @@ export const DROPPED: readonly (readonly [names: RegExp, reason: string])[] = [
     /^(drm|tool|settings_hash)$/,
     "the program's version, and a hash over settings with paths of the work folder in them",
   ],
+];
+
+/** Files in which more is left out. */
+const DROPPED_IN: readonly (readonly [file: RegExp, names: RegExp, reason: string])[] = [
+  [/(^|\/)checkpoint\.json$/, /^(sha256|bytes)$/, 'of files with times in them; the tensors are compared themselves'],
 ];
 
 /** Patterns of text that are replaced. */
@@ -38,21 +43,28 @@ const withoutPaths = (text: string, { names }: Places): string =>
 export const normalText = (text: string, places: Places): string =>
   REPLACED.reduce((so_far, [pattern, by]) => so_far.replace(pattern, by), withoutPaths(text, places));
 
-const dropped = (name: string): boolean => DROPPED.some(([names]) => names.test(name));
+type Dropped = (name: string) => boolean;
+const anywhere: Dropped = (name) => DROPPED.some(([names]) => names.test(name));
+const inFile =
+  (file: string): Dropped =>
+  (name) =>
+    anywhere(name) || DROPPED_IN.some(([files, names]) => files.test(file) && names.test(name));
 
 /** A JSON value without the dropped fields; the others keep their order, which is the product's, too. */
-export function normalValue(value: unknown, places: Places): unknown {
+export function normalValue(value: unknown, places: Places, dropped: Dropped = anywhere): unknown {
   if (typeof value === 'string') return normalText(value, places);
-  if (Array.isArray(value)) return value.map((item) => normalValue(item, places));
+  if (Array.isArray(value)) return value.map((item) => normalValue(item, places, dropped));
   if (typeof value !== 'object' || value === null) return value;
   const kept = Object.entries(value).filter(([name]) => !dropped(name));
-  return Object.fromEntries(kept.map(([name, item]) => [withoutPaths(name, places), normalValue(item, places)]));
+  return Object.fromEntries(
+    kept.map(([name, item]) => [withoutPaths(name, places), normalValue(item, places, dropped)]),
+  );
 }
 
 /** A JSON document, a field a line; as text where it is none. */
-export function normalJson(text: string, places: Places): string {
+export function normalJson(text: string, places: Places, file = ''): string {
   try {
-    return JSON.stringify(normalValue(JSON.parse(text), places), null, 1);
+    return JSON.stringify(normalValue(JSON.parse(text), places, inFile(file)), null, 1);
   } catch {
     return normalText(text, places);
   }
