@@ -6,7 +6,8 @@ import type { ComponentFiles, Dtype, RuntimeInfo } from '../../binding/types.js'
 import { bytesOf } from '../common/device.js';
 import type { GrpoSettings } from '../config/types.js';
 import { shardsOf } from '../hub/weight_index.js';
-import type { Geometry } from './plan.js';
+import { algorithmOf } from './algorithms/registry.js';
+import type { Geometry } from './geometry.js';
 
 /** An SD3 transformer, or the part of one that a reward model runs. */
 export interface Network {
@@ -152,7 +153,6 @@ export function estimate(e: Estimated): Plan {
   const { settings: s, geometry: g, policy, rewards, machine, dtype } = e;
   const bytesEach = bytesOf(dtype);
   const guided = s.guidance > 1 ? 2 : 1;
-  const stepwise = s.algorithm === 'step';
   const rows = g.rows * g.updates; // of this process
   const calls = g.updates * Math.ceil(g.rows / g.batch);
   const seconds = (network: Network, passes: number, all: number) =>
@@ -163,14 +163,14 @@ export function estimate(e: Estimated): Plan {
     e.otherBytes +
     e.adapter * (4 + 4 + 8 + (s.ema_decay > 0 ? 4 : 0)); // itself, gradient, AdamW's two, average
   // States, candidates and log-probabilities of every trained step wait for the updates, in fp32.
-  const collected = rows * g.trained * (1 + (stepwise ? g.k : 1)) * e.latentNumbers * 4;
+  const collected = rows * g.trained * (1 + g.k) * e.latentNumbers * 4;
   const base = machine.bytes + weightBytes + collected;
 
   const rollout = { passes: calls * g.steps, rows: rows * g.steps * guided };
-  const scored = stepwise ? g.trained * g.k : s.credit === 'gain' ? g.trained + 1 : 1;
+  const scoring = algorithmOf(s).scoringCost(s, g);
   const reward = {
-    passes: rewards.length * calls * (stepwise ? g.trained : scored),
-    rows: rewards.length * rows * scored,
+    passes: rewards.length * calls * scoring.calls,
+    rows: rewards.length * rows * scoring.latents,
   };
   const inUpdate = g.updates * Math.ceil(g.rows / g.pass) * g.trained;
   // Forward, the same back (weights are frozen: no gradients of them), once more where blocks are recomputed; the
@@ -198,8 +198,7 @@ export function estimate(e: Estimated): Plan {
         (sum, network) => sum + seconds(network, reward.passes / rewards.length, reward.rows / rewards.length),
         0,
       ),
-      bytes:
-        base + Math.max(0, ...rewards.map((network) => working(network, g.batch * (stepwise ? g.k : 1)) * bytesEach)),
+      bytes: base + Math.max(0, ...rewards.map((network) => working(network, g.batch * g.k) * bytesEach)),
     },
     {
       name: 'update',

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { Trainer } from '../../binding/index.js';
 import type { Events } from '../common/events.js';
+import { badSetting } from '../config/bad_setting.js';
 import type { GrpoSettings } from '../config/types.js';
 import type { ResolvedModel } from '../hub/resolve.js';
 import type { Team } from '../parallel/team.js';
@@ -12,9 +13,10 @@ import { loadTokenizers } from '../text/tokenizer.js';
 import { cutWarnings, partsFit, targetsFit, trainableBase } from '../train/fit.js';
 import { type TaskContext, trainerOptions } from '../train/run.js';
 import { pictureSize } from '../train/tasks/encoded.js';
+import { algorithmOf } from './algorithms/registry.js';
+import { type Geometry, geometryOf } from './geometry.js';
 import { HeldOut } from './held_out.js';
-import { type Geometry, geometryOf } from './plan.js';
-import type { PolicyParts } from './policy_task.js';
+import type { PolicyParts } from './policy_parts.js';
 import { type PromptLists, promptLists } from './prompts.js';
 import { type FoundReward, findRewardParts, RewardParts } from './reward_parts.js';
 import { PromptTexts } from './texts.js';
@@ -63,20 +65,19 @@ export async function findPolicy(s: GrpoSettings, team: Pick<Team, 'size'>, even
 }
 
 function checkSettings(s: GrpoSettings): void {
-  const bad = (key: string, what: string) =>
-    new DrmError('BAD_CONFIG', `[grpo] ${key}: ${what}`, { key, found: String(s[key as keyof GrpoSettings]) });
-  if (s.noise_level === 0)
-    throw bad(
+  const { noise_level: level } = s;
+  if (level === 0)
+    throw badSetting(
+      'grpo',
       'noise_level',
       'expected a number above 0, found 0, which leaves nothing to learn: without noise every step has one outcome, which no update makes more or less likely; 0.7 is usual',
+      { found: String(level) },
     );
-  if (s.sde === 'cps' && s.noise_level > 1)
-    throw bad('noise_level', `expected at most 1 with sde=cps, found ${s.noise_level}; 0.8 is usual`);
-  if (s.algorithm === 'step' && s.credit === 'gain')
-    throw bad(
-      'credit',
-      "expected terminal with Step-GRPO, found gain, which would change nothing: candidates of one state have the same state before them, whose reward the group's mean takes away; leave it or --step out",
-    );
+  if (s.sde === 'cps' && level > 1)
+    throw badSetting('grpo', 'noise_level', `expected at most 1 with sde=cps, found ${level}; 0.8 is usual`, {
+      found: String(level),
+    });
+  algorithmOf(s).checkSettings?.(s);
 }
 
 /** A model and its rewards, loaded, and what runs on them. */
@@ -91,7 +92,7 @@ export async function loadPolicy(
   { events, device, dtype, signal, team }: TaskContext,
 ): Promise<LoadedPolicy> {
   const warn = (message: string) => events.emit({ event: 'warning', message });
-  const { groupAdvantages, Trainer } = await import('../../binding/index.js');
+  const { Trainer } = await import('../../binding/index.js');
   const trainer = await Trainer.create(
     {
       kind: 'policy',
@@ -136,7 +137,6 @@ export async function loadPolicy(
       prompts: lists.train,
       texts,
       heldOut,
-      compare: groupAdvantages,
     };
     return {
       parts,

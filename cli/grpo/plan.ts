@@ -1,135 +1,15 @@
-// What an iteration consists of: which prompts, which trajectories, who samples which of them and at which update they are
-// learned from. All of it is a function of settings, seed, iteration and number of processes; the trajectories themselves
-// and their numbers, which key their noise, are of seed and iteration alone.
-import { DrmError } from '../../binding/error.js';
+// Which prompts an iteration has, which trajectories, who samples which of them and at which update they are learned from.
+// All of it is a function of settings, seed, iteration and number of processes; the trajectories themselves and their
+// numbers, which key their noise, are of seed and iteration alone.
+
+import { badSetting } from '../config/bad_setting.js';
 import type { GrpoSettings } from '../config/types.js';
 import { Draws } from '../random/draws.js';
 import { epochOrder } from '../random/order.js';
+import type { Geometry, Window } from './geometry.js';
 
 /** Keeps this use of the seed apart from all others ("wind"). */
 const WINDOW_PURPOSE = 0x77696e64;
-
-/** Denoising steps with noise, which are trained: from <= step < until. */
-export interface Window {
-  from: number;
-  until: number;
-}
-
-export interface Geometry {
-  /** Prompts an iteration, and trajectories of each. */
-  prompts: number;
-  each: number;
-  /** Of an iteration, over all processes. */
-  trajectories: number;
-  /** Candidates of a state; 1 where only trajectories are compared. */
-  k: number;
-  /** Rewards compared with each other. */
-  group: number;
-  /** Groups an iteration. */
-  groups: number;
-  updates: number;
-  /** That an update learns from at each step: trajectories, or their candidates; over all processes. */
-  samples: number;
-  processes: number;
-  /** Trajectories of a process's share of an update. */
-  rows: number;
-  /** Trajectories a network call, at most. */
-  batch: number;
-  /** Trajectories a pass of an update, at most. */
-  pass: number;
-  steps: number;
-  /** Where noise may be. */
-  window: Window;
-  /** Steps that are trained, all of the window or so many of it in a row. */
-  trained: number;
-}
-
-/**
- * Updates an iteration, and samples that each learns from at a denoising step: trajectories, or their candidates. What makes
- * runs of the two algorithms comparable by updates.
- */
-export function workloadOf(
-  s: Pick<
-    GrpoSettings,
-    'algorithm' | 'prompts_per_iteration' | 'group' | 'trajectories' | 'k' | 'updates_per_iteration'
-  >,
-): { updates: number; samples: number } {
-  const updates = s.updates_per_iteration || (s.algorithm === 'step' ? 1 : 2);
-  const each = s.algorithm === 'step' ? s.trajectories * s.k : s.group;
-  return { updates, samples: (s.prompts_per_iteration * each) / updates };
-}
-
-const bad = (key: string, what: string, details: Record<string, string> = {}) =>
-  new DrmError('BAD_CONFIG', `[grpo] ${key}: ${what}`, { key, ...details });
-
-function windowOf(s: GrpoSettings): { window: Window; trained: number } {
-  const last = s.denoising_steps - 1; // hardly any noise is left there: never trained
-  const from = Math.round(s.window_from * s.denoising_steps);
-  const until = Math.min(last, Math.round(s.window_until * s.denoising_steps));
-  if (from >= until)
-    throw bad(
-      'window_from',
-      `expected steps between ${s.window_from} and ${s.window_until} of the ${s.denoising_steps} (the last one is never trained), found none; widen them, as with --set window_from=0 --set window_until=1`,
-      { found: String(s.window_from) },
-    );
-  const steps = until - from;
-  if (s.window_size > steps)
-    throw bad(
-      'window_size',
-      `expected at most ${steps}, the steps from ${from} to ${until - 1}, found ${s.window_size}; 0 is all of them`,
-      { expected: String(steps), found: String(s.window_size) },
-    );
-  return { window: { from, until }, trained: s.window_size || steps };
-}
-
-/** Throws DrmError BAD_CONFIG for what leaves nothing to compare, or work that cannot be dealt out evenly. */
-export function geometryOf(s: GrpoSettings, processes: number): Geometry {
-  const stepwise = s.algorithm === 'step';
-  if (stepwise && s.k < 2)
-    throw bad(
-      'k',
-      `expected at least 2 candidates, since Step-GRPO compares those of one state, found ${s.k}; give --k 6, or leave --step out`,
-      { expected: '2', found: String(s.k) },
-    );
-  if (!stepwise && s.group < 2 && s.statistics === 'prompt')
-    throw bad(
-      'group',
-      `expected at least 2 trajectories of a prompt, whose rewards are compared, found ${s.group}; give --group 24, or compare all of an iteration with --set statistics=batch`,
-      { expected: '2', found: String(s.group) },
-    );
-  const prompts = s.prompts_per_iteration;
-  const each = stepwise ? s.trajectories : s.group;
-  const trajectories = prompts * each;
-  const k = stepwise ? s.k : 1;
-  if (trajectories * k < 2)
-    throw bad('prompts_per_iteration', 'expected at least 2 rewards to compare, found 1; give --group 24');
-  const { updates, samples } = workloadOf(s);
-  const shares = updates * processes;
-  if (trajectories % shares !== 0) {
-    const [key, flag] = stepwise ? ['trajectories', '--set trajectories='] : ['group', '--group '];
-    const unit = shares / gcd(prompts, shares);
-    const near = [Math.floor(each / unit) * unit, Math.ceil(each / unit) * unit].filter((n) => n >= (stepwise ? 1 : 2));
-    throw bad(
-      key as string,
-      `expected trajectories that can be dealt out evenly to ${updates} updates${processes > 1 ? ` of ${processes} processes` : ''}, found ${prompts} prompts × ${each} = ${trajectories}, which ${shares} does not divide; choose ${near.map((n) => `${flag}${n}`).join(' or ')}, or other --prompts-per-iteration`,
-      { expected: String(shares), found: String(trajectories) },
-    );
-  }
-  const rows = trajectories / shares;
-  const perState = s.statistics === 'batch' ? trajectories * k : stepwise ? k : each;
-  const batch = Math.min(s.batch, rows);
-  return {
-    ...{ prompts, each, trajectories, k, updates, samples, processes, rows, batch },
-    ...{ group: perState, groups: (trajectories * k) / perState },
-    pass: Math.min(s.micro_batch || batch, batch),
-    steps: s.denoising_steps,
-    ...windowOf(s),
-  };
-}
-
-function gcd(a: number, b: number): number {
-  return b === 0 ? a : gcd(b, a % b);
-}
 
 export interface Trajectory {
   /** Of the list of prompts. */
@@ -160,7 +40,8 @@ export function planner(
   prompts: number,
 ): (iteration: number) => IterationPlan {
   if (geometry.prompts > prompts)
-    throw bad(
+    throw badSetting(
+      'grpo',
       'prompts_per_iteration',
       `expected at most ${prompts}, all there are, since those of an iteration differ, found ${geometry.prompts}; give --prompts-per-iteration ${prompts} or more prompts`,
       { expected: String(prompts), found: String(geometry.prompts) },

@@ -13,10 +13,12 @@ import { vaeFactor } from '../train/fit.js';
 import { pictureSize } from '../train/tasks/encoded.js';
 import { duration, shortNumber } from '../ui/figures.js';
 import { adapterNumbers, estimate, fileBytes, machineOf, networkOf, overall, type Phase } from './estimate.js';
+import type { Geometry } from './geometry.js';
 import { type FoundPolicy, findPolicy, loadPolicy } from './load_policy.js';
-import { type Geometry, planner, sharesOf } from './plan.js';
+import { planner, sharesOf } from './plan.js';
 import { costText, geometryText, note } from './plan_report.js';
-import { PolicyTask, type PolicyTrainer } from './policy_task.js';
+import type { PolicyTrainer } from './policy_parts.js';
+import { PolicyTask } from './policy_task.js';
 
 /** How many would train, by --nproc or by the launcher's environment; they are not started for this. */
 function processesOf({ options }: Context): number {

@@ -2,8 +2,9 @@
 import type { GrpoSettings } from '../config/types.js';
 import { bytes, duration } from '../ui/figures.js';
 import { table, wrapped } from '../ui/table.js';
+import { algorithmOf } from './algorithms/registry.js';
 import type { Phase } from './estimate.js';
-import type { Geometry } from './plan.js';
+import type { Geometry } from './geometry.js';
 
 export interface Costs {
   phases: Phase[];
@@ -20,13 +21,7 @@ export function geometryText(s: GrpoSettings, g: Geometry): string {
   const { from, until } = g.window;
   const window = from === until - 1 ? `step ${from}` : `steps ${from} to ${until - 1}`;
   const trained = g.trained === until - from ? window : `${g.trained} in a row of ${window}`;
-  const states = g.trajectories * g.trained;
-  const rewards =
-    s.algorithm === 'step'
-      ? `${states} states × ${g.k} candidates = ${states * g.k}`
-      : s.credit === 'gain'
-        ? `${states}, of what each trained step gained`
-        : `${g.trajectories}, of finished pictures`;
+  const rewards = algorithmOf(s).rewardsText(s, g);
   const own = trajectories(g.trajectories / g.updates);
   const update = g.k > 1 ? `${own} × ${g.k} candidates = ${g.samples} samples` : own;
   const each = g.processes > 1 ? `, ${g.rows} on each of ${g.processes} processes` : '';

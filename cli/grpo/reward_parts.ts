@@ -9,7 +9,7 @@ import { describeReward, type RewardDescription } from '../rewards/describe.js';
 import { type Reward, scoreImages } from '../rewards/reward.js';
 import type { DrmSpec } from '../rewards/spec.js';
 import { parseRewards, type WeightedReward } from '../rewards/weighted_sum.js';
-import { weightedSum } from './rewards.js';
+import { algorithmOf } from './algorithms/registry.js';
 
 export interface LatentPart {
   name: string;
@@ -51,23 +51,19 @@ export async function findRewardParts(
     latent.push({ name: spec.name, weight, spec, description });
   }
   const [scorer] = pictures;
-  if (s.algorithm === 'step' && scorer)
-    throw new DrmError(
-      'BAD_CONFIG',
-      `[grpo] reward: expected reward models (DRMs), since Step-GRPO scores noisy latents at every step, found ${scorer.reward.name}, which sees only finished pictures; leave it out of --reward, or leave --step out`,
-      { key: 'reward', found: scorer.reward.name },
-    );
-  if (s.credit === 'gain' && scorer)
-    throw new DrmError(
-      'BAD_CONFIG',
-      `[grpo] credit: expected terminal with ${scorer.reward.name}, which sees only finished pictures and cannot say what a step gained, found gain; use reward models alone, or --set credit=terminal`,
-      { key: 'credit', found: 'gain' },
-    );
+  if (scorer) algorithmOf(s).checkScorer(s, scorer.reward.name);
   if (latent.length + pictures.length > 0 && [...latent, ...pictures].every(({ weight }) => weight === 0))
     throw new DrmError('BAD_CONFIG', `[grpo] reward: expected a weight other than 0 in ${s.reward}, found none`, {
       key: 'reward',
     });
   return { latent, pictures };
+}
+
+/** A weighted sum of scores, rounded once. */
+export function weightedSum(parts: readonly { weight: number; scores: ArrayLike<number> }[]): Float32Array {
+  return Float32Array.from({ length: parts[0]?.scores.length ?? 0 }, (_, i) =>
+    parts.reduce((sum, { weight, scores }) => sum + weight * (scores[i] as number), 0),
+  );
 }
 
 /** Loaded. */

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import { readdir, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { workloadOf } from '../grpo/plan.js';
+import { findAlgorithm } from '../grpo/algorithms/registry.js';
+import { workloadOf } from '../grpo/geometry.js';
 import { type RunConfig, readRunConfig } from '../runs/folder.js';
 import { type LoggedEvent, METRICS_FILE, readMetrics } from '../runs/metrics.js';
 import { Means, type Values } from '../ui/figures.js';
@@ -224,6 +225,7 @@ export function momentOf(step: number, points: readonly Moment[]): Moment {
 
 /** Of a policy's settings, whatever they hold. */
 function samplesOf(settings: Record<string, unknown>): number | undefined {
+  if (!findAlgorithm(settings.algorithm)) return undefined;
   const { samples } = workloadOf(settings as unknown as Parameters<typeof workloadOf>[0]);
   return samples > 0 && Number.isFinite(samples) ? samples : undefined;
 }

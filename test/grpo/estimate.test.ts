@@ -11,7 +11,7 @@ import {
   overall,
   weights,
 } from '../../cli/grpo/estimate.js';
-import { geometryOf } from '../../cli/grpo/plan.js';
+import { geometryOf } from '../../cli/grpo/geometry.js';
 import { geometryText } from '../../cli/grpo/plan_report.js';
 import { grpoSettings } from './settings.js';
 

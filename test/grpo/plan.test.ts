@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import type { DrmError } from '../../binding/error.js';
 import { resolveConfig } from '../../cli/config/resolve.js';
 import type { GrpoSettings } from '../../cli/config/types.js';
-import { type Geometry, geometryOf, planner, sharesOf, workloadOf } from '../../cli/grpo/plan.js';
+import { type Geometry, geometryOf, workloadOf } from '../../cli/grpo/geometry.js';
+import { planner, sharesOf } from '../../cli/grpo/plan.js';
 import { grpoSettings } from './settings.js';
 
 const FLOW = { algorithm: 'flow', prompts_per_iteration: 4, group: 6, batch: 5 } as const;

@@ -4,13 +4,14 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DrmError } from '../../binding/error.js';
-import { groupAdvantages } from '../../binding/index.js';
 import type { Bitmap, Dtype, PolicySampleRequest, Rollout, RolloutRequest, StepRequest } from '../../binding/types.js';
 import type { Event } from '../../cli/common/events.js';
 import type { GrpoSettings } from '../../cli/config/types.js';
+import { geometryOf } from '../../cli/grpo/geometry.js';
 import { HeldOut } from '../../cli/grpo/held_out.js';
-import { geometryOf, planner } from '../../cli/grpo/plan.js';
-import { PolicyTask, type PolicyTrainer } from '../../cli/grpo/policy_task.js';
+import { planner } from '../../cli/grpo/plan.js';
+import type { PolicyTrainer } from '../../cli/grpo/policy_parts.js';
+import { PolicyTask } from '../../cli/grpo/policy_task.js';
 import { RewardParts } from '../../cli/grpo/reward_parts.js';
 import { PromptTexts } from '../../cli/grpo/texts.js';
 import { Team } from '../../cli/parallel/team.js';
@@ -140,7 +141,7 @@ function setUp({ changes = FLOW, rewards, team = Team.solo, dtype = 'fp32', held
   const events: Event[] = [];
   const task = new PolicyTask(
     s,
-    { trainer, geometry, rewards: parts, prompts: PROMPTS, texts, heldOut, compare: groupAdvantages },
+    { trainer, geometry, rewards: parts, prompts: PROMPTS, texts, heldOut },
     { events: { emit: (event) => events.push(event) }, signal: new AbortController().signal, dtype, team },
   );
   const plan = planner(s, geometry, PROMPTS.length);
