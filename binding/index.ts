@@ -1,6 +1,6 @@
 // The only door to the native core. Importing it loads nothing: the addon is loaded by the first call that needs it.
 import { callNative } from './native.js';
-import type { AdvantageRequest, Advantages, BuildInfo, RuntimeInfo } from './types.js';
+import type { BuildInfo, RuntimeInfo, StepAdvantages, StepAdvantagesRequest } from './types.js';
 
 export { DataSetEncoder } from './encoder.js';
 export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
@@ -9,7 +9,7 @@ export { Pipeline } from './pipeline.js';
 export { ProcessGroup, parallelInfo } from './process_group.js';
 export { RewardModel } from './reward_model.js';
 export { ClipScorer, cmmd, resizePictures } from './scorer.js';
-export { Trainer } from './trainer.js';
+export { PolicyTrainer, Trainer } from './trainer.js';
 export type * from './types.js';
 export { componentsInside, tensorNames } from './weights.js';
 
@@ -28,7 +28,7 @@ export function buildInfo(): BuildInfo {
   return callNative((addon) => addon.buildInfo());
 }
 
-/** How much better each reward is than those of its group; see csrc/rl/advantage.h. */
-export function groupAdvantages(request: AdvantageRequest): Advantages {
-  return callNative((addon) => addon.groupAdvantages(request));
+/** How much better each reward is than those it is compared with (Eq. 11, Eq. 3); see csrc/rl/step_advantages.h. */
+export function stepAdvantages(request: StepAdvantagesRequest): StepAdvantages {
+  return callNative((addon) => addon.stepAdvantages(request));
 }

@@ -1,7 +1,14 @@
 // One training run's state: parameters, optimizer, averages. The loop around it is the caller's.
 import { DrmError } from './error.js';
 import { runJob } from './job.js';
-import { callNative, type Native, type NativeJob, type NativeListener, type TrainerHandle } from './native.js';
+import {
+  callNative,
+  type Native,
+  type NativeJob,
+  type NativeListener,
+  type PolicyHandle,
+  type TrainerHandle,
+} from './native.js';
 import type { ProcessGroup } from './process_group.js';
 import type {
   Bitmap,
@@ -12,6 +19,7 @@ import type {
   ObjectiveSpec,
   PolicySample,
   PolicySampleRequest,
+  PolicySpec,
   PreviewRequest,
   PromptTokens,
   Rollout,
@@ -22,12 +30,14 @@ import type {
   WeightedMetrics,
 } from './types.js';
 
+const disposed = () => new DrmError('BAD_REQUEST', '[train] this trainer was disposed; create it again');
+
 export class Trainer {
   /** Numbers that are trained. */
   readonly parameters: number;
   #handle: TrainerHandle | undefined;
 
-  private constructor(
+  protected constructor(
     handle: TrainerHandle,
     /** Whether its state is spread over several processes, so that save() takes all of them. */
     readonly spread: boolean,
@@ -42,12 +52,12 @@ export class Trainer {
    */
   static async create(
     objective: ObjectiveSpec,
-    options: TrainerOptions,
+    options: TrainerOptions & { zero: boolean },
     job: JobOptions & { group?: ProcessGroup | undefined } = {},
   ): Promise<Trainer> {
     const group = job.group?.handle;
     const handle = await runJob(job, (addon, listen) => addon.createTrainer(objective, options, listen, group));
-    return new Trainer(handle, group !== undefined && options.zero === true);
+    return new Trainer(handle, group !== undefined && options.zero);
   }
 
   /**
@@ -86,33 +96,9 @@ export class Trainer {
 
   /** Flow only: pictures of the averaged weights, RGB row by row, in the order asked for. */
   preview(request: PreviewRequest, job: JobOptions = {}): Promise<Bitmap[]> {
-    return this.#painting(job, (addon, handle, listen) => addon.trainerPreview(handle, request, listen)).then(
-      ({ pictures }) => pictures,
-    );
-  }
-
-  /**
-   * Policies only: trajectories of the current adapter, kept for the updates of this iteration. Rejects with BAD_REQUEST,
-   * BAD_CONFIG (a reward model of another base) or NOT_FINITE.
-   */
-  async rollout(request: RolloutRequest, job: JobOptions = {}): Promise<Rollout> {
-    const { value, pictures } = await this.#painting(job, (addon, handle, listen) =>
-      addon.trainerRollout(handle, request, listen),
-    );
-    return { ...value, pictures };
-  }
-
-  /** Policies only: largest |ratio - 1| over these batches. Before the first update it is 0 up to rounding. */
-  ratioError(batches: TrainBatch[], job: JobOptions = {}): Promise<number> {
-    return this.#run(job, (addon, handle, listen) => addon.trainerRatioError(handle, { batches }, listen));
-  }
-
-  /** Policies only: pictures by plain sampling. */
-  async sample(request: PolicySampleRequest, job: JobOptions = {}): Promise<PolicySample> {
-    const { value, pictures } = await this.#painting(job, (addon, handle, listen) =>
-      addon.trainerSample(handle, request, listen),
-    );
-    return { scores: value, pictures };
+    return painting(job, (own) =>
+      this.#run(own, (addon, handle, listen) => addon.trainerPreview(handle, request, listen)),
+    ).then(({ pictures }) => pictures);
   }
 
   /** All that step() changes, as one safetensors file. Rejects with DISK. */
@@ -149,26 +135,87 @@ export class Trainer {
     this.dispose();
   }
 
-  /** A job whose "image" events are its pictures, in order. */
-  async #painting<Result>(
-    job: JobOptions,
-    start: (addon: Native, handle: TrainerHandle, listen: NativeListener) => NativeJob<Result>,
-  ): Promise<{ value: Result; pictures: Bitmap[] }> {
-    const pictures: Bitmap[] = [];
-    const onEvent = (event: NativeEvent) => {
-      if (event.kind === 'image' && event.bytes)
-        pictures.push({ pixels: event.bytes, width: Number(event.width), height: Number(event.height) });
-      job.onEvent?.(event);
-    };
-    return { value: await this.#run({ ...job, onEvent }, start), pictures };
-  }
-
   async #run<Result>(
     job: JobOptions,
     start: (addon: Native, handle: TrainerHandle, listen: NativeListener) => NativeJob<Result>,
   ): Promise<Result> {
     const handle = this.#handle;
-    if (!handle) throw new DrmError('BAD_REQUEST', '[train] this trainer was disposed; create it again');
+    if (!handle) throw disposed();
     return await runJob(job, (addon, listen) => start(addon, handle, listen));
+  }
+}
+
+/** A job whose "image" events are its pictures, in order. */
+async function painting<Result>(
+  job: JobOptions,
+  run: (job: JobOptions) => Promise<Result>,
+): Promise<{ value: Result; pictures: Bitmap[] }> {
+  const pictures: Bitmap[] = [];
+  const onEvent = (event: NativeEvent) => {
+    if (event.kind === 'image' && event.bytes)
+      pictures.push({ pixels: event.bytes, width: Number(event.width), height: Number(event.height) });
+    job.onEvent?.(event);
+  };
+  return { value: await run({ ...job, onEvent }), pictures };
+}
+
+/** The trainer of a policy's adapter, which collects what it learns from. */
+export class PolicyTrainer extends Trainer {
+  #policy: PolicyHandle | undefined;
+
+  private constructor(trainer: TrainerHandle, policy: PolicyHandle, spread: boolean) {
+    super(trainer, spread);
+    this.#policy = policy;
+  }
+
+  /** As Trainer.create(). */
+  static async of(
+    policy: PolicySpec,
+    options: TrainerOptions & { zero: boolean },
+    job: JobOptions & { group?: ProcessGroup | undefined } = {},
+  ): Promise<PolicyTrainer> {
+    const group = job.group?.handle;
+    const made = await runJob(job, (addon, listen) => addon.createPolicyTrainer(policy, options, listen, group));
+    return new PolicyTrainer(made.trainer, made.policy, group !== undefined && options.zero);
+  }
+
+  /**
+   * Trajectories of the current adapter, kept for the updates of this iteration. Rejects with BAD_REQUEST, BAD_CONFIG (a
+   * reward model of another base) or NOT_FINITE.
+   */
+  async rollout(request: RolloutRequest, job: JobOptions = {}): Promise<Rollout> {
+    const { value, pictures } = await painting(job, (own) =>
+      this.#job(own, (addon, policy, listen) => addon.policyRollout(policy, request, listen)),
+    );
+    return { ...value, pictures };
+  }
+
+  /** Largest |ratio - 1| over these batches. Before the first update it is 0 up to rounding. */
+  ratioError(batches: TrainBatch[], job: JobOptions = {}): Promise<number> {
+    return this.#job(job, (addon, policy, listen) => addon.policyRatioError(policy, { batches }, listen));
+  }
+
+  /** Pictures by plain sampling. */
+  async sample(request: PolicySampleRequest, job: JobOptions = {}): Promise<PolicySample> {
+    const { value, pictures } = await painting(job, (own) =>
+      this.#job(own, (addon, policy, listen) => addon.policySample(policy, request, listen)),
+    );
+    return { scores: value, pictures };
+  }
+
+  override dispose(): void {
+    const policy = this.#policy;
+    this.#policy = undefined;
+    if (policy) callNative((addon) => addon.disposePolicy(policy));
+    super.dispose();
+  }
+
+  async #job<Result>(
+    job: JobOptions,
+    start: (addon: Native, policy: PolicyHandle, listen: NativeListener) => NativeJob<Result>,
+  ): Promise<Result> {
+    const policy = this.#policy;
+    if (!policy) throw disposed();
+    return await runJob(job, (addon, listen) => start(addon, policy, listen));
   }
 }

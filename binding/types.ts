@@ -198,38 +198,24 @@ export interface ResizeRequest {
   square?: 'transformers' | 'torchvision';
 }
 
-/** What is trained; see csrc/train/*_objective.h. */
-export type ObjectiveSpec = VaeObjective | ClipObjective | FlowObjective | RewardObjective | PolicyObjective;
+/**
+ * Settings as a config has them (configs/schema): the core takes those that it has a use for, by the same names, from the lists
+ * in csrc/train/spec.h. One that is missing is a bug of the caller's, INTERNAL.
+ */
+export type Settings = Readonly<object>;
 
-export interface VaeObjective {
-  kind: 'vae';
-  config: string; // vae/config.json
-  weights: string[]; // empty: from nothing
-  loss: { l1: number; l2: number; edges: number; kl: number };
-}
-
-export interface ClipObjective {
-  kind: 'clip';
-  config: string; // config.json of a transformers CLIPModel
-  weights: string[]; // empty: from nothing
-  augment: number;
-  rotate: number; // degrees
-  patch_dropout: number;
-}
+/** What is trained on given data; see csrc/train/*_objective.h. */
+export type ObjectiveSpec =
+  | { kind: 'vae'; config: string; weights: string[]; settings: Settings } // vae/config.json; no weights: from scratch
+  | { kind: 'clip'; config: string; weights: string[]; settings: Settings } // config.json of a transformers CLIPModel
+  | FlowObjective
+  | RewardObjective;
 
 export interface FlowObjective {
   kind: 'flow';
-  /** transformer.weights may be empty: from nothing, by its config. */
+  /** transformer.weights may be empty: from scratch, by its config. */
   source: PipelineSource;
-  logitNormal: boolean;
-  logitMean: number;
-  logitDeviation: number;
-  shifted: boolean;
-  promptDropout: number;
-  posteriorSample: boolean;
-  recompute: boolean;
-  t5Length: number;
-  lora?: { rank: number; alpha: number; targets: string[] };
+  settings: Settings;
 }
 
 export interface RewardObjective {
@@ -238,53 +224,20 @@ export interface RewardObjective {
   source: PipelineSource;
   /** A reward model to go on from; its config then decides sizes. */
   checkpoint?: ComponentFiles;
-  keepLayers: number;
-  head: { channels: number; groups: number; hidden: number; dropout: number };
-  logitNormal: boolean;
-  logitMean: number;
-  logitDeviation: number;
-  shifted: boolean;
-  sharedNoise: boolean;
-  posteriorSample: boolean;
-  recompute: boolean;
-  t5Length: number;
-  freezeBackbone: boolean;
-  lora?: { rank: number; alpha: number; targets: string[] };
+  settings: Settings;
 }
 
 /** An adapter of a text-to-image model by policy gradients; see csrc/train/policy_objective.h. */
-export interface PolicyObjective {
-  kind: 'policy';
+export interface PolicySpec {
   source: PipelineSource; // its weights are in the trainer's dtype, adapters in fp32
-  lora: { rank: number; alpha: number; targets: string[] };
-  loraFrom?: string; // an adapter file to go on from; its rank and targets then count
-  t5Length: number;
-  height: number; // 0 = the model's default size
-  width: number;
-  steps: number; // of the denoising grid
-  guidance: number; // in rollout and update; 1: none
-  noiseLevel: number;
-  sde: 'sde' | 'cps';
-  clipRange: number;
-  advantageClip: number;
-  klBeta: number; // 0: no reference pass
-  kl: 'flow' | 'exact' | 'velocity';
-  detachUnconditional: boolean;
-  recompute: boolean; // gradient checkpointing, block by block
+  settings: Settings;
 }
 
 export interface TrainerOptions {
   device: string;
   dtype: Dtype; // of matrix products; weights stay fp32
   seed: bigint;
-  beta1: number;
-  beta2: number;
-  eps: number;
-  weightDecay: number;
-  maxGradientNorm: number; // 0: only measured
-  emaDecay: number; // 0: no averages
-  emaEvery?: number; // steps between updates of the averages
-  zero?: boolean; // of several processes, each keeps a share of the optimizer's state (ZeRO-1)
+  settings: Settings; // of the optimizer
 }
 
 /** A process's place among those that train one model; see GroupPlace in csrc/parallel/process_group.h. */
@@ -336,7 +289,7 @@ export interface RolloutRequest extends PolicyInputs {
   samples: number[]; // of each trajectory, what keys its noise
   latents: number[]; // of each, what keys its initial latents: equal numbers share them
   k: number; // candidates of a state; 1: none
-  goOn: 'random' | 'best' | 'first' | 'ode'; // which candidate does
+  continue: 'random' | 'best' | 'first' | 'ode'; // which candidate does
   from: number; // steps with noise, which can be trained: from <= step < until; Euler steps outside
   until: number;
   /** With k = 1: rewards of the final latents alone, or of all states. Candidates are always scored. */
@@ -373,21 +326,35 @@ export interface PolicySample {
   scores: Float32Array[]; // for each reward, of the final latents at timestep 0
 }
 
-export interface AdvantageRequest {
+/** See csrc/rl/step_advantages.h. */
+export interface StepAdvantagesRequest {
+  /** steps x states x candidates, in this order, of all processes. Those that are not finite are left out of all statistics. */
   rewards: Float32Array;
-  groups: number[]; // of each reward; any numbers
-  globalDeviation: boolean; // divide by the deviation of all rewards instead of the group's
-  epsilon: number; // added to the deviation
+  steps: number;
+  candidates: number;
+  /** Of each state of a step, any number: candidates of states with equal numbers are one group. */
+  groups: readonly number[];
+  /** Divide by the deviation of all rewards of the step instead of the group's. */
+  globalDeviation: boolean;
+  /** Added to the deviation. */
+  epsilon: number;
 }
 
-export interface Advantages {
-  advantages: Float32Array; // 0 where the reward is not finite
+/** Of the rewards of one step. */
+export interface StepStatistics {
   groups: number;
   zeroVariance: number; // groups whose rewards are all equal
   notFinite: number; // rewards
-  mean: number; // of all finite rewards
-  deviation: number; // of all finite rewards
-  groupDeviation: number; // mean over groups
+  mean: number;
+  deviation: number;
+  groupDeviation: number; // mean over the groups
+}
+
+export interface StepAdvantages {
+  /** Like the rewards; 0 where the reward is not finite. */
+  advantages: Float32Array;
+  /** A step each. */
+  statistics: StepStatistics[];
 }
 
 export interface StepRequest {

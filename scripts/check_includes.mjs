@@ -53,9 +53,15 @@ function check(folder, may) {
 check('csrc', (file, room) => {
   const own = relative(join(root, 'csrc'), dirname(file)).split('/')[0];
   if (!ROOMS.includes(own)) return `expected a folder that scripts/check_includes.mjs lists, found ${own}`;
-  return ROOMS.indexOf(room) > ROOMS.indexOf(own) && `${own} may include only ${ROOMS.slice(0, ROOMS.indexOf(own) + 1).join(', ')}`;
+  return (
+    ROOMS.indexOf(room) > ROOMS.indexOf(own) &&
+    `${own} may include only ${ROOMS.slice(0, ROOMS.indexOf(own) + 1).join(', ')}`
+  );
 });
-check('binding/src', (_, room) => !FOR_THE_BINDING.includes(room) && `binding/src may include only ${FOR_THE_BINDING.join(', ')}`);
+check(
+  'binding/src',
+  (_, room) => !FOR_THE_BINDING.includes(room) && `binding/src may include only ${FOR_THE_BINDING.join(', ')}`,
+);
 
 for (const problem of problems) console.log(problem);
 console.log(`includes: ${problems.length} problems`);

@@ -1,5 +1,6 @@
 // Between the halves of an iteration: rewards of all processes against each other. Each process comes to the same advantages.
 import { DrmError } from '../../binding/error.js';
+import { stepAdvantages } from '../../binding/index.js';
 import type { GrpoSettings } from '../config/types.js';
 import type { Team } from '../parallel/team.js';
 import type { Values } from '../train/loop.js';
@@ -8,7 +9,6 @@ import { rewardFigures } from './figures.js';
 import type { Geometry } from './geometry.js';
 import { type IterationPlan, sharesOf } from './plan.js';
 import type { Rewarded } from './rollouts.js';
-import { stepAdvantages } from './step_advantages.js';
 import { assembled, packed, type StepValues, unpacked } from './step_values.js';
 
 /** What a process tells the others of its trajectories. */
@@ -48,7 +48,7 @@ export async function compareRewards(
   const steps = algorithm.rewardedSteps(s, geometry.trained);
   const result = stepAdvantages({
     rewards: assembled(parts, { trajectories: states, steps, candidates }).values,
-    ...{ steps, states, candidates },
+    ...{ steps, candidates },
     groups: s.statistics === 'batch' ? trajectories.map(() => 0) : algorithm.groupsOf(trajectories),
     globalDeviation: s.global_deviation,
     epsilon: s.advantage_epsilon,

@@ -1,7 +1,8 @@
 // What is told of an iteration: of its rewards, and of its updates.
+
+import type { StepAdvantages } from '../../binding/types.js';
 import type { Values } from '../train/loop.js';
 import { COUNTS } from '../ui/figures.js';
-import type { StepAdvantages } from './step_advantages.js';
 
 /** Means over the steps; `reward` is NaN when no reward at all is finite. `firstStep`: which the first of the steps is. */
 export function rewardFigures({ advantages, statistics }: StepAdvantages, firstStep: number): Values {

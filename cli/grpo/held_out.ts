@@ -1,6 +1,6 @@
 // How a policy does on prompts that it was not trained on: pictures of fixed seeds, judged by a scorer that has no part in
 // the reward.
-import type { Trainer } from '../../binding/index.js';
+import type { PolicyTrainer } from '../../binding/index.js';
 import type { Bitmap } from '../../binding/types.js';
 import type { GrpoSettings } from '../config/types.js';
 import { type Reward, scoreImages } from '../rewards/reward.js';
@@ -27,7 +27,7 @@ export class HeldOut {
     private readonly settings: GrpoSettings,
     readonly prompts: readonly string[],
     private readonly parts: {
-      trainer: Pick<Trainer, 'sample'>;
+      trainer: Pick<PolicyTrainer, 'sample'>;
       rewards: RewardParts;
       texts: PromptTexts;
       judge: Reward | undefined;
@@ -65,7 +65,7 @@ export class HeldOut {
   }
 
   /** A smaller look of the same kind. */
-  only(prompts: readonly string[], trainer: Pick<Trainer, 'sample'>): HeldOut {
+  only(prompts: readonly string[], trainer: Pick<PolicyTrainer, 'sample'>): HeldOut {
     return new HeldOut(this.settings, prompts, { ...this.parts, trainer });
   }
 

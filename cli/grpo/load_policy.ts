@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import type { Trainer } from '../../binding/index.js';
+import type { PolicyTrainer } from '../../binding/index.js';
 import type { Events } from '../common/events.js';
 import { badSetting } from '../config/bad_setting.js';
 import type { GrpoSettings } from '../config/types.js';
@@ -82,7 +82,7 @@ function checkSettings(s: GrpoSettings): void {
 
 /** A model and its rewards, loaded, and what runs on them. */
 export interface LoadedPolicy {
-  parts: PolicyParts & { trainer: Trainer };
+  parts: PolicyParts & { trainer: PolicyTrainer };
   close(): Promise<void>;
 }
 
@@ -92,30 +92,11 @@ export async function loadPolicy(
   { events, device, dtype, signal, team }: TaskContext,
 ): Promise<LoadedPolicy> {
   const warn = (message: string) => events.emit({ event: 'warning', message });
-  const { Trainer } = await import('../../binding/index.js');
-  const trainer = await Trainer.create(
-    {
-      kind: 'policy',
-      source: base.source,
-      lora: { rank: s.lora_rank, alpha: s.lora_alpha, targets: s.lora_targets },
-      ...(s.lora_from !== '' && { loraFrom: s.lora_from }),
-      t5Length: s.t5_length,
-      height: s.size,
-      width: s.size,
-      steps: s.denoising_steps,
-      guidance: s.guidance,
-      noiseLevel: s.noise_level,
-      sde: s.sde,
-      clipRange: s.clip_range,
-      advantageClip: s.advantage_clip,
-      klBeta: s.kl_beta,
-      kl: s.kl,
-      detachUnconditional: s.detach_unconditional,
-      recompute: s.gradient_checkpointing,
-    },
-    { ...trainerOptions(s, device, dtype), emaEvery: s.ema_every },
-    { signal, group: team.group },
-  );
+  const { PolicyTrainer } = await import('../../binding/index.js');
+  const trainer = await PolicyTrainer.of({ source: base.source, settings: s }, trainerOptions(s, device, dtype), {
+    signal,
+    group: team.group,
+  });
   let rewards: RewardParts | undefined;
   try {
     const loaded = await RewardParts.load(reward, { device, dtype, signal, onWarning: warn });

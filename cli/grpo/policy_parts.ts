@@ -1,5 +1,5 @@
 // What a policy's training runs on, once all of it is loaded.
-import type { Trainer } from '../../binding/index.js';
+import type { PolicyTrainer as NativePolicyTrainer } from '../../binding/index.js';
 import type { TaskContext } from '../train/run.js';
 import type { Geometry } from './geometry.js';
 import type { HeldOut } from './held_out.js';
@@ -7,7 +7,7 @@ import type { RewardParts } from './reward_parts.js';
 import type { PromptTexts } from './texts.js';
 
 export type PolicyTrainer = Pick<
-  Trainer,
+  NativePolicyTrainer,
   'rollout' | 'step' | 'ratioError' | 'sample' | 'save' | 'restore' | 'export' | 'spread' | 'parameters'
 >;
 

@@ -3,11 +3,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import type { GrpoSettings } from '../config/types.js';
 import { writeAtomically } from '../common/files.js';
 import { readShaped } from '../common/json.js';
 import { commandLine } from '../common/options.js';
 import { count, objectOf } from '../common/shape.js';
+import type { GrpoSettings } from '../config/types.js';
 import type { TrainingTask, Values } from '../train/loop.js';
 import { STATE } from '../train/tasks/native.js';
 import { compareRewards } from './compare_rewards.js';

@@ -62,7 +62,7 @@ export class Rollouts {
         samples: own.map(({ sample }) => sample),
         latents: own.map(({ latents }) => latents),
         k: geometry.k,
-        goOn: s.continue,
+        continue: s.continue,
         ...plan.window,
         rewards: rewards.forCore(),
         score: algorithm.scored(s),

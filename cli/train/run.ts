@@ -56,19 +56,12 @@ export type TrainingSettings = Pick<
   prompts?: string;
 };
 
-export function trainerOptions(s: TrainingSettings, device: string, dtype: Dtype): TrainerOptions {
-  return {
-    device,
-    dtype,
-    seed: BigInt(s.seed),
-    beta1: s.beta1,
-    beta2: s.beta2,
-    eps: s.eps,
-    weightDecay: s.weight_decay,
-    maxGradientNorm: s.max_gradient_norm,
-    emaDecay: s.ema_decay,
-    zero: s.zero,
-  };
+export function trainerOptions(
+  settings: TrainingSettings,
+  device: string,
+  dtype: Dtype,
+): TrainerOptions & { zero: boolean } {
+  return { device, dtype, seed: BigInt(settings.seed), settings, zero: settings.zero };
 }
 
 function loopOptions(s: TrainingSettings, { steps, loop }: Prepared, resumeCommand: string): TrainingOptions {

@@ -37,11 +37,15 @@ function objective(): ObjectiveSpec {
     case 'reward':
       return rewardObjective(work.settings, work);
     case 'vae': {
-      const { l1, l2, edges, kl } = work.settings;
-      return { kind: 'vae', config, weights: [], loss: { l1, l2, edges, kl } };
+      return { kind: 'vae', config, weights: [], settings: work.settings };
     }
     case 'clip':
-      return { kind: 'clip', config, weights: [], augment: 0, rotate: 0, patch_dropout: 0 };
+      return {
+        kind: 'clip',
+        config,
+        weights: [],
+        settings: { ...work.settings, augment: 0, rotate: 0, patch_dropout: 0 },
+      };
     case 'flow': {
       const part = (folder: string, file: string) => ({
         config: join(folder, 'config.json'),
@@ -57,14 +61,7 @@ function objective(): ObjectiveSpec {
           textEncoder: part(parts.clipL, 'model.safetensors'),
           textEncoder2: part(parts.clipG, 'model.safetensors'),
         },
-        logitNormal: true,
-        logitMean: settings.logit_mean,
-        logitDeviation: settings.logit_deviation,
-        shifted: false,
-        promptDropout: settings.prompt_dropout,
-        posteriorSample: settings.posterior_sample,
-        recompute: settings.gradient_checkpointing,
-        t5Length: settings.t5_length,
+        settings: { ...settings, timestep_sampling: 'logit_normal', shifted: false, lora_rank: 0 },
       };
     }
   }

@@ -217,7 +217,7 @@ describe('what is asked of the trainer', () => {
   test('Step-GRPO: K candidates of each state, one update', async () => {
     const { trainer, step } = setUp({ changes: { ...STEP, continue: 'best' } });
     await step(0);
-    expect(trainer.rollouts[0]).toMatchObject({ k: 3, goOn: 'best', from: 0, until: 3 });
+    expect(trainer.rollouts[0]).toMatchObject({ k: 3, continue: 'best', from: 0, until: 3 });
     expect(trainer.steps).toHaveLength(1);
     expect(trainer.learned.size).toBe(4 * 3);
     expect([...trainer.learned.values()].every((own) => own.length === 3)).toBe(true);

@@ -1,12 +1,12 @@
 // Eq. 3 and 11, and what is told of the rewards.
 import { expect, test } from 'vitest';
+import { type StepAdvantagesRequest, stepAdvantages } from '../../binding/index.js';
 import { rewardFigures } from '../../cli/grpo/figures.js';
-import { type StepAdvantagesRequest, stepAdvantages } from '../../cli/grpo/step_advantages.js';
 
 /** Of rewards at one step, of trajectories alone; two to a group. */
 function compared(rewards: number[], changes: Partial<StepAdvantagesRequest> = {}, firstStep = 0) {
   const result = stepAdvantages({
-    ...{ rewards: Float32Array.from(rewards), steps: 1, states: rewards.length, candidates: 1 },
+    ...{ rewards: Float32Array.from(rewards), steps: 1, candidates: 1 },
     ...{ groups: rewards.map((_, i) => Math.floor(i / 2)), globalDeviation: false, epsilon: 1e-4, ...changes },
   });
   return {
@@ -43,7 +43,7 @@ test('no number at all: the reward is none', () => {
 });
 
 // Two steps, two states, two candidates. Levels differ by a hundred between steps and by ten between states.
-const CANDIDATES = { steps: 2, states: 2, candidates: 2 };
+const CANDIDATES = { steps: 2, candidates: 2 };
 const LEVELS = [1, 2, 12, 11, 101, 102, 112, 112];
 
 test('of candidates, within their state and step alone', () => {
@@ -64,7 +64,7 @@ test('of candidates of several states, still within their step', () => {
 
 test('a step without a number is left out of the means', () => {
   const rewards = [Number.NaN, Number.NaN, 1, 3];
-  const { advantages, figures } = compared(rewards, { steps: 2, states: 1, candidates: 2, groups: [0] });
+  const { advantages, figures } = compared(rewards, { steps: 2, candidates: 2, groups: [0] });
   expect(advantages).toEqual([0, 0, -1, 1]);
   expect(figures).toMatchObject({ reward: 2, reward_not_finite: 2, group_deviation: 1 });
 });

@@ -1,10 +1,10 @@
 // The algorithms there are, by the value of the setting `algorithm`: a line each, and its name in configs/schema/grpo.json,
 // which the compiler holds against these.
 import type { Option } from '../../common/command.js';
+import { flagOf } from '../../common/options.js';
 import { badSetting } from '../../config/bad_setting.js';
 import { allowValue } from '../../config/resolve.js';
 import type { GrpoSettings } from '../../config/types.js';
-import { flagOf } from '../../common/options.js';
 import type { Algorithm } from './algorithm.js';
 import { flowGrpo } from './flow_grpo.js';
 import { stepGrpo } from './step_grpo.js';

@@ -282,17 +282,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
     {
       kind: 'flow',
       source: parts.source,
-      logitNormal: settings.timestep_sampling === 'logit_normal',
-      logitMean: settings.logit_mean,
-      logitDeviation: settings.logit_deviation,
-      shifted: settings.shifted,
-      promptDropout: settings.prompt_dropout,
-      posteriorSample: settings.posterior_sample,
-      recompute: settings.gradient_checkpointing,
-      t5Length: settings.t5_length,
-      ...(settings.lora_rank > 0 && {
-        lora: { rank: settings.lora_rank, alpha: settings.lora_alpha, targets: settings.lora_targets },
-      }),
+      settings,
     },
     trainerOptions(settings, device, dtype),
     { signal, group: team.group },

@@ -139,18 +139,14 @@ export function rewardObjective(
     kind: 'reward',
     source,
     ...(checkpoint && { checkpoint }),
-    keepLayers,
-    head,
-    logitNormal: s.timestep_sampling === 'logit_normal',
-    logitMean: s.logit_mean,
-    logitDeviation: s.logit_deviation,
-    shifted: s.shifted,
-    sharedNoise: s.shared_noise,
-    posteriorSample: s.posterior_sample,
-    recompute: s.gradient_checkpointing,
-    t5Length: s.t5_length,
-    freezeBackbone: s.backbone === 'frozen',
-    ...(s.backbone === 'lora' && { lora: { rank: s.lora_rank, alpha: s.lora_alpha, targets: s.lora_targets } }),
+    settings: {
+      ...s,
+      keep_layers: keepLayers,
+      head_channels: head.channels,
+      head_groups: head.groups,
+      head_hidden: head.hidden,
+      head_dropout: head.dropout,
+    },
   };
 }
 

@@ -82,7 +82,7 @@ export async function prepareVae(
       kind: 'vae',
       config,
       weights: settings.weights === '' ? [] : [settings.weights],
-      loss: { l1: settings.l1, l2: settings.l2, edges: settings.edges, kl: settings.kl },
+      settings,
     },
     trainerOptions(settings, device, dtype),
     { signal, group: team.group },
