@@ -1,6 +1,6 @@
 // The only door to the native core. Importing it loads nothing: the addon is loaded by the first call that needs it.
 import { callNative } from './native.js';
-import type { BuildInfo, RuntimeInfo, StepAdvantages, StepAdvantagesRequest } from './types.js';
+import type { BuildInfo, DescribeRequest, ModelDescription, RuntimeInfo, StepAdvantages, StepAdvantagesRequest } from './types.js';
 
 export { DataSetEncoder } from './encoder.js';
 export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
@@ -26,6 +26,14 @@ export function setThreads(count: number): void {
 /** What the loaded addon was built from. */
 export function buildInfo(): BuildInfo {
   return callNative((addon) => addon.buildInfo());
+}
+
+/**
+ * A model by its configs and the shapes of its weights, which are not read. Throws BAD_FILE or BAD_CONFIG, as loading it
+ * would.
+ */
+export function describeModel(request: DescribeRequest): ModelDescription {
+  return callNative((addon) => addon.describeModel(request));
 }
 
 /** How much better each reward is than those it is compared with (Eq. 11, Eq. 3); see csrc/rl/step_advantages.h. */

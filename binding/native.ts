@@ -13,6 +13,7 @@ import type {
   Cmmd,
   ComponentFiles,
   ComponentInside,
+  DescribeRequest,
   Dtype,
   Features,
   GroupPlace,
@@ -22,6 +23,7 @@ import type {
   LoraInspection,
   LoraMerge,
   Metrics,
+  ModelDescription,
   NativeEvent,
   ObjectiveSpec,
   ParallelInfo,
@@ -129,6 +131,7 @@ export interface Native {
   policyRatioError(policy: PolicyHandle, request: { batches: TrainBatch[] }, listen: NativeListener): NativeJob<number>;
   policySample(policy: PolicyHandle, request: PolicySampleRequest, listen: NativeListener): NativeJob<Float32Array[]>;
   disposePolicy(policy: PolicyHandle): void;
+  describeModel(request: DescribeRequest): ModelDescription;
   stepAdvantages(request: StepAdvantagesRequest): StepAdvantages;
   trainerSave(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
   trainerRestore(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;

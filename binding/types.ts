@@ -198,6 +198,46 @@ export interface ResizeRequest {
   square?: 'transformers' | 'torchvision';
 }
 
+/** What is to be described: a base, or a reward model's backbone; and for the cost of a pass its size and text. */
+export interface DescribeRequest {
+  source?: PipelineSource;
+  checkpoint?: { config?: string | undefined; weights: string[] };
+  size?: number; // pixels a side; 0: the model's default
+  textTokens?: number;
+}
+
+/** What a pass over one row takes, counted from shapes; see PassCost in csrc/models/velocity_model.h. */
+export interface PassCost {
+  operations: number;
+  weights: number; // numbers, of the blocks
+  working: number; // numbers that are alive at once
+  kept: number; // that the backward pass needs
+  checkpointed: number; // the same with gradient checkpointing
+}
+
+/** What a model says of itself before it is loaded; see csrc/api/describe_model.h. */
+export interface ModelDescription {
+  className: string;
+  inChannels: number;
+  patchSize: number;
+  layers: number;
+  runLayers: number; // of them
+  width: number;
+  sequenceWidth: number; // of a prompt's states
+  pooledWidth: number; // 0: it reads no pooled prompt
+  vaeFactor: number; // 0 without a VAE, as the sizes below
+  vaeChannels: number;
+  sizeUnit: number; // pixels a side: what sizes must be multiples of
+  defaultSize: number;
+  largestSize: number;
+  /** What another model must equal it in to read its latents and prompts, by its config's names. */
+  shape: Record<string, number>;
+  linearLayers: string[];
+  parameters: number;
+  passCost: PassCost;
+  latentNumbers: number; // of an image
+}
+
 /**
  * Settings as a config has them (configs/schema): the core takes those that it has a use for, by the same names, from the lists
  * in csrc/train/spec.h. One that is missing is a bug of the caller's, INTERNAL.

@@ -2,21 +2,17 @@
 // A matrix product counts two operations a weight and token, attention four a pair of tokens and channel; what a machine
 // does of them in a second is assumed, and said. --dry-run measures instead.
 import { statSync } from 'node:fs';
-import type { ComponentFiles, Dtype, RuntimeInfo } from '../../binding/types.js';
+import type { ComponentFiles, Dtype, ModelDescription, PassCost, RuntimeInfo } from '../../binding/types.js';
 import { bytesOf } from '../common/device.js';
 import type { GrpoSettings } from '../config/types.js';
 import { shardsOf } from '../hub/weight_index.js';
 import { algorithmOf } from './algorithms/registry.js';
 import type { Geometry } from './geometry.js';
 
-/** An SD3 transformer, or the part of one that a reward model runs. */
-export interface Network {
+/** What a network takes of a machine, as it says of itself. */
+export interface Network extends PassCost {
+  /** That are run. */
   layers: number;
-  /** Of them with a second, picture-only attention. */
-  dual: number;
-  width: number;
-  pictureTokens: number;
-  textTokens: number;
 }
 
 export interface Machine {
@@ -30,48 +26,7 @@ export interface Machine {
   bytes: number;
 }
 
-/** `config`: of an SD3Transformer2DModel. `layers`: of them that are run. */
-export function networkOf(
-  config: Record<string, unknown>,
-  { side, textTokens, layers }: { side: number; textTokens: number; layers?: number },
-): Network {
-  const number = (key: string, otherwise: number) => Number(config[key] ?? otherwise);
-  const run = layers ?? number('num_layers', 24);
-  const dual = Array.isArray(config.dual_attention_layers) ? (config.dual_attention_layers as number[]) : [];
-  return {
-    layers: run,
-    dual: dual.filter((layer) => layer < run).length,
-    width: number('num_attention_heads', 24) * number('attention_head_dim', 64),
-    pictureTokens: (side / number('patch_size', 2)) ** 2,
-    textTokens,
-  };
-}
-
-/** Operations of one row through the network. */
-export function operations({ layers, dual, width: d, pictureTokens, textTokens }: Network): number {
-  const tokens = pictureTokens + textTokens;
-  const products = 2 * 12 * d * d * tokens + 4 * tokens * tokens * d;
-  const second = 2 * 4 * d * d * pictureTokens + 4 * pictureTokens * pictureTokens * d;
-  return layers * products + dual * second;
-}
-
-/** Weights: of each block its projections and MLPs for both kinds of tokens, and the modulations. */
-export function weights({ layers, dual, width: d }: Network): number {
-  return layers * (24 + 12) * d * d + dual * (4 + 3) * d * d;
-}
-
-/** Numbers a token and channel that a block has alive at once, and that it keeps for the backward pass. */
-const PER_TOKEN = 24;
-const KEPT_PER_TOKEN = 40;
-
-const working = ({ width, pictureTokens, textTokens }: Network, rows: number) =>
-  rows * (pictureTokens + textTokens) * width * PER_TOKEN;
-
-function kept(network: Network, rows: number, recompute: boolean): number {
-  const { layers, width, pictureTokens, textTokens } = network;
-  const tokens = rows * (pictureTokens + textTokens) * width;
-  return recompute ? tokens * (layers + KEPT_PER_TOKEN) : tokens * layers * KEPT_PER_TOKEN;
-}
+export const networkOf = ({ runLayers, passCost }: ModelDescription): Network => ({ layers: runLayers, ...passCost });
 
 /** Known GPUs by compute capability: operations a second in 16 bits that are reached, not those of data sheets. */
 const GPUS: Record<string, number> = { '9.0': 4e14, '8.0': 1.5e14, '8.6': 6e13, '8.9': 1e14 };
@@ -141,9 +96,14 @@ export interface Estimated {
 }
 
 /** Numbers of an adapter on layers of attention; all are width × width. */
-export function adapterNumbers(s: GrpoSettings, { layers, dual, width }: Network): number {
-  const each = s.lora_targets.reduce((sum, target) => sum + (target.startsWith('attn2.') ? dual : layers), 0);
-  return each * 2 * s.lora_rank * width;
+export function adapterNumbers(
+  { lora_targets, lora_rank }: Pick<GrpoSettings, 'lora_targets' | 'lora_rank'>,
+  { linearLayers, width }: Pick<ModelDescription, 'linearLayers' | 'width'>,
+): number {
+  const adapted = linearLayers.filter((layer) =>
+    lora_targets.some((target) => layer === target || layer.endsWith(`.${target}`)),
+  );
+  return adapted.length * 2 * lora_rank * width;
 }
 
 /** Channels of a VAE's last level at full size, of which a few are alive at once. */
@@ -156,10 +116,10 @@ export function estimate(e: Estimated): Plan {
   const rows = g.rows * g.updates; // of this process
   const calls = g.updates * Math.ceil(g.rows / g.batch);
   const seconds = (network: Network, passes: number, all: number) =>
-    (all * operations(network)) / machine.rate + passes * network.layers * machine.overhead;
+    (all * network.operations) / machine.rate + passes * network.layers * machine.overhead;
 
   const weightBytes =
-    (weights(policy) + rewards.reduce((sum, network) => sum + weights(network), 0)) * bytesEach +
+    (policy.weights + rewards.reduce((sum, network) => sum + network.weights, 0)) * bytesEach +
     e.otherBytes +
     e.adapter * (4 + 4 + 8 + (s.ema_decay > 0 ? 4 : 0)); // itself, gradient, AdamW's two, average
   // States, candidates and log-probabilities of every trained step wait for the updates, in fp32.
@@ -189,7 +149,7 @@ export function estimate(e: Estimated): Plan {
       name: 'rollout',
       ...rollout,
       seconds: seconds(policy, rollout.passes, rollout.rows),
-      bytes: base + working(policy, g.batch * guided) * bytesEach,
+      bytes: base + g.batch * guided * policy.working * bytesEach,
     },
     {
       name: 'reward',
@@ -198,19 +158,19 @@ export function estimate(e: Estimated): Plan {
         (sum, network) => sum + seconds(network, reward.passes / rewards.length, reward.rows / rewards.length),
         0,
       ),
-      bytes: base + Math.max(0, ...rewards.map((network) => working(network, g.batch * g.k) * bytesEach)),
+      bytes: base + Math.max(0, ...rewards.map((network) => g.batch * g.k * network.working * bytesEach)),
     },
     {
       name: 'update',
       ...update,
       seconds: through * seconds(policy, update.passes, update.rows),
-      bytes: base + kept(policy, g.pass * guided, s.gradient_checkpointing) * bytesEach,
+      bytes: base + g.pass * guided * (s.gradient_checkpointing ? policy.checkpointed : policy.kept) * bytesEach,
     },
     {
       name: 'evaluation',
       ...evaluation,
       seconds: seconds(policy, evaluation.passes, evaluation.rows),
-      bytes: machine.bytes + weightBytes + Math.max(working(policy, g.batch * evaluationGuided) * bytesEach, decoding),
+      bytes: machine.bytes + weightBytes + Math.max(g.batch * evaluationGuided * policy.working * bytesEach, decoding),
     },
   ];
   return {

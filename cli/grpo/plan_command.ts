@@ -1,16 +1,13 @@
 // `drm grpo --plan`: what a run will consist of and cost, without loading a model. `--dry-run`: the same, measured by one
 // step of every phase. Neither writes anything.
-import { runtimeInfo, setThreads } from '../../binding/index.js';
+import { describeModel, runtimeInfo, setThreads } from '../../binding/index.js';
 import type { Context } from '../common/command.js';
 import { chooseDevice } from '../common/device.js';
-import { readObject } from '../common/json.js';
 import { wholeOption } from '../common/options.js';
 import type { GrpoSettings } from '../config/types.js';
 import { placeOf } from '../parallel/place.js';
 import { Team } from '../parallel/team.js';
 import { loadTokenizers } from '../text/tokenizer.js';
-import { vaeFactor } from '../train/fit.js';
-import { pictureSize } from '../train/tasks/encoded.js';
 import { duration, shortNumber } from '../ui/figures.js';
 import { adapterNumbers, estimate, fileBytes, machineOf, networkOf, overall, type Phase } from './estimate.js';
 import type { Geometry } from './geometry.js';
@@ -41,20 +38,19 @@ async function prepared(s: GrpoSettings, context: Context) {
   return { found, device, dtype, heldOut };
 }
 
-const config = (file: string) => readObject(file, { part: 'grpo', expected: "a model's config" });
-
-function networks(s: GrpoSettings, { base, transformer, reward }: FoundPolicy) {
-  const size = s.size || pictureSize(base);
-  const side = size / vaeFactor(base.source.vae.config);
+function networks(s: GrpoSettings, { base, reward }: FoundPolicy) {
   const { clipLength } = loadTokenizers(base.tokenizers);
-  const policy = networkOf(config(transformer), { side, textTokens: clipLength + s.t5_length });
-  const rewards = reward.latent.map(
-    ({ description: own }) =>
-      own
-        ? networkOf(own.backbone, { side, textTokens: clipLength + own.t5_length, layers: own.keep_layers })
-        : { ...policy, layers: policy.layers - 3 }, // the authors' single file does not say
+  const policy = describeModel({ source: base.source, size: s.size, textTokens: clipLength + s.t5_length });
+  const size = s.size || policy.defaultSize;
+  const rewards = reward.latent.map(({ spec, description: own }) =>
+    networkOf(
+      describeModel({
+        ...{ checkpoint: spec.checkpoint, source: base.source, size },
+        textTokens: clipLength + (own?.t5_length ?? s.t5_length),
+      }),
+    ),
   );
-  return { policy, rewards, size, latentNumbers: Number(config(transformer).in_channels ?? 16) * side * side };
+  return { policy, rewards, size, latentNumbers: policy.latentNumbers };
 }
 
 export async function showPlan(s: GrpoSettings, context: Context): Promise<void> {
@@ -62,12 +58,13 @@ export async function showPlan(s: GrpoSettings, context: Context): Promise<void>
   const began = performance.now();
   const { found, device, dtype, heldOut } = await prepared(s, context);
   const { source } = found.base;
-  const { policy, ...shapes } = networks(s, found);
+  const { policy: described, ...shapes } = networks(s, found);
+  const policy = networkOf(described);
   const machine = machineOf(device, dtype, runtimeInfo());
   const plan = estimate({
     ...{ settings: s, geometry: found.geometry, policy, ...shapes, dtype, machine, heldOut },
     otherBytes: fileBytes([source.vae, source.textEncoder, source.textEncoder2, source.textEncoder3]),
-    adapter: adapterNumbers(s, policy),
+    adapter: adapterNumbers(s, described),
   });
   const scorers = found.reward.pictures.map(({ reward }) => reward.name);
   const text = [
@@ -156,9 +153,9 @@ export async function dryRun(s: GrpoSettings, context: Context): Promise<void> {
 
     const { geometry } = found;
     const calls = geometry.updates * Math.ceil(geometry.rows / geometry.batch);
-    const { policy: network, rewards } = networks(s, found);
+    const { policy: described, rewards } = networks(s, found);
     const counted = estimate({
-      ...{ settings: s, geometry, policy: network, rewards, dtype, heldOut },
+      ...{ settings: s, geometry, policy: networkOf(described), rewards, dtype, heldOut },
       ...{ machine: machineOf(device, dtype, runtimeInfo()), latentNumbers: 0, size: 0, otherBytes: 0, adapter: 0 },
     });
     const seconds: Measured = {

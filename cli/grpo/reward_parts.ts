@@ -44,8 +44,8 @@ export async function findRewardParts(
       continue;
     }
     const description = describeReward(spec.checkpoint);
-    const found = { name: spec.name, description };
-    if (base.source.transformer.config !== undefined) baseFits(found, s.model, base.source.transformer.config);
+    const found = { name: spec.name, checkpoint: spec.checkpoint, description };
+    if (base.source.transformer.config !== undefined) baseFits(found, s.model, base.source);
     const other = await otherVae(found, s.model, base.source.vae);
     if (other !== undefined) warn(other);
     latent.push({ name: spec.name, weight, spec, description });

@@ -1,7 +1,7 @@
 // Whether a reward model and a base belong together, asked before either is loaded.
 import { DrmError } from '../../binding/error.js';
-import type { ComponentFiles } from '../../binding/types.js';
-import { readObject } from '../common/json.js';
+import { describeModel } from '../../binding/index.js';
+import type { ComponentFiles, PipelineSource } from '../../binding/types.js';
 import { weightsHash } from '../hub/fingerprint.js';
 import { describeReward, type RewardDescription } from './describe.js';
 import { findReward } from './registry.js';
@@ -26,31 +26,17 @@ export function findDrm(name: string): DescribedReward {
   return { name, checkpoint: spec.checkpoint, description: describeReward(spec.checkpoint) };
 }
 
-/** Of a backbone, what decides whether another's latents and prompts mean anything to it. */
-const SHAPE = [
-  'num_layers',
-  'num_attention_heads',
-  'attention_head_dim',
-  'in_channels',
-  'patch_size',
-  'joint_attention_dim',
-  'pooled_projection_dim',
-  'caption_projection_dim',
-];
-
-/** Throws DrmError BAD_CONFIG when the reward model was made from another base than the one with this transformer config. */
+/** Throws DrmError BAD_CONFIG when the reward model was made from another base than this one. */
 export function baseFits(
-  { name, description }: Pick<DescribedReward, 'name' | 'description'>,
+  { name, checkpoint, description }: DescribedReward,
   base: string,
-  transformerConfig: string,
+  source: PipelineSource,
 ): void {
   if (!description) return; // the core compares shapes
-  const own = readObject(transformerConfig, { part: 'reward', expected: "a transformer's config" });
-  const differing = SHAPE.filter(
-    (key) => key in own && key in description.backbone && own[key] !== description.backbone[key],
-  );
+  const [theirs, own] = [describeModel({ checkpoint }).shape, describeModel({ source }).shape];
+  const differing = Object.keys({ ...own, ...theirs }).filter((key) => own[key] !== theirs[key]);
   if (differing.length === 0) return;
-  const list = differing.map((key) => `${key} ${description.backbone[key]} instead of ${own[key]}`).join(', ');
+  const list = differing.map((key) => `${key} ${theirs[key] ?? 'none'} instead of ${own[key] ?? 'none'}`).join(', ');
   throw new DrmError(
     'BAD_CONFIG',
     `[reward] ${name}: expected a reward model of ${base}, found one of ${description.base} (${list}); name the base it was made from with --model`,

@@ -24,6 +24,18 @@ struct VelocityModelInfo {
   int64_t sequence_width = 0;     // of PromptEmbeds
   int64_t pooled_width = 0;       // 0: the model reads no pooled embeds
   std::string blocks;             // what the names of a block's leaves begin with: "transformer_blocks."
+  /// What another model must equal it in to read its latents and prompts, by its config's names.
+  std::vector<std::pair<std::string, int64_t>> shape;
+};
+
+/// What a pass takes, counted from shapes: a matrix product two operations a weight and token, attention four a pair of
+/// tokens and channel.
+struct PassCost {
+  double operations = 0;    // of a row
+  double weights = 0;       // numbers, of the blocks
+  double working = 0;       // numbers that a row has alive at once
+  double kept = 0;          // that it keeps for the backward pass
+  double checkpointed = 0;  // the same with gradient checkpointing
 };
 
 struct VelocityOptions {
@@ -55,6 +67,12 @@ class VelocityModel {
   /// Random weights by the model's own scheme, on the CPU; every leaf is filled.
   virtual void initialize(at::Generator generator) = 0;
 
+  /// Of its blocks, for latents of so many patches and a text of so many tokens. By default a transformer's whose
+  /// blocks attend over all tokens together.
+  virtual PassCost cost(int64_t patches, int64_t text_tokens) const;
+
+  /// Blocks that are run.
+  virtual int64_t run_layers() const = 0;
   /// Whether the whole model has a tensor of that name that this one, truncated, does without.
   virtual bool is_left_out(const std::string& key) const = 0;
   /// A guess at what weights are that do not fit, or nothing.

@@ -78,8 +78,9 @@ class PlainDiT final : public VelocityModel {
  public:
   explicit PlainDiT(Network network) : network_(std::move(network)) {
     const auto& c = network_.config;
-    info_ = {"PlainDiT", c.channels, c.channels,   c.patch, c.most_patches, c.size,
-             c.layers,   c.width,    c.text_width, 0,       kBlocks};
+    info_ = {"PlainDiT",     c.channels, c.channels, c.patch,
+             c.most_patches, c.size,     c.layers,   c.width,
+             c.text_width,   0,          kBlocks,    {{"channels", c.channels}, {"width", c.width}}};
   }
   const VelocityModelInfo& info() const override { return info_; }
 
@@ -123,6 +124,7 @@ class PlainDiT final : public VelocityModel {
   void initialize(at::Generator generator) override {
     each(network_, [&](const std::string&, auto& leaf) { initialize_leaf(leaf, generator); });
   }
+  int64_t run_layers() const override { return static_cast<int64_t>(network_.blocks.size()); }
   bool is_left_out(const std::string& key) const override {
     return key.starts_with(kBlocks) &&
            std::atoll(key.c_str() + std::string(kBlocks).size()) >= static_cast<int64_t>(network_.blocks.size());

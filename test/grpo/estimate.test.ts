@@ -1,38 +1,63 @@
 // Estimates: passes are counted exactly; seconds and bytes follow the shapes in the right proportions.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { describeModel } from '../../binding/index.js';
+import type { ModelDescription, PipelineSource } from '../../binding/types.js';
 import type { GrpoSettings } from '../../cli/config/types.js';
 import {
   adapterNumbers,
   type Estimated,
   estimate,
-  type Network,
   networkOf,
-  operations,
   overall,
-  weights,
 } from '../../cli/grpo/estimate.js';
 import { geometryOf } from '../../cli/grpo/geometry.js';
 import { geometryText } from '../../cli/grpo/plan_report.js';
 import { grpoSettings } from './settings.js';
 
-const MEDIUM = networkOf(
-  {
-    num_layers: 24,
-    num_attention_heads: 24,
-    attention_head_dim: 64,
-    patch_size: 2,
+/** What models of SD3.5 Medium's shapes say of themselves, by a folder with their configs alone. */
+function described(keepLayers?: number, size = 512): ModelDescription {
+  const folder = mkdtempSync(join(tmpdir(), 'drm-estimate-'));
+  const file = (name: string, config: object) => {
+    writeFileSync(join(folder, name), JSON.stringify(config));
+    return join(folder, name);
+  };
+  const backbone = {
+    ...{ _class_name: 'SD3Transformer2DModel', num_layers: 24, num_attention_heads: 24, attention_head_dim: 64 },
+    ...{ patch_size: 2, in_channels: 16, pos_embed_max_size: 384, sample_size: 128, qk_norm: 'rms_norm' },
+    ...{ joint_attention_dim: 4096, pooled_projection_dim: 2048, caption_projection_dim: 1536 },
     dual_attention_layers: [...Array(13).keys()],
-  },
-  { side: 64, textTokens: 205 },
-);
-const DRM = { ...MEDIUM, layers: 21 };
+  };
+  const head = { channels: 256, groups: 32, hidden: 512 };
+  const vae = { _class_name: 'AutoencoderKL', block_out_channels: [128, 256, 512, 512], latent_channels: 16 };
+  const reward = { _class_name: 'DiffusionRewardModel', backbone, keep_layers: keepLayers, head };
+  const none = { weights: [] as string[] };
+  const source = {
+    transformer: { config: file('transformer.json', backbone), ...none },
+    vae: { config: file('vae.json', vae), ...none },
+  } as PipelineSource;
+  try {
+    return describeModel({
+      ...{ source, size, textTokens: 205 },
+      ...(keepLayers !== undefined && { checkpoint: { config: file('reward.json', reward), ...none } }),
+    });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const MEDIUM_MODEL = described();
+const MEDIUM = networkOf(MEDIUM_MODEL);
+const DRM = networkOf(described(21));
 
 function plan(changes: Partial<GrpoSettings>, more: Partial<Estimated> = {}, processes = 1) {
   const settings = grpoSettings(changes);
   const geometry = geometryOf(settings, processes);
   return estimate({
     ...{ settings, geometry, policy: MEDIUM, rewards: [DRM], latentNumbers: 16 * 64 * 64, size: 512 },
-    ...{ otherBytes: 0, adapter: adapterNumbers(settings, MEDIUM), dtype: 'bf16' as const, heldOut: 32 },
+    ...{ otherBytes: 0, adapter: adapterNumbers(settings, MEDIUM_MODEL), dtype: 'bf16' as const, heldOut: 32 },
     machine: { name: 'a machine', rate: 1e14, overhead: 0, bytes: 0 },
     ...more,
   });
@@ -42,14 +67,14 @@ const phase = (of: ReturnType<typeof plan>, name: string) =>
 
 describe('shapes', () => {
   test('of SD3.5 Medium are as known: 2.2 billion weights, 18.8 million of the adapter', () => {
-    expect(weights(MEDIUM) / 2.243e9).toBeCloseTo(1, 1);
-    expect(adapterNumbers(grpoSettings(), MEDIUM) / 18_776_064).toBeCloseTo(1, 1);
-    expect(MEDIUM).toMatchObject({ pictureTokens: 1024, dual: 13, width: 1536 });
+    expect(MEDIUM.weights / 2.243e9).toBeCloseTo(1, 1);
+    expect(adapterNumbers(grpoSettings(), MEDIUM_MODEL) / 18_776_064).toBeCloseTo(1, 2);
+    expect(MEDIUM_MODEL.parameters).toBe(2_243_171_520);
+    expect(MEDIUM_MODEL).toMatchObject({ width: 1536, layers: 24, sizeUnit: 16, defaultSize: 1024, largestSize: 6144 });
   });
   test('operations grow with tokens and layers', () => {
-    expect(operations(DRM)).toBeLessThan(operations(MEDIUM));
-    const wide: Network = { ...MEDIUM, pictureTokens: 4096 };
-    expect(operations(wide) / operations(MEDIUM)).toBeGreaterThan(3);
+    expect(DRM.operations).toBeLessThan(MEDIUM.operations);
+    expect(networkOf(described(undefined, 1024)).operations / MEDIUM.operations).toBeGreaterThan(3);
   });
 });
 

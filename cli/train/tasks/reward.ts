@@ -2,13 +2,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import type { Trainer } from '../../../binding/index.js';
+import { describeModel, type Trainer } from '../../../binding/index.js';
 import type {
   ComponentFiles,
   PipelineSource,
   PromptTokens,
   RewardObjective,
   TrainBatch,
+  ModelDescription,
 } from '../../../binding/types.js';
 import { writeAtomically } from '../../common/files.js';
 import { VERSION } from '../../common/version.js';
@@ -23,13 +24,11 @@ import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
 import { loadTokenizers, type PromptTokenizer } from '../../text/tokenizer.js';
 import { bytes } from '../../ui/figures.js';
 import {
-  configNumber,
   cutWarnings,
   partsFit,
   readConfig,
   targetsFit,
   trainableBase,
-  vaeFactor,
   warnOfCuts,
 } from '../fit.js';
 import type { Values } from '../loop.js';
@@ -53,6 +52,7 @@ const headOf = (s: TrainSettings): Head => ({
 /** What the model is made of, by settings and files. */
 interface Plan {
   base: ResolvedModel;
+  described: ModelDescription;
   /** config.json of the base's transformer. */
   backbone: Record<string, unknown>;
   from: DescribedReward | undefined;
@@ -88,11 +88,12 @@ async function planOf(s: TrainSettings, warn: (message: string) => void): Promis
   partsFit(s.size, base.source);
   if (s.backbone === 'lora') await targetsFit(s.lora_targets, base.source.transformer.weights);
   const backbone = readConfig(file);
-  const layers = configNumber(file, 'num_layers', 24);
+  const described = describeModel({ source: base.source });
+  const { layers } = described;
   const from = s.from === '' ? undefined : findDrm(s.from);
   const own = from?.description;
   if (from) {
-    baseFits(from, s.model, file);
+    baseFits(from, s.model, base.source);
     const other = await otherVae(from, s.model, base.source.vae);
     if (other !== undefined) warn(other);
     for (const key of ['size', 't5_length'] as const)
@@ -121,7 +122,7 @@ async function planOf(s: TrainSettings, warn: (message: string) => void): Promis
       `[train] head_channels: expected a multiple of head_groups (${head.groups}), found ${head.channels}`,
       { key: 'head_channels', found: String(head.channels) },
     );
-  return { base, backbone, from, keepLayers, layers, head };
+  return { base, described, backbone, from, keepLayers, layers, head };
 }
 
 /** What the core is asked to train. */
@@ -295,7 +296,6 @@ async function chooseCaches(
   { events, device, team }: TaskContext,
 ): Promise<Caches> {
   const say = (message: string) => events.emit({ event: 'info', message });
-  const number = (key: string, otherwise: number) => Number(plan.backbone[key] ?? otherwise);
   const each = promptBytes(plan.base, tokenizer.clipLength + s.t5_length, 'fp32');
   const share = await memoryShare(device, team.localSize);
   const most = s.text === 'cached' ? Number.POSITIVE_INFINITY : Math.floor(share / each);
@@ -306,8 +306,8 @@ async function chooseCaches(
         ? `prompts: ${texts.all.length} of ${bytes(each)} each are encoded once and kept`
         : `prompts: more than ${most} of ${bytes(each)} each would take over ${bytes(share)}, a quarter of the memory; they are encoded at every step (text=cached keeps them all the same)`,
     );
-  const factor = vaeFactor(plan.base.source.vae.config);
-  const latent = 2 * 4 * number('in_channels', 16) * (s.size / factor) ** 2;
+  const { inChannels, vaeFactor } = plan.described;
+  const latent = 2 * 4 * inChannels * (s.size / vaeFactor) ** 2;
   const pictures = [...new Set(parts.map(({ set }) => set))].reduce((sum, set) => sum + set.pictureCount, 0);
   const main = await memoryShare('cpu', team.localSize); // latents wait there whatever the device
   const latents = s.latents === 'cached' || (s.latents === 'auto' && pictures * latent <= main);

@@ -7,7 +7,7 @@ import { writeAtomically } from '../../common/files.js';
 import type { PretrainVaeSettings } from '../../config/types.js';
 import type { Batch } from '../../data/load/loader.js';
 import type { CaptionedSet } from '../../data/prepared/captioned_set.js';
-import { readConfig, sizeFits } from '../fit.js';
+import { readConfig, sizeFitsVae } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import { NativeTask } from './native.js';
@@ -73,7 +73,7 @@ export async function prepareVae(
   { events, device, dtype, signal, team }: TaskContext,
 ): Promise<Prepared> {
   const config = architectureFile(settings.architecture);
-  sizeFits(settings.size, config);
+  sizeFitsVae(settings.size, config);
   const sets = { train: await openSet(settings, 'split'), heldOut: await openSet(settings, 'evaluate_split') };
   const warn = pictureWarnings(events);
   const { Trainer } = await import('../../../binding/index.js');

@@ -10,9 +10,24 @@ constexpr const char* kClassName = "SD3Transformer2DModel";
 constexpr const char* kBlocks = "transformer_blocks.";
 
 VelocityModelInfo describe(const MMDiTConfig& c) {
-  return {kClassName,    c.in_channels, c.out_channels, c.patch_size,          c.pos_embed_max_size,
-          c.sample_size, c.num_layers,  c.width(),      c.joint_attention_dim, c.pooled_projection_dim,
-          kBlocks};
+  return {kClassName,
+          c.in_channels,
+          c.out_channels,
+          c.patch_size,
+          c.pos_embed_max_size,
+          c.sample_size,
+          c.num_layers,
+          c.width(),
+          c.joint_attention_dim,
+          c.pooled_projection_dim,
+          kBlocks,
+          {{"num_layers", c.num_layers},
+           {"num_attention_heads", c.heads},
+           {"attention_head_dim", c.head_dim},
+           {"in_channels", c.in_channels},
+           {"patch_size", c.patch_size},
+           {"joint_attention_dim", c.joint_attention_dim},
+           {"pooled_projection_dim", c.pooled_projection_dim}}};
 }
 
 }  // namespace
@@ -44,6 +59,17 @@ TextEmbedding Sd3::embed_text(const PromptEmbeds& prompts) const {
 Tensor Sd3::velocity(const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
                      const VelocityOptions& options) const {
   return drm::velocity(network_, latent, timestep, text, options);
+}
+
+PassCost Sd3::cost(int64_t patches, int64_t text_tokens) const {
+  auto c = VelocityModel::cost(patches, text_tokens);
+  const auto d = static_cast<double>(info_.width), image = static_cast<double>(patches);
+  double dual = 0;
+  for (const auto& block : network_.blocks) dual += block.dual;
+  // The second attention of a dual block sees the image alone; weights are those of both streams and the modulations.
+  c.operations += dual * (2 * 4 * d * d * image + 4 * image * image * d);
+  c.weights = static_cast<double>(run_layers()) * (24 + 12) * d * d + dual * (4 + 3) * d * d;
+  return c;
 }
 
 void Sd3::each_leaf(const LeafVisitor& visit) {

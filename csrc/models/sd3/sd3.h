@@ -21,6 +21,8 @@ class Sd3 final : public VelocityModel {
   void each_leaf(const LeafVisitor& visit) override;
   Linear& output_layer() override { return network_.proj_out; }
   void initialize(at::Generator generator) override { initialize_mmdit(network_, std::move(generator)); }
+  PassCost cost(int64_t patches, int64_t text_tokens) const override;
+  int64_t run_layers() const override { return static_cast<int64_t>(network_.blocks.size()); }
   bool is_left_out(const std::string& key) const override { return drm::is_left_out(network_, key); }
   std::string mismatch_hint(const Weights& weights) const override { return guess_release(network_, weights); }
 
