@@ -115,7 +115,6 @@ const pictures: Case[] = [
   run(
     'sample/single-file',
     'sample --model base/transformer/diffusion_pytorch_model.safetensors --components base --prompt "a red fox" --steps 2 --height 32 --width 48 --out {out}',
-    { code: 3 },
   ),
 ];
 
@@ -293,8 +292,7 @@ const measuring: Case[] = [
   ),
   run(
     'eval/retrieval',
-    'eval retrieval --data {data/captions} --split test --among 4 --scorer judge --scorer {pretrain/clip-l} --out {out}',
-    { code: 2 },
+    'eval retrieval --data {data/captions} --split test --among 4 --scorer judge --scorer clip:{pretrain/clip-l}/model --out {out}',
   ),
 ];
 

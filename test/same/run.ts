@@ -4,7 +4,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { Case } from './cases.js';
 import { contentText } from './digests.js';
-import { normalLines, normalText, type Places } from './normal.js';
+import { normalLines, normalOutput, normalText, type Places } from './normal.js';
 
 export const THREADS = 2;
 
@@ -74,7 +74,7 @@ export class Product {
     const parts: Record<string, string> = { exit: String(code) };
     if (one.plain) parts.stdout = normalText(stdout, this.places);
     else parts.events = normalLines(stdout, this.places);
-    if (stderr !== '') parts.stderr = normalText(stderr, this.places);
+    if (stderr !== '') parts.stderr = normalOutput(stderr, this.places);
     const out = join(this.work, place('out'));
     if (!existsSync(out)) return parts;
     for (const [name, text] of Object.entries(await contentText(out, this.places))) parts[`out/${name}`] = text;

@@ -5,7 +5,7 @@ import { unifiedDiff } from './diff.js';
 import { pngTexts, tarText, tensorsText } from './digests.js';
 import { commandsIn, helpTexts } from './help.js';
 import { machineDifferences } from './machine.js';
-import { normalJson, normalLines, normalPage, normalText } from './normal.js';
+import { normalJson, normalLines, normalOutput, normalPage, normalText } from './normal.js';
 import { compare, entryOf, readRecord, tensorsThatDiffer } from './record.js';
 
 const places = { names: [['/tmp/drm-same-Ab12/out', '<work>/out'] as const, ['/tree', '<drm>'] as const] };
@@ -37,6 +37,13 @@ test('times, rates, places and versions are left out; figures, names and the ord
   expect(normalText('done in 1.2 s by drm 0.1.0, 3 pictures', places)).toBe(
     'done in <time> by drm <version>, 3 pictures',
   );
+  const table = (time: string, width: number) =>
+    `k  score${' '.repeat(width)}s/pic\n1    0.5${' '.repeat(width)}${time}\n\n2`;
+  expect(normalText(table('0.05', 2), places)).toBe(normalText(table('12.25', 3), places));
+  expect(normalText(table('0.05', 2), places)).toBe('k  score s/pic\n1    0.5 <time>\n\n2');
+  expect(normalJson('{"bytes": 3, "passes": 1, "of": {"bytes": 2}}', places)).toBe(
+    JSON.stringify({ passes: 1, of: { bytes: 2 } }, null, 1),
+  );
   expect(normalText('step 4/8  loss 0.431  12 s left', places)).toBe('step 4/8  loss 0.431  <time> left');
 });
 
@@ -48,6 +55,10 @@ test('of progress only the kinds count, whenever they were reported', () => {
   const other = [progress('draw', 2), info, progress('load', 9)].join('\n');
   expect(normalLines(one, places)).toBe(normalLines(other, places));
   expect(normalLines(one, places)).not.toBe(normalLines([info, progress('load', 1)].join('\n'), places));
+  const slow = 'loading  4 %  1.5 MB/39 MB\nloading  100 %  39 MB/39 MB\n\nstep 1/1  accuracy 100 %  loss 1\nend\n';
+  const quick = 'loading  100 %  39 MB/39 MB · 533 MB/s\n\nstep 1/1  accuracy 100 %  loss 1\n\nend\n';
+  expect(normalOutput(slow, places)).toBe(normalOutput(quick, places));
+  expect(normalOutput(slow, places)).toBe('step 1/1  accuracy 100 %  loss 1\nend\nprogress loading');
 });
 
 test('a page is a tag a line, its pictures digests', () => {
