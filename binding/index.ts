@@ -1,6 +1,13 @@
 // The only door to the native core. Importing it loads nothing: the addon is loaded by the first call that needs it.
 import { callNative } from './native.js';
-import type { BuildInfo, DescribeRequest, ModelDescription, RuntimeInfo, StepAdvantages, StepAdvantagesRequest } from './types.js';
+import type {
+  BuildInfo,
+  DescribeRequest,
+  ModelDescription,
+  RuntimeInfo,
+  StepAdvantages,
+  StepAdvantagesRequest,
+} from './types.js';
 
 export { DataSetEncoder } from './encoder.js';
 export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
@@ -8,7 +15,7 @@ export { convertLora, inspectLora, mergeLoras } from './lora.js';
 export { Pipeline } from './pipeline.js';
 export { ProcessGroup, parallelInfo } from './process_group.js';
 export { RewardModel } from './reward_model.js';
-export { ClipScorer, cmmd, resizePictures } from './scorer.js';
+export { cmmd, resizePictures, Scorer } from './scorer.js';
 export { PolicyTrainer, Trainer } from './trainer.js';
 export type * from './types.js';
 export { componentsInside, tensorNames } from './weights.js';

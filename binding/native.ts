@@ -8,8 +8,6 @@ import { DrmError, fromNative, isErrorCode, type NativeFailure } from './error.j
 import type {
   Bitmap,
   BuildInfo,
-  ClipScorerInfo,
-  ClipScorerSource,
   Cmmd,
   ComponentFiles,
   ComponentInside,
@@ -43,6 +41,8 @@ import type {
   SampleRequest,
   SampleSummary,
   ScoreRequest,
+  ScorerInfo,
+  ScorerSource,
   StepAdvantages,
   StepAdvantagesRequest,
   StepRequest,
@@ -59,7 +59,7 @@ export type TrainerHandle = Handle<'trainer'>;
 export type PolicyHandle = Handle<'policy'>;
 export type EncoderHandle = Handle<'encoder'>;
 export type RewardModelHandle = Handle<'rewardModel'>;
-export type ClipScorerHandle = Handle<'clipScorer'>;
+export type ScorerHandle = Handle<'scorer'>;
 export type TestHandle = Handle<'test'>;
 
 export interface NativeListener {
@@ -169,19 +169,24 @@ export interface Native {
   rewardModelInfo(model: RewardModelHandle): RewardInfo;
   rewardModelScore(model: RewardModelHandle, request: ScoreRequest, listen: NativeListener): NativeJob<Float32Array>;
   disposeRewardModel(model: RewardModelHandle): void;
-  loadClipScorer(source: ClipScorerSource, options: LoadOptions, listen: NativeListener): NativeJob<ClipScorerHandle>;
-  clipScorerInfo(scorer: ClipScorerHandle): ClipScorerInfo;
-  clipImageFeatures(
-    scorer: ClipScorerHandle,
+  loadScorer(source: ScorerSource, options: LoadOptions, listen: NativeListener): NativeJob<ScorerHandle>;
+  scorerInfo(scorer: ScorerHandle): ScorerInfo;
+  scorerImageFeatures(
+    scorer: ScorerHandle,
     request: { pictures: Bitmap[] },
     listen: NativeListener,
   ): NativeJob<Features>;
-  clipTextFeatures(
-    scorer: ClipScorerHandle,
+  scorerTextFeatures(
+    scorer: ScorerHandle,
     request: { captions: { ids: BigInt64Array }[] },
     listen: NativeListener,
   ): NativeJob<Features>;
-  disposeClipScorer(scorer: ClipScorerHandle): void;
+  scorerScore(
+    scorer: ScorerHandle,
+    request: { pictures: Bitmap[]; captions: { ids: BigInt64Array }[]; promptOf: number[] },
+    listen: NativeListener,
+  ): NativeJob<Float32Array>;
+  disposeScorer(scorer: ScorerHandle): void;
   cmmd(request: { a: Features; b: Features }, listen: NativeListener): NativeJob<Cmmd>;
   resizePictures(request: ResizeRequest, listen: NativeListener): NativeJob<Bitmap[]>;
   testJob(options: TestJobOptions, listen: NativeListener): NativeJob<number>;

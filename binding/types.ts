@@ -159,14 +159,15 @@ export interface Bitmap {
   height: number;
 }
 
-/** See csrc/scorers/clip_scorer.h. */
-export interface ClipScorerSource {
+/** See csrc/scorers/scorer.h. */
+export interface ScorerSource {
+  kind: string; // its name in csrc/scorers/registry.cc
   config: string;
   weights: string[];
   preprocessorConfig?: string;
 }
 
-export interface ClipScorerInfo {
+export interface ScorerInfo {
   device: string;
   dtype: string;
   parameters: number;

@@ -1,18 +1,18 @@
-// ClipScorer: load, info, features, dispose; and what needs no model: CMMD and Pillow's resampling.
+// Scorer: load, info, features, scores, dispose; and what needs no model: CMMD and Pillow's resampling.
 #include "arguments.h"
 #include "exported.h"
 #include "handle.h"
 #include "job.h"
 #include "load.h"
 #include "requests.h"
-#include "scorers/clip_scorer.h"
+#include "scorers/registry.h"
 #include "values.h"
 
 namespace drm::binding {
 
 template <>
-struct HandleType<ClipScorer> {
-  static constexpr const char* name = "CLIP scorer";
+struct HandleType<Scorer> {
+  static constexpr const char* name = "scorer";
   static constexpr napi_type_tag tag = {0x81d7f3b06ae24c59, 0x3be0947d52fa1c86};
 };
 
@@ -46,16 +46,15 @@ Napi::Value features_to_js(Napi::Env env, Features&& features) {
 
 }  // namespace
 
-DRM_EXPORT(loadClipScorer) {
+DRM_EXPORT(loadScorer) {
   const Fields source(info[0], "scorer source");
-  return load_in_job<ClipScorer>(
-      info, "drm.loadClipScorer",
-      ClipScorerSource{source.text("config"), source.texts("weights"),
-                       source.has("preprocessorConfig") ? source.text("preprocessorConfig") : ""});
+  return load_with<Scorer>(info, "drm.loadScorer", load_scorer,
+                           ScorerSource{source.text("kind"), source.text("config"), source.texts("weights"),
+                                        source.has("preprocessorConfig") ? source.text("preprocessorConfig") : ""});
 }
 
-DRM_EXPORT(clipScorerInfo) {
-  const auto scorer = Handle<ClipScorer>::get(info[0], "clipScorerInfo");
+DRM_EXPORT(scorerInfo) {
+  const auto scorer = Handle<Scorer>::get(info[0], "scorerInfo");
   const auto& facts = scorer->info();
   auto out = Napi::Object::New(info.Env());
   const auto set = [&](const char* name, int64_t value) { out[name] = static_cast<double>(value); };
@@ -70,29 +69,47 @@ DRM_EXPORT(clipScorerInfo) {
   return out;
 }
 
-DRM_EXPORT(clipImageFeatures) {
+DRM_EXPORT(scorerImageFeatures) {
   return Job<Features>::start(
-      info.Env(), "drm.clipImageFeatures", listener(info[2]),
-      [scorer = Handle<ClipScorer>::get(info[0], "clipImageFeatures"),
+      info.Env(), "drm.scorerImageFeatures", listener(info[2]),
+      [scorer = Handle<Scorer>::get(info[0], "scorerImageFeatures"),
        pictures = bitmaps_from_js(Fields(info[1], "pictures"), "pictures")](Control& control) {
-        return scorer->images(pictures, control);
+        return scorer->image_features(pictures, control);
       },
       features_to_js);
 }
 
-DRM_EXPORT(clipTextFeatures) {
+DRM_EXPORT(scorerTextFeatures) {
   std::vector<std::vector<int64_t>> ids;
   for (const auto& row : Fields(info[1], "captions").objects("captions")) ids.push_back(row.token_ids("ids"));
   return Job<Features>::start(
-      info.Env(), "drm.clipTextFeatures", listener(info[2]),
-      [scorer = Handle<ClipScorer>::get(info[0], "clipTextFeatures"), ids = std::move(ids)](Control& control) {
-        return scorer->texts(ids, control);
+      info.Env(), "drm.scorerTextFeatures", listener(info[2]),
+      [scorer = Handle<Scorer>::get(info[0], "scorerTextFeatures"), ids = std::move(ids)](Control& control) {
+        return scorer->text_features(ids, control);
       },
       features_to_js);
 }
 
-DRM_EXPORT(disposeClipScorer) {
-  Handle<ClipScorer>::dispose(info.Env(), info[0], "disposeClipScorer");
+DRM_EXPORT(scorerScore) {
+  const Fields request(info[1], "images to score");
+  ImagesToScore r;
+  r.images = bitmaps_from_js(request, "pictures");
+  for (const auto& row : request.objects("captions")) r.prompts.push_back(row.token_ids("ids"));
+  r.prompt_of = request.integers("promptOf");
+  return Job<std::vector<float>>::start(
+      info.Env(), "drm.scorerScore", listener(info[2]),
+      [scorer = Handle<Scorer>::get(info[0], "scorerScore"), r = std::move(r)](Control& control) {
+        return scorer->score(r, control);
+      },
+      [](Napi::Env env, std::vector<float>&& scores) -> Napi::Value {
+        auto out = Napi::Float32Array::New(env, scores.size());
+        std::copy(scores.begin(), scores.end(), out.Data());
+        return out;
+      });
+}
+
+DRM_EXPORT(disposeScorer) {
+  Handle<Scorer>::dispose(info.Env(), info[0], "disposeScorer");
   return info.Env().Undefined();
 }
 

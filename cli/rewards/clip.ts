@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import type { ClipScorerSource } from '../../binding/types.js';
+import type { ScorerSource } from '../../binding/types.js';
 import { chooseDevice } from '../common/device.js';
 import type { JsonObject } from '../common/json.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
@@ -11,7 +11,7 @@ import { distinct, type FeatureSpace, imageReward, type Reward } from './reward.
 import type { ImageSpec, RewardLoading } from './spec.js';
 
 /** The files of a CLIP folder. Throws DrmError MISSING_WEIGHTS naming what was looked for. */
-function clipFiles(folder: string): ClipScorerSource {
+function clipFiles(folder: string): ScorerSource {
   const missing = (what: string) =>
     new DrmError(
       'MISSING_WEIGHTS',
@@ -28,6 +28,7 @@ function clipFiles(folder: string): ClipScorerSource {
   if (!weights) throw missing('model.safetensors');
   const preprocessor = join(folder, 'preprocessor_config.json');
   return {
+    kind: 'clip',
     config,
     weights: [join(folder, weights)],
     ...(existsSync(preprocessor) && { preprocessorConfig: preprocessor }),
@@ -35,13 +36,13 @@ function clipFiles(folder: string): ClipScorerSource {
 }
 
 async function loadClip(name: string, folder: string, loading: RewardLoading): Promise<Reward> {
-  const { ClipScorer } = await import('../../binding/index.js');
+  const { Scorer } = await import('../../binding/index.js');
   const { Tokenizer } = await import('../text/tokenizer.js');
   const { signal, onWarning } = loading;
   const { device, dtype } = await chooseDevice({ device: loading.device, dtype: 'fp32' });
   const source = clipFiles(folder);
   const tokenizer = Tokenizer.fromFolder(folder);
-  const clip = await ClipScorer.load(source, { device, dtype }, signal ? { signal } : {});
+  const clip = await Scorer.load(source, { device, dtype }, signal ? { signal } : {});
   const space: FeatureSpace = {
     pictures: (pictures, job) => clip.imageFeatures(pictures, job),
     captions: async (captions, job) => {

@@ -15,6 +15,7 @@
 #include "lora/applied_loras.h"
 #include "models/encode_prompts.h"
 #include "models/latent_size.h"
+#include "models/pass_budget.h"
 #include "models/registry.h"
 #include "reward/reward_scorer.h"
 #include "runtime/device.h"
@@ -194,7 +195,7 @@ class LoadedPipeline final : public Pipeline {
     const auto pictures = static_cast<int64_t>(r.pictures.size());
     if (r.batch) return std::min(r.batch, pictures);
     const auto tokens = size.height * size.width / (info_.patch * info_.patch) + clip_tokens(r) + r.t5_length;
-    return std::clamp<int64_t>(8192 / tokens, 1, pictures);
+    return std::min(rows_per_pass(PassBudget::Sampling, tokens), pictures);
   }
 
   /// The texts of a chunk, as the policy and the reward model read them; undefined where they are not needed.
@@ -250,7 +251,7 @@ class LoadedPipeline final : public Pipeline {
     w.score_from = asked.score_from;
     w.score_until = asked.score_until;
     const auto net = asked.reward->net();  // the request holds it
-    w.rows_per_pass = rows_per_pass(*net, read_by_reward, run.size.height, run.size.width);
+    w.rows_per_pass = drm::rows_per_pass(*net, read_by_reward, run.size.height, run.size.width);
     w.score = reward_scorer(*net, std::move(read_by_reward));
     if (asked.trace)
       w.observer = [this, &run, &text, &control, begin](const BranchView& view) {
@@ -312,10 +313,8 @@ class LoadedPipeline final : public Pipeline {
     if (!r.save_latents.empty()) require_writable(r.save_latents);
     const auto count = static_cast<int64_t>(r.pictures.size()), batch = batch_size(r, size);
     const FirstLatents latents(r, {count, info_.latent_channels, size.height, size.width}, dtype_, info_.vae_factor);
-    Sampling run{r, size, sampling_schedule(scheduler_, r.steps), {r.guidance, {}, 2.8, 0.01, 0.2}, 0, {}};
-    if (r.skip_layers)
-      run.guidance = {r.guidance, r.skip_layers->layers, r.skip_layers->scale, r.skip_layers->start,
-                      r.skip_layers->stop};
+    const Guidance guidance{r.guidance, r.skip_layers.value_or(SkipLayerGuidance{})};
+    Sampling run{r, size, sampling_schedule(scheduler_, r.steps), guidance, 0, {}};
     run.batches = (count + batch - 1) / batch;
     auto& s = run.s;
     s.pictures = count;

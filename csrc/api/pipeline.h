@@ -8,6 +8,7 @@
 
 #include "common/control.h"
 #include "common/model_source.h"
+#include "flow/skip_layer_guidance.h"
 #include "lora/lora_info.h"
 #include "text/prompt_tokens.h"
 
@@ -30,13 +31,6 @@ struct PictureRequest {
   int64_t prompt = 0;    // index into SampleRequest::prompts
   int64_t negative = 0;  // index into SampleRequest::negatives
   uint64_t seed = 0;     // initial latents = CPU generator of this seed, as diffusers draws them
-};
-
-/// Skip-layer guidance as in diffusers' SD3 pipeline: between start and stop (fractions of the step count) a third pass
-/// without `layers` is subtracted with weight `scale`.
-struct SkipLayerGuidance {
-  std::vector<int64_t> layers;
-  double scale = 2.8, start = 0.01, stop = 0.2;
 };
 
 class RewardModel;

@@ -10,6 +10,7 @@
 #include "flow/scheduler.h"
 #include "models/encode_prompts.h"
 #include "models/latent_size.h"
+#include "models/pass_budget.h"
 #include "random/draws.h"
 #include "reward/reward_net.h"
 #include "runtime/device.h"
@@ -18,8 +19,6 @@
 
 namespace drm {
 namespace {
-
-constexpr int64_t kTokensAtOnce = 8192;  // of a network call: enough to keep a device busy, bounded memory
 
 class Loaded final : public RewardModel, public std::enable_shared_from_this<Loaded> {
  public:
@@ -119,7 +118,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
     const auto side = latent_side(backbone, f.vae.config.factor(), size, "[score] size") / backbone.patch_size;
     const auto text = net_.backbone->embed_text(
         encode_prompts(*net_.backbone, f.encoders, r.prompts, info_.t5_length, device_, control));
-    const auto at_once = std::max<int64_t>(1, kTokensAtOnce / (side * side + text.tokens()));
+    const auto at_once = rows_per_pass(PassBudget::Scoring, side * side + text.tokens());
     const auto count = static_cast<int64_t>(r.pictures.size());
     std::vector<float> scores(r.timesteps.size() * r.pictures.size());
     for (int64_t begin = 0; begin < count; begin += at_once) {

@@ -148,14 +148,14 @@ GuidedPolicy network_policy(const VelocityModel& m, const Conditioning& text, co
                                                                                            int64_t i) {
     const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
     auto v = guided_velocity(m, latents, schedule.timesteps[i], both, guidance.scale);
-    if (!v.unconditional.defined() || guidance.skip_layers.empty() || i <= steps * guidance.skip_start ||
-        i >= steps * guidance.skip_stop)
+    if (!v.unconditional.defined() || guidance.skip.layers.empty() || i <= steps * guidance.skip.start ||
+        i >= steps * guidance.skip.stop)
       return v;
     const auto timestep = at::full({batch}, schedule.timesteps[i], latents.options());
     const auto skipped =
-        m.velocity(latents.to(dtype_of(m)), timestep, text.conditional, {guidance.skip_layers, nullptr});
+        m.velocity(latents.to(dtype_of(m)), timestep, text.conditional, {guidance.skip.layers, nullptr});
     const auto towards = v.conditional.to(at::kFloat) - skipped.to(at::kFloat);
-    return GuidedVelocity{{}, guided(v) + guidance.skip_scale * towards, 1};
+    return GuidedVelocity{{}, guided(v) + guidance.skip.scale * towards, 1};
   };
 }
 

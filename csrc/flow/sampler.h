@@ -7,6 +7,7 @@
 #include "common/control.h"
 #include "flow/branch.h"
 #include "flow/select.h"
+#include "flow/skip_layer_guidance.h"
 #include "flow/walk.h"
 #include "models/velocity_model.h"
 
@@ -17,9 +18,8 @@ namespace drm {
 Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t width, at::ScalarType dtype);
 
 struct Guidance {
-  double scale = 4.5;                // classifier-free guidance runs when > 1
-  std::vector<int64_t> skip_layers;  // skip-layer guidance: runs when not empty
-  double skip_scale = 2.8, skip_start = 0.01, skip_stop = 0.2;
+  double scale = 4.5;  // classifier-free guidance runs when > 1
+  SkipLayerGuidance skip = {};
 };
 
 /// Text of the B pictures of a batch; `unconditional` is needed when guidance runs.

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "common/failure.h"
+#include "models/pass_budget.h"
 
 namespace drm {
 
@@ -33,10 +34,8 @@ TextEmbedding embed_for_reward(const RewardNet& net, const PromptEmbeds& embeds)
 }
 
 int64_t rows_per_pass(const RewardNet& net, const TextEmbedding& text, int64_t height, int64_t width) {
-  constexpr int64_t kTokensAtOnce = 16384;  // K = 6 at 512 pixels in one pass
   const auto patch = net.backbone->info().patch_size;
-  const auto tokens = height * width / (patch * patch) + text.tokens();
-  return std::max<int64_t>(1, kTokensAtOnce / std::max<int64_t>(1, tokens));
+  return rows_per_pass(PassBudget::Candidates, height * width / (patch * patch) + text.tokens());
 }
 
 LatentScorer reward_scorer(const RewardNet& net, TextEmbedding text) {

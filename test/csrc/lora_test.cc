@@ -11,6 +11,7 @@
 #include "lora/lora_file.h"
 #include "models/sd3/sd3.h"
 #include "nn/initialize.h"
+#include "temporary_folder.h"
 #include "tensor_io/json.h"
 #include "tensor_io/safetensors.h"
 
@@ -24,16 +25,12 @@ const std::string kAdapter = kGolden + "/lora/pytorch_lora_weights.safetensors";
 
 using Tensors = std::vector<std::pair<std::string, Tensor>>;
 
-struct TemporaryFolder {
-  fs::path path = fs::temp_directory_path() / ("drm-lora-" + std::to_string(::getpid()));
-  TemporaryFolder() { fs::create_directories(path); }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  std::string file(const std::string& name) const { return (path / name).string(); }
+struct TemporaryFolder : test::TemporaryFolder {
+  using test::TemporaryFolder::write;
   std::string write(const Tensors& tensors, const std::map<std::string, std::string>& metadata = {}) const {
     save_safetensors(file("lora.safetensors"), tensors, metadata);
     return file("lora.safetensors");
   }
-  void text(const std::string& name, const std::string& text) const { std::ofstream(path / name) << text; }
 };
 
 Sd3 small() {
@@ -320,11 +317,11 @@ TEST(pefts_config_lies_beside) {
   folder.write(pair("base_model.model.transformer_blocks.0.attn.to_q.lora_A.weight",
                     "base_model.model.transformer_blocks.0.attn.to_q.lora_B.weight"));
   fs::rename(folder.file("lora.safetensors"), folder.file("adapter_model.safetensors"));
-  folder.text("adapter_config.json", R"({"r": 2, "lora_alpha": 16, "alpha_pattern": null, "use_rslora": false})");
+  folder.write("adapter_config.json", R"({"r": 2, "lora_alpha": 16, "alpha_pattern": null, "use_rslora": false})");
   const auto file = read_lora(folder.path.string());
   CHECK_EQ(file.spelling, std::string("peft"));
   CHECK_EQ(file.layers.at("transformer_blocks.0.attn.to_q").alpha, 16.0);
-  folder.text("adapter_config.json", "[");
+  folder.write("adapter_config.json", "[");
   EXPECT_FAILURE(BadFile, ({"adapter_config.json"}), read_lora(folder.path.string()));
   fs::remove(folder.file("adapter_model.safetensors"));
   EXPECT_FAILURE(BadFile, ({"found neither"}), read_lora(folder.path.string()));
@@ -341,7 +338,7 @@ TEST(adapters_of_a_changed_base_are_refused_by_name) {
   const auto path = folder.file("adapter_model.safetensors");
   const auto beside = [&](const std::string& members, const Tensors& tensors) {
     save_safetensors(path, tensors);
-    folder.text("adapter_config.json", "{\"peft_type\": \"LORA\", \"lora_alpha\": 4, " + members + "}");
+    folder.write("adapter_config.json", "{\"peft_type\": \"LORA\", \"lora_alpha\": 4, " + members + "}");
     return read_lora(folder.path.string());
   };
   const auto inside = [&](const std::string& key, const std::string& text, const Tensors& tensors) {
@@ -384,11 +381,11 @@ TEST(adapters_of_a_changed_base_are_refused_by_name) {
   const auto other = folder.file("style.safetensors");
   fs::remove(path);
   save_safetensors(other, diffusers);
-  folder.text("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
+  folder.write("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
   EXPECT_FAILURE(BadFile, ({"adapter_config.json", "PiSSA"}), read_lora(other));
-  folder.text("adapter_config.json", R"({"init_lora_weights": true, "lora_alpha": 4})");
+  folder.write("adapter_config.json", R"({"init_lora_weights": true, "lora_alpha": 4})");
   CHECK(!read_lora(other).alpha_stated);
-  folder.text("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
+  folder.write("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
   save_safetensors(folder.file("second.safetensors"), diffusers);
   CHECK_EQ(read_lora(other).layers.size(), size_t{1});
   fs::remove(folder.file("second.safetensors"));
@@ -579,7 +576,7 @@ TEST(files_that_are_no_plain_lora) {
     CHECK_EQ(file.strangers.size(), size_t{1});
     CHECK(file.layers.empty());
   }
-  folder.text("lora.safetensors", "PK\x03\x04 a pickle");
+  folder.write("lora.safetensors", "PK\x03\x04 a pickle");
   EXPECT_FAILURE(BadFile, ({"lora.safetensors"}), read_lora(folder.file("lora.safetensors")));
   EXPECT_FAILURE(BadFile, ({"missing.safetensors"}), read_lora(folder.file("missing.safetensors")));
 }

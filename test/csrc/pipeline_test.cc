@@ -9,6 +9,7 @@
 #include "api/prompt_chunks.h"
 #include "check.h"
 #include "device.h"
+#include "temporary_folder.h"
 #include "tensor_io/safetensors.h"
 
 using namespace drm;
@@ -32,15 +33,7 @@ PipelineSource fixture(const std::string& folder = kFolder) {
   return s;
 }
 
-struct TemporaryFolder {
-  std::string path =
-      (fs::temp_directory_path() / ("drm-pipeline-" + std::to_string(::getpid()) + "-" + std::to_string(counter++)))
-          .string() +
-      "/";
-  TemporaryFolder() { fs::create_directories(path); }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  static inline int counter = 0;
-};
+using test::TemporaryFolder;
 
 /// Padded ids as the fixture's tokenizers would give for an empty prompt.
 PromptTokens tokens(int64_t first = 5, int64_t t5_length = 20, int64_t clip_length = 77) {
@@ -203,7 +196,7 @@ TEST(latents_are_saved_and_given_again) {
   TemporaryFolder folder;
   Seen first, second;
   auto r = request(2);
-  r.save_latents = folder.path + "final.safetensors";
+  r.save_latents = folder.file("final.safetensors");
   loaded()->sample(r, first.control);
   const auto saved = SafetensorsFile::open(r.save_latents)->load("latents");
   CHECK(saved.sizes() == at::IntArrayRef({2, 16, 4, 6}));
@@ -215,8 +208,8 @@ TEST(latents_are_saved_and_given_again) {
     auto g = at::detail::createCPUGenerator(seed);
     noise.push_back(at::randn({1, 16, 4, 6}, g, at::TensorOptions()));
   }
-  save_safetensors(folder.path + "first.safetensors", {{"x", at::cat(noise)}});
-  r.init_latents = folder.path + "first.safetensors";
+  save_safetensors(folder.file("first.safetensors"), {{"x", at::cat(noise)}});
+  r.init_latents = folder.file("first.safetensors");
   r.init_tensor = "x";
   loaded()->sample(r, second.control);
   CHECK(first.events[0].bytes == second.events[0].bytes);
@@ -299,7 +292,7 @@ TEST(fp16_runs_near_fp32_and_its_vae_and_t5s_output_layers_are_fp32) {
   const auto latents = [&](Pipeline& from, const std::string& name) {
     Seen seen;
     auto r = request();
-    r.save_latents = folder.path + name;
+    r.save_latents = folder.file(name);
     from.sample(r, seen.control);
     CHECK_EQ(seen.events.size(), size_t{1});
     return SafetensorsFile::open(r.save_latents)->load("latents");
@@ -356,9 +349,9 @@ TEST(components_that_do_not_belong_together) {
 
 TEST(another_scheduler_is_refused) {
   TemporaryFolder folder;
-  std::ofstream(folder.path + "scheduler_config.json") << R"({"_class_name": "DDIMScheduler"})";
+  std::ofstream(folder.file("scheduler_config.json")) << R"({"_class_name": "DDIMScheduler"})";
   auto source = fixture();
-  source.scheduler_config = folder.path + "scheduler_config.json";
+  source.scheduler_config = folder.file("scheduler_config.json");
   Control c;
   EXPECT_FAILURE(BadConfig, ({"_class_name", "FlowMatchEulerDiscreteScheduler", "DDIMScheduler"}),
                  Pipeline::load(source, {}, c));

@@ -92,7 +92,7 @@ TEST(skip_layer_guidance_acts_only_in_its_window) {
     denoise(m, x, {text, negative}, schedule, g, Control(), [&](const StepView& s) { steps.push_back(s.latents); });
   };
   run({4.5}, plain);
-  run({4.5, {1}, 2.8, 0.2, 0.5}, skipping);
+  run({4.5, {{1}, 2.8, 0.2, 0.5}}, skipping);
   // The reference compares with strict inequalities: steps 3 and 4 of 10 lie inside (2, 5).
   for (int i = 0; i < 3; ++i) CHECK(at::equal(plain[i], skipping[i]));
   CHECK(!at::allclose(plain[3], skipping[3]));

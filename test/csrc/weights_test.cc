@@ -9,6 +9,7 @@
 #include "api/single_file.h"
 #include "check.h"
 #include "models/registry.h"
+#include "temporary_folder.h"
 #include "tensor_io/tensor_names.h"
 #include "text/text_keys.h"
 #include "vae/vae_keys.h"
@@ -18,13 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct TemporaryFolder {
-  fs::path path = fs::temp_directory_path() / ("drm-weights-" + std::to_string(::getpid()));
-  TemporaryFolder() { fs::create_directories(path); }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  std::string file(const std::string& name) const { return (path / name).string(); }
-  void write(const std::string& name, const std::string& text) const { std::ofstream(path / name) << text; }
-};
+using test::TemporaryFolder;
 
 const std::string kGolden = DRM_GOLDEN;
 

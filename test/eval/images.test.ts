@@ -3,7 +3,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, statSync, truncateSync, 
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { ClipScorer, cmmd } from '../../binding/index.js';
+import { cmmd, Scorer } from '../../binding/index.js';
 import { readText } from '../../cli/image/png_text.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
 import { readTensors, writeTensors } from '../parity/safetensors.js';
@@ -73,8 +73,8 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(row.seconds_per_picture).toBeGreaterThan(0);
 
     const folder = join(w.folder, 'judge');
-    const clip = await ClipScorer.load(
-      { config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
+    const clip = await Scorer.load(
+      { kind: 'clip', config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
       { device: 'cpu', dtype: 'fp32' },
     );
     const tokenizer = Tokenizer.fromFolder(folder);

@@ -1,7 +1,7 @@
 // Real pictures against their captions: by a space that knows the answer, and by a CLIP folder from the command line.
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ClipScorer } from '../../binding/index.js';
+import { Scorer } from '../../binding/index.js';
 import type { Features } from '../../binding/types.js';
 import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
 import { retrieveSet } from '../../cli/eval/retrieval.js';
@@ -90,8 +90,8 @@ test('drm eval retrieval prints what its features say', async () => {
   expect(text.split('\n')).toHaveLength(4);
   for (const line of text.split('\n').slice(1)) expect(line.length).toBeLessThanOrEqual(80);
 
-  const clip = await ClipScorer.load(
-    { config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
+  const clip = await Scorer.load(
+    { kind: 'clip', config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
     { device: 'cpu', dtype: 'fp32' },
   );
   const tokenizer = Tokenizer.fromFolder(folder);

@@ -6,13 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { describeModel } from '../../binding/index.js';
 import type { ModelDescription, PipelineSource } from '../../binding/types.js';
 import type { GrpoSettings } from '../../cli/config/types.js';
-import {
-  adapterNumbers,
-  type Estimated,
-  estimate,
-  networkOf,
-  overall,
-} from '../../cli/grpo/estimate.js';
+import { adapterNumbers, type Estimated, estimate, networkOf, overall } from '../../cli/grpo/estimate.js';
 import { geometryOf } from '../../cli/grpo/geometry.js';
 import { geometryText } from '../../cli/grpo/plan_report.js';
 import { grpoSettings } from './settings.js';

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { ClipScorer, resizePictures } from '../../binding/index.js';
+import { resizePictures, Scorer } from '../../binding/index.js';
 import type { Bitmap, Features } from '../../binding/types.js';
 import { cosine } from '../../cli/rewards/features.js';
 import { type ClipSizes, clipConfig } from '../rewards/clip_folder.js';
@@ -91,8 +91,8 @@ async function checkClip(s: Scorers, name: string, scratch: string): Promise<Com
   const pictures = await Promise.all(sizes.images.map((image) => s.photo(image)));
   const all: Comparison[] = [];
   for (const weights of described?.weights ?? []) {
-    const clip = await ClipScorer.load(
-      { config, weights: [join(s.folder, weights)] },
+    const clip = await Scorer.load(
+      { kind: 'clip', config, weights: [join(s.folder, weights)] },
       { device: 'cpu', dtype: 'fp32' },
     );
     try {

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { ClipScorer, cmmd } from '../../binding/index.js';
+import { cmmd, Scorer } from '../../binding/index.js';
 import type { Bitmap, Features } from '../../binding/types.js';
 import { findImageReward } from '../../cli/rewards/registry.js';
 import { scoreImages } from '../../cli/rewards/reward.js';
@@ -69,8 +69,8 @@ describe('a CLIP', () => {
 
   test('is refused after dispose, and its running job ends well', async () => {
     const folder = writeClip(temporaryFolder());
-    const clip = await ClipScorer.load(
-      { config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
+    const clip = await Scorer.load(
+      { kind: 'clip', config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
       options,
     );
     const running = clip.imageFeatures([await photo('97x61')]);
@@ -82,8 +82,8 @@ describe('a CLIP', () => {
 
   test('stops when aborted', async () => {
     const folder = writeClip(temporaryFolder());
-    const clip = await ClipScorer.load(
-      { config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
+    const clip = await Scorer.load(
+      { kind: 'clip', config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
       options,
     );
     const abort = new AbortController();

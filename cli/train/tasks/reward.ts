@@ -5,11 +5,11 @@ import { DrmError } from '../../../binding/error.js';
 import { describeModel, type Trainer } from '../../../binding/index.js';
 import type {
   ComponentFiles,
+  ModelDescription,
   PipelineSource,
   PromptTokens,
   RewardObjective,
   TrainBatch,
-  ModelDescription,
 } from '../../../binding/types.js';
 import { writeAtomically } from '../../common/files.js';
 import { VERSION } from '../../common/version.js';
@@ -23,14 +23,7 @@ import { DRM_CLASS, type RewardDescription } from '../../rewards/describe.js';
 import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
 import { loadTokenizers, type PromptTokenizer } from '../../text/tokenizer.js';
 import { bytes } from '../../ui/figures.js';
-import {
-  cutWarnings,
-  partsFit,
-  readConfig,
-  targetsFit,
-  trainableBase,
-  warnOfCuts,
-} from '../fit.js';
+import { cutWarnings, partsFit, readConfig, targetsFit, trainableBase, warnOfCuts } from '../fit.js';
 import type { Values } from '../loop.js';
 import { memoryShare } from '../memory.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
