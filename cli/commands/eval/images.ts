@@ -3,20 +3,20 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { Pipeline, setThreads } from '../../../binding/index.js';
-import type { Dtype } from '../../../binding/types.js';
+import { setThreads } from '../../../binding/index.js';
 import type { Context } from '../../common/command.js';
 import { chooseDevice } from '../../common/device.js';
+import type { Events } from '../../common/events.js';
 import { prepareFolder } from '../../common/files.js';
 import { commandLine } from '../../common/options.js';
-import type { SampleSettings } from '../../config/types.js';
 import { evaluationJobs } from '../../eval/image_jobs.js';
+import { ImageModels } from '../../eval/image_models.js';
 import { type Maker, makePictures } from '../../eval/images.js';
 import { ImageJudging } from '../../eval/images_judging.js';
 import { folderOf, type Setting, settingsOf } from '../../eval/sweeps.js';
 import { weightsFingerprint } from '../../hub/fingerprint.js';
 import { resolveModel } from '../../hub/resolve.js';
-import { findLoras, type Lora, tellLoras, textOf, usesOf } from '../../lora/loras.js';
+import { findLoras, type Lora } from '../../lora/loras.js';
 import type { Team } from '../../parallel/team.js';
 import { together } from '../../parallel/together.js';
 import { findReward } from '../../rewards/registry.js';
@@ -54,6 +54,48 @@ const digestOf = (jobs: readonly Job[]): string =>
     .update(jobs.map(({ prompt, negative, seed }) => JSON.stringify([prompt, negative, String(seed)])).join('\n'))
     .digest('hex');
 
+type Progress = ReturnType<typeof progressOf>;
+
+const progressOf =
+  (events: Events) =>
+  (id: string, label: string, began = performance.now()) =>
+  (step: number, total: number, seconds = (performance.now() - began) / 1000) =>
+    events.emit({ event: 'progress', id, label, unit: 'picture', step, total, seconds });
+
+/** What the settings have in common. */
+interface Making extends Pick<Maker, 'model' | 'weights' | 'tokenizer' | 'team' | 'signal'> {
+  models: ImageModels;
+  progress: Progress;
+  warn(message: string): void;
+}
+
+/** How the pictures of one setting are made. */
+function makerOf(
+  { name, settings }: Setting,
+  loras: Lora[],
+  reward: StepwiseReward | undefined,
+  { models, progress, warn, ...common }: Making,
+): Maker {
+  const { weights, tokenizer, team } = common;
+  return {
+    ...common,
+    loras,
+    weights: settings.k > 1 ? `${weights} ${rewardFingerprint(settings.reward)}` : weights,
+    pipeline: () => models.pipeline(loras),
+    ...(reward && {
+      stepwise: async (asked, { info }) => {
+        await models.load(reward);
+        return reward.request(settings, asked, tokenizer, info, false);
+      },
+    }),
+    onPicture: progress(
+      `make ${name}`,
+      `pictures${name && `, ${name}`}${team.size > 1 ? `, part 1 of ${team.size}` : ''}`,
+    ),
+    onWarning: warn,
+  };
+}
+
 async function evaluateInTeam(team: Team, context: Context, { settings, adapters, prompts }: Asked): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
@@ -67,13 +109,9 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
   const jobs = evaluationJobs(prompts, first.settings);
   const weights = weightsFingerprint(model.source);
   await team.sameSettings({ settings: settings.map((one) => one.settings), jobs: digestOf(jobs), weights, dtype });
-  const progress =
-    (id: string, label: string, began = performance.now()) =>
-    (step: number, total: number, seconds = (performance.now() - began) / 1000) =>
-      events.emit({ event: 'progress', id, label, unit: 'picture', step, total, seconds });
-
+  const progress = progressOf(events);
   let judging: ImageJudging | undefined;
-  const models = new Models(model, { device, dtype }, context);
+  const models = new ImageModels(model, { device, dtype }, context);
   try {
     // Judges and reference come first: what is missing there must not show after an hour of making pictures.
     const of = { model: model.name, weights, device, prompts: jobs.map(({ prompt }) => prompt), out };
@@ -99,34 +137,14 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
     for (const note of model.notes) events.emit({ event: 'info', message: note });
     if (options.reference !== undefined) await judging?.refer(String(options.reference));
 
-    const tokenizer = loadTokenizers(model.tokenizers);
-    const maker = (name: string, values: SampleSettings, loras: Lora[], reward: StepwiseReward | undefined): Maker => ({
-      model,
-      loras,
-      weights: values.k > 1 ? `${weights} ${rewardFingerprint(values.reward)}` : weights,
-      tokenizer,
-      pipeline: () => models.pipeline(loras),
-      ...(reward && {
-        stepwise: async (asked, { info }) => {
-          await models.load(reward);
-          return reward.request(values, asked, tokenizer, info, false);
-        },
-      }),
-      team,
-      signal,
-      onPicture: progress(
-        `make ${name}`,
-        `pictures${name && `, ${name}`}${team.size > 1 ? `, part 1 of ${team.size}` : ''}`,
-      ),
-      onWarning: warn,
-    });
+    const made = { model, weights, tokenizer: loadTokenizers(model.tokenizers), models, team, signal, progress, warn };
     for (const setting of settings) {
       const { name, settings: values } = setting;
       const folder = name === '' ? out : join(out, folderOf(name));
       if (team.first) await prepareFolder(folder);
       const reward = StepwiseReward.find(values);
       const own = { ...values, dtype };
-      const making = maker(name, values, adapters.get(setting) as Lora[], reward);
+      const making = makerOf(setting, adapters.get(setting) as Lora[], reward, made);
       const set = await makePictures(folder, jobs, own, making).finally(() => reward?.dispose());
       await judging?.add(name, own, folder, set);
     }
@@ -141,44 +159,5 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
   } finally {
     models.dispose();
     await judging?.close();
-  }
-}
-
-/** What makes pictures, loaded when the first one is missing. */
-class Models {
-  #pipeline: Pipeline | undefined;
-  /** The adapters of that pipeline. */
-  #loaded = '';
-
-  constructor(
-    private readonly model: Awaited<ReturnType<typeof resolveModel>>,
-    private readonly options: { device: string; dtype: Dtype },
-    private readonly context: Context,
-  ) {}
-
-  #job(id: string, label: string) {
-    const { events, signal } = this.context;
-    const onProgress = (p: { step: number; total: number; seconds: number }) =>
-      events.emit({ event: 'progress', id, label, unit: 'B', ...p });
-    return { signal, onProgress };
-  }
-
-  async pipeline(loras: Lora[]): Promise<Pipeline> {
-    const wanted = loras.map(textOf).join(' ');
-    if (this.#pipeline && wanted === this.#loaded) return this.#pipeline;
-    this.#pipeline?.dispose();
-    const options = { ...this.options, loras: usesOf(loras) };
-    this.#pipeline = await Pipeline.load(this.model.source, options, this.#job('load', 'loading'));
-    this.#loaded = wanted;
-    tellLoras(this.#pipeline.info.loras, this.context.events);
-    return this.#pipeline;
-  }
-
-  async load(reward: StepwiseReward): Promise<void> {
-    await reward.load(this.options, this.#job('load-reward', 'loading the reward'));
-  }
-
-  dispose(): void {
-    this.#pipeline?.dispose();
   }
 }
