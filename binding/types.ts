@@ -50,7 +50,7 @@ export interface LoraInspection {
   spelling: string; // "diffusers", "peft", "kohya", ...; "" when nothing in it adapts an SD3 transformer
   tensors: number;
   alphaStated: boolean;
-  strangers: string[]; // the file's names of what it adapts besides the transformer
+  unmatchedKeys: string[]; // the file's names of what it adapts besides the transformer
   layers: LoraLayer[];
   match?: { tensors: number; matched: number; unmatched: string[] }; // with the given transformer
 }

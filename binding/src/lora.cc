@@ -15,7 +15,7 @@ Napi::Value inspection_to_js(Napi::Env env, LoraInspection&& all) {
   out["spelling"] = all.spelling;
   out["tensors"] = static_cast<double>(all.tensors);
   out["alphaStated"] = Napi::Boolean::New(env, all.alpha_stated);
-  out["strangers"] = to_js(env, all.strangers);
+  out["unmatchedKeys"] = to_js(env, all.unmatched_keys);
   auto layers = Napi::Array::New(env, all.layers.size());
   for (uint32_t i = 0; i < all.layers.size(); ++i) {
     const auto& l = all.layers[i];

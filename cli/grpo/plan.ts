@@ -4,7 +4,7 @@
 
 import { badSetting } from '../config/bad_setting.js';
 import type { GrpoSettings } from '../config/types.js';
-import { Draws } from '../random/draws.js';
+import { PhiloxStream } from '../random/philox_stream.js';
 import { epochOrder } from '../random/order.js';
 import type { Geometry, Window } from './geometry.js';
 
@@ -56,7 +56,7 @@ export function planner(
   };
   const { from, until } = geometry.window;
   return (iteration) => {
-    const start = from + new Draws(s.seed, WINDOW_PURPOSE, iteration).below(until - from - geometry.trained + 1);
+    const start = from + new PhiloxStream(s.seed, WINDOW_PURPOSE, iteration).below(until - from - geometry.trained + 1);
     return {
       iteration,
       window: { from: start, until: start + geometry.trained },

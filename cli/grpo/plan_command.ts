@@ -5,7 +5,7 @@ import type { Context } from '../common/command.js';
 import { chooseDevice } from '../common/device.js';
 import { wholeOption } from '../common/options.js';
 import type { GrpoSettings } from '../config/types.js';
-import { placeOf } from '../parallel/place.js';
+import { rankOf } from '../parallel/rank.js';
 import { Team } from '../parallel/team.js';
 import { loadTokenizers } from '../text/tokenizer.js';
 import { duration, shortNumber } from '../ui/figures.js';
@@ -19,7 +19,7 @@ import { PolicyTask } from './policy_task.js';
 
 /** How many would train, by --nproc or by the launcher's environment; they are not started for this. */
 function processesOf({ options }: Context): number {
-  return wholeOption(options, 'nproc', 1) ?? placeOf(process.env)?.size ?? 1;
+  return wholeOption(options, 'nproc', 1) ?? rankOf(process.env)?.size ?? 1;
 }
 
 async function prepared(s: GrpoSettings, context: Context) {

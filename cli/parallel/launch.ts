@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os';
 import { DrmError } from '../../binding/error.js';
 import { onSignals } from '../common/signals.js';
 import { stderr } from '../ui/streams.js';
-import { LAUNCHED } from './place.js';
+import { LAUNCHED } from './rank.js';
 
 /** How long the others have to notice that one is gone, say so and write what can be saved. */
 const GRACE_MS = 25_000;

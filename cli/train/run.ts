@@ -162,9 +162,9 @@ export async function trainInRun(
   prepare: (context: TaskContext) => Promise<Prepared>,
 ): Promise<void> {
   const { resumeCommand } = await import('./loop.js');
-  const { together } = await import('../parallel/together.js');
+  const { inProcessGroup } = await import('../parallel/in_process_group.js');
   const resume = resumeCommand(process.argv.slice(2), what.folder);
-  await together(context, resume, (team, own) => trainInTeam(team, own, { ...what, resume }, prepare));
+  await inProcessGroup(context, resume, (team, own) => trainInTeam(team, own, { ...what, resume }, prepare));
 }
 
 async function trainInTeam(

@@ -32,7 +32,7 @@ double frobenius(const at::Tensor& t) { return t.norm().item<double>(); }
 
 LoraInspection inspect_lora(const std::string& path, const ComponentFiles& transformer) {
   const auto file = read_lora(path);
-  LoraInspection all{file.path, file.spelling, file.tensors, file.alpha_stated, file.strangers, {}, {}};
+  LoraInspection all{file.path, file.spelling, file.tensors, file.alpha_stated, file.unmatched_keys, {}, {}};
   for (const auto& [name, e] : file.layers) {
     const auto a = e.a.to(at::kDouble), b = e.b.to(at::kDouble);
     const auto rank = a.size(0);

@@ -34,6 +34,6 @@ bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tens
             const BranchCoefficients& by, const at::Tensor& keys, int64_t step_index, at::Tensor& candidates);
 /// flow/select.h has the meaning.
 bool select(const at::Tensor& candidates, const at::Tensor& rewards, double temperature, const at::Tensor& uniforms,
-            int64_t step_index, at::Tensor& lost, at::Tensor& latents, at::Tensor& index);
+            int64_t step_index, at::Tensor& unscored, at::Tensor& latents, at::Tensor& index);
 
 }  // namespace drm::cuda

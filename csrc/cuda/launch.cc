@@ -89,13 +89,13 @@ bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tens
 }
 
 bool select(const at::Tensor& candidates, const at::Tensor& rewards, double temperature, const at::Tensor& uniforms,
-            int64_t step_index, at::Tensor& lost, at::Tensor& latents, at::Tensor& index) {
+            int64_t step_index, at::Tensor& unscored, at::Tensor& latents, at::Tensor& index) {
   const auto batch = candidates.size(0), k = candidates.size(1);
   if (batch > kMostRows) return false;
   const c10::cuda::CUDAGuard guard(candidates.device());
   return launched(launch_select(candidates.const_data_ptr<float>(), rewards.const_data_ptr<float>(), temperature,
                                 uniforms.defined() ? uniforms.const_data_ptr<float>() : nullptr,
-                                static_cast<int32_t>(step_index), lost.mutable_data_ptr<int32_t>(),
+                                static_cast<int32_t>(step_index), unscored.mutable_data_ptr<int32_t>(),
                                 index.mutable_data_ptr<int64_t>(), latents.mutable_data_ptr<float>(), batch, k,
                                 batch ? candidates.numel() / (batch * k) : 0, c10::cuda::getCurrentCUDAStream()),
                   "select");

@@ -38,7 +38,7 @@ __device__ int64_t drawn(const float* r, int64_t k, int64_t best, double tempera
 // Every block finds the choice itself: k numbers from the cache, against a launch and a wait for one that does it for
 // all.
 __global__ void select(const float* candidates, const float* rewards, double temperature, const float* uniforms,
-                       int32_t step, int32_t* lost, int64_t* index, float* next, int64_t k, int64_t n) {
+                       int32_t step, int32_t* unscored, int64_t* index, float* next, int64_t k, int64_t n) {
   __shared__ int64_t choice;
   const int64_t b = blockIdx.y;
   if (threadIdx.x == 0) {
@@ -49,7 +49,7 @@ __global__ void select(const float* candidates, const float* rewards, double tem
     choice = best < 0 ? 0 : best;
     if (blockIdx.x == 0) {
       index[b] = choice;
-      if (none && lost[b] < 0) lost[b] = step;
+      if (none && unscored[b] < 0) unscored[b] = step;
     }
   }
   __syncthreads();
@@ -67,11 +67,11 @@ int64_t blocks_of(int64_t n) { return (n + kElements - 1) / kElements; }
 }  // namespace
 
 cudaError_t launch_select(const float* candidates, const float* rewards, double temperature, const float* uniforms,
-                          int32_t step, int32_t* lost, int64_t* index, float* next, int64_t batch, int64_t k, int64_t n,
+                          int32_t step, int32_t* unscored, int64_t* index, float* next, int64_t batch, int64_t k, int64_t n,
                           cudaStream_t stream) {
   if (batch == 0 || k == 0 || n == 0) return cudaSuccess;
   const dim3 grid(static_cast<unsigned>(blocks_of(n)), static_cast<unsigned>(batch));
-  select<<<grid, kThreads, 0, stream>>>(candidates, rewards, temperature, uniforms, step, lost, index, next, k, n);
+  select<<<grid, kThreads, 0, stream>>>(candidates, rewards, temperature, uniforms, step, unscored, index, next, k, n);
   return cudaGetLastError();
 }
 

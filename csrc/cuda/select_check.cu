@@ -27,7 +27,7 @@ void check_select(int64_t n) {
                                  {{-kInf, -kInf, -kInf, kNan}, 0, 1}};
   const auto batch = static_cast<int64_t>(rows.size());
   Buffer<float> candidates(batch * 4 * n, 5), rewards(batch * 4), uniforms(batch), next(batch * n);
-  Buffer<int32_t> lost(batch);
+  Buffer<int32_t> unscored(batch);
   Buffer<int64_t> index(batch);
   for (int64_t b = 0; b < batch; ++b) {
     for (int q = 0; q < 4; ++q) rewards.host[b * 4 + q] = rows[b].rewards[q];
@@ -36,15 +36,15 @@ void check_select(int64_t n) {
   cudaMemcpy(rewards.device, rewards.host.data(), rewards.host.size() * sizeof(float), cudaMemcpyHostToDevice);
   cudaMemcpy(uniforms.device, uniforms.host.data(), uniforms.host.size() * sizeof(float), cudaMemcpyHostToDevice);
   for (const double temperature : {0.0, 1.0}) {
-    cudaMemset(lost.device, 0xff, batch * sizeof(int32_t));
-    must(launch_select(candidates.device, rewards.device, temperature, uniforms.device, 3, lost.device, index.device,
+    cudaMemset(unscored.device, 0xff, batch * sizeof(int32_t));
+    must(launch_select(candidates.device, rewards.device, temperature, uniforms.device, 3, unscored.device, index.device,
                        next.device, batch, 4, n, nullptr),
          "launch");
-    next.fetch(), index.fetch(), lost.fetch();
+    next.fetch(), index.fetch(), unscored.fetch();
     bool ok = true;
     for (int64_t b = 0; b < batch; ++b) {
       const auto want = temperature > 0 ? rows[b].soft : rows[b].greedy;
-      ok = ok && index.host[b] == want && lost.host[b] == (b == 2 ? 3 : -1) &&
+      ok = ok && index.host[b] == want && unscored.host[b] == (b == 2 ? 3 : -1) &&
            !std::memcmp(&next.host[b * n], &candidates.host[(b * 4 + want) * n], n * sizeof(float));
     }
     failures += !ok;

@@ -19,7 +19,7 @@ class Faults {
   Faults(const Tensor& latents, const Schedule& schedule)
       : schedule_(schedule),
         not_finite_(at::full({latents.size(0)}, -1, latents.options().dtype(at::kInt))),
-        lost(at::full_like(not_finite_, -1)) {}
+        unscored(at::full_like(not_finite_, -1)) {}
 
   void look(const Tensor& latents, int64_t step) {
     looked_ = true;
@@ -29,15 +29,15 @@ class Faults {
 
   /// Waits for the device if anything was looked at there. Throws Failure(NotFinite) for the earliest fault.
   void raise() const {
-    if (!looked_ && !lost.is_cpu()) return;
-    const auto broken = first(not_finite_), unscored = first(lost);
-    if (broken.step >= 0 && (unscored.step < 0 || broken.step <= unscored.step))
+    if (!looked_ && !unscored.is_cpu()) return;
+    const auto broken = first(not_finite_), all_nan = first(unscored);
+    if (broken.step >= 0 && (all_nan.step < 0 || broken.step <= all_nan.step))
       fail(broken.step, "expected finite latents, found NaN or infinity in picture " + broken.rows +
                             " of the batch; if it is step 1 the transformer's weights are damaged (verify them with "
                             "`drm pull`), else try --dtype fp32");
-    if (unscored.step >= 0)
-      fail(unscored.step, "expected a score for at least one candidate, found NaN for all candidates of picture " +
-                              unscored.rows +
+    if (all_nan.step >= 0)
+      fail(all_nan.step, "expected a score for at least one candidate, found NaN for all candidates of picture " +
+                              all_nan.rows +
                               " of the batch; the reward model's weights are damaged or overflow: try "
                               "--dtype fp32, or --score-from and --score-until to pass over this step");
   }
@@ -70,7 +70,7 @@ class Faults {
   bool looked_ = false;
 
  public:
-  Tensor lost;
+  Tensor unscored;
 };
 
 void check(const Stepwise& s, int64_t batch) {
@@ -191,7 +191,7 @@ Tensor denoise(const GuidedPolicy& policy, Tensor latents, const Schedule& sched
     {
       const auto clock = timed(&SamplingTimes::branch);
       const Choice choice{stepwise.temperature, uniforms.defined() ? uniforms[i] : Tensor()};
-      selected = select(candidates, scores, choice, i, faults.lost);
+      selected = select(candidates, scores, choice, i, faults.unscored);
     }
     if (stepwise.observer) stepwise.observer({i, next, candidates, scores, selected.index});
     return selected.latents;

@@ -15,7 +15,7 @@ using at::Tensor;
 namespace composite {
 
 Selected select(const Tensor& candidates, const Tensor& rewards, const Choice& choice, int64_t step_index,
-                Tensor& lost) {
+                Tensor& unscored) {
   const auto k = rewards.size(1);
   const auto order = at::arange(k, rewards.options().dtype(at::kLong));
   const auto valid = rewards.isnan().logical_not();
@@ -30,8 +30,8 @@ Selected select(const Tensor& candidates, const Tensor& rewards, const Choice& c
     index = at::where(valid & rewards.eq(best), order, k).amin(1);
     index = at::where(index.eq(k), 0, index);
   }
-  const auto none = valid.any(1).logical_not() & lost.lt(0);
-  lost.copy_(at::where(none, step_index, lost));
+  const auto none = valid.any(1).logical_not() & unscored.lt(0);
+  unscored.copy_(at::where(none, step_index, unscored));
   const auto row = at::arange(candidates.size(0), index.options());
   return {candidates.flatten(0, 1).index_select(0, row * k + index), index};
 }
@@ -50,7 +50,7 @@ Tensor choice_probabilities(const Tensor& rewards, double temperature) {
 }
 
 Selected select(const Tensor& candidates, const Tensor& rewards, const Choice& choice, int64_t step_index,
-                Tensor& lost) {
+                Tensor& unscored) {
   if (rewards.dim() != 2 || rewards.size(0) != candidates.size(0) || rewards.size(1) != candidates.size(1) ||
       rewards.size(1) < 1)
     throw Failure(Code::Internal, "[select] expected a reward for each of " + std::to_string(candidates.size(0)) +
@@ -58,20 +58,20 @@ Selected select(const Tensor& candidates, const Tensor& rewards, const Choice& c
   const auto plain = [&](const Tensor& t) { return t.scalar_type() == at::kFloat && t.is_contiguous(); };
   const auto beside = [&](const Tensor& t) { return !t.defined() || t.device() == candidates.device(); };
   if ((candidates.is_cpu() || candidates.is_cuda()) && plain(candidates) && plain(rewards) && beside(rewards) &&
-      beside(choice.uniforms) && beside(lost) && !wants_gradients({&candidates, &rewards})) {
+      beside(choice.uniforms) && beside(unscored) && !wants_gradients({&candidates, &rewards})) {
     auto shape = candidates.sizes().vec();
     shape.erase(shape.begin() + 1);
     Selected out{at::empty(shape, candidates.options()),
                  at::empty({candidates.size(0)}, candidates.options().dtype(at::kLong))};
     if (candidates.is_cpu()) {
-      fused::cpu::select(candidates, rewards, choice, step_index, lost, out);
+      fused::cpu::select(candidates, rewards, choice, step_index, unscored, out);
       return out;
     }
-    if (cuda::select(candidates, rewards, choice.temperature, choice.uniforms, step_index, lost, out.latents,
+    if (cuda::select(candidates, rewards, choice.temperature, choice.uniforms, step_index, unscored, out.latents,
                      out.index))
       return out;
   }
-  return composite::select(candidates, rewards, choice, step_index, lost);
+  return composite::select(candidates, rewards, choice, step_index, unscored);
 }
 
 }  // namespace drm

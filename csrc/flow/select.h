@@ -20,22 +20,22 @@ struct Selected {
   at::Tensor index;    // (B) int64
 };
 
-/// `lost` (B) int32: the first step (of `step_index`) at which all of a row's rewards were NaN, -1 before; the row then
-/// goes on with candidate 0 (uniformly drawn when soft), and whoever sampled reads `lost` when waiting costs nothing.
+/// `unscored` (B) int32: the first step (of `step_index`) at which all of a row's rewards were NaN, -1 before; the row then
+/// goes on with candidate 0 (uniformly drawn when soft), and whoever sampled reads `unscored` when waiting costs nothing.
 Selected select(const at::Tensor& candidates, const at::Tensor& rewards_BK, const Choice& choice, int64_t step_index,
-                at::Tensor& lost);
+                at::Tensor& unscored);
 
 /// Probabilities of the soft choice, (..., K) in double: NaN has 0, +inf share all, a row of NaN is uniform.
 at::Tensor choice_probabilities(const at::Tensor& rewards, double temperature);
 
 namespace composite {
 Selected select(const at::Tensor& candidates, const at::Tensor& rewards_BK, const Choice& choice, int64_t step_index,
-                at::Tensor& lost);
+                at::Tensor& unscored);
 }  // namespace composite
 
 namespace fused::cpu {
 void select(const at::Tensor& candidates, const at::Tensor& rewards, const Choice& choice, int64_t step_index,
-            at::Tensor& lost, Selected& out);
+            at::Tensor& unscored, Selected& out);
 }  // namespace fused::cpu
 
 }  // namespace drm

@@ -45,7 +45,7 @@ int64_t drawn(const float* r, int64_t k, int64_t best, double temperature, doubl
 
 }  // namespace
 
-void select(const Tensor& candidates, const Tensor& rewards, const Choice& choice, int64_t step_index, Tensor& lost,
+void select(const Tensor& candidates, const Tensor& rewards, const Choice& choice, int64_t step_index, Tensor& unscored,
             Selected& out) {
   const auto batch = candidates.size(0), k = candidates.size(1), n = batch ? candidates.numel() / (batch * k) : 0;
   const auto* from = candidates.const_data_ptr<float>();
@@ -54,8 +54,8 @@ void select(const Tensor& candidates, const Tensor& rewards, const Choice& choic
     for (int64_t b = begin; b < end; ++b) {
       const auto* r = rewards.const_data_ptr<float>() + b * k;
       auto index = greedy(r, k);
-      auto& first_lost = lost.mutable_data_ptr<int32_t>()[b];
-      if (index < 0 && first_lost < 0) first_lost = static_cast<int32_t>(step_index);
+      auto& first_unscored = unscored.mutable_data_ptr<int32_t>()[b];
+      if (index < 0 && first_unscored < 0) first_unscored = static_cast<int32_t>(step_index);
       if (choice.temperature > 0)
         index = drawn(r, k, index, choice.temperature, choice.uniforms.const_data_ptr<float>()[b]);
       index = std::max<int64_t>(index, 0);

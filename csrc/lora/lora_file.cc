@@ -183,14 +183,14 @@ LoraFile read_lora(const SafetensorsFile& file, const Json* config, const std::s
     const auto &a = file.tensors().at(keys.a).shape, &b = file.tensors().at(keys.b).shape;
     // A convolution's: none of a transformer's linear layers, whose names are never that long.
     if ((a.size() == 4 && b.size() == 4) || adapter.size() > kLongestName) {
-      lora.strangers.push_back(adapter);
+      lora.unmatched_keys.push_back(adapter);
       continue;
     }
     if (a.size() != 2 || b.size() != 2 || a[0] != b[1] || a[0] < 1 || a[1] < 1 || b[0] < 1)
       bad(lora.path, "expected A (rank, in) and B (out, rank) of one rank, found two ranks or no matrices", adapter);
     auto name = read_lora_name(adapter, static_cast<double>(b[0]) / static_cast<double>(a[1]));
     if (name.targets.empty()) {
-      lora.strangers.push_back(adapter);
+      lora.unmatched_keys.push_back(adapter);
       continue;
     }
     if (lora.spelling.empty()) lora.spelling = name.spelling;
@@ -235,7 +235,7 @@ LoraMatch match_lora(const std::vector<AdaptedLayer>& all, const LoraFile& file)
   std::map<std::string, const Linear*> by_name;
   for (const auto& [name, layer] : all) by_name[name] = layer;
   // By the file's names, of which one may serve three layers.
-  std::set<std::string> unmatched(file.strangers.begin(), file.strangers.end());
+  std::set<std::string> unmatched(file.unmatched_keys.begin(), file.unmatched_keys.end());
   for (const auto& [name, entry] : file.layers) {
     const auto it = by_name.find(name);
     if (it == by_name.end() || it->second->weight.size(1) != entry.a.size(1) ||

@@ -21,9 +21,9 @@ struct LoraFile {
     std::string source;  // the file's own name; a fused one serves three layers
   };
   std::map<std::string, Entry> layers;  // by the transformer's layer name, e.g. transformer_blocks.0.attn.to_q
-  std::vector<std::string> strangers;   // the file's names of adapters of other things, such as text encoders
-  int64_t tensors = 0;                  // A's and B's in the file, strangers' included
-  std::string spelling;                 // "diffusers", "peft", "kohya", "lycoris", ...; "" when all are strangers
+  std::vector<std::string> unmatched_keys;   // the file's names of adapters of other things, such as text encoders
+  int64_t tensors = 0;                  // A's and B's in the file, those of unmatched keys included
+  std::string spelling;                 // "diffusers", "peft", "kohya", "lycoris", ...; "" when no key matches
   bool alpha_stated = false;            // false: alpha = rank is assumed somewhere, as diffusers does; worth a warning
   std::string path;
 };
@@ -60,7 +60,7 @@ void save_lora(const std::string& path, const std::vector<AdaptedLayer>& layers,
 enum class LoraSpelling { Diffusers, Peft, Kohya };
 /// Writes the file's adapters under other names, their values unchanged; PEFT's adapter_config.json goes into the
 /// folder of `path`. Reading that back gives the same adapters. Throws Failure(Disk), or Failure(BadRequest) for what a
-/// spelling cannot say: strangers, and in kohya's layers of one fused projection with different ranks or alphas.
+/// spelling cannot say: unmatched keys, and in kohya's layers of one fused projection with different ranks or alphas.
 void write_lora(const std::string& path, const LoraFile& file, LoraSpelling spelling);
 
 /// The adapter in memory: fp32 copies, since layers of a fused projection share their A in the file.

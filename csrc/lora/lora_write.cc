@@ -155,10 +155,10 @@ void write_kohya(const std::string& path, const std::map<std::string, LoraFile::
 }  // namespace
 
 void write_lora(const std::string& path, const LoraFile& file, LoraSpelling spelling) {
-  if (!file.strangers.empty() || file.layers.empty())
+  if (!file.unmatched_keys.empty() || file.layers.empty())
     throw Failure(Code::BadRequest,
                   "[lora] " + file.path +
-                      ": expected adapters of an SD3 transformer alone, found others: " + listing(file.strangers),
+                      ": expected adapters of an SD3 transformer alone, found others: " + listing(file.unmatched_keys),
                   {{"file", file.path}});
   if (spelling == LoraSpelling::Diffusers) return write_diffusers(path, file.layers, names_of(file.layers));
   if (spelling == LoraSpelling::Peft) return write_peft(path, file.layers);

@@ -65,8 +65,8 @@ Trajectories roll_out(const GuidedPolicy& policy, Tensor x, const Schedule& sche
     if (o.k == 1 || o.continuation == Continuation::First)
       return at::zeros({state.size(0)}, state.options().dtype(at::kLong));
     if (o.continuation == Continuation::Random) return noise.choose(s.index, o.k);
-    auto lost = at::full({state.size(0)}, -1, state.options().dtype(at::kInt));
-    return select(s.candidates, weighted_sum(s.scores, scorers).contiguous(), {}, s.index, lost).index;
+    auto unscored = at::full({state.size(0)}, -1, state.options().dtype(at::kInt));
+    return select(s.candidates, weighted_sum(s.scores, scorers).contiguous(), {}, s.index, unscored).index;
   };
   std::optional<Stopwatch> policy_clock;
   Walk w;

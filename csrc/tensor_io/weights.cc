@@ -19,7 +19,7 @@ using Keys = std::map<std::string, LocatedTensor>;
 
 constexpr const char* kIndexEnding = ".index.json";
 
-/// A stranger's name in a message.
+/// A name that a file states, in a message.
 std::string shown(const std::string& name) { return name.size() <= 200 ? name : name.substr(0, 200) + " ..."; }
 
 void add_all(Keys& keys, const File& file) {

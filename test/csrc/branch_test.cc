@@ -166,16 +166,16 @@ TEST(the_best_goes_on_and_nan_never) {
                            .view({5, 4})
                            .to(test::device());
   const auto candidates = test::randn({5, 4, 3, 5, 5});
-  auto lost = at::full({5}, -1, rewards.options().dtype(at::kInt));
-  const auto best = select(candidates, rewards, {}, 6, lost);
+  auto unscored = at::full({5}, -1, rewards.options().dtype(at::kInt));
+  const auto best = select(candidates, rewards, {}, 6, unscored);
   CHECK(at::equal(best.index.cpu(), at::tensor({1, 1, 0, 1, 0}, at::kLong)));
   for (int64_t b = 0; b < 5; ++b) CHECK(at::equal(best.latents[b], candidates[b][best.index[b].item<int64_t>()]));
-  CHECK(at::equal(lost.cpu(), at::tensor({-1, -1, 6, -1, -1}, at::kInt)));
-  select(candidates, rewards, {}, 8, lost);
-  CHECK_EQ(lost[2].item<int>(), 6);  // the first step stays
+  CHECK(at::equal(unscored.cpu(), at::tensor({-1, -1, 6, -1, -1}, at::kInt)));
+  select(candidates, rewards, {}, 8, unscored);
+  CHECK_EQ(unscored[2].item<int>(), 6);  // the first step stays
   // Soft, by 0.6: half, half; the second of two; uniform over four; and so on.
   const Choice soft{1, at::full({5}, 0.6f, rewards.options())};
-  CHECK(at::equal(select(candidates, rewards, soft, 0, lost).index.cpu(), at::tensor({2, 3, 2, 2, 1}, at::kLong)));
+  CHECK(at::equal(select(candidates, rewards, soft, 0, unscored).index.cpu(), at::tensor({2, 3, 2, 2, 1}, at::kLong)));
 }
 
 TEST(fused_selection_is_its_definition) {
@@ -187,11 +187,11 @@ TEST(fused_selection_is_its_definition) {
     rewards.masked_fill_(test::rand({200, k}).lt(0.2), -kInf);
     const auto candidates = test::randn({200, k, 2, 3, 3}), u = test::rand({200});
     for (const double temperature : {0.0, 0.25, 1.0}) {
-      auto lost = at::full({200}, -1, rewards.options().dtype(at::kInt)), defined_lost = lost.clone();
-      const auto got = select(candidates, rewards, {temperature, u}, 4, lost),
-                 want = composite::select(candidates, rewards, {temperature, u}, 4, defined_lost);
+      auto unscored = at::full({200}, -1, rewards.options().dtype(at::kInt)), defined_unscored = unscored.clone();
+      const auto got = select(candidates, rewards, {temperature, u}, 4, unscored),
+                 want = composite::select(candidates, rewards, {temperature, u}, 4, defined_unscored);
       CHECK(at::equal(got.index, want.index) && at::equal(got.latents, want.latents));
-      CHECK(at::equal(lost, defined_lost));
+      CHECK(at::equal(unscored, defined_unscored));
     }
   }
 }

@@ -119,7 +119,7 @@ TEST(every_spelling_gives_the_same_adapters_back) {
     write_lora(path, original, spelling);
     const auto back = read_lora(path);
     CHECK(back.alpha_stated);
-    CHECK(back.strangers.empty());
+    CHECK(back.unmatched_keys.empty());
     expect_same(original, back);
     // And from there to the others and back.
     write_lora(folder.file("again.safetensors"), back, LoraSpelling::Kohya);
@@ -499,7 +499,7 @@ TEST(alpha_patterns_cost_what_they_are_long) {
   for (int i = 0; i < 300'000; ++i) name += ".a";
   CHECK_EQ(read_lora(folder.write(pair(name + ".lora_A.weight", name + ".lora_B.weight"),
                                   {{"lora_adapter_metadata", "{\"transformer.alpha_pattern\": {\"a\": 5}}"}}))
-               .strangers.size(),
+               .unmatched_keys.size(),
            size_t{1});
 }
 
@@ -518,7 +518,7 @@ TEST(a_partial_match_is_refused_and_changes_nothing) {
   add(pair("text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight",
            "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_B.weight"));
   const auto file = read_lora(folder.write(tensors));
-  CHECK_EQ(file.strangers.size(), size_t{1});
+  CHECK_EQ(file.unmatched_keys.size(), size_t{1});
   const auto message = EXPECT_FAILURE(
       KeysMismatch, ({"2 of 8 tensors matched", "transformer_blocks.99.attn.to_q", "attn.to_k", "text_encoder"}),
       apply_lora(m, file));
@@ -573,7 +573,7 @@ TEST(files_that_are_no_plain_lora) {
         "diffusion_model.", "lora_transformer_transformer_blocks_x_attn_to_q"}) {
     const auto file = read_lora(
         folder.write(pair(std::string(name) + ".lora_down.weight", std::string(name) + ".lora_up.weight", 4, 12)));
-    CHECK_EQ(file.strangers.size(), size_t{1});
+    CHECK_EQ(file.unmatched_keys.size(), size_t{1});
     CHECK(file.layers.empty());
   }
   folder.write("lora.safetensors", "PK\x03\x04 a pickle");

@@ -1,4 +1,4 @@
-// The safetensors reader against strangers' files, and the writer.
+// The safetensors reader against damaged and hostile files, and the writer.
 #include "tensor_io/safetensors.h"
 
 #include <ATen/ATen.h>

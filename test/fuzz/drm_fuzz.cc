@@ -1,4 +1,4 @@
-// Fuzzes what reads strangers' weights, adapters and configs: no input may crash, hang, take more than a GiB of memory,
+// Fuzzes what reads unmatched_keys' weights, adapters and configs: no input may crash, hang, take more than a GiB of memory,
 // or end in anything but a Failure that blames the file.
 //   drm_fuzz [--executions N] [--from I] [--seed S] [--target NAME]
 // Inputs go round the targets; input I of seed S is always the same, and is named when something goes wrong.

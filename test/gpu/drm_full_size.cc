@@ -378,8 +378,8 @@ class Bench {
                 read + halves + k * read);
       const auto candidates = branch(z, v, step, keys, 10, k);
       const auto scores = at::randn({batch, k}, z.options());
-      auto lost = at::full({batch}, -1, z.options().dtype(at::kInt));
-      bandwidth(("select" + name).c_str(), time([&] { select(candidates, scores, {}, 10, lost); }).first, 2 * read);
+      auto unscored = at::full({batch}, -1, z.options().dtype(at::kInt));
+      bandwidth(("select" + name).c_str(), time([&] { select(candidates, scores, {}, 10, unscored); }).first, 2 * read);
     }
   }
 
@@ -431,7 +431,7 @@ class Bench {
       const at::InferenceMode no_grad;
       const auto schedule = sampling_schedule({}, 3);
       const auto keys = branch_keys({7}, {0}, o_.device);
-      auto lost = at::full({1}, -1, at::TensorOptions().device(o_.device).dtype(at::kInt));
+      auto unscored = at::full({1}, -1, at::TensorOptions().device(o_.device).dtype(at::kInt));
       const auto text = text_for_guidance({text_of(*policy_, 1), text_of(*policy_, 1)}, 4.5);
       const auto reward_text = text_of(*reward_.backbone, 6);
       auto x = latents(1);
@@ -444,7 +444,7 @@ class Bench {
             const auto b = branch(x, v, sde_step(schedule.sigmas, i, 0.7), keys, i, 6);
             const auto t = at::full({6}, 500.0, x.options());
             const auto scores = reward(reward_, b.flatten(0, 1).to(dtype_), t, reward_text);
-            x = select(b, scores.view({1, 6}), {}, i, lost).latents;
+            x = select(b, scores.view({1, 6}), {}, i, unscored).latents;
           }
         } catch (...) {
           state.set_sync_debug_mode(c10::cuda::SyncDebugMode::L_DISABLED);

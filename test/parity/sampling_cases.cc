@@ -140,11 +140,11 @@ Outputs check_branch_select(const Case& c) {
   const auto batch = rewards.size(1);
   // The fused selection, and its definition, which must agree on every row.
   const auto choose = [&](int64_t set, const Choice& choice) -> Selected {
-    auto lost = at::full({batch}, -1, rewards.options().dtype(at::kInt)), lost_by_definition = lost.clone();
-    const auto selected = select(candidates, rewards[set], choice, 0, lost);
-    const auto defined = composite::select(candidates, rewards[set], choice, 0, lost_by_definition);
+    auto unscored = at::full({batch}, -1, rewards.options().dtype(at::kInt)), unscored_by_definition = unscored.clone();
+    const auto selected = select(candidates, rewards[set], choice, 0, unscored);
+    const auto defined = composite::select(candidates, rewards[set], choice, 0, unscored_by_definition);
     if (!at::equal(selected.index, defined.index) || !at::equal(selected.latents, defined.latents) ||
-        !at::equal(lost, lost_by_definition) || !at::equal(lost.ge(0), rewards[set].isnan().all(1)))
+        !at::equal(unscored, unscored_by_definition) || !at::equal(unscored.ge(0), rewards[set].isnan().all(1)))
       throw Failure(Code::Internal, "reward set " + std::to_string(set) + ": fused and composite selections differ");
     return selected;
   };

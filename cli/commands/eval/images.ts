@@ -18,7 +18,7 @@ import { weightsFingerprint } from '../../hub/fingerprint.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { findLoras, type Lora } from '../../lora/loras.js';
 import type { Team } from '../../parallel/team.js';
-import { together } from '../../parallel/together.js';
+import { inProcessGroup } from '../../parallel/in_process_group.js';
 import { findReward } from '../../rewards/registry.js';
 import { askedPrompts, type Job } from '../../sample/jobs.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
@@ -46,7 +46,7 @@ export async function evaluateImages(context: Context): Promise<void> {
   const adapters = new Map<Setting, Lora[]>();
   for (const one of settings) adapters.set(one, await findLoras(one.settings.lora));
   const asked = { settings, adapters, prompts: askedPrompts(context, undefined) };
-  await together(context, commandLine(process.argv.slice(2)), (team, own) => evaluateInTeam(team, own, asked));
+  await inProcessGroup(context, commandLine(process.argv.slice(2)), (team, own) => evaluateInTeam(team, own, asked));
 }
 
 const digestOf = (jobs: readonly Job[]): string =>

@@ -16,7 +16,7 @@ import { NAME, report, short } from '../../eval/pairs_report.js';
 import { type AskedViewing, askedViewing, enlargedNote, sizeNotes, viewingFor } from '../../eval/viewing.js';
 import { slug } from '../../image/write.js';
 import type { Team } from '../../parallel/team.js';
-import { together } from '../../parallel/together.js';
+import { inProcessGroup } from '../../parallel/in_process_group.js';
 import { type Level, sigmaText, timestepText } from '../../rewards/levels.js';
 import { loadRewards } from '../../rewards/load.js';
 import type { Reward, Viewing } from '../../rewards/reward.js';
@@ -32,7 +32,7 @@ export async function evaluatePairs(context: Context): Promise<void> {
         `eval pairs: --${only === 'from' ? 'from' : 'no-pictures'} is for --scores FILE, which was not given`,
       );
   const asked = whatIsAsked(context);
-  await together(context, commandLine(process.argv.slice(2)), (team, own) => evaluateInTeam(team, own, asked));
+  await inProcessGroup(context, commandLine(process.argv.slice(2)), (team, own) => evaluateInTeam(team, own, asked));
 }
 
 interface Asked {

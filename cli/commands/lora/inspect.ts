@@ -29,7 +29,7 @@ const byTarget = (layers: LoraLayer[]) =>
 
 /** What `--json` prints. */
 function dataOf(found: LoraInspection, model: string | undefined) {
-  const { file, spelling, tensors, alphaStated, strangers, layers, match } = found;
+  const { file, spelling, tensors, alphaStated, unmatchedKeys, layers, match } = found;
   return {
     file,
     spelling,
@@ -42,7 +42,7 @@ function dataOf(found: LoraInspection, model: string | undefined) {
     scales: distinct(layers.map(({ alpha, rank }) => alpha / rank)),
     alpha_stated: alphaStated,
     targets: byTarget(layers),
-    besides: strangers,
+    besides: unmatchedKeys,
     ...(match && { match: { model, tensors: match.tensors, matched: match.matched, unmatched: match.unmatched } }),
   };
 }

@@ -2,7 +2,7 @@
 // corruption is known by construction. Lengths are given for pictures of 64 pixels and grow with the picture.
 import sharp from 'sharp';
 import type { Picture } from '../../image/write.js';
-import type { Draws } from '../../random/draws.js';
+import type { PhiloxStream } from '../../random/philox_stream.js';
 
 export const GRADES = [1, 2, 3, 4, 5] as const;
 export type Grade = (typeof GRADES)[number];
@@ -27,7 +27,7 @@ export type Corruption = keyof typeof STRENGTH;
 export const CORRUPTIONS = Object.keys(STRENGTH) as Corruption[];
 
 /** The same pixels are not changed; the same draws give the same picture. */
-export async function corrupt(picture: Picture, kind: Corruption, grade: Grade, draws: Draws): Promise<Picture> {
+export async function corrupt(picture: Picture, kind: Corruption, grade: Grade, draws: PhiloxStream): Promise<Picture> {
   const strength = STRENGTH[kind][grade - 1] as number;
   const scale = Math.max(picture.width, picture.height) / 64;
   switch (kind) {
@@ -85,7 +85,7 @@ async function throughJpeg({ pixels, width, height }: Picture, quality: number):
 /** A tint of this many levels is what a picture without colours gets instead, which no turning would change. */
 const TINT = [8, 16, 28, 45, 70] as const;
 
-function shiftColour(picture: Picture, grade: Grade, angle: number, draws: Draws): Picture {
+function shiftColour(picture: Picture, grade: Grade, angle: number, draws: PhiloxStream): Picture {
   const turned = turnHues(picture, angle);
   const tint = TINT[grade - 1] as number;
   // As much as the tint changes over a tenth of the picture, or nobody would see it.
@@ -116,7 +116,7 @@ function turnHues({ pixels, width, height }: Picture, angle: number): Picture {
 const VISIBLE = 48;
 
 /** A round part of the thing shown becomes background: what the picture's edge mostly shows. */
-function erase(picture: Picture, share: number, draws: Draws): Picture {
+function erase(picture: Picture, share: number, draws: PhiloxStream): Picture {
   const { width, height } = picture;
   const pixels = Uint8Array.from(picture.pixels);
   const difference = (at: number, from: readonly number[]) =>
@@ -150,7 +150,7 @@ function erase(picture: Picture, share: number, draws: Draws): Picture {
 const GRID = 4;
 
 /** Bent: what a weak generator does to shapes. */
-function warp({ pixels, width, height }: Picture, greatest: number, draws: Draws): Picture {
+function warp({ pixels, width, height }: Picture, greatest: number, draws: PhiloxStream): Picture {
   const grid = Array.from({ length: 2 * GRID * GRID }, () => draws.normal());
   const largest = Math.max(...grid.map(Math.abs));
   const displacement = (axis: number, x: number, y: number): number => {

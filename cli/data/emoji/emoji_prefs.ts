@@ -14,7 +14,7 @@
 // just such a choice. Which of those two is better is known only when both are drawn.
 import { DrmError } from '../../../binding/error.js';
 import type { Picture } from '../../image/write.js';
-import { Draws } from '../../random/draws.js';
+import { PhiloxStream } from '../../random/philox_stream.js';
 import { epochOrder } from '../../random/order.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture, encodeLossless } from '../io/picture.js';
@@ -111,7 +111,7 @@ export function distance(a: EmojiPicture, b: EmojiPicture): Grade | undefined {
 }
 
 /** One of the pictures at this distance, or at the nearest one that there is. */
-function wrongOne(of: EmojiPicture, from: EmojiPicture[], grade: Grade, draws: Draws) {
+function wrongOne(of: EmojiPicture, from: EmojiPicture[], grade: Grade, draws: PhiloxStream) {
   const far = from.map((other) => distance(of, other));
   const byNearness = [...GRADES].sort((a, b) => Math.abs(a - grade) - Math.abs(b - grade));
   for (const wanted of byNearness) {
@@ -299,8 +299,8 @@ class Planner {
     );
   }
 
-  #draws(emoji: EmojiPicture, within: number): Draws {
-    return new Draws(this.options.seed, PURPOSE, hash(emoji.key), within);
+  #draws(emoji: EmojiPicture, within: number): PhiloxStream {
+    return new PhiloxStream(this.options.seed, PURPOSE, hash(emoji.key), within);
   }
 
   #corrupted(emoji: EmojiPicture, kind: Corruption, grade: Grade, within: number): PairPicture {

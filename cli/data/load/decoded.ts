@@ -1,5 +1,5 @@
 // Pictures of a set as the training sees them: decoded once where all of them fit into memory, bad ones told of and left out.
-import { Gate } from './ahead.js';
+import { Semaphore } from './prefetcher.js';
 
 /** Decoded originals are large: so many pictures are at work at once, whatever the batch. Also keeps libuv's threads busy. */
 const AT_ONCE = 8;
@@ -26,7 +26,7 @@ export interface DecodedOptions {
 }
 
 export class DecodedPictures {
-  readonly #gate = new Gate(AT_ONCE);
+  readonly #gate = new Semaphore(AT_ONCE);
   readonly #options: DecodedOptions;
   readonly #bad = new Map<number, Fault>();
   readonly #told = new Set<string>();

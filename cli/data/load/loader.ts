@@ -4,7 +4,7 @@ import { DrmError } from '../../../binding/error.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture, squarePicture } from '../io/picture.js';
 import type { CaptionedSet } from '../prepared/captioned_set.js';
-import { Ahead, type AheadOptions } from './ahead.js';
+import { Prefetcher, type PrefetchOptions } from './prefetcher.js';
 import { DecodedPictures, type Fault } from './decoded.js';
 
 export interface Batch {
@@ -17,7 +17,7 @@ export interface Batch {
   width: number;
 }
 
-export interface LoaderOptions extends AheadOptions {
+export interface LoaderOptions extends PrefetchOptions {
   /** Edge of the squares given out; larger pictures are reduced to it. */
   size: number;
   /** Samples of each step; see sampleOrder. */
@@ -33,7 +33,7 @@ export interface LoaderOptions extends AheadOptions {
 }
 
 export class BatchLoader {
-  readonly #ahead: Ahead<Batch>;
+  readonly #prefetcher: Prefetcher<Batch>;
   readonly #pictures: DecodedPictures;
   #isGiven = false;
 
@@ -41,7 +41,7 @@ export class BatchLoader {
     private readonly set: CaptionedSet,
     private readonly options: LoaderOptions,
   ) {
-    this.#ahead = new Ahead((step) => this.#load(step), options);
+    this.#prefetcher = new Prefetcher((step) => this.#load(step), options);
     this.#pictures = new DecodedPictures({
       ...options,
       count: set.length,
@@ -56,7 +56,7 @@ export class BatchLoader {
 
   /** Seconds that next() had to wait for data. */
   get waitedSeconds(): number {
-    return this.#ahead.waitedSeconds;
+    return this.#prefetcher.waitedSeconds;
   }
 
   /** Pictures found bad so far. */
@@ -71,8 +71,8 @@ export class BatchLoader {
    * that a resumed run sees what it would have seen.
    */
   async next(): Promise<Batch | undefined> {
-    let batch = await this.#ahead.next();
-    while (batch?.indices.length === 0 && !this.options.isPart) batch = await this.#ahead.next();
+    let batch = await this.#prefetcher.next();
+    while (batch?.indices.length === 0 && !this.options.isPart) batch = await this.#prefetcher.next();
     this.#isGiven ||= batch !== undefined;
     if (!this.#isGiven && this.badPictures > 0) throw this.#unusable(0);
     return batch;
@@ -89,7 +89,7 @@ export class BatchLoader {
           onWarning?.(`[data] step ${step}: none of its pictures can be used; those of step ${from} take their place`);
         return batch;
       }
-      if (this.#ahead.closed) return batch;
+      if (this.#prefetcher.closed) return batch;
       if (asked.some((index) => this.#pictures.faultOf(index)?.lost)) break;
       if (steps !== undefined || isPart) return batch;
       tried += asked.length;
@@ -151,6 +151,6 @@ export class BatchLoader {
   /** Ends the reading ahead and gives the memory back. */
   async close(): Promise<void> {
     this.#pictures.close();
-    await this.#ahead.close();
+    await this.#prefetcher.close();
   }
 }

@@ -4,7 +4,7 @@ import { DrmError } from '../../../binding/error.js';
 import type { PromptTokens, TrainBatch } from '../../../binding/types.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture, squashPicture } from '../io/picture.js';
-import { Ahead, type AheadOptions } from './ahead.js';
+import { Prefetcher, type PrefetchOptions } from './prefetcher.js';
 import { DecodedPictures, type Fault } from './decoded.js';
 
 export interface Pair {
@@ -42,7 +42,7 @@ export interface PairPass extends TrainBatch {
   captions: string[];
 }
 
-export interface PairLoaderOptions extends AheadOptions {
+export interface PairLoaderOptions extends PrefetchOptions {
   /** Edge of the squares that pictures are resized to, their shape not kept. */
   size: number;
   /** Pairs of each step; see sampleOrder. */
@@ -101,7 +101,7 @@ async function tokensOf(prompts: string[], encode: (prompt: string) => Promise<P
 }
 
 export class PairLoader {
-  readonly #ahead: Ahead<PairBatch>;
+  readonly #prefetcher: Prefetcher<PairBatch>;
   readonly #pictures: DecodedPictures | undefined;
   readonly #leftOut = new Set<number>();
 
@@ -109,13 +109,13 @@ export class PairLoader {
     private readonly set: Pairs,
     private readonly options: PairLoaderOptions,
   ) {
-    this.#ahead = new Ahead((step) => this.#load(step), options);
+    this.#prefetcher = new Prefetcher((step) => this.#load(step), options);
     this.#pictures = options.pixels ? squaresOf(set, options) : undefined;
   }
 
   /** Seconds that next() had to wait for data. */
   get waitedSeconds(): number {
-    return this.#ahead.waitedSeconds;
+    return this.#prefetcher.waitedSeconds;
   }
 
   /** Pairs found so far that cannot be used, ties among them. */
@@ -133,8 +133,8 @@ export class PairLoader {
    * with DrmError BAD_FILE when no pair of the set can be used, or when a shard cannot be read.
    */
   async next(): Promise<PairBatch | undefined> {
-    let batch = await this.#ahead.next();
-    while (batch?.count === 0 && !this.options.isPart) batch = await this.#ahead.next();
+    let batch = await this.#prefetcher.next();
+    while (batch?.count === 0 && !this.options.isPart) batch = await this.#prefetcher.next();
     return batch;
   }
 
@@ -150,7 +150,7 @@ export class PairLoader {
     for (let from = step, tried = 0; tried < 2 * length; from++) {
       const asked = order(from);
       const pairs = await this.#pairsOf(asked);
-      if (pairs.length > 0 || steps !== undefined || isPart || this.#ahead.closed) {
+      if (pairs.length > 0 || steps !== undefined || isPart || this.#prefetcher.closed) {
         if (from > step)
           onWarning?.(`[data] step ${step}: none of its pairs can be used; those of step ${from} take their place`);
         return this.#batch(step, pairs);
@@ -211,6 +211,6 @@ export class PairLoader {
   /** Ends the reading ahead and gives the memory back. */
   async close(): Promise<void> {
     this.#pictures?.close();
-    await this.#ahead.close();
+    await this.#prefetcher.close();
   }
 }

@@ -5,7 +5,7 @@ import { drawEmoji, emojiPictures, listEmoji } from '../../../cli/data/emoji/emo
 import { Drop } from '../../../cli/data/io/drop.js';
 import { decodePicture } from '../../../cli/data/io/picture.js';
 import type { Picture } from '../../../cli/image/write.js';
-import { Draws } from '../../../cli/random/draws.js';
+import { PhiloxStream } from '../../../cli/random/philox_stream.js';
 
 const pictures = emojiPictures(listEmoji().concepts);
 
@@ -30,9 +30,9 @@ test.each(CORRUPTIONS)(
       const before = Uint8Array.from(clean.pixels);
       const changes: number[] = [];
       for (const grade of GRADES) {
-        const worse = await corrupt(clean, kind, grade, new Draws(3, 1, 7));
+        const worse = await corrupt(clean, kind, grade, new PhiloxStream(3, 1, 7));
         expect([worse.width, worse.height, worse.pixels.length]).toEqual([64, 64, 64 * 64 * 3]);
-        expect(await corrupt(clean, kind, grade, new Draws(3, 1, 7))).toEqual(worse);
+        expect(await corrupt(clean, kind, grade, new PhiloxStream(3, 1, 7))).toEqual(worse);
         changes.push(meanDifference(clean, worse));
       }
       expect(Uint8Array.from(clean.pixels)).toEqual(before);
@@ -46,8 +46,8 @@ test.each(CORRUPTIONS)(
 test('what is drawn decides where and how', async () => {
   const clean = await emoji('red-apple_noto');
   for (const kind of ['noise', 'erase', 'warp'] as const) {
-    const first = await corrupt(clean, kind, 3, new Draws(0, 1, 0));
-    const differing = [new Draws(1, 1, 0), new Draws(0, 2, 0), new Draws(0, 1, 1), new Draws(0, 1, 0, 1)];
+    const first = await corrupt(clean, kind, 3, new PhiloxStream(0, 1, 0));
+    const differing = [new PhiloxStream(1, 1, 0), new PhiloxStream(0, 2, 0), new PhiloxStream(0, 1, 1), new PhiloxStream(0, 1, 0, 1)];
     for (const draws of differing) expect(await corrupt(clean, kind, 3, draws)).not.toEqual(first);
   }
 });
@@ -57,11 +57,11 @@ test('pictures of one colour: what can be seen on them is changed all the same',
     for (const grade of GRADES)
       for (const kind of ['colour', 'erase', 'noise'] as const)
         expect(
-          meanDifference(flat(value), await corrupt(flat(value), kind, grade, new Draws(0, 0, grade))),
+          meanDifference(flat(value), await corrupt(flat(value), kind, grade, new PhiloxStream(0, 0, grade))),
         ).toBeGreaterThan(0);
   // Blurred, bent or coded, one colour stays itself.
-  expect((await corrupt(flat(200), 'blur', 5, new Draws(0, 0, 0))).pixels).toEqual(flat(200).pixels);
-  expect((await corrupt(flat(200), 'warp', 5, new Draws(0, 0, 0))).pixels).toEqual(flat(200).pixels);
+  expect((await corrupt(flat(200), 'blur', 5, new PhiloxStream(0, 0, 0))).pixels).toEqual(flat(200).pixels);
+  expect((await corrupt(flat(200), 'warp', 5, new PhiloxStream(0, 0, 0))).pixels).toEqual(flat(200).pixels);
 });
 
 test('blur keeps the mean away from the edges, and reaches as far as its deviation says', async () => {
@@ -69,7 +69,7 @@ test('blur keeps the mean away from the edges, and reaches as far as its deviati
   dot.pixels.fill(255, 3 * (32 * 65 + 32), 3 * (32 * 65 + 32) + 3);
   for (let y = 24; y < 41; y++)
     for (let x = 24; x < 41; x++) dot.pixels.fill(255, 3 * (65 * y + x), 3 * (65 * y + x) + 3);
-  const { pixels } = await corrupt(dot, 'blur', 5, new Draws(0, 0, 0));
+  const { pixels } = await corrupt(dot, 'blur', 5, new PhiloxStream(0, 0, 0));
   const sum = (values: Uint8Array) => values.reduce((total, value) => total + value, 0);
   expect(sum(pixels) / sum(dot.pixels)).toBeCloseTo(1, 2);
   const at = (x: number) => pixels[3 * (32 * 65 + x)] as number;
@@ -85,7 +85,7 @@ test('erasing takes the share that its grade says of the picture, and puts the b
   const square = flat(255, 64, 64);
   for (let y = 8; y < 56; y++) square.pixels.fill(30, 3 * (64 * y + 8), 3 * (64 * y + 56));
   const gone = async (grade: 1 | 5) => {
-    const { pixels } = await corrupt(square, 'erase', grade, new Draws(0, 0, 5));
+    const { pixels } = await corrupt(square, 'erase', grade, new PhiloxStream(0, 0, 5));
     let count = 0;
     for (const [i, value] of pixels.entries()) if (value !== square.pixels[i]) count += 1;
     expect(pixels.every((value, i) => value === 255 || value === square.pixels[i])).toBe(true);
@@ -96,13 +96,13 @@ test('erasing takes the share that its grade says of the picture, and puts the b
 });
 
 test('draws: uniform, fair and normal', () => {
-  const draws = new Draws(5, 6, 7);
+  const draws = new PhiloxStream(5, 6, 7);
   const uniform = Array.from({ length: 4000 }, () => draws.uniform());
   expect(Math.min(...uniform)).toBeGreaterThanOrEqual(0);
   expect(Math.max(...uniform)).toBeLessThan(1);
   const counts = [0, 0, 0];
   for (let i = 0; i < 3000; i++) counts[draws.below(3)] = (counts[draws.below(3)] ?? 0) + 1;
-  for (let i = 0, again = new Draws(5, 6, 8); i < 3; i++) expect(again.below(1)).toBe(0);
+  for (let i = 0, again = new PhiloxStream(5, 6, 8); i < 3; i++) expect(again.below(1)).toBe(0);
   const normal = Array.from({ length: 4000 }, () => draws.normal());
   const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
   expect(mean(uniform)).toBeCloseTo(0.5, 1);

@@ -1,7 +1,7 @@
 // Random numbers of one record: a function of seed, purpose and index, so that a resumed preparation draws the same.
 import { philox } from './philox.js';
 
-export class Draws {
+export class PhiloxStream {
   readonly #key: readonly [number, number];
   #words: Uint32Array = new Uint32Array(0);
   #used = 0;

@@ -2,20 +2,20 @@
 import { DrmError } from '../../binding/error.js';
 import type { Context } from '../common/command.js';
 import { wholeOption } from '../common/options.js';
-import { LAUNCHED, placeOf } from './place.js';
+import { LAUNCHED, rankOf } from './rank.js';
 import { Team } from './team.js';
 
 /**
  * Runs `work` in this process: alone, or as one of those that a launcher (torchrun, Slurm, our own --nproc) has started.
  * With --nproc it runs in the processes started here instead. `resume` is what to type to go on.
  */
-export async function together(
+export async function inProcessGroup(
   context: Context,
   resume: string,
   work: (team: Team, context: Context) => Promise<void>,
 ): Promise<void> {
   const count = wholeOption(context.options, 'nproc', 1) ?? 1;
-  const place = placeOf(process.env);
+  const place = rankOf(process.env);
   const launched = process.env[LAUNCHED] !== undefined;
   if (count > 1 && !launched) {
     if (place)

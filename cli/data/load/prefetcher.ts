@@ -2,7 +2,7 @@
 import { DrmError } from '../../../binding/error.js';
 
 /** Lets in so many at a time, first come, first served. */
-export class Gate {
+export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
 
@@ -23,7 +23,7 @@ export class Gate {
   }
 }
 
-export interface AheadOptions {
+export interface PrefetchOptions {
   /** Where to begin, for a resumed run. */
   firstStep?: number;
   /** Steps from 0 that there are; without end by default. */
@@ -32,21 +32,21 @@ export interface AheadOptions {
   ahead?: number;
 }
 
-export class Ahead<T> {
+export class Prefetcher<T> {
   readonly #queue: Promise<T | Error>[] = [];
   readonly #steps: number;
-  readonly #ahead: number;
+  readonly #prefetcher: number;
   #next: number;
   #waited = 0;
   #closed = false;
 
   constructor(
     private readonly load: (step: number) => Promise<T>,
-    { firstStep = 0, steps = Number.POSITIVE_INFINITY, ahead = 4 }: AheadOptions,
+    { firstStep = 0, steps = Number.POSITIVE_INFINITY, ahead = 4 }: PrefetchOptions,
   ) {
     this.#next = firstStep;
     this.#steps = steps;
-    this.#ahead = ahead;
+    this.#prefetcher = ahead;
   }
 
   /** Seconds that next() had to wait. */
@@ -73,7 +73,7 @@ export class Ahead<T> {
   }
 
   #fill(): void {
-    while (!this.#closed && this.#queue.length < this.#ahead && this.#next < this.#steps)
+    while (!this.#closed && this.#queue.length < this.#prefetcher && this.#next < this.#steps)
       this.#queue.push(
         this.load(this.#next++).catch((error: unknown) => (error instanceof Error ? error : new Error(String(error)))),
       );

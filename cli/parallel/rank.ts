@@ -2,7 +2,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { GroupPlace } from '../../binding/types.js';
 
-export interface Place extends GroupPlace {
+export interface Rank extends GroupPlace {
   /** On its machine: which GPU is its own. */
   localRank: number;
   /** Processes on its machine; all of them, where the launcher does not say. */
@@ -21,7 +21,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * Reads RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT. Inside a Slurm step that sets the last two, Slurm's own
  * names serve for the others. Undefined for a process alone. Throws DrmError ENVIRONMENT naming what is missing or odd.
  */
-export function placeOf(env: Environment): Place | undefined {
+export function rankOf(env: Environment): Rank | undefined {
   const slurm = env.MASTER_ADDR !== undefined && env.SLURM_STEP_ID !== undefined;
   const names = { RANK: 'SLURM_PROCID', WORLD_SIZE: 'SLURM_NTASKS', LOCAL_RANK: 'SLURM_LOCALID' } as const;
   const named = (name: string): string | undefined =>
