@@ -23,7 +23,7 @@ export class Pipeline {
   }
 
   /**
-   * Pictures and previews arrive as events ("image", "preview"; their `bytes` are RGB, row by row). Calls on one pipeline
+   * Images and previews arrive as events ("image", "preview"; their `bytes` are RGB, row by row). Calls on one pipeline
    * run one after the other. Rejects with BAD_REQUEST, NOT_FINITE, OUT_OF_MEMORY, CANCELLED or DISK.
    */
   async sample(request: SampleRequest, job: JobOptions = {}): Promise<SampleSummary> {

@@ -1,4 +1,4 @@
-// A loaded scorer, and what goes with it: distances of picture sets, and resampling as scorers expect.
+// A loaded scorer, and what goes with it: distances of image sets, and resampling as scorers expect.
 import { DrmError } from './error.js';
 import { runJob } from './job.js';
 import { callNative, type ScorerHandle } from './native.js';
@@ -27,7 +27,7 @@ export class Scorer {
     return new Scorer(await runJob(job, (addon, listen) => addon.loadScorer(source, options, listen)));
   }
 
-  /** Pictures of any size, prepared as transformers prepares them. Reports phase "images". */
+  /** Images of any size, prepared as transformers prepares them. Reports phase "images". */
   imageFeatures(pictures: Bitmap[], job: JobOptions = {}): Promise<Features> {
     const handle = this.#alive();
     return runJob(job, (addon, listen) => addon.scorerImageFeatures(handle, { pictures }, listen));
@@ -40,7 +40,7 @@ export class Scorer {
     return runJob(job, (addon, listen) => addon.scorerTextFeatures(handle, { captions }, listen));
   }
 
-  /** Scores of pictures by the captions that promptOf names, rows of `info.tokens` ids each. */
+  /** Scores of images by the captions that promptOf names, rows of `info.tokens` ids each. */
   score(
     { pictures, rows, promptOf }: { pictures: Bitmap[]; rows: BigInt64Array[]; promptOf: number[] },
     job: JobOptions = {},
@@ -67,12 +67,12 @@ export class Scorer {
   }
 }
 
-/** CMMD of two sets of picture features of one CLIP. Rejects with BAD_REQUEST for fewer than two pictures a set. */
+/** CMMD of two sets of image features of one CLIP. Rejects with BAD_REQUEST for fewer than two images a set. */
 export function cmmd(a: Features, b: Features, job: JobOptions = {}): Promise<Cmmd> {
   return runJob(job, (addon, listen) => addon.cmmd({ a, b }, listen));
 }
 
-/** Pillow's bicubic, bit for bit. Rejects with BAD_REQUEST for an empty picture or size. */
+/** Pillow's bicubic, bit for bit. Rejects with BAD_REQUEST for an empty image or size. */
 export function resizePictures(request: ResizeRequest, job: JobOptions = {}): Promise<Bitmap[]> {
   return runJob(job, (addon, listen) => addon.resizePictures(request, listen));
 }

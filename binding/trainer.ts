@@ -74,7 +74,7 @@ export class Trainer {
     return this.#run(job, (addon, handle, listen) => addon.trainerEvaluate(handle, batch, listen));
   }
 
-  /** Flow and reward: encodes the batch's pictures once; later batches name them without pixels. */
+  /** Flow and reward: encodes the batch's images once; later batches name them without pixels. */
   cacheLatents(batch: TrainBatch, job: JobOptions = {}): Promise<void> {
     return this.#run(job, (addon, handle, listen) => addon.trainerCacheLatents(handle, batch, listen));
   }
@@ -84,7 +84,7 @@ export class Trainer {
     return this.#run(job, (addon, handle, listen) => addon.trainerCachePrompts(handle, { prompts }, listen));
   }
 
-  /** A file of a DataSetEncoder in the place of cacheLatents: `pictures` are the numbers of its rows. Rejects with BAD_FILE. */
+  /** A file of a DataSetEncoder in the place of cacheLatents: `images` are the numbers of its rows. Rejects with BAD_FILE. */
   loadLatents(path: string, pictures: number[], job: JobOptions = {}): Promise<void> {
     return this.#run(job, (addon, handle, listen) => addon.trainerLoadLatents(handle, { path, pictures }, listen));
   }
@@ -94,7 +94,7 @@ export class Trainer {
     return this.#run(job, (addon, handle, listen) => addon.trainerLoadPrompts(handle, { paths }, listen));
   }
 
-  /** Flow only: pictures of the averaged weights, RGB row by row, in the order asked for. */
+  /** Flow only: images of the averaged weights, RGB row by row, in the order asked for. */
   preview(request: PreviewRequest, job: JobOptions = {}): Promise<Bitmap[]> {
     return painting(job, (own) =>
       this.#run(own, (addon, handle, listen) => addon.trainerPreview(handle, request, listen)),
@@ -145,7 +145,7 @@ export class Trainer {
   }
 }
 
-/** A job whose "image" events are its pictures, in order. */
+/** A job whose "image" events are its images, in order. */
 async function painting<Result>(
   job: JobOptions,
   run: (job: JobOptions) => Promise<Result>,
@@ -195,7 +195,7 @@ export class PolicyTrainer extends Trainer {
     return this.#job(job, (addon, policy, listen) => addon.policyRatioError(policy, { batches }, listen));
   }
 
-  /** Pictures by plain sampling. */
+  /** Images by plain sampling. */
   async sample(request: PolicySampleRequest, job: JobOptions = {}): Promise<PolicySample> {
     const { value, pictures } = await painting(job, (own) =>
       this.#job(own, (addon, policy, listen) => addon.policySample(policy, request, listen)),

@@ -185,7 +185,7 @@ export interface Features {
   width: number;
 }
 
-/** Distance of two sets of pictures; see csrc/scorers/cmmd.h. */
+/** Distance of two sets of images; see csrc/scorers/cmmd.h. */
 export interface Cmmd {
   biased: number; // the authors' own
   unbiased: number; // to compare small sets with
@@ -195,7 +195,7 @@ export interface ResizeRequest {
   pictures: Bitmap[];
   width: number;
   height: number;
-  /** The centre square instead of the whole picture; whose rule for odd margins. */
+  /** The centre square instead of the whole image; whose rule for odd margins. */
   square?: 'transformers' | 'torchvision';
 }
 
@@ -301,9 +301,9 @@ export interface ParallelInfo {
 /** A micro-batch. Which fields are needed depends on the objective. */
 export interface TrainBatch {
   samples: number[]; // indices in the data set: they key the samples' random numbers
-  /** Which pictures the batch has when a sample is not one picture; a pair's: the chosen of all, then the rejected. */
+  /** Which images the batch has when a sample is not one image; a pair's: the chosen of all, then the rejected. */
   pictures?: number[];
-  pixels?: Uint8Array; // pictures x height x width x 3
+  pixels?: Uint8Array; // images x height x width x 3
   height?: number;
   width?: number;
   ids?: BigInt64Array; // samples x length
@@ -320,7 +320,7 @@ export interface PolicyInputs {
   /** The same with as many T5 tokens as the reward models read, where that is another number. */
   rewardPrompts?: PromptTokens[];
   negative: PromptTokens;
-  promptOf: number[]; // of each trajectory or picture, an index into prompts
+  promptOf: number[]; // of each trajectory or image, an index into prompts
   rewards: { reward: RewardModelHandle; weight: number }[];
 }
 
@@ -355,7 +355,7 @@ export interface Rollout extends RolloutFigures {
   pictures: Bitmap[]; // empty where none were asked for
 }
 
-/** Pictures of the policy's averaged adapter by plain sampling. */
+/** Images of the policy's averaged adapter by plain sampling. */
 export interface PolicySampleRequest extends PolicyInputs {
   seeds: number[]; // initial latents, as in `drm sample`
   steps: number;
@@ -413,7 +413,7 @@ export type WeightedMetrics = Record<string, { mean: number; weight: number }>;
 export interface RewardSource {
   /** A folder's config.json and model.safetensors, or the authors' single file without a config. */
   checkpoint: ComponentFiles;
-  /** The base, whose VAE and text encoders are needed to score pictures, but not by step-wise sampling. */
+  /** The base, whose VAE and text encoders are needed to score images, but not by step-wise sampling. */
   base?: PipelineSource;
 }
 
@@ -433,8 +433,8 @@ export interface RewardInfo {
 export interface ScoreRequest {
   pictures: Bitmap[]; // of any size
   prompts: PromptTokens[];
-  promptOf: number[]; // index into prompts, for each picture
-  samples: number[]; // what keys each picture's noise
+  promptOf: number[]; // index into prompts, for each image
+  samples: number[]; // what keys each image's noise
   timesteps: number[]; // each 0..1000: one row of scores each
   draws: number; // of noise, averaged; one is enough at timestep 0
   seed: bigint;

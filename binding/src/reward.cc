@@ -11,7 +11,7 @@ namespace {
 
 ScoreRequest score_from_js(const Fields& fields) {
   ScoreRequest r;
-  r.pictures = bitmaps_from_js(fields, "pictures");
+  r.images = bitmaps_from_js(fields, "pictures");
   r.prompts = prompts_from_js(fields, "prompts");
   r.prompt_of = fields.integers("promptOf");
   r.samples = fields.integers("samples");

@@ -18,14 +18,14 @@ struct HandleType<Scorer> {
 
 namespace {
 
-Napi::Value pictures_to_js(Napi::Env env, std::vector<Bitmap>&& pictures) {
-  auto out = Napi::Array::New(env, pictures.size());
-  for (uint32_t i = 0; i < pictures.size(); ++i) {
-    auto picture = Napi::Object::New(env);
-    picture["width"] = static_cast<double>(pictures[i].width);
-    picture["height"] = static_cast<double>(pictures[i].height);
-    picture["pixels"] = adopt_bytes(env, std::move(pictures[i].pixels));
-    out[i] = picture;
+Napi::Value images_to_js(Napi::Env env, std::vector<Bitmap>&& images) {
+  auto out = Napi::Array::New(env, images.size());
+  for (uint32_t i = 0; i < images.size(); ++i) {
+    auto image = Napi::Object::New(env);
+    image["width"] = static_cast<double>(images[i].width);
+    image["height"] = static_cast<double>(images[i].height);
+    image["pixels"] = adopt_bytes(env, std::move(images[i].pixels));
+    out[i] = image;
   }
   return out;
 }
@@ -73,8 +73,8 @@ DRM_EXPORT(scorerImageFeatures) {
   return Job<Features>::start(
       info.Env(), "drm.scorerImageFeatures", listener(info[2]),
       [scorer = Handle<Scorer>::get(info[0], "scorerImageFeatures"),
-       pictures = bitmaps_from_js(Fields(info[1], "pictures"), "pictures")](Control& control) {
-        return scorer->image_features(pictures, control);
+       images = bitmaps_from_js(Fields(info[1], "pictures"), "pictures")](Control& control) {
+        return scorer->image_features(images, control);
       },
       features_to_js);
 }
@@ -128,24 +128,24 @@ DRM_EXPORT(cmmd) {
       });
 }
 
-DRM_EXPORT(resizePictures) {
+DRM_EXPORT(resizeImages) {
   const Fields request(info[0], "resize");
   const auto rule = request.has("square") ? request.text("square") : "";
   return Job<std::vector<Bitmap>>::start(
       info.Env(), "drm.resizePictures", listener(info[1]),
-      [pictures = bitmaps_from_js(request, "pictures"), height = request.integer("height"),
+      [images = bitmaps_from_js(request, "pictures"), height = request.integer("height"),
        width = request.integer("width"), rule](Control& control) {
         std::vector<Bitmap> out;
-        for (const auto& picture : pictures) {
+        for (const auto& image : images) {
           control.check();
           out.push_back(rule.empty()
-                            ? pillow_bicubic(picture, height, width)
-                            : pillow_square(picture, height,
+                            ? pillow_bicubic(image, height, width)
+                            : pillow_square(image, height,
                                             rule == "torchvision" ? CropRule::Torchvision : CropRule::Transformers));
         }
         return out;
       },
-      pictures_to_js);
+      images_to_js);
 }
 
 }  // namespace drm::binding

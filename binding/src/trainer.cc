@@ -77,7 +77,7 @@ RolloutRequest rollout_from_js(const Fields& fields) {
   r.from = fields.integer("from");
   r.until = fields.integer("until");
   r.score_states = fields.text("score") == "states";
-  r.pictures = fields.flag("pictures");
+  r.images = fields.flag("pictures");
   return r;
 }
 
@@ -219,8 +219,9 @@ DRM_EXPORT(trainerCachePrompts) {
 DRM_EXPORT(trainerLoadLatents) {
   const Fields request(info[1], "latents");
   return on_trainer(info, "drm.trainerLoadLatents", 2,
-                    [path = request.text("path"), pictures = request.integers("pictures")](
-                        Training& trainer, Control&) { trainer.load_latents(path, pictures); });
+                    [path = request.text("path"), images = request.integers("pictures")](Training& trainer, Control&) {
+                      trainer.load_latents(path, images);
+                    });
 }
 
 DRM_EXPORT(trainerLoadPrompts) {

@@ -22,7 +22,7 @@ async function describeAll(entries: readonly Entry[]): Promise<Described[]> {
   return Promise.all(
     entries.map(async (entry) => {
       const command = await entry.load();
-      const options = [...describe(command).options];
+      const options = describe(command).options.filter((o) => !o.hidden);
       const names = new Set(options.map((o) => o.long));
       options.push(...globalOptions().filter((o) => !names.has(o.long)));
       return {

@@ -46,6 +46,7 @@ export function describe(command: Command): Program {
     if (option.choices) made.choices(option.choices);
     if (option.repeatable) made.argParser(collect);
     program.addOption(made);
+    if (option.formerly !== undefined) program.addOption(new ProgramOption(option.formerly).hideHelp());
   }
   for (const option of globalOptions()) program.addOption(option.helpGroup('Options of every command:'));
   const examples = command.examples.map((e) => `  $ ${e.command}\n      ${e.does}`).join('\n');

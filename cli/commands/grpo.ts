@@ -27,7 +27,7 @@ export const command: Command = {
     { flags: '--reward <reward>', description: 'a reward model, a scorer, or a weighted sum 0.7*drm:A+0.3*judge' },
     { flags: '--prompts <file>', description: "prompts to train on, or a folder of flow_grpo's; else the model's own" },
     { flags: '--eval-prompts <file>', description: 'held-out prompts; else the test list beside --prompts' },
-    { flags: '--judge <scorer>', description: 'scorer of held-out pictures that has no part in the reward' },
+    { flags: '--judge <scorer>', description: 'scorer of held-out images that has no part in the reward' },
     { flags: '--k <n>', description: 'Step-GRPO: candidates of a state' },
     { flags: '--group <n>', description: 'Flow-GRPO: trajectories of a prompt' },
     { flags: '--prompts-per-iteration <n>', description: 'different prompts an iteration' },

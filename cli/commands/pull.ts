@@ -24,7 +24,7 @@ const NEVER_READ = /\.(bin|ckpt|pt|pth|msgpack|h5|onnx|onnx_data|gguf|tflite|ot)
 
 const PIECES: [RegExp, string][] = [
   [/^transformer\//, 'transformer, the denoising network: needed'],
-  [/^vae\//, 'VAE, turns latents into pictures: needed'],
+  [/^vae\//, 'VAE, turns latents into images: needed'],
   [/^text_encoder\//, 'CLIP-L, reads the prompt: needed'],
   [/^text_encoder_2\//, 'CLIP-G, reads the prompt: needed'],
   [/^text_encoder_3\//, "T5, reads long prompts: optional (--exclude 'text_encoder_3/*' does without it)"],

@@ -2,7 +2,7 @@ import type { Command } from '../common/command.js';
 
 export const command: Command = {
   name: 'report',
-  summary: 'draw runs on one page: curves, pictures, settings, warnings',
+  summary: 'draw runs on one page: curves, images, settings, warnings',
   examples: [
     { command: 'drm report runs/reward', does: 'writes runs/reward/report.html; the run may still be at work' },
     {

@@ -8,12 +8,12 @@ import type { Recipe } from '../sample/metadata.js';
 
 export const command: Command = {
   name: 'sample',
-  summary: 'sample pictures from prompts',
+  summary: 'sample images from prompts',
   examples: [
-    { command: 'drm sample --prompt "a red fox" --n 4 --grid', does: 'four pictures and a sheet of them in out/' },
+    { command: 'drm sample --prompt "a red fox" --n 4 --grid', does: 'four images and a sheet of them in out/' },
     {
-      command: 'drm sample --model sd3.5-medium --prompts prompts.txt --size 512 --steps 50 --out pictures',
-      does: 'one picture a line of the file',
+      command: 'drm sample --model sd3.5-medium --prompts prompts.txt --size 512 --steps 50 --out images',
+      does: 'one image a line of the file',
     },
     {
       command: 'drm sample --prompt "a red fox" --k 6 --reward tiny --trace',
@@ -23,7 +23,7 @@ export const command: Command = {
       command: 'drm sample --prompt "a red fox" --lora runs/grpo --lora style.safetensors:0.6',
       does: 'with two adapters, the second at strength 0.6',
     },
-    { command: 'drm sample --from out/0-a-red-fox.png --steps 50', does: 'the same picture again, with more steps' },
+    { command: 'drm sample --from out/0-a-red-fox.png --steps 50', does: 'the same image again, with more steps' },
   ],
   options: [
     {
@@ -39,7 +39,7 @@ export const command: Command = {
     { flags: '-p, --prompt <text>', description: 'what to show; may be repeated', repeatable: true },
     { flags: '--prompts <file>', description: 'one prompt a line, or JSON with prompt, negative_prompt, seed' },
     { flags: '--negative-prompt <text>', description: 'what to steer away from' },
-    { flags: '--from <png>', description: 'repeat a picture from the settings inside it; other flags change them' },
+    { flags: '--from <png>', description: 'repeat an image from the settings inside it; other flags change them' },
     { flags: '--steps <n>', description: 'denoising steps', default: '28' },
     { flags: '--guidance <scale>', description: 'classifier-free guidance; off at 1 and below', default: '4.5' },
     { flags: '--k <n>', description: 'candidates a step, of which the best by the reward goes on', default: '1' },
@@ -55,10 +55,10 @@ export const command: Command = {
     { flags: '--size <pixels>', description: 'height and width' },
     { flags: '--height <pixels>', description: 'a multiple of VAE factor x patch (16)' },
     { flags: '--width <pixels>', description: 'a multiple of VAE factor x patch (16)' },
-    { flags: '--seed <n>', description: 'picture i of a prompt has seed + i', default: '0' },
-    { flags: '--n <n>', description: 'pictures a prompt', default: '1' },
-    { flags: '--batch <n>', description: 'pictures a network call; 0 chooses', default: '0' },
-    { flags: '--grid', description: 'also write one sheet of all pictures; with --n above 1, a row a prompt' },
+    { flags: '--seed <n>', description: 'image i of a prompt has seed + i', default: '0' },
+    { flags: '--n <n>', description: 'images a prompt', default: '1' },
+    { flags: '--batch <n>', description: 'images a network call; 0 chooses', default: '0' },
+    { flags: '--grid', description: 'also write one sheet of all images; with --n above 1, a row a prompt' },
     { flags: '--preview [steps]', description: 'write preview.png every so many steps', default: 'off' },
     {
       flags: '--init-latents <file>',
@@ -68,7 +68,7 @@ export const command: Command = {
     { flags: '--free-encoders', description: "give the text encoders' memory back before denoising" },
     {
       flags: '--tile <edge>',
-      description: 'VAE tile in latent pixels; 0 for large pictures only, -1 never',
+      description: 'VAE tile in latent pixels; 0 for large images only, -1 never',
       default: '0',
     },
     { flags: '--t5-length <n>', description: 'tokens that T5 reads', default: '256' },
@@ -115,14 +115,14 @@ function modelOptions(options: Record<string, unknown>): ModelOptions {
   };
 }
 
-/** A picture that is repeated says which adapters made it. */
+/** An image that is repeated says which adapters made it. */
 function warnOfChanges(from: Recipe | undefined, loras: readonly Lora[], events: Events): void {
   for (const made of from?.loras ?? []) {
     const changed = loras.find(({ name, sha256 }) => name === made.file && sha256 !== made.sha256);
     if (changed)
       events.emit({
         event: 'warning',
-        message: `${changed.name} is not the file that made the picture (sha256 ${changed.sha256.slice(0, 12)}… instead of ${made.sha256.slice(0, 12)}…): the picture will be another`,
+        message: `${changed.name} is not the file that made the image (sha256 ${changed.sha256.slice(0, 12)}… instead of ${made.sha256.slice(0, 12)}…): the image will be another`,
       });
   }
 }
@@ -168,7 +168,7 @@ async function sample(context: Context): Promise<void> {
       device,
       dtype,
       prompts: prompts.length,
-      pictures: jobs.length,
+      images: jobs.length,
       steps: settings.steps,
       guidance: settings.guidance,
       ...(loras.length > 0 && { lora: loras.map(textOf).join(', ') }),
@@ -191,7 +191,7 @@ async function sample(context: Context): Promise<void> {
   const bars: Record<string, ReturnType<typeof progress>> = {
     encode: progress('encode', 'encoding prompts', 'pass'),
     denoise: progress('denoise', 'denoising', 'step'),
-    decode: progress('decode', 'decoding', 'picture'),
+    decode: progress('decode', 'decoding', 'image'),
   };
   const pipeline = await Pipeline.load(
     model.source,
@@ -228,7 +228,7 @@ async function sample(context: Context): Promise<void> {
       event: 'done',
       seconds: (performance.now() - started) / 1000,
       facts: {
-        pictures: pictures.written,
+        images: pictures.written,
         seconds_per_step: summary.secondsPerStep,
         encode_seconds: summary.encodeSeconds,
         denoise_seconds: summary.denoiseSeconds,
@@ -243,11 +243,11 @@ async function sample(context: Context): Promise<void> {
       },
     });
   } catch (error) {
-    await pictures.finish(); // pictures made before are kept, and a full disk is the better explanation
+    await pictures.finish(); // images made before are kept, and a full disk is the better explanation
     if (error instanceof DrmError && error.code === 'CANCELLED')
       throw new DrmError(
         'CANCELLED',
-        `stopped: ${pictures.written} of ${jobs.length} pictures are in ${out}; the same command makes them all again, identically`,
+        `stopped: ${pictures.written} of ${jobs.length} images are in ${out}; the same command makes them all again, identically`,
       );
     throw error;
   } finally {

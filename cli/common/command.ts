@@ -12,6 +12,8 @@ export interface Option {
   repeatable?: boolean;
   /** The only values allowed; also what completion offers. */
   choices?: string[];
+  /** A name that it had before, which works still and is not shown. */
+  formerly?: string;
 }
 
 export interface Argument {

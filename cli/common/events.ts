@@ -7,7 +7,7 @@ export type Event =
   /** First event: the command and what it works with, as label/value pairs worth showing. `steps`, where it trains. */
   | { event: 'started'; version: number; command: string; facts: Record<string, string | number>; steps?: number }
   /**
-   * Latest wins. `unit` is what `step` counts: 'step', 'B', 'picture'. `id` tells parallel bars apart. Within a training it
+   * Latest wins. `unit` is what `step` counts: 'step', 'B', 'image'. `id` tells parallel bars apart. Within a training it
    * is the phase that a step is at.
    */
   | {
@@ -29,7 +29,7 @@ export type Event =
    * Figures of training, after `step` steps of `total`: loss, learning_rate, grad_norm, samples_per_second (pairs_per_second), data_wait (share
    * of the time spent waiting for data, from 0 to 1), memory_mb, and whatever the task measures; `reward/3` is that of denoising step 3. Each is the mean over the
    * steps since the last such event. `seconds` is training time, that of earlier sittings included; `step_seconds` is
-   * that of the steps alone, without evaluations, pictures and checkpoints.
+   * that of the steps alone, without evaluations, images and checkpoints.
    */
   | {
       event: 'metric';
@@ -46,7 +46,7 @@ export type Event =
   | { event: 'checkpoint'; step: number; path: string }
   /** The run goes on from this checkpoint. */
   | { event: 'resumed'; step: number; path: string }
-  /** Pictures made after `step` steps. */
+  /** Images made after `step` steps. */
   | { event: 'sample_sheet'; step: number; paths: string[] }
   /** A line of a table or report, printed on stdout as text; `data` is what --json prints. */
   | { event: 'result'; text: string; data: unknown }

@@ -1,4 +1,4 @@
-// What --protocol may name: ways of counting right answers, and ways of looking at pictures.
+// What --protocol may name: ways of counting right answers, and ways of looking at images.
 import { DrmError } from '../../binding/error.js';
 import { nearest } from '../common/nearest.js';
 import type { ProtocolName } from '../data/sets/published.js';

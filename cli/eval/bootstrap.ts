@@ -18,7 +18,7 @@ const DRAWS = 2e8;
 const FEWEST_RESAMPLES = 200;
 
 /**
- * The mean over groups of their means, and how far it could lie elsewhere. Pictures of one prompt are one group: they
+ * The mean over groups of their means, and how far it could lie elsewhere. Images of one prompt are one group: they
  * are alike, and counting each for itself would make the interval too narrow. The same values give the same interval.
  */
 export function estimate(groups: readonly (readonly number[])[]): Estimate {

@@ -1,4 +1,4 @@
-// The models behind pictures that are measured: a pipeline with the adapters of a setting, and the reward that chooses.
+// The models behind images that are measured: a pipeline with the adapters of a setting, and the reward that chooses.
 import { Pipeline } from '../../binding/index.js';
 import type { Dtype } from '../../binding/types.js';
 import type { Context } from '../common/command.js';
@@ -6,7 +6,7 @@ import type { ResolvedModel } from '../hub/resolve.js';
 import { type Lora, tellLoras, textOf, usesOf } from '../lora/loras.js';
 import type { StepwiseReward } from '../sample/stepwise.js';
 
-/** Loaded when the first picture is missing; one pipeline at a time. */
+/** Loaded when the first image is missing; one pipeline at a time. */
 export class ImageModels {
   #pipeline: Pipeline | undefined;
   /** The adapters of that pipeline. */

@@ -1,4 +1,4 @@
-// Judging the pictures that `drm eval images` makes, setting after setting: judges, reference pictures, rows, sheets.
+// Judging the images that `drm eval images` makes, setting after setting: judges, reference images, rows, sheets.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Context } from '../common/command.js';
@@ -51,7 +51,7 @@ async function writeSheet(files: string[], path: string): Promise<void> {
   await writeAtomically(path, await contactSheet(pictures, SHEET.columns));
 }
 
-/** The first picture of the first prompts, a row each, a column for each setting. */
+/** The first image of the first prompts, a row each, a column for each setting. */
 async function writeComparison(columns: readonly string[][], each: number, path: string): Promise<void> {
   const rows = Array.from({ length: Math.min(COMPARED, (columns[0]?.length ?? 0) / each) }, (_, i) => i * each);
   const files = rows.flatMap((picture) => columns.map((column) => column[picture] as string));
@@ -71,7 +71,7 @@ export interface JudgingOptions {
   model: string;
   weights: string;
   device: string;
-  /** Of the pictures, in order. */
+  /** Of the images, in order. */
   prompts: readonly string[];
   out: string;
 }
@@ -117,26 +117,26 @@ export class ImageJudging {
     return { signal, onWarning, onPictures: this.progress(id, label) };
   }
 
-  /** Real pictures that the generated ones are compared with. */
+  /** Real images that the generated ones are compared with. */
   async refer(folder: string): Promise<void> {
     const warn = (message: string) => this.context.events.emit({ event: 'warning', message });
     this.#reference = await CaptionedSet.open(folder);
     const { texts } = captionsOf(this.options.prompts);
     const { samples, matched } = referenceSamples(this.#reference, texts);
-    if (matched === 0) warn(`no prompt is a caption of ${folder}: CMMD is taken to all its ${samples.length} pictures`);
+    if (matched === 0) warn(`no prompt is a caption of ${folder}: CMMD is taken to all its ${samples.length} images`);
     else if (matched < texts.length)
-      warn(`${matched} of ${texts.length} prompts are captions of ${folder}: CMMD is taken to their pictures alone`);
+      warn(`${matched} of ${texts.length} prompts are captions of ${folder}: CMMD is taken to their images alone`);
     const verdicts: Verdict[] = [];
     for (const judge of this.#judges) {
       const { name } = judge.reward;
-      const watch = this.#watch(`reference ${name}`, `real pictures by ${name}`);
+      const watch = this.#watch(`reference ${name}`, `real images by ${name}`);
       const verdict = await judge.refer(this.#reference, samples, watch);
       if (verdict) verdicts.push(verdict);
     }
     this.#results.reference = { folder, pictures: samples.length, captions: matched, verdicts };
   }
 
-  /** A row: the pictures that one setting gave. */
+  /** A row: the images that one setting gave. */
   async add(name: string, settings: SampleSettings, folder: string, set: PictureSet): Promise<void> {
     const { options, events } = this.context;
     const { files, made, seconds } = set;
@@ -171,7 +171,7 @@ export class ImageJudging {
     await writeAtomically(this.file, `${JSON.stringify(this.#results, null, 2)}\n`);
   }
 
-  /** Says what was found; `each`: pictures a prompt. */
+  /** Says what was found; `each`: images a prompt. */
   async tell(each: number): Promise<void> {
     const { options, events } = this.context;
     if (options.grid && this.#columns.length > 1) {

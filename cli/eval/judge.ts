@@ -1,4 +1,4 @@
-// What one reward says of a set of generated pictures, and of the real pictures beside them.
+// What one reward says of a set of generated images, and of the real images beside them.
 import { readFileSync } from 'node:fs';
 import { cmmd as distance } from '../../binding/index.js';
 import type { Cmmd, Features } from '../../binding/types.js';
@@ -11,7 +11,7 @@ import { type Estimate, estimate } from './bootstrap.js';
 import { spreads } from './diversity.js';
 import { embedPictures, grouped, nearness, type Retrieval, readSample, retrieval, type Watch } from './retrieval.js';
 
-/** Pictures judged at a time by a reward without a space. */
+/** Images judged at a time by a reward without a space. */
 const CHUNK = 32;
 
 export interface Verdict {
@@ -21,9 +21,9 @@ export interface Verdict {
   score: Estimate;
   /** Only of rewards that can be searched. */
   retrieval?: Retrieval;
-  /** Distance to the reference pictures. */
+  /** Distance to the reference images. */
   cmmd?: Cmmd;
-  /** How far pictures of one prompt are from each other; needs several a prompt. */
+  /** How far images of one prompt are from each other; needs several a prompt. */
   diversity?: Estimate;
 }
 
@@ -35,10 +35,10 @@ export interface Judgement {
   diversity?: number[][];
 }
 
-/** The prompts of a run: each caption once, and which pictures belong to it. */
+/** The prompts of a run: each caption once, and which images belong to it. */
 export interface Captions {
   texts: string[];
-  /** Caption of picture i. */
+  /** Caption of image i. */
   of: number[];
 }
 
@@ -48,7 +48,7 @@ async function readPng(file: string): Promise<Picture> {
   return picture;
 }
 
-/** A reward with what it needs to know once: its view of the captions, and of the real pictures. */
+/** A reward with what it needs to know once: its view of the captions, and of the real images. */
 export class Judge {
   #captions: Features | undefined;
   #real: { features: Features; of: (number | undefined)[] } | undefined;
@@ -98,8 +98,8 @@ export class Judge {
   }
 
   /**
-   * The real pictures of these captions, or, where the set knows none of them, all its pictures: the reference of CMMD.
-   * Gives what the reward says of them, which is what generated pictures can be held against.
+   * The real images of these captions, or, where the set knows none of them, all its images: the reference of CMMD.
+   * Gives what the reward says of them, which is what generated images can be held against.
    */
   async refer(set: CaptionedSet, samples: number[], watch: Watch): Promise<Verdict | undefined> {
     const { name, unit, space } = this.reward;

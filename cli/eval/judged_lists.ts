@@ -1,4 +1,4 @@
-// The preference sets' own test lists, as they are on the hub: what people said of which pictures. Scores that another
+// The preference sets' own test lists, as they are on the hub: what people said of which images. Scores that another
 // program gave in a list's order are judged against these.
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -12,14 +12,14 @@ import { numbersIn, textIn, UNCLEAR } from '../data/sets/fields.js';
 import type { ProtocolName, PublishedSet } from '../data/sets/published.js';
 import { PUBLISHED_SETS } from '../data/sets/registry.js';
 
-/** One record of a list: a prompt, its pictures, and their order; lower is better. A pair has ranks 1 and 2. */
+/** One record of a list: a prompt, its images, and their order; lower is better. A pair has ranks 1 and 2. */
 export interface JudgedRecord {
   prompt: string;
   pictures: string[];
   ranks: number[];
 }
 
-/** A row of Pick-a-Pic: 1 when picture 0 was preferred, 0 when picture 1 was, 0.5 for a tie; undefined: not judged. */
+/** A row of Pick-a-Pic: 1 when image 0 was preferred, 0 when image 1 was, 0.5 for a tie; undefined: not judged. */
 export interface JudgedChoice {
   prompt: string;
   label: number | undefined;
@@ -32,7 +32,7 @@ export interface RankedList {
   /** How the set's own code counts, and what else is usual. */
   protocols: readonly ProtocolName[];
   records: JudgedRecord[];
-  /** Where a picture may lie. */
+  /** Where an image may lie. */
   picture: (name: string) => string[];
 }
 
@@ -52,7 +52,7 @@ type Row = Record<string, unknown>;
 const texts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((text) => typeof text === 'string');
 
-/** Of two pictures the ranks that people's preference gives them: equal where they preferred neither or both. */
+/** Of two images the ranks that people's preference gives them: equal where they preferred neither or both. */
 function ranksOfPreference(value: unknown): number[] | undefined {
   const preference = preferenceIn(value);
   if (preference === UNCLEAR) return undefined;
@@ -65,13 +65,13 @@ interface Form {
   /** Tells this form from the others. */
   keys: string[];
   read(row: Row): { pictures: unknown; ranks: unknown };
-  /** Where a picture of the list may lie. */
+  /** Where an image of the list may lie. */
   picture(folder: string, split: string, name: string): string[];
 }
 
 const FORMS: Form[] = [
   {
-    // HPDv3: the first picture is preferred.
+    // HPDv3: the first image is preferred.
     kind: 'pairs',
     protocols: ['strict'],
     keys: ['path1', 'path2'],
@@ -98,7 +98,7 @@ const FORMS: Form[] = [
     picture: (folder, split, name) => [join(folder, split, name), join(folder, name)],
   },
   {
-    // ImageReward: the repository's test.json names pictures otherwise than the hub's archives, where only the last part of
+    // ImageReward: the repository's test.json names images otherwise than the hub's archives, where only the last part of
     // a path is found again.
     kind: 'rankings',
     protocols: ['pooled', 'mean-over-prompts'],
@@ -134,7 +134,7 @@ function readJsonList(file: string): JudgedList {
     const { pictures, ranks: given } = form.read(rest);
     const ranks = texts(pictures) ? numbersIn(given, pictures.length) : undefined;
     if (typeof prompt !== 'string' || !texts(pictures) || !Array.isArray(ranks))
-      throw bad(file, `record ${i}: expected a prompt, pictures, and a rank for each, found ${brief(row)}`);
+      throw bad(file, `record ${i}: expected a prompt, images, and a rank for each, found ${brief(row)}`);
     return { prompt, pictures, ranks };
   });
   const [folder, split] = [dirname(file), basename(file).replace(/\.json$/i, '')];
@@ -142,7 +142,7 @@ function readJsonList(file: string): JudgedList {
   return { kind, files: [file], split, protocols, records, picture: (name) => form.picture(folder, split, name) };
 }
 
-/** Reads small columns alone: the pictures beside them are hundreds of megabytes. */
+/** Reads small columns alone: the images beside them are hundreds of megabytes. */
 async function readChoices(files: string[]): Promise<JudgedList> {
   const records: JudgedChoice[] = [];
   for (const path of files) {

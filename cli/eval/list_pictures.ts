@@ -1,4 +1,4 @@
-// Which pictures of a preference set's list cannot be used. Scorers tend to put something in place of a picture that they
+// Which images of a preference set's list cannot be used. Scorers tend to put something in place of an image that they
 // could not read; a pair that holds such a one says nothing.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -11,7 +11,7 @@ import type { Watch } from './retrieval.js';
 /** Decoded at a time. */
 const TOGETHER = 16;
 
-/** A larger member is no picture that anyone scored, and is not unpacked. */
+/** A larger member is no image that anyone scored, and is not unpacked. */
 const LARGEST_MEMBER = 1 << 28;
 
 interface Member {
@@ -36,7 +36,7 @@ async function zipMembers(folder: string): Promise<{ members: Map<string, Member
 }
 
 async function unpack({ zip, entry }: Member): Promise<Uint8Array> {
-  if (entry.uncompressedSize > LARGEST_MEMBER) throw new Error('too large for a picture');
+  if (entry.uncompressedSize > LARGEST_MEMBER) throw new Error('too large for an image');
   const parts: Buffer[] = [];
   for await (const part of await zip.openReadStreamPromise(entry)) parts.push(part as Buffer);
   return Buffer.concat(parts);
@@ -47,11 +47,11 @@ export interface Unusable {
   names: ReadonlySet<string>;
   missing: number;
   undecodable: number;
-  /** False where the set's pictures are not on this machine at all: then nothing is known of any. */
+  /** False where the set's images are not on this machine at all: then nothing is known of any. */
   looked: boolean;
 }
 
-/** Opens every picture of the list once. */
+/** Opens every image of the list once. */
 export async function unusablePictures(list: RankedList, { signal, onPictures }: Watch): Promise<Unusable> {
   const names = [...new Set(list.records.flatMap(({ pictures }) => pictures))];
   const found = names.map((name) => list.picture(name).find((path) => existsSync(path)));

@@ -22,7 +22,7 @@ export interface Column {
   level: Level;
   /** What makes logits of the scores. */
   scale: number;
-  /** By picture under prompt; NaN where there is none. */
+  /** By image under prompt; NaN where there is none. */
   scores: Float64Array;
 }
 
@@ -82,7 +82,7 @@ export function difference(pairs: readonly EvalPair[], one: Column, other: Colum
   return pooled([...groups.values()]);
 }
 
-/** Of a source whose pairs come from rankings: the rankings again. A picture that is in no pair was tied with all. */
+/** Of a source whose pairs come from rankings: the rankings again. An image that is in no pair was tied with all. */
 function rankings(pairs: readonly EvalPair[], { scores }: Column): ScoredRanking[] {
   const groups = new Map<string, Map<number, number>>();
   for (const { group, ranks, chosen, rejected } of pairs) {

@@ -11,7 +11,7 @@ import type { ViewingProtocol } from './viewing.js';
 /** What is said of one reward at one noise level. */
 export interface Row extends Level {
   reward: string;
-  /** How its pictures were looked at, where that has a name. */
+  /** How its images were looked at, where that has a name. */
   protocol?: ViewingProtocol;
   /** How its scores came about, in words. */
   viewing: string;

@@ -154,7 +154,7 @@ function setReport({ data, bad_pictures: bad, rows }: SetResults): string {
   const overall = rows[0]?.overall;
   const left = [
     overall && overall.tied > 0 ? `${overall.tied} ties` : '',
-    overall && overall.failed > 0 ? `${overall.failed} pairs with one of ${bad} bad pictures` : '',
+    overall && overall.failed > 0 ? `${overall.failed} pairs with one of ${bad} bad images` : '',
   ].filter((text) => text !== '');
   const words = `strict accuracy in %, ± half the 95 % interval (bootstrap over prompts), of ${overall?.of ?? 0} pairs of ${data}${left.length > 0 ? `; left out: ${left.join(', ')}` : ''}`;
   const tables = [

@@ -8,9 +8,9 @@ import { parseJson } from '../common/json.js';
 import { number, objectOf, optional, text } from '../common/shape.js';
 
 export interface ScoreLine {
-  /** Of picture and prompt. */
+  /** Of image and prompt. */
   key: string;
-  /** The data set's name of the picture, for other readers of the file. */
+  /** The data set's name of the image, for other readers of the file. */
   picture: string;
   timestep: number;
   score: number;

@@ -79,7 +79,7 @@ export interface Estimated {
   settings: GrpoSettings;
   geometry: Geometry;
   policy: Network;
-  /** Reward models that score latents; scorers of pictures are not counted. */
+  /** Reward models that score latents; scorers of images are not counted. */
   rewards: Network[];
   /** Of latents. */
   latentNumbers: number;
@@ -91,7 +91,7 @@ export interface Estimated {
   adapter: number;
   dtype: Dtype;
   machine: Machine;
-  /** Held-out pictures of an evaluation; 0 where there is none. */
+  /** Held-out images of an evaluation; 0 where there is none. */
   heldOut: number;
 }
 

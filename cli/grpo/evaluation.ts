@@ -1,4 +1,4 @@
-// An evaluation of a policy: what is measured and what is shown are of the same pictures.
+// An evaluation of a policy: what is measured and what is shown are of the same images.
 import { join } from 'node:path';
 import { writeAtomically } from '../common/files.js';
 import { contactSheet } from '../image/write.js';
@@ -6,7 +6,7 @@ import type { HeldOut, Look } from './held_out.js';
 import { phaseProgress } from './phase_progress.js';
 import type { PolicyContext } from './policy_parts.js';
 
-/** Pictures of a sample sheet. */
+/** Images of a sample sheet. */
 const SHEET = { pictures: 16, columns: 4 };
 
 export class Evaluation {
@@ -21,7 +21,7 @@ export class Evaluation {
   async look(step: number, signal: AbortSignal): Promise<Look> {
     if (this.#last?.step !== step) {
       const total = this.heldOut.prompts.length;
-      const progress = phaseProgress(this.context, { label: 'judging', total, unit: 'picture' });
+      const progress = phaseProgress(this.context, { label: 'judging', total, unit: 'image' });
       this.#last = { step, ...(await this.heldOut.look(signal, progress)) };
     }
     return this.#last;

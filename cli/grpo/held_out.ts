@@ -1,4 +1,4 @@
-// How a policy does on prompts that it was not trained on: pictures of fixed seeds, judged by a scorer that has no part in
+// How a policy does on prompts that it was not trained on: images of fixed seeds, judged by a scorer that has no part in
 // the reward.
 import type { PolicyTrainer } from '../../binding/index.js';
 import type { Bitmap } from '../../binding/types.js';
@@ -13,7 +13,7 @@ import type { PromptTexts } from './texts.js';
 export interface Look {
   pictures: Bitmap[];
   values: Values;
-  /** Of each picture; empty without a judge. */
+  /** Of each image; empty without a judge. */
   judged: number[];
 }
 

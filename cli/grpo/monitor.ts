@@ -13,7 +13,7 @@ export interface Alarm {
   message: string;
 }
 
-/** An evaluation, with what the judge said of each picture: pictures of two evaluations are of the same prompts and seeds. */
+/** An evaluation, with what the judge said of each image: images of two evaluations are of the same prompts and seeds. */
 export interface Evaluated {
   step: number;
   values: Values;
@@ -62,7 +62,7 @@ const CLIPPED_ON_POLICY = 0.01;
 const DRIFT_IN_CLIP_RANGES = 2;
 const KL = { span: 10, after: 30, growth: 3 };
 const JUMP = { times: 10, after: 10 };
-/** The judge's fall has to be so many standard errors, at so many evaluations in a row, on so many pictures at least. */
+/** The judge's fall has to be so many standard errors, at so many evaluations in a row, on so many images at least. */
 const FALL = { errors: 3, times: 2, pictures: 4 };
 const PICTURES: { figure: string; least: number; most: number; words: [string, string] }[] = [
   { figure: 'brightness', least: 0.6, most: 1.6, words: ['dark', 'pale'] },
@@ -79,7 +79,7 @@ function median(values: readonly number[]): number {
 
 const percent = (share: number) => `${Number((100 * share).toFixed(share < 0.1 ? 1 : 0))} %`;
 
-/** Mean and standard error of the differences, picture by picture. */
+/** Mean and standard error of the differences, image by image. */
 function difference(now: readonly number[], before: readonly number[]): { mean: number; error: number } {
   const each = now.map((value, i) => value - (before[i] as number));
   const m = mean(each);
@@ -152,13 +152,13 @@ export class Monitor {
     const now = this.#lately('group_deviation');
     const then = sum / count;
     if (now === undefined || now > EQUAL * then) return undefined;
-    return `the rewards of a group have become all but equal: they deviate by ${shortNumber(now)}${then > 0 ? `, ${percent(now / then)} of what it was at first` : ''}, and nothing tells better from worse any more. If it was so from the start, raise noise_level or --k/--group; if pictures have become alike, go back to an earlier checkpoint and raise kl_beta`;
+    return `the rewards of a group have become all but equal: they deviate by ${shortNumber(now)}${then > 0 ? `, ${percent(now / then)} of what it was at first` : ''}, and nothing tells better from worse any more. If it was so from the start, raise noise_level or --k/--group; if images have become alike, go back to an earlier checkpoint and raise kl_beta`;
   }
 
   #groupsEqual(): string | undefined {
     const share = this.#lately('zero_variance');
     if (share === undefined || share <= MOSTLY) return undefined;
-    return `${percent(share)} of the groups have rewards that are all equal, and teach nothing: the reward does not tell their pictures apart. Raise noise_level or --k/--group, or choose harder prompts`;
+    return `${percent(share)} of the groups have rewards that are all equal, and teach nothing: the reward does not tell their images apart. Raise noise_level or --k/--group, or choose harder prompts`;
   }
 
   #ratioDrifts(): string | undefined {
@@ -188,7 +188,7 @@ export class Monitor {
     const now = mean(all.slice(-KL.span));
     const then = mean(all.slice(-2 * KL.span, -KL.span));
     if (!(then > 0) || now <= KL.growth * then) return undefined;
-    return `the divergence from the base grows fast: KL ${shortNumber(then)} → ${shortNumber(now)} within ${KL.span} iterations. Raise kl_beta or lower the learning rate before the pictures go`;
+    return `the divergence from the base grows fast: KL ${shortNumber(then)} → ${shortNumber(now)} within ${KL.span} iterations. Raise kl_beta or lower the learning rate before the images go`;
   }
 
   #judgeFalls(now: Evaluated, best: Evaluated | undefined): string | undefined {
@@ -221,5 +221,5 @@ function picturesChange(now: Evaluated, first: Evaluated): string | undefined {
         ];
   });
   if (told.length === 0) return undefined;
-  return `the pictures have become ${told.join(' and ')} since the beginning: look at the sample sheets; rewards are often cheated this way`;
+  return `the images have become ${told.join(' and ')} since the beginning: look at the sample sheets; rewards are often cheated this way`;
 }

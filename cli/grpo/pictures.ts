@@ -1,4 +1,4 @@
-// What can be told of pictures without a model, and goes wrong when a reward is cheated: they turn dark, lurid, blurred or
+// What can be told of images without a model, and goes wrong when a reward is cheated: they turn dark, lurid, blurred or
 // grainy. Each figure is in [0, 1].
 import type { Bitmap } from '../../binding/types.js';
 
@@ -53,7 +53,7 @@ function figuresOf(picture: Bitmap): PictureFigures {
   return { brightness: brightness / n, saturation: saturation / n, high_frequency: Math.sqrt(energy / n) };
 }
 
-/** Means over pictures. */
+/** Means over images. */
 export function pictureFigures(pictures: readonly Bitmap[]): PictureFigures {
   const each = pictures.map(figuresOf);
   const mean = (name: keyof PictureFigures) => each.reduce((sum, one) => sum + one[name], 0) / each.length;

@@ -4,8 +4,8 @@
 
 import { badSetting } from '../config/bad_setting.js';
 import type { GrpoSettings } from '../config/types.js';
-import { PhiloxStream } from '../random/philox_stream.js';
 import { epochOrder } from '../random/order.js';
+import { PhiloxStream } from '../random/philox_stream.js';
 import type { Geometry, Window } from './geometry.js';
 
 /** Keeps this use of the seed apart from all others ("wind"). */

@@ -175,7 +175,7 @@ export async function dryRun(s: GrpoSettings, context: Context): Promise<void> {
       '',
       costText(costs, geometry, device === 'cpu' ? 'memory by then' : 'GPU memory by then'),
       note(
-        `Measured with ${small.rows} trajectories, one network call, and ${shown.length} held-out pictures, and multiplied; what the first calls of a program cost is in it. Memory is all that this process had taken by the end of the phase${device === 'cpu' ? '' : ', with all others on the device'}.`,
+        `Measured with ${small.rows} trajectories, one network call, and ${shown.length} held-out images, and multiplied; what the first calls of a program cost is in it. Memory is all that this process had taken by the end of the phase${device === 'cpu' ? '' : ', with all others on the device'}.`,
       ),
     ].join('\n');
     events.emit({ event: 'result', text, data: { geometry, ...costs, values } });

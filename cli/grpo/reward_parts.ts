@@ -1,4 +1,4 @@
-// The reward of a policy, in its parts: reward models, which score latents in the core, and scorers, which see pictures.
+// The reward of a policy, in its parts: reward models, which score latents in the core, and scorers, which see images.
 import { DrmError } from '../../binding/error.js';
 import type { RewardModel } from '../../binding/index.js';
 import type { Bitmap, Dtype, JobOptions, RolloutRequest } from '../../binding/types.js';
@@ -120,7 +120,7 @@ export class RewardParts {
     return this.latent.map(({ weight, model }) => ({ reward: model.handle(), weight }));
   }
 
-  /** Of the core's scores of latents, alone or with those of their pictures. */
+  /** Of the core's scores of latents, alone or with those of their images. */
   async total(
     scores: readonly Float32Array[],
     { pictures, prompts }: { pictures: readonly Bitmap[]; prompts: readonly string[] },

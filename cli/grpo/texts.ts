@@ -10,7 +10,7 @@ export class PromptTexts {
     private readonly onCut: (prompt: string) => void = () => {},
   ) {}
 
-  /** What a request says of the prompts of its trajectories or pictures, each prompt once. */
+  /** What a request says of the prompts of its trajectories or images, each prompt once. */
   async request(prompts: readonly string[]): Promise<{
     prompts: PromptTokens[];
     rewardPrompts?: PromptTokens[];

@@ -45,7 +45,7 @@ const T5_ABSENT =
 type Slot = 'transformer' | 'vae' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
 const PURPOSE: Record<Slot, string> = {
   transformer: 'the denoising network',
-  vae: 'turns latents into pictures',
+  vae: 'turns latents into images',
   text_encoder: 'CLIP-L, reads the prompt',
   text_encoder_2: 'CLIP-G, reads the prompt',
   text_encoder_3: 'T5, reads long prompts',

@@ -1,5 +1,5 @@
 // The order in which training sees samples: a function of seed and step alone, so that a resumed run goes on with the
-// very pictures that the uninterrupted one would have seen.
+// very images that the uninterrupted one would have seen.
 import { philox } from './philox.js';
 
 /** Keeps this use of the seed apart from all others ("data"). */

@@ -44,7 +44,7 @@ export interface RecordedRun {
   processes: number;
   /** That an update of a policy learns from at each denoising step; undefined for other runs. */
   samplesPerUpdate: number | undefined;
-  /** Its device time has evaluations, pictures and checkpoints in it: an older drm did not tell them apart. */
+  /** Its device time has evaluations, images and checkpoints in it: an older drm did not tell them apart. */
   wholeTime: boolean;
   /** Steps asked for; 0 where the run never said. */
   total: number;
@@ -53,7 +53,7 @@ export interface RecordedRun {
   at: Moment;
   metrics: readonly Point[];
   evaluations: readonly Point[];
-  /** The picture to show first, by its name within samples/STEP. */
+  /** The image to show first, by its name within samples/STEP. */
   sheets: readonly { step: number; file: string }[];
   warnings: readonly Warned[];
   end: End;

@@ -92,7 +92,7 @@ class Charts {
 function timeNote(runs: readonly RecordedRun[]): string {
   const whole = runs.filter(({ wholeTime }) => wholeTime).map(({ name }) => name);
   const but = `; that of ${whole.join(', ')}, of an older drm, has them in it`;
-  return `<p>Device time is that of training steps, of all processes together; evaluations, pictures and checkpoints are left out${whole.length > 0 ? escapeXml(but) : ''}.</p>`;
+  return `<p>Device time is that of training steps, of all processes together; evaluations, images and checkpoints are left out${whole.length > 0 ? escapeXml(but) : ''}.</p>`;
 }
 
 /** Whether runs of one page compare by updates. */
@@ -179,7 +179,7 @@ function policySections(groups: readonly Group[]): Section[] {
 
 const heldOut = (name: string): Partial<Chart> => ({
   title: `${titleOf(name)}, held out`,
-  ...(name === 'reward' && { about: 'of finished pictures of held-out prompts' }),
+  ...(name === 'reward' && { about: 'of finished images of held-out prompts' }),
 });
 
 /** At the end of training, step by step, beside the beginning; then each figure over the whole training. */
@@ -223,7 +223,7 @@ function costSection(charts: Charts, runs: readonly RecordedRun[]): Section {
   };
 }
 
-/** Accuracy by the noise on the pictures: at the end, and each part over the whole training. */
+/** Accuracy by the noise on the images: at the end, and each part over the whole training. */
 function bucketHtml(groups: readonly Group[], charts: Charts): string {
   const runs = runsOf(groups);
   const all = [...new Set([...valueNames(runs, 'evaluations'), ...valueNames(runs, 'metrics')])].flatMap((full) => {

@@ -59,7 +59,7 @@ async function loadClip(name: string, folder: string, loading: RewardLoading): P
     },
   };
   return imageReward({
-    ...{ name, unit: 'cosine', definition: 'cosine of picture and prompt', space },
+    ...{ name, unit: 'cosine', definition: 'cosine of image and prompt', space },
     scale: Math.exp(clip.info.logitScale),
     weights: weightsFingerprint({ scorer: { weights: source.weights } }),
     score: async (judged, job) => {

@@ -20,7 +20,7 @@ export interface RewardDescription {
   keep_layers: number;
   head: { channels: number; groups: number; hidden: number; dropout: number };
   t5_length: number;
-  /** Pixels a side of the pictures it was trained with. */
+  /** Pixels a side of the images it was trained with. */
   size: number;
   /** How it came to be: settings of the run, steps, held-out figures. Read by people. */
   training?: JsonObject;

@@ -75,7 +75,7 @@ class DrmReward implements Reward {
         ? `noise of level ${level.sigma} added to the latent (${latent}), seed ${seed}, network conditioned on that timestep`
         : `clean latent, ${latent}, no noise added${level.timestep > 0 ? ', network conditioned on that timestep all the same' : ''}`;
       const averaged = draws > 1 && (noisy || posteriorSample) ? `, mean of ${draws} draws` : '';
-      return `${levelText(level)}: ${what}${averaged}, pictures at ${size} x ${size}`;
+      return `${levelText(level)}: ${what}${averaged}, images at ${size} x ${size}`;
     });
   }
 

@@ -1,4 +1,4 @@
-// Arithmetic on unit vectors that one reward gave to pictures and captions.
+// Arithmetic on unit vectors that one reward gave to images and captions.
 import type { Features } from '../../binding/types.js';
 
 /** Row i of `a` times row j of `b`. */

@@ -1,4 +1,4 @@
-// The judges of generated or real pictures that `drm eval --scorer` names, loaded.
+// The judges of generated or real images that `drm eval --scorer` names, loaded.
 import { DrmError } from '../../binding/error.js';
 import { setThreads } from '../../binding/index.js';
 import type { Context } from '../common/command.js';

@@ -7,7 +7,7 @@ import { CLEAN_LEVEL, type Level, levelText } from './levels.js';
 /** What a reward scores: noisy latents at timesteps (and clean ones at timestep 0), or finished images alone. */
 export type Sees = 'noisy latents' | 'images';
 
-/** How a picture is looked at. */
+/** How an image is looked at. */
 export interface Viewing {
   levels: readonly Level[];
   /** Above level 0: noise of that level is added. Otherwise the network is told the timestep of a latent that stays clean. */
@@ -18,11 +18,11 @@ export interface Viewing {
   seed: number;
   /** The latent is drawn from the VAE's posterior instead of taken at its mode. */
   posteriorSample: boolean;
-  /** Pixels a side that the pictures are squashed to; the reward's own by default. */
+  /** Pixels a side that the images are squashed to; the reward's own by default. */
   size?: number;
 }
 
-/** A finished picture as it is. */
+/** A finished image as it is. */
 export const CLEAN: Viewing = {
   levels: [CLEAN_LEVEL],
   addNoise: true,
@@ -35,7 +35,7 @@ export interface Judged {
   picture: Picture;
   /** Rewards that read no text ignore it. */
   prompt: string;
-  /** Keys the picture's noise, so that its score does not depend on what is scored beside it. */
+  /** Keys the image's noise, so that its score does not depend on what is scored beside it. */
   key: number;
 }
 
@@ -43,11 +43,11 @@ export interface Judged {
 export interface LatentSpace {
   /** Timesteps of the base's training table, noisiest first; undefined for a sum of models whose tables differ. */
   schedule?: ArrayLike<number>;
-  /** Pixels a side of the pictures that the models were trained with. */
+  /** Pixels a side of the images that the models were trained with. */
   sizes: readonly number[];
 }
 
-/** Where pictures and captions meet: pictures can be searched by caption, differ by a number, and sets have a distance. */
+/** Where images and captions meet: images can be searched by caption, differ by a number, and sets have a distance. */
 export interface FeatureSpace {
   /** Unit vectors. */
   pictures(pictures: Picture[], job?: JobOptions): Promise<Features>;
@@ -64,18 +64,18 @@ export interface Reward {
   readonly sees: Sees;
   /** Of reward models, alone or in a sum; with it a size can be chosen. */
   readonly latents?: LatentSpace;
-  /** Of a CLIP, whose score is the nearness of a picture and its prompt in it. */
+  /** Of a CLIP, whose score is the nearness of an image and its prompt in it. */
   readonly space?: FeatureSpace;
   /** What makes logits of its numbers: e to the CLIP's logit scale for cosines; 1 where it is left out. */
   readonly scale?: number;
   /** What the numbers at each level rest on: belongs beside every figure. */
   definitions(viewing: Viewing): string[];
-  /** By level, one number for each picture; larger is better. All levels are scored at once: a picture is encoded once. */
+  /** By level, one number for each image; larger is better. All levels are scored at once: an image is encoded once. */
   score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[][]>;
   dispose(): void;
 }
 
-/** A number for each finished picture under its own prompt. */
+/** A number for each finished image under its own prompt. */
 export async function scoreImages(
   reward: Reward,
   pictures: readonly Picture[],
@@ -89,7 +89,7 @@ export async function scoreImages(
 
 /** What a reward of finished images has to say for itself; the rest is the same for all of them. */
 export interface ImageScoring extends Pick<Reward, 'name' | 'unit' | 'weights' | 'space' | 'scale' | 'dispose'> {
-  /** What the number rests on: 'cosine of picture and prompt'. */
+  /** What the number rests on: 'cosine of image and prompt'. */
   definition: string;
   score(judged: readonly Judged[], job?: JobOptions): Promise<number[]>;
 }
@@ -105,7 +105,7 @@ export const imageReward = ({ definition, score, ...own }: ImageScoring): Reward
   },
 });
 
-/** The same picture and prompt are one. */
+/** The same image and prompt are one. */
 export function distinct<T>(values: readonly T[]): { all: T[]; of: number[] } {
   const index = new Map<T, number>();
   const of = values.map((value) => {

@@ -1,4 +1,4 @@
-// The settings inside a picture: written into its PNG, read back by `drm sample --from`.
+// The settings inside an image: written into its PNG, read back by `drm sample --from`.
 import { existsSync, readFileSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import { parseJson } from '../common/json.js';
@@ -8,7 +8,7 @@ import type { SampleSettings } from '../config/types.js';
 import { readText } from '../image/png_text.js';
 import { type Lora, textOf } from '../lora/loras.js';
 
-/** Settings that change the pixels, and so belong into a picture. */
+/** Settings that change the pixels, and so belong into an image. */
 const PICTURE_KEYS = [
   'model',
   'steps',
@@ -24,7 +24,7 @@ const PICTURE_KEYS = [
   'skip_layer_stop',
 ] as const satisfies (keyof SampleSettings)[];
 
-/** Likewise, of pictures that a reward chose among candidates. */
+/** Likewise, of images that a reward chose among candidates. */
 const STEPWISE_KEYS = [
   'k',
   'reward',
@@ -36,7 +36,7 @@ const STEPWISE_KEYS = [
 
 type PictureSettings = Pick<SampleSettings, (typeof PICTURE_KEYS)[number] | (typeof STEPWISE_KEYS)[number] | 'lora'>;
 
-/** What makes a picture again. */
+/** What makes an image again. */
 export interface Recipe {
   settings: Partial<PictureSettings>;
   /** The adapters that were applied; what `settings.lora` says is made of them. */
@@ -46,7 +46,7 @@ export interface Recipe {
   seed: string;
 }
 
-/** PNG texts of a picture made so: `drm` for --from, `parameters` for people and for other programs. */
+/** PNG texts of an image made so: `drm` for --from, `parameters` for people and for other programs. */
 export function recipeTexts(
   settings: Omit<PictureSettings, 'lora'>,
   { prompt, negative, seed }: { prompt: string; negative: string; seed: bigint },
@@ -82,7 +82,7 @@ const RECIPE = objectOf({
   seed: aText,
 }) as Shape<Recipe>;
 
-/** Throws DrmError BAD_FILE when the file is no picture of ours. */
+/** Throws DrmError BAD_FILE when the file is no image of ours. */
 export function readRecipe(file: string): Recipe {
   if (!existsSync(file))
     throw new DrmError('BAD_FILE', `[sample] --from ${file}: expected a PNG made by drm, found no such file`, { file });

@@ -1,4 +1,4 @@
-// Pictures that a base model draws for a data set, some dozens a call: each is a function of its prompt, seed and recipe,
+// Images that a base model draws for a data set, some dozens a call: each is a function of its prompt, seed and recipe,
 // and of the others in its call only in the last bit, which is why the calls are fixed, too.
 import { DrmError } from '../../binding/error.js';
 import type { Pipeline } from '../../binding/index.js';
@@ -19,7 +19,7 @@ export interface PainterOptions {
   onWarning(message: string): void;
 }
 
-/** Models are loaded when the first picture of each is wished for. */
+/** Models are loaded when the first image of each is wished for. */
 export function openPainter(options: PainterOptions): { paint: Painter; dispose(): Promise<void> } {
   const { models, device, dtype, size, t5Length, signal, onWarning } = options;
   const pipelines = new Map<number, Promise<Pipeline>>();
@@ -76,7 +76,7 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
         const painted = await paintAlike(group[0] as Wish, group);
         for (const [n, i] of places.entries()) {
           const picture = painted[n];
-          if (!picture) throw new DrmError('INTERNAL', `[data] the base drew no picture for ${group[n]?.prompt}`);
+          if (!picture) throw new DrmError('INTERNAL', `[data] the base drew no image for ${group[n]?.prompt}`);
           all[i] = picture;
         }
       }

@@ -23,7 +23,7 @@ function layers(text: unknown): number[] | undefined {
     });
 }
 
-/** Flags over the recipe of a picture (--from) over --set, files, the model's own settings and the defaults. */
+/** Flags over the recipe of an image (--from) over --set, files, the model's own settings and the defaults. */
 export function sampleSettings({ options, global }: Context, from: Recipe | undefined): SampleSettings {
   const size = numberOption(options, 'size');
   const given = {

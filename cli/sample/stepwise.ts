@@ -52,7 +52,7 @@ export class StepwiseReward {
     if (spec.sees !== 'noisy latents')
       throw new DrmError(
         'USAGE',
-        `--reward ${settings.reward}: expected a reward model (DRM), which scores noisy latents at every step, found a scorer of finished pictures`,
+        `--reward ${settings.reward}: expected a reward model (DRM), which scores noisy latents at every step, found a scorer of finished images`,
       );
     return new StepwiseReward(spec, temperature(settings.select));
   }

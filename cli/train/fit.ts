@@ -96,7 +96,7 @@ export interface TokenizerFacts {
   size: number;
 }
 
-/** Throws DrmError BAD_CONFIG when the CLIP of this config.json cannot read such captions or pictures. */
+/** Throws DrmError BAD_CONFIG when the CLIP of this config.json cannot read such captions or images. */
 export function clipFits(
   {
     size,

@@ -26,7 +26,7 @@ export interface TrainingTask<Batch> {
   step(index: number, batch: Batch, learningRate: number): Promise<Values>;
   /** Figures on held-out data after `steps` steps. A signal may end it with CANCELLED: the resumed run does it again. */
   evaluate?(steps: number, signal: AbortSignal): Promise<Values>;
-  /** Makes pictures in a folder that is there; returns their paths, the one to show first. A signal may end it likewise. */
+  /** Makes images in a folder that is there; returns their paths, the one to show first. A signal may end it likewise. */
   preview?(steps: number, folder: string, signal: AbortSignal): Promise<string[]>;
   /** Why the run should end here, well before all steps are done; asked after each step and what it brought. */
   ended?(): string | undefined;
@@ -275,7 +275,7 @@ class Loop<Batch> {
     if (samples === 0) {
       this.events.emit({
         event: 'warning',
-        message: `step ${index + 1}: no process has a picture for it; it is left out`,
+        message: `step ${index + 1}: no process has an image for it; it is left out`,
       });
       this.#at += 1;
       return true;
@@ -344,7 +344,7 @@ class Loop<Batch> {
     if (this.#skipped >= skipNotFinite)
       throw new DrmError(
         'NOT_FINITE',
-        `[train] ${what}${skipNotFinite > 0 ? `, after ${this.#skipped} skipped steps` : ''}; ${this.#lastGood()}. ${name === 'reward' ? 'See whether the reward can score such pictures' : 'Lower the learning rate or clip gradients harder in a new run'}, or let such steps be skipped: ${resumeCommand} --set skip_not_finite=${skipNotFinite + 10}`,
+        `[train] ${what}${skipNotFinite > 0 ? `, after ${this.#skipped} skipped steps` : ''}; ${this.#lastGood()}. ${name === 'reward' ? 'See whether the reward can score such images' : 'Lower the learning rate or clip gradients harder in a new run'}, or let such steps be skipped: ${resumeCommand} --set skip_not_finite=${skipNotFinite + 10}`,
         { step: String(this.#at), name, found: String(value), checkpoint: this.#saved?.path ?? '' },
       );
     this.#skipped += 1;
@@ -374,7 +374,7 @@ class Loop<Batch> {
     return checkpointMinutes > 0 && since >= checkpointMinutes * 60_000;
   }
 
-  /** Evaluation and pictures. After a signal they wait for the resumed run. */
+  /** Evaluation and images. After a signal they wait for the resumed run. */
   async #payOwed(): Promise<void> {
     const { task, signal } = this;
     if (this.#owed.evaluation && task.evaluate && !signal.aborted) {

@@ -9,7 +9,7 @@ import { curves, numbers, type Series, span, type Training } from './training.js
 
 /** Facts that say themselves. */
 const BARE = ['model', 'data', 'device', 'dtype', 'config'];
-/** Lines besides curves, numbers and phase: title, progress, evaluation, checkpoint, pictures, warnings, the span. */
+/** Lines besides curves, numbers and phase: title, progress, evaluation, checkpoint, images, warnings, the span. */
 const OTHER_LINES = 7;
 
 export function Title({ training, style }: { training: Training; style: Style }) {
@@ -120,7 +120,7 @@ export function TrainingView({ training, style }: { training: Training; style: S
         <Text wrap="truncate-end">{`evaluation ${evaluation.step}: ${figures(evaluation.values).join(' · ')}`}</Text>
       )}
       {checkpoint && <Text wrap="truncate-start">{`checkpoint ${checkpoint.path}`}</Text>}
-      {pictures?.paths[0] !== undefined && <Text wrap="truncate-start">{`pictures ${pictures.paths[0]}`}</Text>}
+      {pictures?.paths[0] !== undefined && <Text wrap="truncate-start">{`images ${pictures.paths[0]}`}</Text>}
       {warnings.count > 0 && (
         <Text wrap="truncate-end" {...(style.color && { color: 'yellow' })}>
           {`${warnings.count} warning${warnings.count > 1 ? 's' : ''}, the last: ${warnings.last.split('\n')[0]}`}

@@ -48,7 +48,7 @@ export function lineOf(event: Event): Line | undefined {
     case 'checkpoint':
       return { kind: 'faint', text: `checkpoint: ${event.path}` };
     case 'sample_sheet':
-      return { kind: 'plain', text: `pictures after step ${event.step}: ${event.paths.join(' ')}` };
+      return { kind: 'plain', text: `images after step ${event.step}: ${event.paths.join(' ')}` };
     case 'done':
       return {
         kind: 'good',

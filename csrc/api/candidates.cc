@@ -6,8 +6,7 @@
 
 namespace drm {
 
-void tell_candidates(const BranchView& branch, const CandidateView& view, int64_t first_picture,
-                     const Control& control) {
+void tell_candidates(const BranchView& branch, const CandidateView& view, int64_t first_image, const Control& control) {
   const auto k = branch.candidates.size(1);
   const auto scores = branch.scores.to(at::kCPU);
   const auto chosen = branch.chosen.to(at::kCPU);
@@ -23,8 +22,8 @@ void tell_candidates(const BranchView& branch, const CandidateView& view, int64_
       x_0 = at::adaptive_avg_pool2d(x_0, {std::max<int64_t>(1, x_0.size(2) * kSmall / longest),
                                           std::max<int64_t>(1, x_0.size(3) * kSmall / longest)});
     for (int64_t i = 0; i < k; ++i) {
-      auto e = picture_event("candidate", decode_to_bytes(view.vae, x_0.narrow(0, i, 1), view.tile, control)[0]);
-      e.fields.insert(e.fields.end(), {{"index", static_cast<double>(first_picture + b)},
+      auto e = image_event("candidate", decode_to_bytes(view.vae, x_0.narrow(0, i, 1), view.tile, control)[0]);
+      e.fields.insert(e.fields.end(), {{"index", static_cast<double>(first_image + b)},
                                        {"step", static_cast<double>(branch.index + 1)},
                                        {"sigma", static_cast<double>(branch.sigma)},
                                        {"candidate", static_cast<double>(i)},

@@ -1,4 +1,4 @@
-// What step-wise sampling chose among, told picture by picture.
+// What step-wise sampling chose among, told image by image.
 #pragma once
 #include "flow/sampler.h"
 #include "vae/autoencoder.h"
@@ -9,14 +9,13 @@ namespace drm {
 struct CandidateView {
   const VelocityModel& policy;
   const Vae& vae;
-  const TextEmbedding& text;  // of the batch's pictures
+  const TextEmbedding& text;  // of the batch's images
   at::ScalarType dtype;
   int64_t tile;
 };
 
-/// Emits a "candidate" event for every candidate of a step; the batch begins with picture `first_picture`. Waits for
+/// Emits a "candidate" event for every candidate of a step; the batch begins with image `first_image`. Waits for
 /// the device.
-void tell_candidates(const BranchView& branch, const CandidateView& view, int64_t first_picture,
-                     const Control& control);
+void tell_candidates(const BranchView& branch, const CandidateView& view, int64_t first_image, const Control& control);
 
 }  // namespace drm

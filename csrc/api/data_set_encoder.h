@@ -1,4 +1,4 @@
-// The frozen parts of a base, used once over a data set: latents of pictures and embeds of prompts as files, which a
+// The frozen parts of a base, used once over a data set: latents of images and embeds of prompts as files, which a
 // training reads instead of encoding (Training::load_latents, load_prompts). No torch header here.
 #pragma once
 #include <memory>
@@ -17,7 +17,7 @@ class DataSetEncoder {
   static std::shared_ptr<DataSetEncoder> load(const PipelineSource& source, int64_t t5_length,
                                               const LoadOptions& options, Control& control);
   virtual ~DataSetEncoder() = default;
-  /// The batch's pictures: "latents" (N, 2, C, h, w), mean and standard deviation of the posterior. Throws
+  /// The batch's images: "latents" (N, 2, C, h, w), mean and standard deviation of the posterior. Throws
   /// Failure(BadRequest, Disk).
   virtual void latents(const TrainBatch& batch, const std::string& path) = 0;
   /// "sequence" (B, L, D) and "pooled" (B, P). Throws Failure(BadRequest, NotFinite, Disk).

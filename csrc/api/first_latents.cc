@@ -34,7 +34,7 @@ FirstLatents::FirstLatents(const SampleRequest& r, std::vector<int64_t> shape, a
   if (it->second.shape != shape_ || !at::isFloatingType(it->second.dtype))
     throw Failure(Code::BadShape,
                   "[sample] " + r.init_tensor + " in " + r.init_latents + ": expected floating-point latents " +
-                      shape_text(shape_) + " (pictures, channels, height / " + factor + ", width / " + factor +
+                      shape_text(shape_) + " (images, channels, height / " + factor + ", width / " + factor +
                       "), found " + shape_text(it->second.shape) + "; set --n, --height and --width to match",
                   {{"file", r.init_latents},
                    {"key", r.init_tensor},
@@ -48,7 +48,7 @@ Tensor FirstLatents::rows(int64_t begin, int64_t n) const {
   std::vector<Tensor> all;
   for (auto i = begin; i < begin + n; ++i)
     all.push_back(
-        initial_latents(request_.pictures[static_cast<size_t>(i)].seed, shape_[1], shape_[2], shape_[3], dtype_));
+        initial_latents(request_.images[static_cast<size_t>(i)].seed, shape_[1], shape_[2], shape_[3], dtype_));
   return at::cat(all, 0);
 }
 

@@ -1,4 +1,4 @@
-// What the pictures of a request begin from: a file's latents, or noise of their seeds, which is
+// What the images of a request begin from: a file's latents, or noise of their seeds, which is
 // drawn when it is needed.
 #pragma once
 #include <ATen/core/Tensor.h>
@@ -9,10 +9,10 @@ namespace drm {
 
 class FirstLatents {
  public:
-  /// `shape` is (pictures, C, h, w); noise is drawn in `dtype`. Throws Failure(BadFile | BadShape) when the file does
+  /// `shape` is (images, C, h, w); noise is drawn in `dtype`. Throws Failure(BadFile | BadShape) when the file does
   /// not hold such a tensor.
   FirstLatents(const SampleRequest& request, std::vector<int64_t> shape, at::ScalarType dtype, int64_t vae_factor);
-  /// Of pictures begin .. begin + n: (n, C, h, w) fp32 on the CPU.
+  /// Of images begin .. begin + n: (n, C, h, w) fp32 on the CPU.
   at::Tensor rows(int64_t begin, int64_t n) const;
 
  private:

@@ -23,9 +23,9 @@ struct LoraInspection {
     int64_t tensors = 0, matched = 0;
     std::vector<std::string> unmatched;  // names of the file
   };
-  std::string file, spelling;          // spelling: "" when nothing in it adapts an SD3 transformer
-  int64_t tensors = 0;                 // A's and B's in the file
-  bool alpha_stated = false;           // false: the file does not say, and alpha = rank is assumed
+  std::string file, spelling;               // spelling: "" when nothing in it adapts an SD3 transformer
+  int64_t tensors = 0;                      // A's and B's in the file
+  bool alpha_stated = false;                // false: the file does not say, and alpha = rank is assumed
   std::vector<std::string> unmatched_keys;  // the file's names of what it adapts besides the transformer
   std::vector<Layer> layers;
   std::optional<Match> match;  // with a model

@@ -138,16 +138,16 @@ class LoadedPipeline final : public Pipeline {
       throw Failure(Code::BadRequest,
                     "[sample] batch: expected 0 (automatic) or more, found " + std::to_string(r.batch));
     if (!std::isfinite(r.guidance)) throw Failure(Code::BadRequest, "[sample] guidance: expected a finite number");
-    if (r.pictures.empty()) throw Failure(Code::BadRequest, "[sample] no pictures were asked for");
+    if (r.images.empty()) throw Failure(Code::BadRequest, "[sample] no images were asked for");
     if (r.t5_length < (info_.has_t5 ? 1 : 0) || r.t5_length > 4096)
       throw Failure(Code::BadRequest,
                     "[sample] T5 length: expected " + std::string(info_.has_t5 ? "1" : "0") +
                         " to 4096 tokens, found " + std::to_string(r.t5_length) +
                         (r.t5_length == 0 ? "; only a model without T5 can leave its tokens out" : ""));
-    for (const auto& p : r.pictures)
+    for (const auto& p : r.images)
       if (p.prompt < 0 || p.prompt >= static_cast<int64_t>(r.prompts.size()) ||
           (r.guidance > 1 && (p.negative < 0 || p.negative >= static_cast<int64_t>(r.negatives.size()))))
-        throw Failure(Code::Internal, "[sample] a picture names a prompt that the request does not hold");
+        throw Failure(Code::Internal, "[sample] an image names a prompt that the request does not hold");
     const auto clip_length = clip_tokens(r), longest = encoders_.clip_positions();
     if (clip_length < 1 || clip_length > longest)
       throw Failure(Code::BadRequest, "[sample] CLIP token ids: expected 1 to " + std::to_string(longest) +
@@ -189,13 +189,13 @@ class LoadedPipeline final : public Pipeline {
   /// The ids say themselves how long they are; encoding checks that all prompts agree.
   static int64_t clip_tokens(const SampleRequest& r) { return static_cast<int64_t>(r.prompts.front().clip_l.size()); }
 
-  /// Pictures a network call: enough to keep the device busy, few enough to bound memory. Results do not depend on it
+  /// Images a network call: enough to keep the device busy, few enough to bound memory. Results do not depend on it
   /// beyond rounding.
   int64_t batch_size(const SampleRequest& r, const Latents& size) const {
-    const auto pictures = static_cast<int64_t>(r.pictures.size());
-    if (r.batch) return std::min(r.batch, pictures);
+    const auto images = static_cast<int64_t>(r.images.size());
+    if (r.batch) return std::min(r.batch, images);
     const auto tokens = size.height * size.width / (info_.patch * info_.patch) + clip_tokens(r) + r.t5_length;
-    return std::min(rows_per_pass(PassBudget::Sampling, tokens), pictures);
+    return std::min(rows_per_pass(PassBudget::Sampling, tokens), images);
   }
 
   /// The texts of a chunk, as the policy and the reward model read them; undefined where they are not needed.
@@ -242,7 +242,7 @@ class LoadedPipeline final : public Pipeline {
   Stepwise stepwise_of(const Sampling& run, const Conditioning& text, TextEmbedding read_by_reward, int64_t begin,
                        int64_t n, const Control& control) const {
     Stepwise w;
-    for (int64_t i = begin; i < begin + n; ++i) w.seeds.push_back(run.r.pictures[static_cast<size_t>(i)].seed);
+    for (int64_t i = begin; i < begin + n; ++i) w.seeds.push_back(run.r.images[static_cast<size_t>(i)].seed);
     if (!read_by_reward.defined()) return w;
     const auto& asked = *run.r.stepwise;
     w.k = asked.k;
@@ -260,7 +260,7 @@ class LoadedPipeline final : public Pipeline {
     return w;
   }
 
-  /// The pictures of batch b, which begins with picture `begin`: their final latents.
+  /// The images of batch b, which begins with image `begin`: their final latents.
   Tensor sample_batch(Sampling& run, int64_t b, int64_t begin, const Tensor& first, const Texts& texts,
                       const PromptChunk& chunk, Control& control) const {
     const auto& r = run.r;
@@ -285,7 +285,7 @@ class LoadedPipeline final : public Pipeline {
             // x_0 = x_t - sigma v, at the noise level after this step.
             const auto x_0 = step.latents.narrow(0, 0, 1) - static_cast<double>(schedule.sigmas[step.index + 1]) *
                                                                 guided(step.velocity).narrow(0, 0, 1);
-            auto e = picture_event("preview", decode_to_bytes(vae_, x_0, r.tile, control)[0]);
+            auto e = image_event("preview", decode_to_bytes(vae_, x_0, r.tile, control)[0]);
             e.fields.emplace_back("step", static_cast<double>(step.index + 1));
             control.emit(std::move(e));
           }
@@ -298,9 +298,9 @@ class LoadedPipeline final : public Pipeline {
     if (!r.decode) return out;
     const Stopwatch decode_clock;
     emit_images(vae_, out,
-                {begin, s.pictures, s.decode_seconds, r.tile,
+                {begin, s.images, s.decode_seconds, r.tile,
                  [&](Event& e, int64_t index) {
-                   e.fields.emplace_back("seed", std::to_string(r.pictures[static_cast<size_t>(index)].seed));
+                   e.fields.emplace_back("seed", std::to_string(r.images[static_cast<size_t>(index)].seed));
                  }},
                 control);
     s.decode_seconds += decode_clock.seconds();
@@ -311,18 +311,18 @@ class LoadedPipeline final : public Pipeline {
     const at::InferenceMode inference;
     const auto size = check(r);
     if (!r.save_latents.empty()) require_writable(r.save_latents);
-    const auto count = static_cast<int64_t>(r.pictures.size()), batch = batch_size(r, size);
+    const auto count = static_cast<int64_t>(r.images.size()), batch = batch_size(r, size);
     const FirstLatents latents(r, {count, info_.latent_channels, size.height, size.width}, dtype_, info_.vae_factor);
     const Guidance guidance{r.guidance, r.skip_layers.value_or(SkipLayerGuidance{})};
     Sampling run{r, size, sampling_schedule(scheduler_, r.steps), guidance, 0, {}};
     run.batches = (count + batch - 1) / batch;
     auto& s = run.s;
-    s.pictures = count;
+    s.images = count;
     s.height = size.height * info_.vae_factor;
     s.width = size.width * info_.vae_factor;
     s.batches = run.batches;
 
-    const auto chunks = prompt_chunks(r.pictures, batch, kPromptsInMemory);
+    const auto chunks = prompt_chunks(r.images, batch, kPromptsInMemory);
     const auto embeddings = static_cast<int64_t>(chunks.size());
     std::vector<Tensor> finals;
     Texts texts;

@@ -27,7 +27,7 @@ struct PipelineInfo {
   std::string attention;  // kernel that scaled_dot_product_attention will use, as far as known
 };
 
-struct PictureRequest {
+struct ImageRequest {
   int64_t prompt = 0;    // index into SampleRequest::prompts
   int64_t negative = 0;  // index into SampleRequest::negatives
   uint64_t seed = 0;     // initial latents = CPU generator of this seed, as diffusers draws them
@@ -49,19 +49,19 @@ struct StepwiseRequest {
 
 struct SampleRequest {
   std::vector<PromptTokens> prompts, negatives;
-  std::vector<PictureRequest> pictures;  // in output order
+  std::vector<ImageRequest> images;  // in output order
   int64_t steps = 28;
   double guidance = 4.5;          // classifier-free guidance is on when > 1
   int64_t height = 0, width = 0;  // pixels; 0 = default_size
   int64_t t5_length = 256;        // max_sequence_length; gives the zeros' length when T5 is absent (0: none)
-  int64_t batch = 0;              // pictures per network call; 0 = chosen from the size
+  int64_t batch = 0;              // images per network call; 0 = chosen from the size
   std::optional<SkipLayerGuidance> skip_layers;
   std::optional<StepwiseRequest> stepwise;
   std::string init_latents, init_tensor = "latents";  // safetensors file with [N, C, H, W]; empty: drawn from the seeds
-  std::string save_latents;    // file to write the final latents to (tensor "latents", fp32, all pictures)
+  std::string save_latents;    // file to write the final latents to (tensor "latents", fp32, all images)
   bool free_encoders = false;  // give the text encoders' memory back after encoding
   bool decode = true;          // false: latents only
-  int64_t preview_every = 0;   // steps between "preview" events of the first picture; 0 = none
+  int64_t preview_every = 0;   // steps between "preview" events of the first image; 0 = none
   int64_t tile = 0;            // VAE tile edge in latent pixels; 0 = tiled only when large; <0 = never
 };
 
@@ -73,7 +73,7 @@ struct SampleRequest {
 //             the policy makes from the candidate with the prompt and without guidance, decoded small
 //   "warning" {message}
 struct SampleSummary {
-  int64_t pictures = 0, width = 0, height = 0, batches = 0;
+  int64_t images = 0, width = 0, height = 0, batches = 0;
   double encode_seconds = 0, denoise_seconds = 0, decode_seconds = 0, seconds_per_step = 0;
   /// Of denoising, on a CPU: the policy's passes, the reward model's, and branching and selecting.
   double policy_seconds = 0, reward_seconds = 0, branch_seconds = 0;

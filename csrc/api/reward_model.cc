@@ -59,7 +59,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
   }
 
  private:
-  /// What pictures and prompts go through before the network sees them.
+  /// What images and prompts go through before the network sees them.
   struct Frozen {
     Vae vae;
     TextEncoders encoders;
@@ -69,10 +69,9 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
     if (frozen_) return *frozen_;
     const auto& base = source_.base;
     if (!base.vae.present() || !base.text_encoder.present() || !base.text_encoder_2.present())
-      throw Failure(
-          Code::BadRequest,
-          "[reward] scoring pictures needs the base model's VAE and text encoders: expected them, found none; "
-          "name the base with --model");
+      throw Failure(Code::BadRequest,
+                    "[reward] scoring images needs the base model's VAE and text encoders: expected them, found none; "
+                    "name the base with --model");
     Frozen f;
     const auto vae = Weights::open(base.vae.weights, vae_keys);
     f.vae = make_vae(base.vae.config.empty() ? infer_vae_config(vae) : read_vae_config(base.vae.config));
@@ -96,9 +95,9 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
 
   void check(const ScoreRequest& r) const {
     const auto bad = [](const std::string& what) { throw Failure(Code::BadRequest, "[score] " + what); };
-    if (r.prompt_of.size() != r.pictures.size() || r.samples.size() != r.pictures.size())
-      bad("expected a prompt and a sample number for each of " + std::to_string(r.pictures.size()) +
-          " pictures, found " + std::to_string(r.prompt_of.size()) + " and " + std::to_string(r.samples.size()));
+    if (r.prompt_of.size() != r.images.size() || r.samples.size() != r.images.size())
+      bad("expected a prompt and a sample number for each of " + std::to_string(r.images.size()) + " images, found " +
+          std::to_string(r.prompt_of.size()) + " and " + std::to_string(r.samples.size()));
     for (const auto p : r.prompt_of)
       if (p < 0 || p >= static_cast<int64_t>(r.prompts.size()))
         bad("prompt " + std::to_string(p) + ": expected one of " + std::to_string(r.prompts.size()));
@@ -110,7 +109,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
 
   std::vector<float> score_locked(const ScoreRequest& r, Control& control) {
     check(r);
-    if (r.pictures.empty()) return {};
+    if (r.images.empty()) return {};
     const Stopwatch clock;
     const auto& f = frozen(control);
     const auto& backbone = net_.backbone->info();
@@ -119,8 +118,8 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
     const auto text = net_.backbone->embed_text(
         encode_prompts(*net_.backbone, f.encoders, r.prompts, info_.t5_length, device_, control));
     const auto at_once = rows_per_pass(PassBudget::Scoring, side * side + text.tokens());
-    const auto count = static_cast<int64_t>(r.pictures.size());
-    std::vector<float> scores(r.timesteps.size() * r.pictures.size());
+    const auto count = static_cast<int64_t>(r.images.size());
+    std::vector<float> scores(r.timesteps.size() * r.images.size());
     for (int64_t begin = 0; begin < count; begin += at_once) {
       control.check();
       const auto end = std::min(count, begin + at_once);
@@ -129,7 +128,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
       for (size_t t = 0; t < r.timesteps.size(); ++t, row += end - begin) {
         for (int64_t i = 0; i < end - begin; ++i)
           if (!std::isfinite(row[i]))
-            throw Failure(Code::NotFinite, "[score] picture " + std::to_string(begin + i) + " at timestep " +
+            throw Failure(Code::NotFinite, "[score] image " + std::to_string(begin + i) + " at timestep " +
                                                c10::str(r.timesteps[t]) + ": expected a finite score, found " +
                                                std::to_string(row[i]) +
                                                "; the reward model's weights are damaged, or try --dtype fp32");
@@ -140,17 +139,17 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
     return scores;
   }
 
-  /// Scores of the pictures begin..end, (timesteps, N) fp32.
+  /// Scores of the images begin..end, (timesteps, N) fp32.
   Tensor score_batch(const ScoreRequest& r, const Vae& vae, const TextEmbedding& text, int64_t size, int64_t begin,
                      int64_t end) const {
     const auto n = end - begin;
     auto bytes = at::empty({n, size, size, 3}, at::kByte);
     at::parallel_for(0, n, 1, [&](int64_t from, int64_t to) {
       for (auto i = from; i < to; ++i) {
-        const auto square = pillow_bicubic(r.pictures[static_cast<size_t>(begin + i)], size, size);
+        const auto square = pillow_bicubic(r.images[static_cast<size_t>(begin + i)], size, size);
         if (square.channels != 3)
           throw Failure(Code::BadRequest,
-                        "[score] expected RGB pictures, found one of " + std::to_string(square.channels) + " channels");
+                        "[score] expected RGB images, found one of " + std::to_string(square.channels) + " channels");
         std::copy(square.pixels.begin(), square.pixels.end(), bytes.data_ptr<uint8_t>() + i * size * size * 3);
       }
     });
@@ -159,7 +158,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
     };
     const auto samples = slice(r.samples);
     const auto rows = select_rows(text, slice(r.prompt_of));
-    const auto p = posterior(encode_moments(vae, picture_from_bytes(bytes.to(device_).permute({0, 3, 1, 2}))));
+    const auto p = posterior(encode_moments(vae, image_from_bytes(bytes.to(device_).permute({0, 3, 1, 2}))));
     const auto shape = p.mean.sizes().slice(1).vec();
     std::vector<Tensor> means;
     for (const auto t : r.timesteps) {

@@ -1,4 +1,4 @@
-// A loaded diffusion-based reward model: pictures and prompts in, scores out. No torch header here.
+// A loaded diffusion-based reward model: images and prompts in, scores out. No torch header here.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -17,7 +17,7 @@ struct RewardNet;
 struct RewardSource {
   /// A folder's config.json and model.safetensors, or the authors' single file, which has no config.
   ComponentFiles checkpoint;
-  /// The base's VAE, text encoders and scheduler: needed to score pictures, not by step-wise sampling, which has its
+  /// The base's VAE, text encoders and scheduler: needed to score images, not by step-wise sampling, which has its
   /// own.
   PipelineSource base;
 };
@@ -34,10 +34,10 @@ struct RewardInfo {
 };
 
 struct ScoreRequest {
-  std::vector<Bitmap> pictures;  // RGB of any size, squashed to a square as the authors do
+  std::vector<Bitmap> images;  // RGB of any size, squashed to a square as the authors do
   std::vector<PromptTokens> prompts;
-  std::vector<int64_t> prompt_of;  // (pictures) index into prompts
-  std::vector<int64_t> samples;    // (pictures) what keys a picture's random numbers
+  std::vector<int64_t> prompt_of;  // (images) index into prompts
+  std::vector<int64_t> samples;    // (images) what keys an image's random numbers
   // 0..1000, one pass of the network each: noise of level timestep / 1000 is added (Eq. 1), none at 0.
   std::vector<double> timesteps = {0};
   bool add_noise = true;  // false: the network is told the timestep of a latent that stays clean
@@ -53,9 +53,9 @@ class RewardModel {
   static std::shared_ptr<RewardModel> load(const RewardSource& source, const LoadOptions& options, Control& control);
   virtual ~RewardModel() = default;
   virtual const RewardInfo& info() const = 0;
-  /// (timesteps, pictures), row by row: unbounded, only differences within a row have meaning. Pictures and prompts are
+  /// (timesteps, images), row by row: unbounded, only differences within a row have meaning. Images and prompts are
   /// encoded once for all timesteps, which see the same noise. The base's frozen parts are loaded by the first call.
-  /// Reports phase "score" in pictures. One call at a time (others wait). Throws
+  /// Reports phase "score" in images. One call at a time (others wait). Throws
   /// Failure(BadRequest, NotFinite, OutOfMemory, Cancelled).
   virtual std::vector<float> score(const ScoreRequest& request, Control& control) = 0;
   /// The network itself, for sampling (reward_net.h).

@@ -41,8 +41,8 @@ class Run : public Interface {
   void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) override {
     trainer_.exclusively([&] { part(caching_, "a cache of prompts").inputs().cache_prompts(prompts, control); });
   }
-  void load_latents(const std::string& path, const std::vector<int64_t>& pictures) override {
-    trainer_.exclusively([&] { part(caching_, "a cache of latents").inputs().load_latents(path, pictures); });
+  void load_latents(const std::string& path, const std::vector<int64_t>& images) override {
+    trainer_.exclusively([&] { part(caching_, "a cache of latents").inputs().load_latents(path, images); });
   }
   void load_prompts(const std::vector<std::string>& paths) override {
     trainer_.exclusively([&] { part(caching_, "a cache of prompts").inputs().load_prompts(paths); });

@@ -33,9 +33,9 @@ class Training {
   /// See FrozenInputs (frozen_inputs.h). Throws Failure(BadRequest) for objectives without frozen parts.
   virtual void cache_latents(const TrainBatch& batch) = 0;
   virtual void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control) = 0;
-  virtual void load_latents(const std::string& path, const std::vector<int64_t>& pictures) = 0;
+  virtual void load_latents(const std::string& path, const std::vector<int64_t>& images) = 0;
   virtual void load_prompts(const std::vector<std::string>& paths) = 0;
-  /// Flow matching alone: pictures of the averaged weights as events "image" {index, width, height} with RGB bytes.
+  /// Flow matching alone: images of the averaged weights as events "image" {index, width, height} with RGB bytes.
   virtual void preview(const PreviewRequest& request, Control& control) = 0;
 };
 

@@ -67,8 +67,8 @@ int64_t blocks_of(int64_t n) { return (n + kElements - 1) / kElements; }
 }  // namespace
 
 cudaError_t launch_select(const float* candidates, const float* rewards, double temperature, const float* uniforms,
-                          int32_t step, int32_t* unscored, int64_t* index, float* next, int64_t batch, int64_t k, int64_t n,
-                          cudaStream_t stream) {
+                          int32_t step, int32_t* unscored, int64_t* index, float* next, int64_t batch, int64_t k,
+                          int64_t n, cudaStream_t stream) {
   if (batch == 0 || k == 0 || n == 0) return cudaSuccess;
   const dim3 grid(static_cast<unsigned>(blocks_of(n)), static_cast<unsigned>(batch));
   select<<<grid, kThreads, 0, stream>>>(candidates, rewards, temperature, uniforms, step, unscored, index, next, k, n);

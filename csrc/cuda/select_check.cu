@@ -37,8 +37,8 @@ void check_select(int64_t n) {
   cudaMemcpy(uniforms.device, uniforms.host.data(), uniforms.host.size() * sizeof(float), cudaMemcpyHostToDevice);
   for (const double temperature : {0.0, 1.0}) {
     cudaMemset(unscored.device, 0xff, batch * sizeof(int32_t));
-    must(launch_select(candidates.device, rewards.device, temperature, uniforms.device, 3, unscored.device, index.device,
-                       next.device, batch, 4, n, nullptr),
+    must(launch_select(candidates.device, rewards.device, temperature, uniforms.device, 3, unscored.device,
+                       index.device, next.device, batch, 4, n, nullptr),
          "launch");
     next.fetch(), index.fetch(), unscored.fetch();
     bool ok = true;

@@ -2,7 +2,7 @@
 // are used, and K candidates. On a CPU and on CUDA it is fused (branch_cpu.cc, cuda/branch.cu); namespace composite is
 // its definition. Candidates are the same bits in all three: noise is a function of its key (random/philox.h) and every
 // operation is rounded once. Nothing waits for the device.
-// Shapes: B pictures, K candidates of each, latents (B, C, H, W) fp32.
+// Shapes: B images, K candidates of each, latents (B, C, H, W) fp32.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -15,7 +15,7 @@
 
 namespace drm {
 
-/// Which noise each row of a batch branches by, (B, 2) int64 on the rows' device: the picture's seed, and its number
+/// Which noise each row of a batch branches by, (B, 2) int64 on the rows' device: the image's seed, and its number
 /// where many share a seed. Make it once, before the loop.
 at::Tensor branch_keys(const std::vector<uint64_t>& seeds, const std::vector<int64_t>& samples, at::Device device);
 

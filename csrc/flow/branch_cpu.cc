@@ -1,4 +1,4 @@
-// The CPU twin of csrc/cuda/branch.cu. A thread takes runs of one picture's elements: the run's mean is computed once
+// The CPU twin of csrc/cuda/branch.cu. A thread takes runs of one image's elements: the run's mean is computed once
 // into a buffer that stays in the first-level cache, and each candidate's noise is drawn beside it, used and forgotten.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>

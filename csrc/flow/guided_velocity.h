@@ -1,5 +1,5 @@
 // Velocities under classifier-free guidance (Ho and Salimans 2022), before their halves are combined: whoever can
-// combine them while doing something else, does. Shapes: B pictures, latents (B, C, H, W).
+// combine them while doing something else, does. Shapes: B images, latents (B, C, H, W).
 #pragma once
 #include <ATen/core/Tensor.h>
 

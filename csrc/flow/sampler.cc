@@ -32,14 +32,14 @@ class Faults {
     if (!looked_ && !unscored.is_cpu()) return;
     const auto broken = first(not_finite_), all_nan = first(unscored);
     if (broken.step >= 0 && (all_nan.step < 0 || broken.step <= all_nan.step))
-      fail(broken.step, "expected finite latents, found NaN or infinity in picture " + broken.rows +
+      fail(broken.step, "expected finite latents, found NaN or infinity in image " + broken.rows +
                             " of the batch; if it is step 1 the transformer's weights are damaged (verify them with "
                             "`drm pull`), else try --dtype fp32");
     if (all_nan.step >= 0)
-      fail(all_nan.step, "expected a score for at least one candidate, found NaN for all candidates of picture " +
-                              all_nan.rows +
-                              " of the batch; the reward model's weights are damaged or overflow: try "
-                              "--dtype fp32, or --score-from and --score-until to pass over this step");
+      fail(all_nan.step, "expected a score for at least one candidate, found NaN for all candidates of image " +
+                             all_nan.rows +
+                             " of the batch; the reward model's weights are damaged or overflow: try "
+                             "--dtype fp32, or --score-from and --score-until to pass over this step");
   }
 
  private:
@@ -90,10 +90,10 @@ void check(const Stepwise& s, int64_t batch) {
   if (!s.score) refuse("k: expected 1 without a reward, found " + std::to_string(s.k));
   if (static_cast<int64_t>(s.seeds.size()) != batch)
     throw Failure(Code::Internal,
-                  "[sample] " + std::to_string(s.seeds.size()) + " seeds for " + std::to_string(batch) + " pictures");
+                  "[sample] " + std::to_string(s.seeds.size()) + " seeds for " + std::to_string(batch) + " images");
 }
 
-/// A number in (0, 1) for each step and picture, (steps, B): made before the loop, so that the loop copies nothing.
+/// A number in (0, 1) for each step and image, (steps, B): made before the loop, so that the loop copies nothing.
 Tensor choice_uniforms(const std::vector<uint64_t>& seeds, int64_t steps, at::Device device) {
   auto u = at::empty({steps, static_cast<int64_t>(seeds.size())}, at::kFloat);
   auto* p = u.data_ptr<float>();
@@ -117,9 +117,9 @@ Tensor score_candidates(const LatentScorer& score, const Tensor& candidates, dou
   std::vector<Tensor> parts;
   for (int64_t at = 0; at < rows; at += most) {
     const auto n = std::min(most, rows - at);
-    std::vector<int64_t> picture_of(static_cast<size_t>(n));
-    for (int64_t i = 0; i < n; ++i) picture_of[static_cast<size_t>(i)] = (at + i) / k;
-    auto scores = score(flat.narrow(0, at, n), sigma, picture_of).to(at::kFloat);
+    std::vector<int64_t> image_of(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) image_of[static_cast<size_t>(i)] = (at + i) / k;
+    auto scores = score(flat.narrow(0, at, n), sigma, image_of).to(at::kFloat);
     if (scores.dim() != 1 || scores.size(0) != n)
       throw Failure(Code::Internal, "[sample] the reward gave another number of scores than it was given candidates");
     parts.push_back(std::move(scores));
@@ -163,7 +163,7 @@ Tensor denoise(const GuidedPolicy& policy, Tensor latents, const Schedule& sched
                const Control& control, const StepObserver& observer, SamplingTimes* times) {
   const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
   check(stepwise, batch);
-  // A plain step reads back whether its latents are finite, beside a network pass of milliseconds at least: a picture
+  // A plain step reads back whether its latents are finite, beside a network pass of milliseconds at least: an image
   // of NaN found at the end, minutes later and without the step, is worth more than that. With candidates the device is
   // kept busy instead, and told apart at the end; a CPU has nothing to wait for.
   const bool look_each_step = latents.is_cpu() || stepwise.k == 1;

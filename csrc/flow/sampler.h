@@ -13,7 +13,7 @@
 
 namespace drm {
 
-/// Initial noise of one picture, (1, C, h, w): drawn in `dtype` from libtorch's CPU generator of that seed, as
+/// Initial noise of one image, (1, C, h, w): drawn in `dtype` from libtorch's CPU generator of that seed, as
 /// torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=dtype) gives it; returned in fp32.
 Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t width, at::ScalarType dtype);
 
@@ -22,7 +22,7 @@ struct Guidance {
   SkipLayerGuidance skip = {};
 };
 
-/// Text of the B pictures of a batch; `unconditional` is needed when guidance runs.
+/// Text of the B images of a batch; `unconditional` is needed when guidance runs.
 struct Conditioning {
   TextEmbedding conditional, unconditional;
 };
@@ -47,10 +47,10 @@ struct BranchView {
 };
 using BranchObserver = std::function<void(const BranchView&)>;
 
-/// Scores of candidates (rows, C, h, w) fp32, all at noise level sigma; row r belongs to picture picture_of[r]. (rows)
+/// Scores of candidates (rows, C, h, w) fp32, all at noise level sigma; row r belongs to image image_of[r]. (rows)
 /// in any floating-point dtype, on the candidates' device.
 using LatentScorer =
-    std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& picture_of)>;
+    std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& image_of)>;
 
 /// Step-wise sampling (section 3.4): at each step k candidates branch by the SDE step at `noise_level`, are scored at
 /// their own noise level, and the chosen one goes on. k = 1 is plain sampling. The last step, and steps outside the
@@ -63,7 +63,7 @@ struct Stepwise {
   double temperature = 0;                  // of the choice; 0: the best
   double score_from = 0, score_until = 1;  // fractions of the trajectory: steps i with from <= i / n < until
   int64_t rows_per_pass = 0;    // candidates scored at once, bounded by memory; 0: all. Does not change scores
-  std::vector<uint64_t> seeds;  // of each picture: key the candidates' noise and the soft choice
+  std::vector<uint64_t> seeds;  // of each image: key the candidates' noise and the soft choice
   LatentScorer score;
   BranchObserver observer;  // may read the device; without it nothing waits for the device between steps
   bool branches_at(int64_t step, int64_t steps) const {
@@ -79,7 +79,7 @@ struct SamplingTimes {
 
 /// latents (B, C, h, w) fp32 at the first sigma -> latents at sigma 0, fp32. Checks `control` before each step.
 /// Throws Failure(NotFinite) naming the step at which NaN or infinity first appears, or at which a reward was NaN for
-/// all of a picture's candidates: at once on a CPU, and on a GPU at once for k = 1, else at the end.
+/// all of an image's candidates: at once on a CPU, and on a GPU at once for k = 1, else at the end.
 Tensor denoise(const GuidedPolicy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
                const Control& control, const StepObserver& observer = {}, SamplingTimes* times = nullptr);
 

@@ -1,6 +1,6 @@
-// Which of a picture's candidates goes on (Eq. 12), and its forwarding, on the device and without waiting for it. On a
+// Which of an image's candidates goes on (Eq. 12), and its forwarding, on the device and without waiting for it. On a
 // CPU and on CUDA it is fused (select_cpu.cc, cuda/select.cu); namespace composite is its definition.
-// Shapes: B pictures, K candidates of each, latents (B, C, H, W) fp32.
+// Shapes: B images, K candidates of each, latents (B, C, H, W) fp32.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -20,8 +20,9 @@ struct Selected {
   at::Tensor index;    // (B) int64
 };
 
-/// `unscored` (B) int32: the first step (of `step_index`) at which all of a row's rewards were NaN, -1 before; the row then
-/// goes on with candidate 0 (uniformly drawn when soft), and whoever sampled reads `unscored` when waiting costs nothing.
+/// `unscored` (B) int32: the first step (of `step_index`) at which all of a row's rewards were NaN, -1 before; the row
+/// then goes on with candidate 0 (uniformly drawn when soft), and whoever sampled reads `unscored` when waiting costs
+/// nothing.
 Selected select(const at::Tensor& candidates, const at::Tensor& rewards_BK, const Choice& choice, int64_t step_index,
                 at::Tensor& unscored);
 

@@ -1,6 +1,6 @@
 // The walk over the denoising grid that sampling and rollouts share: at each step the policy's velocity, then the Euler
 // step of the flow-matching ODE, or what a step with noise makes of it.
-// Shapes: B pictures, latents (B, C, H, W) fp32.
+// Shapes: B images, latents (B, C, H, W) fp32.
 #pragma once
 #include <functional>
 

@@ -20,7 +20,7 @@ std::vector<LoraFile> read_loras(VelocityModel& planned, const std::vector<LoraU
 void use_loras(VelocityModel& m, const std::vector<LoraFile>& files, const std::vector<LoraUse>& uses) {
   for (size_t i = 0; i < files.size(); ++i) apply_lora(m, files[i], uses[i].strength);
   // Into fp32 weights adapters are merged: the same numbers up to fp32's rounding, and no passes of their own. Beside
-  // 16-bit weights they stay: rounding W + delta to W's grid would lose most of a small delta, and the picture would
+  // 16-bit weights they stay: rounding W + delta to W's grid would lose most of a small delta, and the image would
   // not be that of the policy that was trained, whose adapter was fp32 too.
   auto merged = linear_layers(m);
   std::erase_if(merged, [](const AdaptedLayer& l) { return l.layer->weight.scalar_type() != at::kFloat; });

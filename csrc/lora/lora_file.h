@@ -20,11 +20,11 @@ struct LoraFile {
     double alpha = 0;
     std::string source;  // the file's own name; a fused one serves three layers
   };
-  std::map<std::string, Entry> layers;  // by the transformer's layer name, e.g. transformer_blocks.0.attn.to_q
-  std::vector<std::string> unmatched_keys;   // the file's names of adapters of other things, such as text encoders
-  int64_t tensors = 0;                  // A's and B's in the file, those of unmatched keys included
-  std::string spelling;                 // "diffusers", "peft", "kohya", "lycoris", ...; "" when no key matches
-  bool alpha_stated = false;            // false: alpha = rank is assumed somewhere, as diffusers does; worth a warning
+  std::map<std::string, Entry> layers;      // by the transformer's layer name, e.g. transformer_blocks.0.attn.to_q
+  std::vector<std::string> unmatched_keys;  // the file's names of adapters of other things, such as text encoders
+  int64_t tensors = 0;                      // A's and B's in the file, those of unmatched keys included
+  std::string spelling;                     // "diffusers", "peft", "kohya", "lycoris", ...; "" when no key matches
+  bool alpha_stated = false;  // false: alpha = rank is assumed somewhere, as diffusers does; worth a warning
   std::string path;
 };
 

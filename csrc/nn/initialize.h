@@ -1,4 +1,4 @@
-// Random weights for models that are trained from nothing, drawn on the CPU so that a seed means the same model on
+// Random weights for models that are trained from scratch, drawn on the CPU so that a seed means the same model on
 // every device.
 #pragma once
 #include <ATen/CPUGeneratorImpl.h>

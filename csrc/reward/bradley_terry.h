@@ -1,4 +1,4 @@
-// Bradley-Terry preference (paper Eq. 10): how likely one picture is to be preferred, given two scores.
+// Bradley–Terry preference (paper Eq. 10): how likely one image is to be preferred, given two scores.
 #pragma once
 #include <ATen/core/Tensor.h>
 

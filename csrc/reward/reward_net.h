@@ -1,6 +1,6 @@
 // The diffusion-based reward model: a truncated velocity network and a small convolutional head that turn noisy latents
 // and a prompt into a score (paper Eq. 7-8, as the authors' code realises them; see tensor names there).
-// Shapes: B pictures, C latent channels, H W latent size.
+// Shapes: B images, C latent channels, H W latent size.
 #pragma once
 #include <string>
 #include <utility>
@@ -66,7 +66,7 @@ struct TrainingOptions {
   bool recompute = false;  // gradient checkpointing, block by block
 };
 
-/// Scores (B) of the two pictures of B pairs.
+/// Scores (B) of the two images of B pairs.
 struct PairScores {
   Tensor chosen, rejected;
 };

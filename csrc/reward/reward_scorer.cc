@@ -41,11 +41,11 @@ int64_t rows_per_pass(const RewardNet& net, const TextEmbedding& text, int64_t h
 LatentScorer reward_scorer(const RewardNet& net, TextEmbedding text) {
   using Rows = std::map<std::vector<int64_t>, TextEmbedding>;
   return [&net, text = std::move(text), laid_out = std::make_shared<Rows>()](const Tensor& candidates, double sigma,
-                                                                             const std::vector<int64_t>& picture_of) {
-    auto it = laid_out->find(picture_of);
+                                                                             const std::vector<int64_t>& image_of) {
+    auto it = laid_out->find(image_of);
     if (it == laid_out->end()) {
-      const auto index = at::tensor(picture_of, at::kLong).to(candidates.device());
-      it = laid_out->emplace(picture_of, select_rows(text, index)).first;
+      const auto index = at::tensor(image_of, at::kLong).to(candidates.device());
+      it = laid_out->emplace(image_of, select_rows(text, index)).first;
     }
     const auto timestep = at::full({candidates.size(0)}, static_cast<float>(sigma) * 1000, candidates.options());
     return reward(net, candidates.to(dtype_of(*net.backbone)), timestep, it->second);

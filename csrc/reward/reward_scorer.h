@@ -16,7 +16,7 @@ TextEmbedding embed_for_reward(const RewardNet& net, const PromptEmbeds& embeds)
 /// Candidates scored at once for latents of that size, so that activations stay bounded.
 int64_t rows_per_pass(const RewardNet& net, const TextEmbedding& text, int64_t latent_height, int64_t latent_width);
 
-/// `text` has a row for each picture, embedded by the reward's own embedders. Refers to `net`. What a step's rows read
+/// `text` has a row for each image, embedded by the reward's own embedders. Refers to `net`. What a step's rows read
 /// of the text is laid out once and kept: steps of one shape copy nothing to the device.
 LatentScorer reward_scorer(const RewardNet& net, TextEmbedding text);
 

@@ -92,7 +92,7 @@ Trajectories roll_out(const GuidedPolicy& policy, Tensor x, const Schedule& sche
   };
   w.after = [&](const Tensor& latents, const GuidedVelocity&, int64_t i) {
     policy_clock.reset();
-    // One wait for the device a step, beside two passes of the network: pictures of NaN would be scored for minutes.
+    // One wait for the device a step, beside two passes of the network: images of NaN would be scored for minutes.
     if (!at::isfinite(latents).all().item<bool>())
       throw Failure(Code::NotFinite,
                     "[rollout] step " + std::to_string(i + 1) + " of " + std::to_string(steps) +

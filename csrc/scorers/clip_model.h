@@ -1,5 +1,5 @@
 // CLIP as it is trained and as it judges: two towers and a temperature (reference: transformers' CLIPModel).
-// Shapes: B batch, S picture edge, L tokens, P projection width.
+// Shapes: B batch, S image edge, L tokens, P projection width.
 #pragma once
 #include "scorers/clip_vision.h"
 #include "text/clip.h"
@@ -37,7 +37,7 @@ Tensor text_features(const ClipModel& m, const Tensor& ids);
 
 struct ClipLoss {
   Tensor loss;           // scalar, fp32: mean of the two cross entropies
-  Tensor image_to_text;  // scalar: share of pictures whose nearest caption is theirs, or equal to theirs
+  Tensor image_to_text;  // scalar: share of images whose nearest caption is theirs, or equal to theirs
   Tensor text_to_image;  // scalar: the other way round
 };
 

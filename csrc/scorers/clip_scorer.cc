@@ -16,7 +16,7 @@
 namespace drm {
 namespace {
 
-/// Refuses a model that wants its pictures prepared in another way than ours.
+/// Refuses a model that wants its images prepared in another way than ours.
 void check_preprocessor(const std::string& path, int64_t size) {
   const auto json = Json::read(path);
   const auto bad = [&](const std::string& what) {
@@ -80,24 +80,24 @@ class ClipScorer final : public Scorer {
 
   const ScorerInfo& info() const override { return info_; }
 
-  Features image_features(const std::vector<Bitmap>& pictures, Control& control) override {
+  Features image_features(const std::vector<Bitmap>& images, Control& control) override {
     const auto size = info_.image_size;
     const auto tower = [&](size_t begin, size_t end) {
       const auto n = static_cast<int64_t>(end - begin);
       auto bytes = at::empty({n, size, size, 3}, at::kByte);
       at::parallel_for(0, n, 1, [&](int64_t from, int64_t to) {
         for (auto i = from; i < to; ++i) {
-          const auto& picture = pictures[begin + static_cast<size_t>(i)];
-          if (picture.channels != 3)
-            throw Failure(Code::BadRequest, "[clip] expected RGB pictures, found one of " +
-                                                std::to_string(picture.channels) + " channels");
-          const auto square = pillow_square(picture, size);
+          const auto& image = images[begin + static_cast<size_t>(i)];
+          if (image.channels != 3)
+            throw Failure(Code::BadRequest,
+                          "[clip] expected RGB images, found one of " + std::to_string(image.channels) + " channels");
+          const auto square = pillow_square(image, size);
           std::copy(square.pixels.begin(), square.pixels.end(), bytes.data_ptr<uint8_t>() + i * size * size * 3);
         }
       });
       return drm::image_features(model_, clip_pixels(bytes.to(device_)));
     };
-    return in_batches("images", pictures.size(), 1 + model_.vision.config.patches(), tower, control);
+    return in_batches("images", images.size(), 1 + model_.vision.config.patches(), tower, control);
   }
 
   Features text_features(const std::vector<std::vector<int64_t>>& ids, Control& control) override {

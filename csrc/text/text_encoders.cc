@@ -22,7 +22,7 @@ Tensor ids_tensor(const std::vector<PromptTokens>& prompts, size_t begin, size_t
 }
 
 void require_finite(const Tensor& x, const char* encoder) {
-  // One read-back a batch of prompts: damaged encoder weights would otherwise show as a black picture.
+  // One read-back a batch of prompts: damaged encoder weights would otherwise show as a black image.
   if (!at::isfinite(x).all().item<bool>())
     throw Failure(Code::NotFinite,
                   std::string("[encode] ") + encoder +

@@ -1,4 +1,4 @@
-// Training the velocity network by flow matching (Eq. 1-2; Lipman et al. 2023, Esser et al. 2024), from nothing or from
+// Training the velocity network by flow matching (Eq. 1-2; Lipman et al. 2023, Esser et al. 2024), from scratch or from
 // given weights, all of it or LoRA alone. VAE and text encoders are frozen and serve through caches.
 #pragma once
 #include <memory>

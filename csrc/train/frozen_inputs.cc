@@ -13,7 +13,7 @@
 namespace drm {
 namespace {
 
-/// Of a VAE call: 16 pictures of 512 x 512, whose activations take some gigabytes.
+/// Of a VAE call: 16 images of 512 x 512, whose activations take some gigabytes.
 constexpr int64_t kPixelsAtOnce = 1 << 22;
 
 }  // namespace
@@ -45,7 +45,7 @@ void FrozenInputs::require_fit(const std::string& config_file, const char* where
 void FrozenInputs::cache_latents(const TrainBatch& batch) {
   const at::NoGradGuard no_grad;
   const auto p = encode(batch);
-  const auto& ids = batch.picture_ids();
+  const auto& ids = batch.image_ids();
   for (size_t i = 0; i < ids.size(); ++i) {
     const auto row = static_cast<int64_t>(i);
     latents_[ids[i]] = at::stack({p.mean[row], p.standard_deviation()[row]}).to(at::kCPU, at::kFloat);
@@ -94,16 +94,16 @@ Tensor encoded(const SafetensorsFile& file, const char* name, const std::vector<
 
 }  // namespace
 
-void FrozenInputs::load_latents(const std::string& path, const std::vector<int64_t>& pictures) {
+void FrozenInputs::load_latents(const std::string& path, const std::vector<int64_t>& images) {
   const auto file = SafetensorsFile::open(path);
   const auto all = encoded(*file, "latents", {2, vae_.config.latent_channels, -1, -1});
-  if (all.size(0) != static_cast<int64_t>(pictures.size()))
+  if (all.size(0) != static_cast<int64_t>(images.size()))
     throw Failure(Code::BadFile,
-                  "[train] latents in " + path + ": expected " + std::to_string(pictures.size()) + " pictures, found " +
+                  "[train] latents in " + path + ": expected " + std::to_string(images.size()) + " images, found " +
                       std::to_string(all.size(0)) + "; encode the set again",
                   {{"file", path}});
-  for (size_t i = 0; i < pictures.size(); ++i)
-    if (pictures[i] >= 0) latents_[pictures[i]] = all[static_cast<int64_t>(i)];
+  for (size_t i = 0; i < images.size(); ++i)
+    if (images[i] >= 0) latents_[images[i]] = all[static_cast<int64_t>(i)];
 }
 
 void FrozenInputs::load_prompts(const std::vector<std::string>& paths) {
@@ -124,10 +124,10 @@ std::pair<Tensor, Tensor> FrozenInputs::posterior_of(const TrainBatch& batch) co
     return {p.mean, p.standard_deviation()};
   }
   std::vector<Tensor> all;
-  for (const auto id : batch.picture_ids()) {
+  for (const auto id : batch.image_ids()) {
     const auto it = latents_.find(id);
     if (it == latents_.end())
-      throw Failure(Code::BadRequest, "[train] picture " + std::to_string(id) + ": its latents were never cached");
+      throw Failure(Code::BadRequest, "[train] image " + std::to_string(id) + ": its latents were never cached");
     all.push_back(it->second);
   }
   const auto both = at::stack(all).to(device_, at::kFloat);
@@ -177,7 +177,7 @@ PromptEmbeds FrozenInputs::prompts_of(const TrainBatch& batch) const {
 Posterior FrozenInputs::encode(const TrainBatch& batch) const {
   const auto f = vae_.config.factor();
   if (batch.height % f || batch.width % f)
-    throw Failure(Code::BadRequest, "[train] pictures of " + std::to_string(batch.width) + " x " +
+    throw Failure(Code::BadRequest, "[train] images of " + std::to_string(batch.width) + " x " +
                                         std::to_string(batch.height) + ": expected multiples of " + std::to_string(f) +
                                         "; set --size");
   // In full precision under autocast too, as the reference encodes.
@@ -187,7 +187,7 @@ Posterior FrozenInputs::encode(const TrainBatch& batch) const {
   std::vector<Tensor> moments;
   for (int64_t from = 0; from < pixels.size(0); from += at_once) {
     const auto some = pixels.narrow(0, from, std::min(at_once, pixels.size(0) - from));
-    const auto x = picture_from_bytes(some.to(device_).permute({0, 3, 1, 2}));
+    const auto x = image_from_bytes(some.to(device_).permute({0, 3, 1, 2}));
     moments.push_back(encode_moments(vae_, x).to(at::kFloat));
   }
   return posterior(moments.size() == 1 ? moments[0] : at::cat(moments, 0));

@@ -1,6 +1,6 @@
-// The frozen parts around a network in training, VAE and text encoders, and what they made of pictures and prompts:
+// The frozen parts around a network in training, VAE and text encoders, and what they made of images and prompts:
 // computed once and kept, or for each batch.
-// Shapes: N pictures, C latent channels, h w latent size, B prompts.
+// Shapes: N images, C latent channels, h w latent size, B prompts.
 #pragma once
 #include <unordered_map>
 
@@ -26,27 +26,27 @@ class FrozenInputs {
   const Vae& vae() const { return vae_; }
   const TextEncoders& encoders() const { return encoders_; }
 
-  /// The batch's pictures are encoded once and kept: later batches name them without pixels.
+  /// The batch's images are encoded once and kept: later batches name them without pixels.
   void cache_latents(const TrainBatch& batch);
   /// Embeds of all prompts that batches refer to by row; for flow matching row 0 must be the empty prompt. Gives the
   /// encoders' memory back afterwards.
   void cache_prompts(const std::vector<PromptTokens>& prompts, Control& control);
 
-  /// The posterior of the batch's pictures as a file, "latents" (N, 2, C, h, w): mean, standard deviation. Throws
+  /// The posterior of the batch's images as a file, "latents" (N, 2, C, h, w): mean, standard deviation. Throws
   /// Failure(Disk).
   void save_latents(const TrainBatch& batch, const std::string& path, at::ScalarType dtype) const;
   /// Embeds of prompts as a file: "sequence" (B, L, D), "pooled" (B, P). Throws Failure(Disk).
   void save_prompts(const std::vector<PromptTokens>& prompts, const std::string& path, at::ScalarType dtype,
                     Control& control) const;
-  /// What these wrote (by a DataSetEncoder, encoder.h) in the place of a cache; it is read as it is used. `pictures`
+  /// What these wrote (by a DataSetEncoder, encoder.h) in the place of a cache; it is read as it is used. `images`
   /// are the numbers of the file's rows; a negative one is passed over. Throws Failure(BadFile) when the shapes are not
   /// this model's.
-  void load_latents(const std::string& path, const std::vector<int64_t>& pictures);
+  void load_latents(const std::string& path, const std::vector<int64_t>& images);
   /// Rows are counted through the files in their order. Gives the encoders' memory back.
   void load_prompts(const std::vector<std::string>& paths);
 
-  /// The posterior of the batch's pictures: from its pixels, or from the cache. Mean and standard deviation, (N, C, h,
-  /// w) fp32. Throws Failure(BadRequest) naming a picture that was never cached.
+  /// The posterior of the batch's images: from its pixels, or from the cache. Mean and standard deviation, (N, C, h,
+  /// w) fp32. Throws Failure(BadRequest) naming an image that was never cached.
   std::pair<Tensor, Tensor> posterior_of(const TrainBatch& batch) const;
   /// Embeds of cached prompts by row, (B) int64. Throws Failure(BadRequest).
   PromptEmbeds rows(const Tensor& rows) const;

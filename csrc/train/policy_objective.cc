@@ -154,7 +154,7 @@ class AdaptedPolicy final : public PolicyObjective {
         for (const auto& s : c.walked.steps) of_steps.push_back(s.scores[i]);
       out.scores.push_back(to_floats(r.k > 1 ? at::stack(of_steps) : c.walked.scores[i]));
     }
-    if (r.pictures) {
+    if (r.images) {
       const Stopwatch decoding(&out.decode_seconds);
       emit_images(frozen_.vae(), c.walked.final, {}, control);
     }

@@ -73,9 +73,9 @@ class Reward final : public RewardObjective {
   FrozenInputs& inputs() override { return inputs_; }
 
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
-    if (batch.pictures.size() != 2 * batch.samples.size())
-      throw Failure(Code::BadRequest, "[reward] expected two pictures a pair, found " +
-                                          std::to_string(batch.pictures.size()) + " for " +
+    if (batch.images.size() != 2 * batch.samples.size())
+      throw Failure(Code::BadRequest, "[reward] expected two images a pair, found " +
+                                          std::to_string(batch.images.size()) + " for " +
                                           std::to_string(batch.samples.size()) + " pairs");
     const auto [mean, deviation] = inputs_.posterior_of(batch);
     const auto shape = mean.sizes().slice(1);

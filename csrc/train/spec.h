@@ -171,9 +171,8 @@ using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec>;
 /// A micro-batch of B samples. Which fields are needed is the objective's affair.
 struct TrainBatch {
   std::vector<int64_t> samples;  // (B) indices in the data set: they key the samples' random numbers
-  std::vector<int64_t>
-      pictures;  // which pictures the batch has, when a sample is not one picture: see reward_objective.h
-  std::vector<uint8_t> pixels;  // (pictures, height, width, 3), or empty
+  std::vector<int64_t> images;   // which images the batch has, when a sample is not one image: see reward_objective.h
+  std::vector<uint8_t> pixels;   // (images, height, width, 3), or empty
   int64_t height = 0, width = 0;
   std::vector<int64_t> ids;           // (B, L) token ids, or empty
   std::vector<int64_t> texts;         // (B) rows of the cached prompts, or empty
@@ -182,11 +181,11 @@ struct TrainBatch {
   int64_t step = -1;
   std::vector<float> advantages;  // (B, K)
   int64_t size() const { return static_cast<int64_t>(samples.size()); }
-  /// What names the pictures: latents are cached under these.
-  const std::vector<int64_t>& picture_ids() const { return pictures.empty() ? samples : pictures; }
+  /// What names the images: latents are cached under these.
+  const std::vector<int64_t>& image_ids() const { return images.empty() ? samples : images; }
 };
 
-/// Pictures from the model as it is now.
+/// Images from the model as it is now.
 struct PreviewRequest {
   std::vector<int64_t> texts;   // rows of the cached prompts
   std::vector<uint64_t> seeds;  // initial latents, as in `drm sample`
@@ -205,7 +204,7 @@ struct PolicyInputs {
   std::vector<PromptTokens> prompts;
   std::vector<PromptTokens> reward_prompts;  // with the reward models' number of T5 tokens; empty: the same
   PromptTokens negative;
-  std::vector<int64_t> prompt_of;  // (N) of each trajectory or picture, an index into prompts
+  std::vector<int64_t> prompt_of;  // (N) of each trajectory or image, an index into prompts
   std::vector<WeightedReward> rewards;
 };
 
@@ -217,9 +216,9 @@ struct RolloutRequest : PolicyInputs {
   std::string continuation = "random";  // "random", "best", "first", "ode": see Continuation
   int64_t from = 0, until = 0;          // denoising steps with noise
   bool score_states = false;            // see RolloutOptions
-  bool pictures = false;                // "image" events {index, width, height} of the final latents
+  bool images = false;                  // "image" events {index, width, height} of the final latents
 };
-// Reports phases "encode", "rollout" (steps) and "decode" (pictures).
+// Reports phases "encode", "rollout" (steps) and "decode" (images).
 struct Rollout {
   int64_t first_row = 0;  // rows of these trajectories, for TrainBatch::samples, count from here
   /// Of each reward: with k > 1 (until - from, N, k); else (N), or with score_states (until - from + 1, N).
@@ -227,7 +226,7 @@ struct Rollout {
   double encode_seconds = 0, policy_seconds = 0, reward_seconds = 0, decode_seconds = 0;
 };
 
-/// Pictures of a policy's averaged adapter by plain sampling, as events "image"; phases "encode", "denoise" and
+/// Images of a policy's averaged adapter by plain sampling, as events "image"; phases "encode", "denoise" and
 /// "decode".
 struct PolicySampleRequest : PolicyInputs {
   std::vector<uint64_t> seeds;  // initial latents, as in `drm sample`

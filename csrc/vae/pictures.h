@@ -1,4 +1,4 @@
-// From latents to pictures as bytes, and to whoever listens.
+// From latents to images as bytes, and to whoever listens.
 #pragma once
 #include <functional>
 
@@ -12,7 +12,7 @@ namespace drm {
 Tensor decode_to_bytes(const Vae& v, const Tensor& latents, int64_t tile, const Control& control);
 
 /// {height, width} and the bytes (H, W, 3).
-Event picture_event(const char* kind, const Tensor& bytes);
+Event image_event(const char* kind, const Tensor& bytes);
 
 /// Which images emit_images() tells of, and how.
 struct EmittedImages {

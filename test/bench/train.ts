@@ -31,7 +31,7 @@ async function shortRun(data: string, steps: number, latents: string, threads: s
   const scratch = mkdtempSync(join(tmpdir(), 'drm-bench-'));
   try {
     const never = { evaluate_every: 0, checkpoint_every: 0, checkpoint_minutes: 0 };
-    // The smallest part that holds a few batches: all of its pictures are encoded first, where latents are cached.
+    // The smallest part that holds a few batches: all of its images are encoded first, where latents are cached.
     const splits = Object.entries(readManifest(data, 'pairs').splits).sort((a, b) => a[1] - b[1]);
     const split = splits.find(([, pairs]) => pairs >= 1000)?.[0] ?? 'train';
     const set = Object.entries({ split, steps, log_every: steps, warm_up: 1, latents, ...never });

@@ -67,7 +67,7 @@ function objective(): ObjectiveSpec {
   }
 }
 
-/** Pairs of pictures, as latents or to be encoded at every step, each with its prompt. */
+/** Pairs of images, as latents or to be encoded at every step, each with its prompt. */
 async function preparePairs(trainer: Trainer, latents: TrainSettings['latents']): Promise<TrainBatch> {
   const pictures = Array.from({ length: 2 * size }, (_, i) => i);
   const pixels = Uint8Array.from({ length: 2 * size * edge * edge * 3 }, (_, i) => (i * 2654435761) >>> 24);
@@ -94,7 +94,7 @@ function prompts(count: number): PromptTokens[] {
   });
 }
 
-/** The same pictures and captions every step: what is timed is the step, not the loader. */
+/** The same images and captions every step: what is timed is the step, not the loader. */
 async function prepare(trainer: Trainer): Promise<TrainBatch> {
   if (work.part === 'reward') return preparePairs(trainer, work.settings.latents);
   const samples = Array.from({ length: size }, (_, i) => i);

@@ -70,7 +70,7 @@ TEST(squares_crop_the_middle_by_either_rule) {
   expect_pixels(pillow_square(wide, 2, CropRule::Torchvision), {2, 3, 7, 8});
 }
 
-TEST(nothing_is_no_picture) {
+TEST(nothing_is_no_image) {
   EXPECT_FAILURE(BadRequest, ({"[resize]", "7 x 5 x 1 in 34 bytes"}),
                  pillow_bicubic({std::vector<uint8_t>(34), 5, 7, 1}, 2, 2));
   EXPECT_FAILURE(BadRequest, ({"to become 0 x 3"}), pillow_bicubic({pattern(), 5, 7, 1}, 3, 0));
@@ -148,12 +148,12 @@ TEST(scorer_gives_the_models_features) {
   CHECK_EQ(scorer->info().image_size, 32);
   CHECK_EQ(scorer->info().tokens, 12);
   CHECK_EQ(scorer->info().width, 8);
-  // 400 pictures: several network calls; one picture alone gives what it gives among others.
+  // 400 images: several network calls; one image alone gives what it gives among others.
   std::vector<Bitmap> many;
   for (int i = 0; i < 400; ++i) {
-    auto picture = colours();
-    picture.pixels[static_cast<size_t>(i % 105)] ^= 0xff;
-    many.push_back(picture);
+    auto image = colours();
+    image.pixels[static_cast<size_t>(i % 105)] ^= 0xff;
+    many.push_back(image);
   }
   std::vector<std::pair<std::string, int64_t>> reports;
   control.on_progress = [&](const Progress& p) { reports.emplace_back(p.phase, p.step); };

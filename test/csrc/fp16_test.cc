@@ -259,7 +259,7 @@ TEST(a_reward_model_learns_in_fp16_as_in_fp32) {
     b.height = b.width = 32;
     b.samples = {0, 1};
     b.texts = {0, 1};
-    b.pictures = {0, 2, 1, 3};
+    b.images = {0, 2, 1, 3};
     for (int64_t i = 0; i < 4 * 32 * 32 * 3; ++i) b.pixels.push_back(static_cast<uint8_t>((i * 7919) >> 3));
     std::vector<double> losses;
     for (int64_t i = 0; i < 12; ++i) losses.push_back(metric(t.step({b}, 0, 1e-3, control), "loss"));

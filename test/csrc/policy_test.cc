@@ -300,8 +300,8 @@ TEST(steps_outside_the_window_are_euler_steps) {
   CHECK(at::equal(walked.steps[0].state, x));
 }
 
-/// A smoke test of all signs at once: brightness is punished, so pictures must become darker.
-TEST(a_reward_of_minus_the_mean_pixel_darkens_pictures) {
+/// A smoke test of all signs at once: brightness is punished, so images must become darker.
+TEST(a_reward_of_minus_the_mean_pixel_darkens_images) {
   auto spec = policy_spec();
   spec.lora.rank = 8;
   spec.lora.alpha = 16;
@@ -318,7 +318,7 @@ TEST(a_reward_of_minus_the_mean_pixel_darkens_pictures) {
   for (int64_t iteration = 0; iteration < 10; ++iteration) {
     auto r = request(12, 1, iteration);
     r.rewards.clear();
-    r.pictures = true;
+    r.images = true;
     for (auto& s : r.samples) s += 12 * iteration;
     r.latents = r.samples;
     brightness.clear();

@@ -63,7 +63,7 @@ TEST(guidance_of_one_is_the_conditional_velocity) {
   CHECK(at::equal(guide(u, u, 7.5), u));
 }
 
-TEST(a_batch_gives_what_single_pictures_give) {
+TEST(a_batch_gives_what_single_images_give) {
   const at::NoGradGuard no_grad;
   at::manual_seed(4);
   const auto m = small_transformer();
@@ -104,7 +104,7 @@ TEST(nan_is_reported_at_its_step) {
   m.output_layer().bias[0] = std::numeric_limits<float>::quiet_NaN();
   const auto text = some_text(m, 2);
   EXPECT_FAILURE(
-      NotFinite, ({"step 1 of 3", "NaN", "picture 0, 1"}),
+      NotFinite, ({"step 1 of 3", "NaN", "image 0, 1"}),
       denoise(m, test::randn({2, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 3), {1.0}, Control()));
 }
 

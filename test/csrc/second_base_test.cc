@@ -62,11 +62,11 @@ TrainerOptions trainer_options() {
   return o;
 }
 
-/// Two pairs of grey pictures, of which the brighter ones are preferred.
+/// Two pairs of grey images, of which the brighter ones are preferred.
 TrainBatch pairs() {
   TrainBatch b;
   b.samples = {0, 1};
-  b.pictures = {0, 1, 2, 3};
+  b.images = {0, 1, 2, 3};
   b.height = b.width = 64;
   for (const auto grey : {250, 240, 5, 20}) b.pixels.insert(b.pixels.end(), 64 * 64 * 3, static_cast<uint8_t>(grey));
   b.texts = {0, 1};
@@ -114,13 +114,13 @@ SampleRequest request() {
   SampleRequest r;
   r.prompts = {tokens(0), tokens(1)};
   r.negatives = {tokens(2)};
-  r.pictures = {{0, 0, 1}, {1, 0, 2}};
+  r.images = {{0, 0, 1}, {1, 0, 2}};
   r.steps = 3;
   r.t5_length = 0;
   return r;
 }
 
-/// Pixels of all pictures.
+/// Pixels of all images.
 std::vector<uint8_t> sampled(const SampleRequest& r, const std::vector<LoraUse>& loras = {}) {
   std::vector<uint8_t> pixels;
   Control control;
@@ -130,7 +130,7 @@ std::vector<uint8_t> sampled(const SampleRequest& r, const std::vector<LoraUse>&
   const auto pipeline = Pipeline::load(base().source, options, control);
   CHECK_EQ(pipeline->info().default_size, 64);
   pipeline->sample(r, control);
-  CHECK_EQ(pixels.size(), r.pictures.size() * 64 * 64 * 3);
+  CHECK_EQ(pixels.size(), r.images.size() * 64 * 64 * 3);
   return pixels;
 }
 
@@ -155,8 +155,8 @@ TEST(a_second_base_is_trained_by_flow_matching) {
   const auto training = Training::create(spec, trainer_options(), nullptr, control);
   training->cache_prompts({tokens(0), tokens(1)}, control);
   TrainBatch b = pairs();
-  b.samples = b.pictures;
-  b.pictures.clear();
+  b.samples = b.images;
+  b.images.clear();
   b.texts = {0, 1, 0, 1};
   const auto first = test::metric(training->evaluate(b), "loss");
   for (int64_t i = 0; i < 20; ++i) training->step({b}, i, 2e-3, control);
@@ -165,7 +165,7 @@ TEST(a_second_base_is_trained_by_flow_matching) {
 
 TEST(a_second_base_carries_a_reward_head_and_is_guided_by_it) {
   ScoreRequest r;
-  for (const uint8_t grey : {250, 5}) r.pictures.push_back({std::vector<uint8_t>(64 * 64 * 3, grey), 64, 64, 3});
+  for (const uint8_t grey : {250, 5}) r.images.push_back({std::vector<uint8_t>(64 * 64 * 3, grey), 64, 64, 3});
   r.prompts = {tokens(0)};
   r.prompt_of = {0, 0};
   r.samples = {0, 1};

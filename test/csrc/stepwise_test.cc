@@ -33,11 +33,11 @@ Tensor no_preference(const Tensor& candidates, double, const std::vector<int64_t
   return at::zeros({candidates.size(0)}, candidates.options());
 }
 
-Stepwise stepwise(int64_t k, LatentScorer score, int64_t pictures) {
+Stepwise stepwise(int64_t k, LatentScorer score, int64_t images) {
   Stepwise s;
   s.k = k;
   s.score = std::move(score);
-  for (int64_t i = 0; i < pictures; ++i) s.seeds.push_back(100 + i);
+  for (int64_t i = 0; i < images; ++i) s.seeds.push_back(100 + i);
   return s;
 }
 
@@ -114,10 +114,10 @@ TEST(candidates_are_scored_at_their_own_level_and_the_best_goes_on) {
   std::vector<double> levels;
   auto s = stepwise(
       4,
-      [&](const Tensor& c, double sigma, const std::vector<int64_t>& picture_of) {
+      [&](const Tensor& c, double sigma, const std::vector<int64_t>& image_of) {
         levels.push_back(sigma);
-        CHECK(picture_of == (std::vector<int64_t>{0, 0, 0, 0, 1, 1, 1, 1}));
-        return mean_of_row(c, sigma, picture_of);
+        CHECK(image_of == (std::vector<int64_t>{0, 0, 0, 0, 1, 1, 1, 1}));
+        return mean_of_row(c, sigma, image_of);
       },
       2);
   std::vector<Tensor> after;
@@ -203,11 +203,11 @@ TEST(rewards_of_nan_alone_are_an_error_that_names_the_step) {
       3,
       [&](const Tensor& c, double, const std::vector<int64_t>&) {
         auto scores = test::randn({c.size(0)});
-        if (++calls >= 3) scores.narrow(0, 3, 3).fill_(nan);  // the second picture, from the third step on
+        if (++calls >= 3) scores.narrow(0, 3, 3).fill_(nan);  // the second image, from the third step on
         return scores;
       },
       2);
-  EXPECT_FAILURE(NotFinite, ({"step 3 of 8", "score", "picture 1", "--score-from"}),
+  EXPECT_FAILURE(NotFinite, ({"step 3 of 8", "score", "image 1", "--score-from"}),
                  denoise(gaussian_policy(schedule, 1), test::randn({2, 1, 4, 4}), schedule, s, Control()));
   CHECK_EQ(calls, test::device().is_cpu() ? 3 : 7);  // a GPU is asked at the end alone
   // Some NaN: those candidates do not go on.

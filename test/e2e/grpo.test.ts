@@ -104,7 +104,7 @@ describe.each(ALGORITHMS)('%s', (algorithm) => {
     expect(metrics.at(-1)?.values.updates).toBe(algorithm === 'flow' ? 12 : 6);
   });
 
-  test('held-out pictures are judged before the first update, in between and at the end, with sheets', () => {
+  test('held-out images are judged before the first update, in between and at the end, with sheets', () => {
     const looks = learned(algorithm).filter(({ event }) => event === 'evaluation');
     expect(looks.map(({ step }) => step)).toEqual([0, 3, 6]);
     for (const { values } of looks)

@@ -1,4 +1,4 @@
-// The sign of it all: a policy that is rewarded for darkness darkens its pictures.
+// The sign of it all: a policy that is rewarded for darkness darkens its images.
 import { expect, test, vi } from 'vitest';
 import { setThreads } from '../../binding/index.js';
 import { findPolicy, loadPolicy } from '../../cli/grpo/load_policy.js';
@@ -24,7 +24,7 @@ const darkness: Reward = {
   dispose: () => {},
 };
 
-test('rewarded by minus the mean pixel, the pictures of the embedded model darken', async () => {
+test('rewarded by minus the mean pixel, the images of the embedded model darken', async () => {
   const s = grpoSettings({
     ...{ model: 'tiny', reward: 'judge', size: 64, t5_length: 0, guidance: 1, denoising_steps: 5, window_until: 0.6 },
     ...{ prompts_per_iteration: 2, group: 8, batch: 16, updates_per_iteration: 1, kl_beta: 0, learning_rate: 2e-3 },

@@ -9,7 +9,7 @@ import { pngOf } from '../data/pictures.js';
 import { fixture, type RunOptions, runDrm } from '../run_drm.js';
 import { refusedHere, runHere } from './here.js';
 
-/** `train` pairs and `test` pairs of 40 × 32 pictures, every picture in one pair; pictures are numbered 2 i and 2 i + 1. */
+/** `train` pairs and `test` pairs of 40 × 32 images, every image in one pair; images are numbered 2 i and 2 i + 1. */
 export async function preparedPairs(
   folder: string,
   {
@@ -18,12 +18,12 @@ export async function preparedPairs(
     picture = pngOf,
   }: { train?: number; test?: number; picture?: (i: number) => Promise<Buffer> } = {},
 ): Promise<string> {
-  const side = (i: number) => ({ id: `picture ${i}`, read: () => picture(i) });
+  const side = (i: number) => ({ id: `image ${i}`, read: () => picture(i) });
   const pairs = Array.from(
     { length: train + test },
     (_, i): Pair => ({
       split: i < train ? 'train' : 'test',
-      fields: { prompt: `picture ${i % 7}`, source: 'test' },
+      fields: { prompt: `image ${i % 7}`, source: 'test' },
       chosen: side(2 * i),
       rejected: side(2 * i + 1),
     }),

@@ -78,7 +78,7 @@ test('the result is a reward model that says what it is, and that scores', async
   const { loadTokenizers } = await import('../../cli/text/tokenizer.js');
   const base = await resolveModel(fixture);
   const model = await RewardModel.load({ checkpoint, base: base.source }, { device: 'cpu', dtype: 'fp32' });
-  const { tokens } = await loadTokenizers(base.tokenizers).encode('picture 3', 8);
+  const { tokens } = await loadTokenizers(base.tokenizers).encode('image 3', 8);
   const pixels = (level: number) => ({ pixels: new Uint8Array(32 * 32 * 3).fill(level), width: 32, height: 32 });
   const scores = await model.score({
     ...{ pictures: [pixels(20), pixels(230)], prompts: [tokens], promptOf: [0, 0], samples: [0, 1] },
@@ -103,7 +103,7 @@ test("the authors' layout holds the skipped block as the base has it, and is gon
     expect(largestDifference(data, ours.get(name)?.data ?? []), name).toBeLessThan(1e-6);
 });
 
-test('bright pictures over dark ones: learnt, and known of pictures never seen, at every noise level', async () => {
+test('bright images over dark ones: learnt, and known of images never seen, at every noise level', async () => {
   const flat = (i: number) => {
     const level = i % 2 === 0 ? 190 + (i % 60) : 5 + (i % 60); // even numbers are the chosen
     return sharp({ create: { width: 64, height: 64, channels: 3, background: { r: level, g: level, b: level } } })
@@ -159,7 +159,7 @@ const whole = () =>
 
 test.each([
   ['prompts encoded at every step', ['text=on_the_fly']],
-  ['pictures encoded at every step', ['latents=on_the_fly']],
+  ['images encoded at every step', ['latents=on_the_fly']],
   ['both at every step, block by block', ['text=on_the_fly', 'latents=on_the_fly', 'gradient_checkpointing=true']],
   ['all of a step in one pass', ['micro_batch=0']],
 ])('%s: the same losses to rounding', async (name, settings) => {

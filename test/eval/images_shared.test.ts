@@ -1,4 +1,4 @@
-// `drm eval images`: noise of each prompt's own, and several processes that share the pictures.
+// `drm eval images`: noise of each prompt's own, and several processes that share the images.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -44,7 +44,7 @@ const pngs = (folder: string) =>
 const recipeOf = (file: string) => JSON.parse(readText(readFileSync(file)).drm ?? '{}');
 const pixels = (file: string) => sharp(file).raw().toBuffer();
 
-test('every prompt and picture has noise of its own, the same for every setting', async () => {
+test('every prompt and image has noise of its own, the same for every setting', async () => {
   await here('seeds', '--n', '2', '--sweep', 'guidance=1,2', '--seed', '9');
   const folders = ['guidance-1', 'guidance-2'].map((name) => path(`seeds/${name}`));
   const [one, two] = folders.map((folder) => pngs(folder).map((name) => recipeOf(join(folder, name)))) as [
@@ -59,7 +59,7 @@ test('every prompt and picture has noise of its own, the same for every setting'
 }, 120_000);
 
 describe('several processes', { timeout: 240_000 }, () => {
-  test('make the pictures of one, to rounding, and none twice', async () => {
+  test('make the images of one, to rounding, and none twice', async () => {
     const settings = ['--k', '1,3', '--reward', path('drm')];
     const alone = await here('one', ...settings);
     const shared = await runDrm(['eval', ...command('two', ...settings, '--nproc', '2', '--json')]);
@@ -84,7 +84,7 @@ describe('several processes', { timeout: 240_000 }, () => {
   });
 
   test('end together when one is killed, and another run makes what is missing', async () => {
-    writeFileSync(path('many.txt'), Array.from({ length: 40 }, (_, i) => `picture ${i}`).join('\n'));
+    writeFileSync(path('many.txt'), Array.from({ length: 40 }, (_, i) => `image ${i}`).join('\n'));
     const more = ['--prompts', path('many.txt'), '--batch', '1', '--steps', '12'];
     const killRankOne = () => {
       for (const pid of spawnSync('pgrep', ['-f', path('killed')])

@@ -40,7 +40,7 @@ const readLog = (out: string) =>
     .map((line) => JSON.parse(line));
 
 describe('drm eval pairs --data', () => {
-  test('counts what the reward itself says of every picture', async () => {
+  test('counts what the reward itself says of every image', async () => {
     const w = await world();
     const { code, data, stderr } = await run(w);
     expect(stderr).toBe('');
@@ -60,7 +60,7 @@ describe('drm eval pairs --data', () => {
     expect(Object.keys(row.by.kind)).toEqual(['blur', 'noise']);
     expect(row.by.grade['grade 2'].correct).toBe(await sum(decided.filter(({ grade }) => grade === 2)));
     expect(row.by['kind and grade']['blur, grade 1'].of).toBe(2);
-    // Four pictures, six pairs, the pair of equals in the divisor alone.
+    // Four images, six pairs, the pair of equals in the divisor alone.
     const wrong = 5 - (await sum(decided.filter(({ source }) => source === 'hpdv2')));
     expect(row.own.hpdv2[0]).toMatchObject({ protocol: 'rank', of: 1 });
     expect(row.own.hpdv2[0].accuracy.mean).toBeCloseTo(1 - wrong / 6, 12);
@@ -68,7 +68,7 @@ describe('drm eval pairs --data', () => {
     reward.dispose();
   });
 
-  test('scores a picture once a prompt, and none that an earlier run has scored', async () => {
+  test('scores an image once a prompt, and none that an earlier run has scored', async () => {
     const w = await world();
     const first = await run(w);
     const distinct = new Set(
@@ -119,7 +119,7 @@ describe('drm eval pairs --data', () => {
     expect(
       data.rows.map(({ reward, timestep }: Row & { timestep: number; reward: string }) => [reward, timestep]),
     ).toEqual([[w.reward, 0], ...[0, 500, 900].map((timestep) => [drm, timestep])]);
-    expect(events.find(({ event }) => event === 'warning').message).toContain('clean pictures only');
+    expect(events.find(({ event }) => event === 'warning').message).toContain('clean images only');
     expect(data.rows[2].viewing).toContain('noise of level 0.5 added');
     expect(data.rows[2].viewing).toContain('mean of 2 draws');
     const scores = (timestep: number) =>
@@ -167,16 +167,16 @@ describe('drm eval pairs --data', () => {
     expect(done.data).toEqual(fresh.data);
   });
 
-  test('names a picture that cannot be read, and leaves out its pairs', async () => {
+  test('names an image that cannot be read, and leaves out its pairs', async () => {
     const w = await world();
     const shard = join(w.data, readdirSync(w.data).find((name) => name.endsWith('.tar')) as string);
     const bytes = readFileSync(shard);
-    const at = bytes.indexOf('RIFF'); // the first picture, which is picture 0
+    const at = bytes.indexOf('RIFF'); // the first image, which is image 0
     bytes.fill(0, at + 12, at + 40);
     writeFileSync(shard, bytes);
     const { code, data, events } = await run(w);
     expect(code).toBe(0);
-    expect(events.find(({ event }) => event === 'warning').message).toContain('picture 0: undecodable_image');
+    expect(events.find(({ event }) => event === 'warning').message).toContain('image 0: undecodable_image');
     const failed = rows.filter(
       ({ source, chosen, rejected, tie }) => source === 'graded' && !tie && chosen * rejected === 0,
     ).length;

@@ -165,11 +165,11 @@ test('the size that reward models see is asked for, and scores of another are ke
   const copies = path('copies');
   await writePairs(copies, few, { size: 16 });
   const [enlarged] = (await pairs('--data', copies, '--reward', drm)).warnings;
-  expect(enlarged).toMatch(/copies was prepared with pictures of at most 16 pixels a side, and they are scored at 32/);
+  expect(enlarged).toMatch(/copies was prepared with images of at most 16 pixels a side, and they are scored at 32/);
   expect((await pairs('--data', copies, '--reward', drm, '--size', '16')).warnings).toEqual([]);
-  expect(small.warnings).toEqual([`${clip} sees pictures at its own size; --size is for reward models`]);
-  expect(small.data.rows[0]?.viewing).toContain('pictures at 16 x 16');
-  expect(own.data.rows[0]?.viewing).toContain('pictures at 32 x 32');
+  expect(small.warnings).toEqual([`${clip} sees images at its own size; --size is for reward models`]);
+  expect(small.data.rows[0]?.viewing).toContain('images at 16 x 16');
+  expect(own.data.rows[0]?.viewing).toContain('images at 32 x 32');
   expect(scoresIn(small.out)).not.toEqual(scoresIn(own.out));
   await runHere(evaluate, ['pairs', '--out', own.out, ...data, '--size', '16']);
   expect(readdirSync(own.out).filter((name) => name.endsWith('.jsonl'))).toHaveLength(3);

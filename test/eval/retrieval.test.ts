@@ -1,4 +1,4 @@
-// Real pictures against their captions: by a space that knows the answer, and by a CLIP folder from the command line.
+// Real images against their captions: by a space that knows the answer, and by a CLIP folder from the command line.
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Scorer } from '../../binding/index.js';
@@ -11,7 +11,7 @@ import { writeClip } from '../rewards/clip_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
 import { colours, writeSet } from './small_set.js';
 
-/** Puts pictures and captions where their colour is, or all captions one colour further. */
+/** Puts images and captions where their colour is, or all captions one colour further. */
 function colourSpace(shift = 0): FeatureSpace {
   const features = (rows: number[][]): Features => ({
     values: Float32Array.from(rows.flatMap((row) => row.map((value) => value / Math.hypot(...row)))),
@@ -28,7 +28,7 @@ function colourSpace(shift = 0): FeatureSpace {
   };
 }
 
-describe('pictures of a set', () => {
+describe('images of a set', () => {
   test('are all found by a space that knows them, none by one that mixes them up', async () => {
     const set = await CaptionedSet.open(await writeSet(join(temporaryFolder(), 'set')));
     const right = await retrieveSet(colourSpace(), set, { among: 256, seed: 0 }, {});

@@ -1,5 +1,5 @@
-// Archives and pictures: tars as the sets take pictures out of them, WebDataset's samples, zips, what a killed preparation
-// left, and the pictures themselves.
+// Archives and images: tars as the sets take images out of them, WebDataset's samples, zips, what a killed preparation
+// left, and the images themselves.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -19,7 +19,7 @@ const listing: Listing = { isDone: () => false, most: 1, signal: new AbortContro
 const pictures = join(repository, 'test/data/io/pillow');
 const picture = (name: string): Buffer => readFileSync(join(pictures, name));
 
-/** Pictures, captions, links of both kinds and a header for a long name, as tar writes it. */
+/** Images, captions, links of both kinds and a header for a long name, as tar writes it. */
 function tars(): Uint8Array[] {
   const jpeg = picture('plain.jpg');
   const long = `images/${'long/'.repeat(30)}name.jpg`;

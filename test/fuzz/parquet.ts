@@ -6,7 +6,7 @@ import { PictureColumn } from '../../cli/data/sets/picture_column.js';
 import { repository } from '../bench/common.js';
 import { type FuzzTarget, scratch } from './driver.js';
 
-/** Labels of other types, pictures in structs. */
+/** Labels of other types, images in structs. */
 const STRUCTS = ['pickapic-image-struct', 'pickapic-labels/int64'].map((name) => `samples/cases/${name}`);
 
 const PICTURES = new Set(['jpg', 'jpg_0', 'jpg_1']);

@@ -48,7 +48,7 @@ function placed(name: string, input: Uint8Array): string {
   return file;
 }
 
-/** Lists a source without making pictures; what it plans must be of a split, what it says of itself must be JSON. */
+/** Lists a source without making images; what it plans must be of a split, what it says of itself must be JSON. */
 async function listAll(source: Source): Promise<void> {
   const listing = {
     isDone: () => true,
@@ -205,7 +205,7 @@ export const targets: FuzzTarget[] = [
           'ranks' in record &&
           (record.ranks.length !== record.pictures.length || !record.ranks.every(Number.isFinite))
         )
-          throw new Error('ranks of other pictures');
+          throw new Error('ranks of other images');
     },
     words,
   },

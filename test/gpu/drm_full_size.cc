@@ -86,7 +86,7 @@ Sizes sizes_of(bool small) {
   return s;
 }
 
-/// FLOP of one row through the network's blocks and ends; the prompt's own embedding, once a picture, is left out.
+/// FLOP of one row through the network's blocks and ends; the prompt's own embedding, once an image, is left out.
 double flop_of_row(VelocityModel& model, const Sizes& s) {
   double flop = 0;
   auto& m = dynamic_cast<Sd3&>(model).network();
@@ -383,8 +383,8 @@ class Bench {
     }
   }
 
-  /// Final latents of one picture by k candidates a step, and the wall time of the loop.
-  std::pair<Tensor, double> picture(int64_t k, int64_t steps) {
+  /// Final latents of one image by k candidates a step, and the wall time of the loop.
+  std::pair<Tensor, double> image(int64_t k, int64_t steps) {
     const at::InferenceMode no_grad;
     const auto schedule = sampling_schedule({}, steps);
     const auto to = [&](const Tensor& t) { return t.to(options()); };
@@ -415,7 +415,7 @@ class Bench {
 
   void twice() {
     for (const int64_t k : {1, 6}) {
-      const auto a = picture(k, 4).first, b = picture(k, 4).first;
+      const auto a = image(k, 4).first, b = image(k, 4).first;
       Line("twice")
           .with("k", k)
           .with("same_bits", at::equal(a, b))
@@ -463,8 +463,8 @@ class Bench {
     const auto policy_row = flop_of_row(*policy_, s_), reward_row = flop_of_row(*reward_.backbone, s_);
     double of_one = 0;
     for (const int64_t k : {1, 2, 4, 6}) {
-      picture(k, 2);
-      const auto seconds = picture(k, o_.steps).second;
+      image(k, 2);
+      const auto seconds = image(k, o_.steps).second;
       if (k == 1) of_one = seconds;
       const auto scored = k > 1 ? static_cast<double>(k * (o_.steps - 1)) : 0;
       const auto flop = 2 * policy_row * static_cast<double>(o_.steps) + reward_row * scored;
@@ -476,10 +476,10 @@ class Bench {
           .with("ms_a_step", 1e3 * seconds / static_cast<double>(o_.steps))
           .with("share_of_matrix_rate", flop / seconds / matrix_);
     }
-    profiled("3 steps of K = 6", [&] { picture(6, 3); });
+    profiled("3 steps of K = 6", [&] { image(6, 3); });
   }
 
-  /// Bradley-Terry on a pair, all weights trained, as `drm train` runs it: fp32 weights under autocast, AdamW.
+  /// Bradley–Terry on a pair, all weights trained, as `drm train` runs it: fp32 weights under autocast, AdamW.
   void train_reward() {
     policy_.reset();
     auto net = make_reward_net(reward_.config);

@@ -131,7 +131,7 @@ test('what an iteration is made of, in words', () => {
   `);
   expect(text({ group: 24, prompts_per_iteration: 8, window_size: 3, window_until: 0.5 }, 4)).toMatchInlineSnapshot(`
     "iteration  8 prompts × 24 trajectories = 192, of 10 steps, 3 in a row of steps 0 to 4 trained
-    rewards    192, of finished pictures, compared in groups of 24
+    rewards    192, of finished images, compared in groups of 24
     updates    2 optimizer steps on 96 trajectories, at 3 steps, 24 on each of 4 processes
     run        200 iterations = 400 updates, 38400 trajectories"
   `);

@@ -147,14 +147,14 @@ describe('evaluations', () => {
     expect(seen(monitoring(), look(0, 0.7, 1), look(10, 0.6995, 2), look(20, 0.6993, 3))).toEqual([]);
     expect(seen(monitoring(), look(0, 0.7, 1), look(10, 0.66, 2), look(20, 0.7, 3), look(30, 0.66, 4))).toEqual([]);
   });
-  test('pictures that turn dark, lurid, grainy', () => {
+  test('images that turn dark, lurid, grainy', () => {
     const changed = { brightness: 0.4, saturation: 0.35, high_frequency: 0.06 };
     const [alarm] = seen(monitoring(), look(0, 0.7, 1), look(10, 0.7, 1, changed));
     expect(alarm?.rule).toBe('pictures-change');
     for (const word of ['dark', 'lurid', 'grainy']) expect(alarm?.message).toContain(word);
     expect(seen(monitoring(), look(0, 0.7, 1), look(10, 0.7, 1, { brightness: 0.7, saturation: 0.25 }))).toEqual([]);
   });
-  test('without a judge the pictures are looked at all the same', () => {
+  test('without a judge the images are looked at all the same', () => {
     const blind = (step: number, more: Values): Evaluated => ({ step, values: { ...PICTURES, ...more }, judged: [] });
     expect(rules(seen(monitoring(), blind(0, {}), blind(10, { high_frequency: 0.01 })))).toEqual(['pictures-change']);
   });

@@ -1,4 +1,4 @@
-// Figures of pictures, on pictures whose figures are known.
+// Figures of images, on images whose figures are known.
 import { expect, test } from 'vitest';
 import { pictureFigures } from '../../cli/grpo/pictures.js';
 
@@ -19,7 +19,7 @@ test('brightness and saturation of plain colours', () => {
   expect(pictureFigures([plain(102, 51, 51)]).saturation).toBeCloseTo(0.2, 12);
 });
 
-test('a chessboard is all edges; a ramp and a plain picture have next to none', () => {
+test('a chessboard is all edges; a ramp and a plain image have next to none', () => {
   const chess = painted((x, y) => ((x + y) % 2 ? [255, 255, 255] : [0, 0, 0]));
   const ramp = painted((x) => [x * 16, x * 16, x * 16]);
   // Within, the blur of a chessboard is 1/2 everywhere.
@@ -29,7 +29,7 @@ test('a chessboard is all edges; a ramp and a plain picture have next to none', 
   expect(pictureFigures([plain(90, 90, 90)]).high_frequency).toBeCloseTo(0, 12);
 });
 
-test('of several pictures they are means', () => {
+test('of several images they are means', () => {
   const both = pictureFigures([plain(0, 0, 0), plain(255, 0, 0)]);
   expect(both.brightness).toBeCloseTo(0.1495, 12);
   expect(both.saturation).toBeCloseTo(0.5, 12);

@@ -238,7 +238,7 @@ describe('what is asked of the trainer', () => {
     expect(same.trainer.rollouts[0]).not.toHaveProperty('rewardPrompts');
   });
 
-  test('scorers see pictures, and count beside reward models by their weights', async () => {
+  test('scorers see images, and count beside reward models by their weights', async () => {
     const rewards = RewardParts.of({
       latent: [{ weight: 2, model: reads(8) }],
       pictures: [{ weight: -1, reward: scorer((value) => value) }],
@@ -246,8 +246,8 @@ describe('what is asked of the trainer', () => {
     const { trainer, step } = setUp({ rewards, score: () => 3 });
     const values = await step(0);
     expect(trainer.rollouts[0]?.pictures).toBe(true);
-    expect(values.reward).toBeCloseTo(2 * 3 - 3.5, 5); // pictures have the value of their sample, 0 to 7
-    // Of a group the darkest picture is best.
+    expect(values.reward).toBeCloseTo(2 * 3 - 3.5, 5); // images have the value of their sample, 0 to 7
+    // Of a group the darkest image is best.
     expect(trainer.learned.get('0 0')?.[0]).toBeGreaterThan(1);
     expect(trainer.learned.get('3 0')?.[0]).toBeLessThan(-1);
   });
@@ -389,7 +389,7 @@ describe('the ratio before the first update', () => {
 
 describe('evaluations', () => {
   const signal = new AbortController().signal;
-  test('are of the averaged adapter, always the same prompts and seeds; figures and sheet share their pictures', async () => {
+  test('are of the averaged adapter, always the same prompts and seeds; figures and sheet share their images', async () => {
     const { task, trainer } = setUp({ held: true, changes: { ...FLOW, evaluate_steps: 7, guidance: 3 } });
     const folder = temporaryFolder();
     const values = await task.evaluate?.(0, signal);
@@ -408,7 +408,7 @@ describe('evaluations', () => {
     expect(task.ended()).toBeUndefined();
     await task.evaluate?.(10, signal);
     expect(said('warning').join()).toContain('dark');
-    expect(task.ended()).toMatch(/^pictures-change: the pictures have become dark/);
+    expect(task.ended()).toMatch(/^pictures-change: the images have become dark/);
 
     const folder = join(temporaryFolder(), 'state');
     mkdirSync(folder);

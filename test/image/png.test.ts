@@ -28,7 +28,7 @@ test('files that are no PNG, or a broken one, are refused', async () => {
   expect(() => readText(flipped)).toThrow(/checksum/);
 });
 
-test('pictures are never overwritten by different ones', async () => {
+test('images are never overwritten by different ones', async () => {
   const folder = temporaryFolder();
   const first = await png();
   const second = addText(first, { a: 'b' });

@@ -72,13 +72,13 @@ Outputs check_vae(const Case& c) {
   for (const auto& run : c.runs()) {
     Outputs seen;
     const Observer observer = [&](const std::string& name, const Tensor& value) { seen[name] = value; };
-    const auto picture = picture_from_bytes(c.in(run + ".image_u8"));
-    const auto moments = encode_moments(v, picture, &observer);
+    const auto image = image_from_bytes(c.in(run + ".image_u8"));
+    const auto moments = encode_moments(v, image, &observer);
     const auto p = posterior(moments);
     const auto latent = scale_latents(v.config, p.mode()), z = unscale_latents(v.config, latent);
     const auto decoded = decode(v, z, &observer);
     put(seen, "",
-        {{"image_norm", picture},
+        {{"image_norm", image},
          {"moments", moments},
          {"mean", p.mean},
          {"logvar", p.logvar},

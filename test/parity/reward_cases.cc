@@ -88,7 +88,7 @@ Outputs check_drm(const Case& c) {
     const auto noised = [&](const std::string& side) {
       return add_noise(c.in("in.bt.x0_" + side), c.in("in.bt.noise_" + side)[i], sigma);
     };
-    // Both pictures in one batch, as in training.
+    // Both images in one batch, as in training.
     const auto text = net.backbone->embed_text(
         {at::cat({c.in("in.bt.ctx"), c.in("in.bt.ctx")}), at::cat({c.in("in.bt.pooled"), c.in("in.bt.pooled")})});
     const auto scores =

@@ -1,4 +1,4 @@
-// The golden scorers: pictures as CLIP sees them byte by byte, and what its two towers say of picture files and token
+// The golden scorers: images as CLIP sees them byte by byte, and what its two towers say of image files and token
 // ids, through the binding. Their inner states are compared in test/csrc/clip_model_test.cc.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -117,7 +117,7 @@ async function checkClip(s: Scorers, name: string, scratch: string): Promise<Com
       const stored = (what: string) => s.tensor(`${name}/${what}`).data as Float32Array;
       all.push(s.compare(`${weights} cosine`, pairs, stored('cosine'), cosineTolerance));
       all.push(s.compare(`${weights} logits_per_image`, scores, stored('logits_per_image'), logits));
-      // PickScore is the logit of a picture and its own prompt.
+      // PickScore is the logit of an image and its own prompt.
       const own = scores.filter((_, at) => Math.floor(at / said.rows) === at % said.rows);
       if (s.io.has(`${name}/pickscore`)) all.push(s.compare(`${weights} pickscore`, own, stored('pickscore'), logits));
     } finally {

@@ -146,7 +146,7 @@ describe('runs whose updates learn from other numbers of samples', () => {
     expect(page).toContain('>samples</text>');
     const row = /step<\/th><td>[^<]*<\/td><td>(\d+)[^<]*<\/td><td>(\d+)/.exec(page);
     expect(Number(row?.[2])).toBe(192 * Number(row?.[1]));
-    expect(page).toContain('evaluations, pictures and checkpoints are left out; that of flow, step, of an older drm');
+    expect(page).toContain('evaluations, images and checkpoints are left out; that of flow, step, of an older drm');
   });
 
   test('where they are the same, updates will do', async () => {
@@ -468,7 +468,7 @@ describe('the figures', () => {
   });
 });
 
-test('pictures: bounded in all, only those of samples/, only real ones', async () => {
+test('images: bounded in all, only those of samples/, only real ones', async () => {
   const folder = join(temporaryFolder(), 'run');
   const sheets = Array.from(
     { length: 12 },

@@ -94,7 +94,7 @@ describe('a CLIP', () => {
   });
 });
 
-test('CMMD is zero between a set and itself and refuses single pictures', async () => {
+test('CMMD is zero between a set and itself and refuses single images', async () => {
   const width = 4;
   const set = (rows: number, turn: number): Features => ({
     values: Float32Array.from({ length: rows * width }, (_, i) => Math.sin(i * turn + 1) / 2),

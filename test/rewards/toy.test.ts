@@ -12,7 +12,7 @@ import { parseRewards } from '../../cli/rewards/weighted_sum.js';
 import { fixture, temporaryFolder } from '../run_drm.js';
 import { toyReward } from './toy_reward.js';
 
-registerReward({ name: 'toy', about: 'how red a picture is', sees: 'images', find: toyReward });
+registerReward({ name: 'toy', about: 'how red an image is', sees: 'images', find: toyReward });
 
 const folder = temporaryFolder();
 const images = [200, 40].map((red) => join(folder, `${red}.png`));
@@ -49,7 +49,7 @@ describe('a reward that a test registers', () => {
     expect(result()).toMatchObject({ text: expect.stringContaining('0.7843') });
   });
 
-  test('judges the pictures of `drm eval images`', async () => {
+  test('judges the images of `drm eval images`', async () => {
     const prompts = join(folder, 'prompts.txt');
     writeFileSync(prompts, 'a red fox\na cat\n');
     const out = join(folder, 'out');

@@ -1,4 +1,4 @@
-// A reward that needs no weights: how red a picture is. What a new scorer is: one file, one line in the registry.
+// A reward that needs no weights: how red an image is. What a new scorer is: one file, one line in the registry.
 import { imageReward, type Judged } from '../../cli/rewards/reward.js';
 import type { ImageSpec } from '../../cli/rewards/spec.js';
 

@@ -106,7 +106,7 @@ describe('prompts-null-fields', () => {
     const context = { options: { prompts: join(cases, 'prompts-json-array/anime.json') }, args: [] } as never;
     expect(askedPrompts(context, undefined)).toHaveLength(2);
   });
-  test('pictures to score: null is absent, lists may be arrays', () => {
+  test('images to score: null is absent, lists may be arrays', () => {
     const rows = [
       { prompt: 'a', image: 'a.png', images: null, chosen: null, rejected: null },
       { prompt: 'b', image: null, images: ['a.png', 'b.png'] },

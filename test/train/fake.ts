@@ -93,7 +93,7 @@ export class FakeTask implements TrainingTask<Batch> {
   async preview(steps: number, folder: string, signal: AbortSignal): Promise<string[]> {
     await this.#maybeEndless('preview', signal);
     const path = join(folder, 'sheet.png');
-    writeFileSync(path, `a picture of step ${steps}`);
+    writeFileSync(path, `an image of step ${steps}`);
     return [path];
   }
 

@@ -137,7 +137,7 @@ test.each(['evaluate', 'preview', 'finish'] as const)(
 );
 
 test('what an interruption left undone is done first on resuming, and said once', async () => {
-  const { folder, task, error } = await go({ abortAt: 20 }); // an evaluation and pictures were due
+  const { folder, task, error } = await go({ abortAt: 20 }); // an evaluation and images were due
   expect(error).toMatchObject({ code: 'CANCELLED', details: { step: '20', resume: OPTIONS.resumeCommand } });
   expect(error.message).toContain('stopped after step 20 of 40');
   expect(error.message).toContain('go on with: drm fake --out RUN --resume');

@@ -121,7 +121,7 @@ describe('asked to end, training writes a checkpoint and gives the lock back', (
   });
 });
 
-test('pictures are all made though nobody reads their names', () => {
+test('images are all made though nobody reads their names', () => {
   const out = temporaryFolder();
   const words = command([...quick, '--prompt', 'x', '--n', '3', '--batch', '1', '--out', out]);
   const ended = shell(`${words} | true; exit \${PIPESTATUS[0]}`);

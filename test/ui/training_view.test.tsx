@@ -65,7 +65,7 @@ test('80 columns', () => {
     lr 1.5e-4 · 245 samples/s · waiting for data 2.1 % · memory 1.2 GB
     evaluation 100: reward 0.912 · fid 31.4
     checkpoint runs/a/checkpoints/80
-    pictures runs/a/samples/100/sheet.png
+    images runs/a/samples/100/sheet.png
     1 warning, the last: clip fraction is high: 0.62 of the ratios lie outside the …"
   `);
 });
@@ -83,7 +83,7 @@ test('60 columns: no range beside the curves', () => {
     memory 1.2 GB
     evaluation 100: reward 0.912 · fid 31.4
     checkpoint runs/a/checkpoints/80
-    pictures runs/a/samples/100/sheet.png
+    images runs/a/samples/100/sheet.png
     1 warning, the last: clip fraction is high: 0.62 of the rat…"
   `);
 });
@@ -164,7 +164,7 @@ test('the view goes when training ends, and leaves the last of everything', () =
     'grpo --step: model tiny · data emoji · device cuda · config grpo/tiny · candidates 6 · run runs/a',
     'step 100/400  loss 0.0105  reward 0.955  clip fraction 12.3 %  grad 0.500  lr 1.5e-4  245 samples/s  waiting for data 2.1 %  memory 1.2 GB',
     'evaluation after step 100: reward 0.912 · fid 31.4',
-    'pictures after step 100: runs/a/samples/100/sheet.png',
+    'images after step 100: runs/a/samples/100/sheet.png',
     'checkpoint: runs/a/checkpoints/80',
     'done in 15 min: steps 400',
   ]);
@@ -306,7 +306,7 @@ test('a policy: reward, judge, ratio and their like in 24 rows; single denoising
     update 12 s · waiting for data 0 % · memory 950 MB
     evaluation 40: judge 0.250 · reward 1.10 · saturation 0.400
     checkpoint runs/a/checkpoints/40
-    pictures runs/a/samples/40/sheet.png
+    images runs/a/samples/40/sheet.png
     1 warning, the last: the judge falls while the reward rises"
   `);
   expect(shown.split('\n').length).toBeLessThan(24);

@@ -83,7 +83,7 @@ test('numbers that people read', () => {
   ]);
 });
 
-test('inline pictures only where the terminal can', () => {
+test('inline images only where the terminal can', () => {
   const png = new Uint8Array(5000);
   expect(inlineImage(png, { TERM: 'xterm' })).toBeUndefined();
   expect(inlineImage(png, { TERM: 'xterm-kitty', TMUX: 'x' })).toBeUndefined();

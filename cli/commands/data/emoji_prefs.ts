@@ -13,7 +13,7 @@ import type { FeatureSpace } from '../../rewards/reward.js';
 import { openPainter } from '../../sample/painter.js';
 import { sampleSettings } from '../../sample/settings.js';
 
-/** The mean of the cosines to the real picture and to its caption. */
+/** The mean of the cosines to the real image and to its caption. */
 const likenessIn =
   (space: FeatureSpace): Likeness =>
   async (drawn, real, caption) => {
@@ -54,7 +54,7 @@ export async function openEmojiPrefs(
   const by = options.scorer as string | undefined;
   const reward = by === undefined ? undefined : await findImageReward(by).load({ device, dtype: 'fp32', signal });
   if (reward && !reward.space)
-    throw new DrmError('USAGE', `--scorer ${by}: expected one that compares pictures with each other, such as a CLIP`);
+    throw new DrmError('USAGE', `--scorer ${by}: expected one that compares images with each other, such as a CLIP`);
   const source = emojiPrefsSource(
     {
       size,

@@ -22,7 +22,7 @@ export async function encodePrepared(context: Context): Promise<void> {
   const set = await PairSet.open(folder);
   const { device, dtype } = await chooseDevice({ device: global.device, dtype: global.dtype ?? 'auto' });
   const tokenizer = loadTokenizers(base.tokenizers);
-  const facts = { model, size, device, dtype, pairs: set.length, pictures: set.pictureCount };
+  const facts = { model, size, device, dtype, pairs: set.length, images: set.pictureCount };
   events.emit({ event: 'started', version: 1, command: 'data encode', facts });
   try {
     using encoder = await DataSetEncoder.load(base.source, t5Length, { device, dtype }, { signal });
@@ -38,7 +38,7 @@ export async function encodePrepared(context: Context): Promise<void> {
           label: `encoding ${what}`,
           step,
           total,
-          unit: what === 'pictures' ? 'picture' : 'pair',
+          unit: what === 'pictures' ? 'image' : 'pair',
           seconds: (performance.now() - started) / 1000,
         }),
       onBad: (message) => events.emit({ event: 'warning', message }),
@@ -50,7 +50,7 @@ export async function encodePrepared(context: Context): Promise<void> {
     events.emit({
       event: 'done',
       seconds: (performance.now() - started) / 1000,
-      facts: { pictures: manifest.pictures, prompts: manifest.prompts, ...(bad > 0 && { bad }) },
+      facts: { images: manifest.pictures, prompts: manifest.prompts, ...(bad > 0 && { bad }) },
     });
   } finally {
     await set.close();

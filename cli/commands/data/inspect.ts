@@ -1,4 +1,4 @@
-// `drm data inspect`: figures and a contact sheet of a prepared set, of captioned pictures or of pairs.
+// `drm data inspect`: figures and a contact sheet of a prepared set, of captioned images or of pairs.
 import { DrmError } from '../../../binding/error.js';
 import type { Context } from '../../common/command.js';
 import { prepareFolder } from '../../common/files.js';
@@ -26,7 +26,7 @@ export async function inspectPrepared(context: Context): Promise<void> {
       label,
       step,
       total,
-      unit: label === 'reading' ? 'pair' : 'picture',
+      unit: label === 'reading' ? 'pair' : 'image',
       seconds: (performance.now() - started) / 1000,
     });
   try {
@@ -48,7 +48,7 @@ export async function inspectPrepared(context: Context): Promise<void> {
     const set = await CaptionedSet.open(folder, opening);
     try {
       await prepareFolder(out);
-      const found = await inspectSet(set, seed, signal, (done, total) => onProgress('opening pictures', done, total));
+      const found = await inspectSet(set, seed, signal, (done, total) => onProgress('opening images', done, total));
       const sheet = await writeContactSheet(set, found, out, { count, seed });
       return {
         text: inspectionText(found),

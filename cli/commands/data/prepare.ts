@@ -22,7 +22,7 @@ export async function prepareSet(context: Context): Promise<void> {
   const source = await from.open({ context, out, size, split: String(options.split ?? 'all') });
   const most = from.thinsItself ? undefined : wholeOption(options, 'maxPairs', 1, 1e9);
   if (most !== undefined && source.kind !== 'pairs')
-    throw new DrmError('USAGE', `--max-pairs ${most}: expected preference pairs, found pictures with captions`);
+    throw new DrmError('USAGE', `--max-pairs ${most}: expected preference pairs, found images with captions`);
   events.emit({
     event: 'started',
     version: 1,
@@ -54,7 +54,7 @@ export async function prepareSet(context: Context): Promise<void> {
         label: 'preparing',
         step,
         total,
-        unit: source.kind === 'pairs' ? 'pair' : 'picture',
+        unit: source.kind === 'pairs' ? 'pair' : 'image',
         seconds: (performance.now() - started) / 1000,
       }),
     onStage: (label, step, total, unit) =>

@@ -1,5 +1,5 @@
-// `drm eval images`: makes a model's pictures of some prompts and lets rewards judge them, a row for each setting. Several
-// processes make the pictures, each its part; the first one judges.
+// `drm eval images`: makes a model's images of some prompts and lets rewards judge them, a row for each setting. Several
+// processes make the images, each its part; the first one judges.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
@@ -17,15 +17,15 @@ import { folderOf, type Setting, settingsOf } from '../../eval/sweeps.js';
 import { weightsFingerprint } from '../../hub/fingerprint.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { findLoras, type Lora } from '../../lora/loras.js';
-import type { Team } from '../../parallel/team.js';
 import { inProcessGroup } from '../../parallel/in_process_group.js';
+import type { Team } from '../../parallel/team.js';
 import { findReward } from '../../rewards/registry.js';
 import { askedPrompts, type Job } from '../../sample/jobs.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
 import type { Prompt } from '../../text/prompts.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
 
-/** Of the reward model that chooses: pictures chosen by other weights are made again. */
+/** Of the reward model that chooses: images chosen by other weights are made again. */
 function rewardFingerprint(name: string): string {
   const found = findReward(name);
   return found.sees === 'noisy latents' ? weightsFingerprint({ reward: found.checkpoint }) : '';
@@ -60,7 +60,7 @@ const progressOf =
   (events: Events) =>
   (id: string, label: string, began = performance.now()) =>
   (step: number, total: number, seconds = (performance.now() - began) / 1000) =>
-    events.emit({ event: 'progress', id, label, unit: 'picture', step, total, seconds });
+    events.emit({ event: 'progress', id, label, unit: 'image', step, total, seconds });
 
 /** What the settings have in common. */
 interface Making extends Pick<Maker, 'model' | 'weights' | 'tokenizer' | 'team' | 'signal'> {
@@ -69,7 +69,7 @@ interface Making extends Pick<Maker, 'model' | 'weights' | 'tokenizer' | 'team' 
   warn(message: string): void;
 }
 
-/** How the pictures of one setting are made. */
+/** How the images of one setting are made. */
 function makerOf(
   { name, settings }: Setting,
   loras: Lora[],
@@ -113,7 +113,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
   let judging: ImageJudging | undefined;
   const models = new ImageModels(model, { device, dtype }, context);
   try {
-    // Judges and reference come first: what is missing there must not show after an hour of making pictures.
+    // Judges and reference come first: what is missing there must not show after an hour of making images.
     const of = { model: model.name, weights, device, prompts: jobs.map(({ prompt }) => prompt), out };
     if (team.first)
       judging = await ImageJudging.open(of, { ...context, global: { ...global, device } }, (id, label) =>
@@ -129,7 +129,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
         dtype,
         prompts: prompts.length,
         settings: settings.length,
-        pictures: settings.length * jobs.length,
+        images: settings.length * jobs.length,
         scorers: judging?.rewards.map(({ name }) => name).join(', ') ?? '',
         ...(team.size > 1 && { processes: team.size }),
       },
@@ -154,7 +154,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
     events.emit({
       event: 'done',
       seconds: (performance.now() - started) / 1000,
-      facts: { pictures: judging.pictures, results: judging.file },
+      facts: { images: judging.pictures, results: judging.file },
     });
   } finally {
     models.dispose();

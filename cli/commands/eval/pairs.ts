@@ -1,4 +1,4 @@
-// `drm eval pairs`: how often rewards prefer the picture that people preferred.
+// `drm eval pairs`: how often rewards prefer the image that people preferred.
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
@@ -15,8 +15,8 @@ import type { PairScores } from '../../eval/pair_scores.js';
 import { NAME, report, short } from '../../eval/pairs_report.js';
 import { type AskedViewing, askedViewing, enlargedNote, sizeNotes, viewingFor } from '../../eval/viewing.js';
 import { slug } from '../../image/write.js';
-import type { Team } from '../../parallel/team.js';
 import { inProcessGroup } from '../../parallel/in_process_group.js';
+import type { Team } from '../../parallel/team.js';
 import { type Level, sigmaText, timestepText } from '../../rewards/levels.js';
 import { loadRewards } from '../../rewards/load.js';
 import type { Reward, Viewing } from '../../rewards/reward.js';
@@ -25,11 +25,11 @@ import { evaluateScores } from './scores.js';
 export async function evaluatePairs(context: Context): Promise<void> {
   const { options } = context;
   if (options.scores !== undefined) return evaluateScores(context);
-  for (const only of ['from', 'pictures'])
+  for (const only of ['from', 'images', 'pictures'])
     if (options[only] !== undefined && options[only] !== true)
       throw new DrmError(
         'USAGE',
-        `eval pairs: --${only === 'from' ? 'from' : 'no-pictures'} is for --scores FILE, which was not given`,
+        `eval pairs: --${only === 'from' ? 'from' : `no-${only}`} is for --scores FILE, which was not given`,
       );
   const asked = whatIsAsked(context);
   await inProcessGroup(context, commandLine(process.argv.slice(2)), (team, own) => evaluateInTeam(team, own, asked));
@@ -59,7 +59,7 @@ function whatIsAsked({ options }: Context): Asked {
   return { folders: [...new Set(folders)], rewards, viewing, protocols, most: wholeOption(options, 'maxPairs', 1) };
 }
 
-/** A message for each chunk of a million pictures would say nothing more. */
+/** A message for each chunk of a million images would say nothing more. */
 function once(emit: (message: string) => void): (message: string) => void {
   const said = new Set<string>();
   return (message) => {
@@ -150,7 +150,7 @@ async function evaluateInTeam(team: Team, context: Context, asked: Asked): Promi
       seconds: (performance.now() - started) / 1000,
       facts: {
         pairs,
-        bad_pictures: results.reduce((sum, { bad_pictures: bad }) => sum + bad, 0),
+        bad_images: results.reduce((sum, { bad_pictures: bad }) => sum + bad, 0),
         results: join(out, 'accuracy.json'),
       },
     });
@@ -221,7 +221,7 @@ async function scoreSet(
   for (const reward of rewards) {
     const viewing = viewingFor(reward, asked);
     if (viewing.levels.length < asked.levels.values.length)
-      events.emit({ event: 'warning', message: `${reward.name} scores clean pictures only: timestep 0` });
+      events.emit({ event: 'warning', message: `${reward.name} scores clean images only: timestep 0` });
     if (viewing.levels.length === 0) continue;
     const found = await scoreOne(scores, reward, viewing, scoring);
     const before = validation && (await scoreOne(validation.scores, reward, viewing, scoring, 'validation'));

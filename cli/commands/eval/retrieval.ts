@@ -8,7 +8,7 @@ import { retrieveSet } from '../../eval/retrieval.js';
 import { loadJudges } from '../../rewards/judges.js';
 import { percent, plusMinus, table } from '../../ui/table.js';
 
-/** Backwards: the caption looks for its picture. */
+/** Backwards: the caption looks for its image. */
 const HEAD = ['split', 'pictures', 'captions', 'top-1 %', 'top-5 %', 'backwards %', 'cosine'];
 
 export async function evaluateRetrieval(context: Context): Promise<void> {
@@ -50,7 +50,7 @@ export async function evaluateRetrieval(context: Context): Promise<void> {
             label: `${split} by ${name}`,
             step,
             total,
-            unit: 'picture',
+            unit: 'image',
             seconds: (performance.now() - began) / 1000,
           });
         const result = await retrieveSet(space, set, { among, seed }, { signal, onWarning: warn, onPictures });
@@ -66,7 +66,7 @@ export async function evaluateRetrieval(context: Context): Promise<void> {
           plusMinus(result.cosine, 3),
         ]);
       }
-      events.emit({ event: 'result', text: `${name}: captions of real pictures\n${table(HEAD, rows)}`, data });
+      events.emit({ event: 'result', text: `${name}: captions of real images\n${table(HEAD, rows)}`, data });
     }
   } finally {
     for (const judge of judges) judge.dispose();

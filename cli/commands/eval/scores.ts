@@ -34,7 +34,7 @@ function remarks({ list, figures }: ListFigures): string[] {
   if (!figure) return [];
   const threshold = figures.find((one) => one.threshold !== undefined)?.threshold;
   const found = [
-    figure.failed > 0 ? `${figure.failed} left out (a picture has no score)` : '',
+    figure.failed > 0 ? `${figure.failed} left out (an image has no score)` : '',
     figure.equal > 0 ? `${figure.equal} with equal scores` : '',
     Math.max(...figures.map(({ tied }) => tied)) > 0 ? `${Math.max(...figures.map(({ tied }) => tied))} tied` : '',
     threshold === undefined ? '' : `tie threshold ${threshold} from the validation split`,
@@ -70,7 +70,7 @@ export async function evaluateScores(context: Context): Promise<void> {
   if (viewing)
     throw new DrmError(
       'USAGE',
-      `--protocol ${viewing} says how pictures are scored, and --scores ${file} has their scores already; leave one of them out`,
+      `--protocol ${viewing} says how images are scored, and --scores ${file} has their scores already; leave one of them out`,
     );
   const from = options.from === undefined ? undefined : String(options.from);
   const entries = readScores(file, from);
@@ -87,15 +87,16 @@ export async function evaluateScores(context: Context): Promise<void> {
       events.emit({
         event: 'progress',
         id: `look ${entry.name}`,
-        label: `opening pictures of ${entry.name}`,
+        label: `opening images of ${entry.name}`,
         step,
         total,
-        unit: 'picture',
+        unit: 'image',
         seconds: (performance.now() - began) / 1000,
       });
     const judged = await judgeScores(entry, {
       ...(protocols && { protocols }),
-      ...(options.pictures !== false && { unusable: (list) => unusablePictures(list, { signal, onPictures }) }),
+      ...(options.images !== false &&
+        options.pictures !== false && { unusable: (list) => unusablePictures(list, { signal, onPictures }) }),
     });
     for (const message of judged.notes) events.emit({ event: 'warning', message });
     lists.push(judged);

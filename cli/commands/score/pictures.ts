@@ -29,7 +29,7 @@ interface Row {
   score: number;
 }
 
-/** Pictures decoded, and given to a reward, at a time. */
+/** Images decoded, and given to a reward, at a time. */
 const CHUNK = 32;
 
 function askedJobs(context: Context): PictureJob[] {
@@ -69,13 +69,13 @@ export async function scorePictures(context: Context): Promise<void> {
   try {
     for (const { name, sees } of rewards)
       if (sees === 'images' && timestep > 0)
-        throw new DrmError('USAGE', `--timestep ${timestep}: ${name} scores clean pictures only; leave it out`);
+        throw new DrmError('USAGE', `--timestep ${timestep}: ${name} scores clean images only; leave it out`);
     for (const message of sizeNotes(rewards, asked.size)) events.emit({ event: 'warning', message });
     events.emit({
       event: 'started',
       version: 1,
       command: 'score',
-      facts: { rewards: rewards.map(({ name }) => name).join(', '), prompts: jobs.length, pictures: pictures.length },
+      facts: { rewards: rewards.map(({ name }) => name).join(', '), prompts: jobs.length, images: pictures.length },
     });
     const bad: Bad[] = [];
     const rows: Row[] = [];
@@ -97,7 +97,7 @@ export async function scorePictures(context: Context): Promise<void> {
         label: 'scoring',
         step: begin + Math.min(CHUNK, pictures.length - begin),
         total: pictures.length,
-        unit: 'picture',
+        unit: 'image',
         seconds: (performance.now() - started) / 1000,
       });
     }
@@ -106,7 +106,7 @@ export async function scorePictures(context: Context): Promise<void> {
     if (bad.length > 0)
       throw new DrmError(
         'BAD_FILE',
-        `[score] ${bad.length} of ${pictures.length} pictures could not be read: ${bad
+        `[score] ${bad.length} of ${pictures.length} images could not be read: ${bad
           .slice(0, 3)
           .map(({ image }) => image)
           .join(', ')}${bad.length > 3 ? ', …' : ''}; the others have their scores`,
@@ -114,7 +114,7 @@ export async function scorePictures(context: Context): Promise<void> {
     events.emit({
       event: 'done',
       seconds: (performance.now() - started) / 1000,
-      facts: { pictures: pictures.length, scores: rows.length },
+      facts: { images: pictures.length, scores: rows.length },
     });
   } finally {
     for (const reward of rewards) reward.dispose();
@@ -143,7 +143,7 @@ async function open(some: readonly { job: PictureJob; path: string; name: string
   return ready;
 }
 
-/** Of lines with a chosen and a rejected picture: how often the chosen one scores higher. */
+/** Of lines with a chosen and a rejected image: how often the chosen one scores higher. */
 function accuracies(rows: readonly Row[], jobs: readonly PictureJob[], rewards: readonly Reward[]) {
   const pairs = jobs.filter(({ preferred }) => preferred);
   if (pairs.length === 0) return [];

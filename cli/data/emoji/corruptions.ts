@@ -1,5 +1,5 @@
-// Pictures made worse on purpose, in five grades from barely visible to strong: the order of a picture and its
-// corruption is known by construction. Lengths are given for pictures of 64 pixels and grow with the picture.
+// Images made worse on purpose, in five grades from barely visible to strong: the order of an image and its
+// corruption is known by construction. Lengths are given for images of 64 pixels and grow with the image.
 import sharp from 'sharp';
 import type { Picture } from '../../image/write.js';
 import type { PhiloxStream } from '../../random/philox_stream.js';
@@ -17,7 +17,7 @@ const STRENGTH = {
   blocks: [85, 60, 35, 15, 5],
   /** Hues turned by so many degrees. */
   colour: [20, 40, 75, 120, 180],
-  /** Share of the picture's area that is gone. */
+  /** Share of the image's area that is gone. */
   erase: [0.015, 0.035, 0.08, 0.16, 0.3],
   /** Greatest displacement, in pixels. */
   warp: [1.25, 2, 3.25, 5, 8],
@@ -26,7 +26,7 @@ const STRENGTH = {
 export type Corruption = keyof typeof STRENGTH;
 export const CORRUPTIONS = Object.keys(STRENGTH) as Corruption[];
 
-/** The same pixels are not changed; the same draws give the same picture. */
+/** The same pixels are not changed; the same draws give the same image. */
 export async function corrupt(picture: Picture, kind: Corruption, grade: Grade, draws: PhiloxStream): Promise<Picture> {
   const strength = STRENGTH[kind][grade - 1] as number;
   const scale = Math.max(picture.width, picture.height) / 64;
@@ -82,13 +82,13 @@ async function throughJpeg({ pixels, width, height }: Picture, quality: number):
   return { pixels: await sharp(jpeg).removeAlpha().toColourspace('srgb').raw().toBuffer(), width, height };
 }
 
-/** A tint of this many levels is what a picture without colours gets instead, which no turning would change. */
+/** A tint of this many levels is what an image without colours gets instead, which no turning would change. */
 const TINT = [8, 16, 28, 45, 70] as const;
 
 function shiftColour(picture: Picture, grade: Grade, angle: number, draws: PhiloxStream): Picture {
   const turned = turnHues(picture, angle);
   const tint = TINT[grade - 1] as number;
-  // As much as the tint changes over a tenth of the picture, or nobody would see it.
+  // As much as the tint changes over a tenth of the image, or nobody would see it.
   if (meanDifference(picture, turned) >= tint / 10) return turned;
   const direction = 2 * Math.PI * draws.uniform();
   const shift = [0, 1, 2].map((channel) => tint * Math.cos(direction + (2 * Math.PI * channel) / 3));
@@ -115,7 +115,7 @@ function turnHues({ pixels, width, height }: Picture, angle: number): Picture {
 /** Different enough from the background that its loss is seen. */
 const VISIBLE = 48;
 
-/** A round part of the thing shown becomes background: what the picture's edge mostly shows. */
+/** A round part of the thing shown becomes background: what the image's edge mostly shows. */
 function erase(picture: Picture, share: number, draws: PhiloxStream): Picture {
   const { width, height } = picture;
   const pixels = Uint8Array.from(picture.pixels);
@@ -124,7 +124,7 @@ function erase(picture: Picture, share: number, draws: PhiloxStream): Picture {
   const colourAt = (at: number) => [...pixels.subarray(3 * at, 3 * at + 3)];
   let fill = colourAt(0);
   let shown = visible();
-  // A picture of one colour loses a part to its opposite.
+  // An image of one colour loses a part to its opposite.
   if (shown.length === 0) {
     fill = fill.map((value) => (value < 128 ? 255 : 0));
     shown = visible();

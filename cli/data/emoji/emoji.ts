@@ -1,4 +1,4 @@
-// The embedded data set: emoji of three open sets, one picture a set and concept, drawn from the SVGs in npm packages.
+// The embedded data set: emoji of three open sets, one image a set and concept, drawn from the SVGs in npm packages.
 // What is the same thing across sets is told by its Unicode code points; their names differ here and there. Further
 // sets may be added to what is trained on; they change neither concepts nor splits.
 import { createHash } from 'node:crypto';
@@ -23,7 +23,7 @@ export type EmojiSplit = (typeof EMOJI_SPLITS)[number];
 export const SPLIT_RULE =
   'h(x) is the first 32 bits of sha256(x). A family is a concept without gender and direction, named by its first ' +
   'member. test: h("concept:" + family) mod 10 = 0. Else, for a concept in two or more styles, h("style:" + concept) ' +
-  'mod 5 = 0 puts the picture of style number h("which:" + concept) mod (number of styles) into test-style. Else train.';
+  'mod 5 = 0 puts the image of style number h("which:" + concept) mod (number of styles) into test-style. Else train.';
 
 export interface Emoji {
   set: number;
@@ -119,7 +119,7 @@ const svgAt = (svg: string, size: number): Buffer =>
  */
 export const isHeldOut = (family: string): boolean => hash(`pref:${family}`) % 10 === 0;
 
-/** One picture of the set, not drawn yet. */
+/** One image of the set, not drawn yet. */
 export interface EmojiPicture {
   key: string;
   split: EmojiSplit;
@@ -150,7 +150,7 @@ export const pictureOf = (concept: Concept, split: EmojiSplit, style: string, em
   svg: emoji.svg,
 });
 
-/** All pictures, in the order of the concepts' names. */
+/** All images, in the order of the concepts' names. */
 export const emojiPictures = (concepts: Concept[]): EmojiPicture[] =>
   concepts.flatMap((concept) =>
     concept.emoji.map((emoji, which) =>

@@ -1,21 +1,21 @@
-// The embedded preferences: pairs of emoji pictures whose order is known by construction. Nobody was asked, and nothing
+// The embedded preferences: pairs of emoji images whose order is known by construction. Nobody was asked, and nothing
 // here is called human. Of each caption there are pairs of several kinds, graded from barely visible to strong:
 //
-//   blur, noise, blocks, colour, erase, warp   the picture, and the picture corrupted (corruptions.ts)
-//   caption          the caption's picture, and another one's
-//   sample           the picture, and the base's own for the caption
+//   blur, noise, blocks, colour, erase, warp   the image, and the image corrupted (corruptions.ts)
+//   caption          the caption's image, and another one's
+//   sample           the image, and the base's own for the caption
 //   sampler          the base's own by the recommended settings, and by worse ones
 //   sample-caption   the base's own for the caption, and its own for another caption
-//   own              the base's own, and another one of its own that is less like the picture (likeness.ts)
+//   own              the base's own, and another one of its own that is less like the image (likeness.ts)
 //   checkpoint       the base's own, and an earlier checkpoint's
 //
-// The first two teach what a picture is and what it shows, the others what the base gets wrong. Candidates of step-wise
-// sampling are the base's own, all of one caption, so that most pairs have the base's pictures in them, and the `own` are
+// The first two teach what an image is and what it shows, the others what the base gets wrong. Candidates of step-wise
+// sampling are the base's own, all of one caption, so that most pairs have the base's images in them, and the `own` are
 // just such a choice. Which of those two is better is known only when both are drawn.
 import { DrmError } from '../../../binding/error.js';
 import type { Picture } from '../../image/write.js';
-import { PhiloxStream } from '../../random/philox_stream.js';
 import { epochOrder } from '../../random/order.js';
+import { PhiloxStream } from '../../random/philox_stream.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture, encodeLossless } from '../io/picture.js';
 import type { SourceNote } from '../prepared/manifest.js';
@@ -32,7 +32,7 @@ const PURPOSE = 0x70726566;
 
 /**
  * Training; concepts that it does not see, of those that the base knows; concepts that the base was not trained on either;
- * concepts in a style that the base was not trained on. Where the base does not know a concept, its own pictures show
+ * concepts in a style that the base was not trained on. Where the base does not know a concept, its own images show
  * something else, and of two of them none may be better.
  */
 export const PREFS_SPLITS = ['train', 'test', 'test-base', 'test-style'] as const;
@@ -46,10 +46,10 @@ export function prefsSplitOf({ split, family }: Pick<EmojiPicture, 'split' | 'fa
   return split === 'train' && isHeldOut(family) ? 'test' : split;
 }
 
-/** Captions whose pictures the base draws in one go; its picture of another caption is one of these. */
+/** Captions whose images the base draws in one go; its image of another caption is one of these. */
 const CHUNK = 64;
 
-/** The base's own pictures of a caption by the recommended settings, those that only `own` pairs show included. */
+/** The base's own images of a caption by the recommended settings, those that only `own` pairs show included. */
 const SEEDS = 4;
 
 /** Pairs of a caption. */
@@ -98,7 +98,7 @@ function wordsOf(concept: string): string[] {
   return words;
 }
 
-/** How far another picture is from a caption: 1 is only the style, 5 is another style and another kind of thing. */
+/** How far another image is from a caption: 1 is only the style, 5 is another style and another kind of thing. */
 export function distance(a: EmojiPicture, b: EmojiPicture): Grade | undefined {
   const sameStyle = a.style === b.style;
   if (a.concept === b.concept) return sameStyle ? undefined : 1;
@@ -110,7 +110,7 @@ export function distance(a: EmojiPicture, b: EmojiPicture): Grade | undefined {
   return wordsOf(b.concept).some((word) => words.includes(word)) ? 2 : 3;
 }
 
-/** One of the pictures at this distance, or at the nearest one that there is. */
+/** One of the images at this distance, or at the nearest one that there is. */
 function wrongOne(of: EmojiPicture, from: EmojiPicture[], grade: Grade, draws: PhiloxStream) {
   const far = from.map((other) => distance(of, other));
   const byNearness = [...GRADES].sort((a, b) => Math.abs(a - grade) - Math.abs(b - grade));
@@ -128,7 +128,7 @@ interface DrawnPicture extends PairPicture {
   pixels(): Promise<Picture>;
 }
 
-/** Pictures of the base, painted together when the first of them is wanted. */
+/** Images of the base, painted together when the first of them is wanted. */
 class Chunk {
   readonly #wishes = new Map<string, Wish>();
   #painted: Promise<Map<string, Picture>> | undefined;
@@ -271,7 +271,7 @@ class Planner {
     });
   }
 
-  /** Every two of the caption's own pictures, the one more like the real one first. */
+  /** Every two of the caption's own images, the one more like the real one first. */
   #ownPairs(
     emoji: EmojiPicture,
     mine: DrawnPicture[],
@@ -318,13 +318,13 @@ class Planner {
   }
 }
 
-/** Sources, licences, and what was done to the pictures, which CC-BY asks for. */
+/** Sources, licences, and what was done to the images, which CC-BY asks for. */
 function attribution(notes: SourceNote[], { size, models, scorer }: PrefsOptions): string {
   return [
-    '# Sources and licences of these pictures',
+    '# Sources and licences of these images',
     '',
     `Drawn from SVG at ${size}x${size} pixels on white by \`drm data prepare emoji-prefs\`. Of each pair, \`chosen_model\` and`,
-    '`rejected_model` say what was changed: "real" is a picture as it is, "real, blur" one that was made worse on purpose;',
+    '`rejected_model` say what was changed: "real" is an image as it is, "real, blur" one that was made worse on purpose;',
     `all others were drawn by ${models.map(({ name }) => name).join(', ')}. Which of two is better follows from how they were made;`,
     'no person was asked.',
     ...(scorer

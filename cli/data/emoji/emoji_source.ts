@@ -1,4 +1,4 @@
-// What `drm data prepare emoji` writes: the pictures, their licences, and lists of prompts.
+// What `drm data prepare emoji` writes: the images, their licences, and lists of prompts.
 
 import { Drop } from '../io/drop.js';
 import type { SourceNote } from '../prepared/manifest.js';
@@ -32,7 +32,7 @@ function promptList(captions: string[], count: number): string {
 
 function attribution(notes: SourceNote[], size: number): string {
   return [
-    '# Sources and licences of these pictures',
+    '# Sources and licences of these images',
     '',
     `Drawn from SVG at ${size}×${size} pixels on white by \`drm data prepare emoji\`; not changed otherwise.`,
     'Captions are made of the names in the packages. Each sample names its source and licence in its JSON file.',
@@ -44,7 +44,7 @@ function attribution(notes: SourceNote[], size: number): string {
   ].join('\n');
 }
 
-/** @param also Of `FURTHER_STYLES`: more pictures to train on. The prompt lists do not know of them. */
+/** @param also Of `FURTHER_STYLES`: more images to train on. The prompt lists do not know of them. */
 export function emojiSource(size: number, only: EmojiSplit | 'all', also: readonly string[] = []): Source {
   const { notes: first, concepts, dropped } = listEmoji();
   const further = furtherPictures(concepts, also, first.length);

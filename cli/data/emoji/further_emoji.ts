@@ -1,4 +1,4 @@
-// Emoji in further styles, for `drm data prepare emoji --also`: more pictures of what training sees already.
+// Emoji in further styles, for `drm data prepare emoji --also`: more images of what training sees already.
 
 import { Drop } from '../io/drop.js';
 import type { SourceNote } from '../prepared/manifest.js';
@@ -16,7 +16,7 @@ const FURTHER_SETS: readonly { style: string; name: string; editionOf?: string }
 export const FURTHER_STYLES: readonly string[] = FURTHER_SETS.map(({ style }) => style);
 
 /**
- * Pictures of concepts that training sees already, in further styles: told by code points where the package has them,
+ * Images of concepts that training sees already, in further styles: told by code points where the package has them,
  * else by the name, with or without hyphens, that a set of the first three has for the concept. All are of `train`.
  *
  * @param styles Of `FURTHER_STYLES`.

@@ -1,4 +1,4 @@
-// Pictures in an icon package of npm, in the form that iconify gives all of them.
+// Images in an icon package of npm, in the form that iconify gives all of them.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { DrmError } from '../../../binding/error.js';
@@ -31,10 +31,10 @@ export interface IconPackage {
   note: SourceNote;
   /** Code points, with variation selectors, to names; empty in some packages. */
   chars: Record<string, string>;
-  /** Of the pictures that have a name, aliases' too. */
+  /** Of the images that have a name, aliases' too. */
   names: string[];
   categoryOf(name: string): string;
-  /** @throws ENVIRONMENT if the package has no such picture. */
+  /** @throws ENVIRONMENT if the package has no such image. */
   svgOf(name: string): string;
 }
 
@@ -76,7 +76,7 @@ export function readIconPackage(packageName: string, install: string): IconPacka
       if (!icon)
         throw new DrmError(
           'ENVIRONMENT',
-          `[data] ${packageName} ${name}: expected a picture of that name, found none; run \`${install}\``,
+          `[data] ${packageName} ${name}: expected an image of that name, found none; run \`${install}\``,
         );
       const own = { width: icon.width ?? width, height: icon.height ?? height };
       const box = `${icon.left ?? 0} ${icon.top ?? 0} ${own.width} ${own.height}`;

@@ -1,4 +1,4 @@
-// What the embedded preferences ask of a base model: pictures by prompt, seed and recipe. Who draws them: sample/painter.ts.
+// What the embedded preferences ask of a base model: images by prompt, seed and recipe. Who draws them: sample/painter.ts.
 import type { Picture } from '../../image/write.js';
 
 export interface Recipe {

@@ -1,4 +1,4 @@
-// What is in a prepared set of captioned pictures: figures, and a contact sheet to look at. Pairs: inspect_pairs.ts.
+// What is in a prepared set of captioned images: figures, and a contact sheet to look at. Pairs: inspect_pairs.ts.
 
 import { epochOrder } from '../../random/order.js';
 import { escapeXml } from '../../text/xml.js';
@@ -147,7 +147,7 @@ export async function writeContactSheet(
   const figures = cells.map(({ i, caption, meta: { caption: _, ...rest }, image }) =>
     figureOf(image ? embedded(image, '') : '<p>cannot be decoded</p>', caption, [set.key(i), ...detailsOf(rest)]),
   );
-  const note = `${cells.length} samples, chosen by seed ${seed}; details show when the pointer rests on a picture.`;
+  const note = `${cells.length} samples, chosen by seed ${seed}; details show when the pointer rests on an image.`;
   const page = pageOf(set.folder, inspectionText(found), note, figures);
   return writeSheet(out, { width, height, images, drawn: texts }, page);
 }

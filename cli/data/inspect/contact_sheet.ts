@@ -8,10 +8,10 @@ import { escapeXml } from '../../text/xml.js';
 export const CELL = 128;
 export const GAP = 12;
 export const LINE = 15;
-/** Told apart by place, too: the chosen picture is on the left. */
+/** Told apart by place, too: the chosen image is on the left. */
 export const CHOSEN = '#2b8a3e';
 export const REJECTED = '#c92a2a';
-/** Of a captioned picture. */
+/** Of a captioned image. */
 export const LINES = 3;
 const LETTERS = 22;
 

@@ -1,9 +1,9 @@
-// Figures about a prepared set that captioned pictures and pairs have in common.
+// Figures about a prepared set that captioned images and pairs have in common.
 import { epochOrder } from '../../random/order.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture } from '../io/picture.js';
 
-/** Of a larger set so many pictures are opened for the figures about sizes, chosen by seed. */
+/** Of a larger set so many images are opened for the figures about sizes, chosen by seed. */
 const OPENED = 20_000;
 /** A field of the sidecars with more values than this is a description, not a kind. */
 const MOST_KINDS = 40;
@@ -57,7 +57,7 @@ export class FieldKinds {
   }
 }
 
-/** What is needed of a set to open its pictures. */
+/** What is needed of a set to open its images. */
 export interface OpenablePictures {
   count: number;
   name(picture: number): string;
@@ -72,7 +72,7 @@ export interface OpenedPictures {
   bad: string[];
 }
 
-/** Opens all pictures, or so many of a large set. */
+/** Opens all images, or so many of a large set. */
 export async function openPictures(
   { count, name, bytes }: OpenablePictures,
   seed: number,

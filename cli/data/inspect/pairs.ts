@@ -1,4 +1,4 @@
-// What is in a prepared set of preference pairs: figures, and a contact sheet of chosen beside rejected pictures.
+// What is in a prepared set of preference pairs: figures, and a contact sheet of chosen beside rejected images.
 import { createHash } from 'node:crypto';
 import { epochOrder } from '../../random/order.js';
 import { escapeXml } from '../../text/xml.js';
@@ -50,7 +50,7 @@ export interface PairInspection {
   confidence?: Spread;
   pictures: OpenedPictures & {
     distinct: number;
-    /** Pairs that a picture is in. */
+    /** Pairs that an image is in. */
     uses: Spread;
     bytes: Spread;
   };
@@ -99,7 +99,7 @@ export async function inspectPairs(
     name: (i: number) => set.pictureId(i),
     bytes: (i: number) => set.picture(i),
   };
-  const opened = await openPictures(store, seed, signal, (done, total) => onProgress('opening pictures', done, total));
+  const opened = await openPictures(store, seed, signal, (done, total) => onProgress('opening images', done, total));
   return {
     folder: set.folder,
     pairs: set.length,
@@ -149,7 +149,7 @@ export function pairInspectionText(found: PairInspection): string {
 }
 
 const COLUMNS = 4;
-/** Between the two pictures of a pair. */
+/** Between the two images of a pair. */
 const SEAM = 2;
 const BAR = 4;
 const LINES = 2;
@@ -210,7 +210,7 @@ export async function writePairSheet(
     );
   });
   const legend = `<text x="${GAP}" y="16" text-anchor="start">left (green): chosen · right (red): rejected</text>`;
-  const note = `${cells.length} pairs, chosen by seed ${seed}: the chosen picture left (green), the rejected one right (red); details show when the pointer rests on a pair.`;
+  const note = `${cells.length} pairs, chosen by seed ${seed}: the chosen image left (green), the rejected one right (red); details show when the pointer rests on a pair.`;
   const page = pageOf(set.folder, pairInspectionText(found), note, cells.map(pairFigure), PAIR + 8);
   return writeSheet(out, { width, height, images, drawn: [legend, ...drawn] }, page);
 }

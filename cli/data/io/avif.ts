@@ -1,6 +1,6 @@
-// AVIF files say how the picture is to be turned or mirrored, and the decoder does so. Pillow does not.
+// AVIF files say how the image is to be turned or mirrored, and the decoder does so. Pillow does not.
 
-/** The boxes of ISO 14496-12 on the way to the properties of pictures, with the bytes before their children. */
+/** The boxes of ISO 14496-12 on the way to the properties of images, with the bytes before their children. */
 const PATH: readonly [name: string, before: number][] = [
   ['meta', 12],
   ['iprp', 8],
@@ -17,7 +17,7 @@ function* boxesIn(file: Buffer, from: number, to: number): Generator<{ name: str
   }
 }
 
-/** The file with its pictures as they are stored: neither turned (`irot`) nor mirrored (`imir`). */
+/** The file with its images as they are stored: neither turned (`irot`) nor mirrored (`imir`). */
 export function uprightAvif(bytes: Uint8Array): Uint8Array {
   const file = Buffer.from(bytes);
   let place = { at: 0, end: file.length, before: 0 };

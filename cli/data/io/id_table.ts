@@ -1,4 +1,4 @@
-// Picture ids by the million: a table from text to a running number, 50 to 60 bytes an id where a Map takes 150.
+// Image ids by the million: a table from text to a running number, 50 to 60 bytes an id where a Map takes 150.
 
 /** FNV-1a, then mixed, since a table of a power of two uses the low bits only. */
 function hashOf(bytes: Uint8Array): number {
@@ -26,7 +26,7 @@ export class IdTable {
     const known = this.#slots[slot] as number;
     if (known > 0) return known - 1;
     const start = this.#start(this.#length);
-    if (start + bytes.length > 0xffffffff) throw new RangeError('[data] expected less than 4 GiB of picture ids');
+    if (start + bytes.length > 0xffffffff) throw new RangeError('[data] expected less than 4 GiB of image ids');
     if (start + bytes.length > this.#text.length) {
       const grown = Buffer.allocUnsafe(Math.max(2 * this.#text.length, start + bytes.length));
       this.#text.copy(grown, 0, 0, start);

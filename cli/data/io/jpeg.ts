@@ -1,4 +1,4 @@
-// Markers that end libjpeg's reading, and so Pillow's, even where all of a picture's lines were given out: what follows is
+// Markers that end libjpeg's reading, and so Pillow's, even where all of an image's lines were given out: what follows is
 // no JPEG any more. The decoder here gives out the lines and does not look further. Its other warnings are harmless to
 // Pillow, too: bytes between markers, restarts that are missing, lines that a scan's data was too short for.
 

@@ -13,9 +13,9 @@ import { strayMarker } from './jpeg.js';
 /** A small file may claim any size; 3 bytes a pixel are allocated for it. */
 export const LARGEST_PIXELS = 1 << 26;
 
-sharp.cache(false); // each picture is decoded once; remembering operations only holds memory
+sharp.cache(false); // each image is decoded once; remembering operations only holds memory
 
-/** Containers by their first bytes, as the extensions that other tools know. Vector formats are no pictures to us. */
+/** Containers by their first bytes, as the extensions that other tools know. Vector formats are no images to us. */
 const CONTAINERS: [extension: string, signature: RegExp][] = [
   ['jpg', /^\xff\xd8\xff/],
   ['png', /^\x89PNG\r\n\x1a\n/],
@@ -47,7 +47,7 @@ const FAULTS: Record<string, ((bytes: Uint8Array) => string | undefined) | undef
       : undefined,
 };
 
-/** Decodes all of a picture. A Drop says why it cannot be used; rejects where this process lacks memory, threads, files. */
+/** Decodes all of an image. A Drop says why it cannot be used; rejects where this process lacks memory, threads, files. */
 export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> {
   const extension = extensionOf(bytes);
   if (extension === undefined)
@@ -117,7 +117,7 @@ function repeatGrey(grey: Uint8Array | Uint8ClampedArray, channels: number): Uin
   return pixels;
 }
 
-/** Few large pictures are decoded at a time, many small ones: so many pixels together. First come, first served. */
+/** Few large images are decoded at a time, many small ones: so many pixels together. First come, first served. */
 const room = {
   left: LARGEST_PIXELS,
   waiting: [] as { pixels: number; enter: () => void }[],
@@ -149,7 +149,7 @@ const undecodable = (error: unknown): Drop => {
 // Resizing is the core's, Pillow's bit for bit: sharp's enlarging is half a pixel off, its reducing 2 to 3 levels. The
 // addon is loaded when there is something to resize.
 
-/** A square of `size`: the shorter side reduced to it, the middle kept. Only reduces: undefined for smaller pictures. */
+/** A square of `size`: the shorter side reduced to it, the middle kept. Only reduces: undefined for smaller images. */
 export async function squarePicture(picture: Picture, size: number): Promise<Picture | undefined> {
   const { width, height } = picture;
   if (Math.min(width, height) < size) return undefined;
@@ -159,7 +159,7 @@ export async function squarePicture(picture: Picture, size: number): Promise<Pic
   return square as Picture;
 }
 
-/** A square of `size`, whatever the picture's shape: the whole picture, squashed. */
+/** A square of `size`, whatever the image's shape: the whole image, squashed. */
 export async function squashPicture(picture: Picture, size: number): Promise<Picture> {
   if (picture.width === size && picture.height === size) return picture;
   const { resizePictures } = await import('../../../binding/index.js');

@@ -1,10 +1,10 @@
-// Pictures of a set as the training sees them: decoded once where all of them fit into memory, bad ones told of and left out.
+// Images of a set as the training sees them: decoded once where all of them fit into memory, bad ones told of and left out.
 import { Semaphore } from './prefetcher.js';
 
-/** Decoded originals are large: so many pictures are at work at once, whatever the batch. Also keeps libuv's threads busy. */
+/** Decoded originals are large: so many images are at work at once, whatever the batch. Also keeps libuv's threads busy. */
 const AT_ONCE = 8;
 
-/** What is wrong with a picture. */
+/** What is wrong with an image. */
 export interface Fault {
   /** What it is said of, once. */
   about: string;
@@ -14,14 +14,14 @@ export interface Fault {
 }
 
 export interface DecodedOptions {
-  /** Pictures of the set. */
+  /** Images of the set. */
   count: number;
   /** Bytes of each when decoded. */
   bytes: number;
   decode: (picture: number) => Promise<Uint8Array | Fault>;
-  /** A set whose decoded pictures fit into so many bytes is decoded once and kept. */
+  /** A set whose decoded images fit into so many bytes is decoded once and kept. */
   keepBytes?: number;
-  /** Told once for each bad picture. */
+  /** Told once for each bad image. */
   onWarning?: (message: string) => void;
 }
 
@@ -30,7 +30,7 @@ export class DecodedPictures {
   readonly #options: DecodedOptions;
   readonly #bad = new Map<number, Fault>();
   readonly #told = new Set<string>();
-  /** All decoded pictures of a small set; undefined for a large one. */
+  /** All decoded images of a small set; undefined for a large one. */
   #kept: Uint8Array | undefined;
   #isKept: Uint8Array = new Uint8Array(0);
   #closed = false;
@@ -44,7 +44,7 @@ export class DecodedPictures {
     }
   }
 
-  /** Pictures found bad so far. */
+  /** Images found bad so far. */
   get badCount(): number {
     return this.#bad.size;
   }
@@ -53,7 +53,7 @@ export class DecodedPictures {
     return this.#bad.get(picture);
   }
 
-  /** The picture's pixels, not to be written to; undefined when it is bad. */
+  /** The image's pixels, not to be written to; undefined when it is bad. */
   async get(picture: number): Promise<Uint8Array | undefined> {
     const { bytes, decode, onWarning } = this.#options;
     const kept = this.#kept?.subarray(picture * bytes, (picture + 1) * bytes);

@@ -1,8 +1,8 @@
-// What a base's frozen parts make of a pair set, beside its shards: latents of the pictures and embeds of the prompts, so
+// What a base's frozen parts make of a pair set, beside its shards: latents of the images and embeds of the prompts, so
 // that a training over days, or a second one, does not encode them again. Written in numbered files, each complete or
 // absent, so that an interrupted encoding goes on.
 //
-// encoded/<name>/ holds latents-00000.safetensors with latents-00000.json (the ids of its rows, and the pictures that could
+// encoded/<name>/ holds latents-00000.safetensors with latents-00000.json (the ids of its rows, and the images that could
 // not be decoded), prompts-… likewise (the sha256 of each text), and encoded.json, written last.
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -39,7 +39,7 @@ export interface EncodedManifest extends EncodedKey {
   model: string;
   pictures: number;
   prompts: number;
-  /** Pictures that could not be decoded, and why. */
+  /** Images that could not be decoded, and why. */
   bad: Record<string, string>;
   latents_files: string[];
   prompts_files: string[];

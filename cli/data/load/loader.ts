@@ -1,15 +1,15 @@
-// Batches of decoded pictures, prepared ahead of the training that uses them.
+// Batches of decoded images, prepared ahead of the training that uses them.
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture, squarePicture } from '../io/picture.js';
 import type { CaptionedSet } from '../prepared/captioned_set.js';
-import { Prefetcher, type PrefetchOptions } from './prefetcher.js';
 import { DecodedPictures, type Fault } from './decoded.js';
+import { Prefetcher, type PrefetchOptions } from './prefetcher.js';
 
 export interface Batch {
   step: number;
-  /** Samples of the set, in the order asked for, without those whose pictures are bad. */
+  /** Samples of the set, in the order asked for, without those whose images are bad. */
   indices: number[];
   /** indices.length × height × width × 3, RGB, row by row. */
   pixels: Uint8Array;
@@ -18,7 +18,7 @@ export interface Batch {
 }
 
 export interface LoaderOptions extends PrefetchOptions {
-  /** Edge of the squares given out; larger pictures are reduced to it. */
+  /** Edge of the squares given out; larger images are reduced to it. */
   size: number;
   /** Samples of each step; see sampleOrder. */
   order: (step: number) => readonly number[];
@@ -26,9 +26,9 @@ export interface LoaderOptions extends PrefetchOptions {
   steps?: number;
   /** The steps' samples are a part of what is trained on: a batch may be empty, since other processes have theirs. */
   isPart?: boolean;
-  /** A set whose decoded pictures fit into so many bytes is decoded once and kept. */
+  /** A set whose decoded images fit into so many bytes is decoded once and kept. */
   keepBytes?: number;
-  /** Told once for each bad picture. */
+  /** Told once for each bad image. */
   onWarning?: (message: string) => void;
 }
 
@@ -59,15 +59,15 @@ export class BatchLoader {
     return this.#prefetcher.waitedSeconds;
   }
 
-  /** Pictures found bad so far. */
+  /** Images found bad so far. */
   get badPictures(): number {
     return this.#pictures.badCount;
   }
 
   /**
-   * The next step's batch; undefined after the last. Where every picture of a step is bad, a pass goes on without the step,
-   * and training takes the next step's pictures that are not: either way a function of the set, as the order is. Rejects
-   * with DrmError BAD_FILE when none of the set can be used; also when a step's pictures are lost, which may come back, so
+   * The next step's batch; undefined after the last. Where every image of a step is bad, a pass goes on without the step,
+   * and training takes the next step's images that are not: either way a function of the set, as the order is. Rejects
+   * with DrmError BAD_FILE when none of the set can be used; also when a step's images are lost, which may come back, so
    * that a resumed run sees what it would have seen.
    */
   async next(): Promise<Batch | undefined> {
@@ -86,7 +86,7 @@ export class BatchLoader {
       const batch = await this.#read(step, asked);
       if (batch.indices.length > 0) {
         if (from > step)
-          onWarning?.(`[data] step ${step}: none of its pictures can be used; those of step ${from} take their place`);
+          onWarning?.(`[data] step ${step}: none of its images can be used; those of step ${from} take their place`);
         return batch;
       }
       if (this.#prefetcher.closed) return batch;
@@ -103,7 +103,7 @@ export class BatchLoader {
     const fault = this.#pictures.faultOf(asked[0] as number)?.message;
     return new DrmError(
       'BAD_FILE',
-      `[data] step ${step}: none of its ${asked.length} pictures can be used (${fault}); ${this.badPictures} of ${length} pictures of ${folder} are bad so far: check the folder with \`drm data inspect --verify\``,
+      `[data] step ${step}: none of its ${asked.length} images can be used (${fault}); ${this.badPictures} of ${length} images of ${folder} are bad so far: check the folder with \`drm data inspect --verify\``,
       { file: folder },
     );
   }
@@ -138,7 +138,7 @@ export class BatchLoader {
       bytes = await this.set.bytes(index);
     } catch (error) {
       if (!(error instanceof DrmError && error.code === 'BAD_FILE')) throw error;
-      return { about: file, message: (error as Error).message, lost: true }; // a lost shard is named once, not by each picture
+      return { about: file, message: (error as Error).message, lost: true }; // a lost shard is named once, not by each image
     }
     const about = `[data] ${file}: ${this.set.key(index)}`;
     const picture = await decodePicture(bytes);

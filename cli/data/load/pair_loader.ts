@@ -1,16 +1,16 @@
-// Batches of preference pairs, prepared ahead of the training that uses them: prompts, and both pictures decoded.
+// Batches of preference pairs, prepared ahead of the training that uses them: prompts, and both images decoded.
 
 import { DrmError } from '../../../binding/error.js';
 import type { PromptTokens, TrainBatch } from '../../../binding/types.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture, squashPicture } from '../io/picture.js';
-import { Prefetcher, type PrefetchOptions } from './prefetcher.js';
 import { DecodedPictures, type Fault } from './decoded.js';
+import { Prefetcher, type PrefetchOptions } from './prefetcher.js';
 
 export interface Pair {
   key: string;
   prompt: string;
-  /** Of the set's pictures. */
+  /** Of the set's images. */
   chosen: number;
   rejected: number;
   /** Neither was preferred. */
@@ -24,7 +24,7 @@ export interface Pairs {
   readonly pictureCount: number;
   record(index: number): Pair | Promise<Pair>;
   pictureId(index: number): string;
-  /** The picture's file. Rejects with DrmError BAD_FILE when it cannot be read. */
+  /** The image's file. Rejects with DrmError BAD_FILE when it cannot be read. */
   picture(index: number): Promise<Uint8Array>;
 }
 
@@ -37,13 +37,13 @@ export interface PairBatch {
 
 /** A pass as the trainer takes it, but for the rows of prompts. */
 export interface PairPass extends TrainBatch {
-  /** Pictures: the chosen of all pairs, then the rejected. */
+  /** Images: the chosen of all pairs, then the rejected. */
   pictures: number[];
   captions: string[];
 }
 
 export interface PairLoaderOptions extends PrefetchOptions {
-  /** Edge of the squares that pictures are resized to, their shape not kept. */
+  /** Edge of the squares that images are resized to, their shape not kept. */
   size: number;
   /** Pairs of each step; see sampleOrder. */
   order: (step: number) => readonly number[];
@@ -51,15 +51,15 @@ export interface PairLoaderOptions extends PrefetchOptions {
   isPart?: boolean;
   /** Pairs of a pass; 0 is all of a step. */
   pass: number;
-  /** Number of the set's first picture, where several sets share a trainer. */
+  /** Number of the set's first image, where several sets share a trainer. */
   firstPicture?: number;
-  /** Whether pictures are decoded; where the trainer has their latents they need not be. */
+  /** Whether images are decoded; where the trainer has their latents they need not be. */
   pixels: boolean;
   /** Token ids of a prompt, where the trainer encodes prompts as they come. */
   tokens?: (prompt: string) => Promise<PromptTokens>;
-  /** A set whose decoded pictures fit into so many bytes is decoded once and kept. */
+  /** A set whose decoded images fit into so many bytes is decoded once and kept. */
   keepBytes?: number;
-  /** Told once for each bad picture. */
+  /** Told once for each bad image. */
   onWarning?: (message: string) => void;
 }
 
@@ -72,7 +72,7 @@ interface GoodPair {
   squares: [Uint8Array, Uint8Array];
 }
 
-/** A set's pictures as squares of `size`. */
+/** A set's images as squares of `size`. */
 export function squaresOf(
   set: Pairs,
   { size, keepBytes, onWarning }: Pick<PairLoaderOptions, 'size' | 'keepBytes' | 'onWarning'>,
@@ -89,7 +89,7 @@ export function squaresOf(
 async function decodeSquare(set: Pairs, index: number, size: number): Promise<Uint8Array | Fault> {
   const picture = await decodePicture(await set.picture(index));
   if (!(picture instanceof Drop)) return (await squashPicture(picture, size)).pixels;
-  const about = `[data] ${set.folder}: picture ${set.pictureId(index)}`;
+  const about = `[data] ${set.folder}: image ${set.pictureId(index)}`;
   return { about, message: `${about}: ${picture.detail}` };
 }
 
@@ -197,7 +197,7 @@ export class PairLoader {
     return { step, count: good.length, passes };
   }
 
-  /** Undefined when one of its pictures is bad, or when it is a tie, which teaches nothing. */
+  /** Undefined when one of its images is bad, or when it is a tie, which teaches nothing. */
   async #pair(index: number): Promise<GoodPair | undefined> {
     const { chosen, rejected, prompt, tie } = await this.set.record(index);
     const none = new Uint8Array(0);

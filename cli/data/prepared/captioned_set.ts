@@ -1,4 +1,4 @@
-// A prepared set of captioned pictures, open for reading: captions and places of all samples in memory, pictures read
+// A prepared set of captioned images, open for reading: captions and places of all samples in memory, images read
 // when asked for.
 import { DrmError } from '../../../binding/error.js';
 import { anything, mapOf } from '../../common/shape.js';
@@ -41,7 +41,7 @@ export class CaptionedSet {
     walkShard(this.folder, shard, ({ key, sidecar, json, files }) => {
       if (typeof sidecar.caption !== 'string') throw new Error(`${key}.json: expected a caption`);
       const [picture, further] = files;
-      if (!picture || further) throw new Error(`${key}: expected one picture after its .json, found ${files.length}`);
+      if (!picture || further) throw new Error(`${key}: expected one image after its .json, found ${files.length}`);
       this.#keys.push(key);
       this.#captions.push(sidecar.caption);
       this.#shard.push(index);
@@ -68,7 +68,7 @@ export class CaptionedSet {
     return this.shards[this.#shard[i] as number] as Shard;
   }
 
-  /** Bytes of the picture's file. */
+  /** Bytes of the image's file. */
   size(i: number): number {
     return this.#pictureSize[i] as number;
   }
@@ -79,7 +79,7 @@ export class CaptionedSet {
     return (await this.#files.sidecar(this.#shard[i] as number, place, () => this.key(i), mapOf(anything))).sidecar;
   }
 
-  /** The picture's file. Rejects with DrmError BAD_FILE when its shard is gone or cut. */
+  /** The image's file. Rejects with DrmError BAD_FILE when its shard is gone or cut. */
   bytes(i: number): Promise<Buffer> {
     return this.#read(i, this.#pictureAt[i] as number, this.#pictureSize[i] as number);
   }

@@ -33,7 +33,7 @@ export interface SourceNote {
 export interface Manifest {
   format: 'drm-data';
   version: number;
-  /** What one sample is: a picture with a caption, or two pictures of one prompt of which one was preferred. */
+  /** What one sample is: an image with a caption, or two images of one prompt of which one was preferred. */
   kind: 'captions' | 'pairs';
   tool: string;
   /** What decided the result; the same settings give the same bytes. */
@@ -44,12 +44,12 @@ export interface Manifest {
   sources: (SourceNote & { kept: number })[];
   /** Samples by split. */
   splits: Record<string, number>;
-  /** Distinct pictures by split, of pairs. */
+  /** Distinct images by split, of pairs. */
   pictures?: Record<string, number>;
   shards: Shard[];
 }
 
-const KINDS = { captions: 'pictures with captions', pairs: 'preference pairs' };
+const KINDS = { captions: 'images with captions', pairs: 'preference pairs' };
 
 const FILE: JsonFile = { part: 'data', advice: 'prepare the set again with `drm data prepare`' };
 

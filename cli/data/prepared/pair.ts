@@ -1,4 +1,4 @@
-// A preference pair, as every source of pairs gives it and every prepared set of pairs holds it: two pictures of one
+// A preference pair, as every source of pairs gives it and every prepared set of pairs holds it: two images of one
 // prompt, of which people (or a rule) preferred the one.
 import { count, flag, listOf, number, objectOf, optional, type Shape, text } from '../../common/shape.js';
 import { Drop } from '../io/drop.js';
@@ -7,7 +7,7 @@ import type { SourceNote } from './manifest.js';
 import type { ShardSample } from './shard_reader.js';
 import { type IsWritten, type Listing, type Planned, type Sample, type Source } from './source.js';
 
-/** What is known of a pair beside its pictures; the fields of `<key>.json`. */
+/** What is known of a pair beside its images; the fields of `<key>.json`. */
 export interface PairFields {
   /** As the data set has it, byte for byte. */
   prompt: string;
@@ -19,16 +19,16 @@ export interface PairFields {
   rejected_model?: string;
   /** The ranking that the pair was made from. */
   group?: string;
-  /** Ranks of the chosen and the rejected picture in it, lower is better. */
+  /** Ranks of the chosen and the rejected image in it, lower is better. */
   ranks?: [number, number];
   /** Neither was preferred; kept for protocols that count ties. `chosen` is then the one that the data set has first. */
   tie?: true;
-  /** The record of the data set's list (from 0), and the positions of the chosen and the rejected picture in it. */
+  /** The record of the data set's list (from 0), and the positions of the chosen and the rejected image in it. */
   row?: number;
   places?: [number, number];
-  /** Votes for the chosen and the rejected picture. */
+  /** Votes for the chosen and the rejected image. */
   votes?: [number, number];
-  /** Of pairs whose order is known by construction: what was done to the rejected picture, and how strongly. */
+  /** Of pairs whose order is known by construction: what was done to the rejected image, and how strongly. */
   kind?: string;
   grade?: number;
 }
@@ -56,11 +56,11 @@ export const PAIR_SIDECAR = objectOf({
 }) as Shape<PairFields & { split: string; chosen_id: string; rejected_id: string }>;
 
 export interface PairPicture {
-  /** The data set's own name of the picture; the same name is the same picture, which is stored once. */
+  /** The data set's own name of the image; the same name is the same image, which is stored once. */
   id: string;
   /** Bytes of the encoded file; 0 when it is not there. */
   size?(): number | Promise<number>;
-  /** The encoded file. Not called when the picture is in the set already. */
+  /** The encoded file. Not called when the image is in the set already. */
   read(): Promise<Uint8Array | Drop>;
 }
 
@@ -73,7 +73,7 @@ export interface Pair {
   rejected: PairPicture;
 }
 
-/** A pair whose order is found from pictures that are made for it. */
+/** A pair whose order is found from images that are made for it. */
 export interface LatePair extends Pick<Pair, 'split' | 'note'> {
   /** Not called when the pair is in the set already. */
   decide(): Promise<Pair | Drop>;
@@ -84,14 +84,14 @@ export interface PairSourceOptions {
   /** What decides the result beside the tool: options, versions, a fingerprint of the input. */
   settings: Record<string, unknown>;
   total?: number;
-  /** In a fixed order. A Drop is a pair that is left out without touching pictures. */
+  /** In a fixed order. A Drop is a pair that is left out without touching images. */
   pairs(listing: Listing): AsyncIterable<Pair | LatePair | Drop> | Iterable<Pair | LatePair | Drop>;
   extras?: Source['extras'];
   fault?: Source['fault'];
   close?: Source['close'];
-  /** Edge of square, lossless copies of larger pictures; the pictures' own bytes when left out. */
+  /** Edge of square, lossless copies of larger images; the images' own bytes when left out. */
   size?: number | undefined;
-  /** Writes a picture with every pair that uses it, for readers that know no ids. */
+  /** Writes an image with every pair that uses it, for readers that know no ids. */
   selfContained?: boolean;
 }
 
@@ -107,7 +107,7 @@ const REASONS = [
   'too_many_pixels',
 ];
 
-/** So many pictures, of so many bytes, are remembered while neighbouring pairs that share one are being made. */
+/** So many images, of so many bytes, are remembered while neighbouring pairs that share one are being made. */
 const REMEMBERED = 64;
 const REMEMBERED_BYTES = 64 << 20;
 
@@ -115,7 +115,7 @@ type File = { extension: string; bytes: Uint8Array };
 
 const SIDES = ['chosen', 'rejected'] as const;
 
-/** Ids of different data sets are different pictures. */
+/** Ids of different data sets are different images. */
 const idIn = (source: unknown, id: unknown): string => `${source}\n${id}`;
 
 /** Of both sides, whether or not the pair holds their files. */
@@ -124,7 +124,7 @@ export const pairIdsOf = (sidecar: Record<string, unknown>): [string, string] =>
   idIn(sidecar.source, sidecar.rejected_id),
 ];
 
-/** Ids of the pictures that come with this sample, as in Sample.files; none for captions. */
+/** Ids of the images that come with this sample, as in Sample.files; none for captions. */
 export function pictureIdsOf({ sidecar, files }: Pick<ShardSample, 'sidecar' | 'files'>): string[] {
   const ids = pairIdsOf(sidecar);
   return SIDES.flatMap((side, i) =>
@@ -132,7 +132,7 @@ export function pictureIdsOf({ sidecar, files }: Pick<ShardSample, 'sidecar' | '
   );
 }
 
-/** Checks that a picture decodes, and reduces it if asked. The container is found from the bytes. */
+/** Checks that an image decodes, and reduces it if asked. The container is found from the bytes. */
 async function makeFile(picture: PairPicture, size: number | undefined): Promise<File | Drop> {
   const bytes = await picture.read();
   if (bytes instanceof Drop) return bytes;
@@ -147,7 +147,7 @@ async function bytesOf({ chosen, rejected }: Pair): Promise<number> {
   return ((await chosen.size?.()) ?? 0) + ((await rejected.size?.()) ?? 0);
 }
 
-/** The files of the pictures that were used last. */
+/** The files of the images that were used last. */
 class Recent {
   readonly #files = new Map<string, { file: Promise<File | Drop>; bytes: number }>();
   #bytes = 0;
@@ -179,7 +179,7 @@ class Recent {
   }
 }
 
-/** Makes a Source for `prepare()` of pairs that name their pictures. */
+/** Makes a Source for `prepare()` of pairs that name their images. */
 export function pairSource(options: PairSourceOptions): Source {
   const { notes, settings, total, size, selfContained = false, extras = [] } = options;
   const recent = new Recent();

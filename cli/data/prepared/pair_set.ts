@@ -1,12 +1,12 @@
-// A prepared set of preference pairs, open for reading. In memory are places and picture ids, some 150 bytes a pair;
-// prompts and pictures are read when asked for.
+// A prepared set of preference pairs, open for reading. In memory are places and image ids, some 150 bytes a pair;
+// prompts and images are read when asked for.
 import { DrmError } from '../../../binding/error.js';
 import { IdTable } from '../io/id_table.js';
 import { type Manifest, readManifest, type Shard } from './manifest.js';
 import { PAIR_SIDECAR, type PairFields, pairIdsOf } from './pair.js';
 import { checkShards, type OpenOptions, ShardFiles, walkShard } from './shard_reader.js';
 
-/** A pair's sidecar; `chosen` and `rejected` are pictures of the set, by index. */
+/** A pair's sidecar; `chosen` and `rejected` are images of the set, by index. */
 export interface PairRecord extends PairFields {
   key: string;
   split: string;
@@ -23,7 +23,7 @@ export class PairSet {
   readonly #jsonSize: Uint32Array;
   readonly #chosen: Uint32Array;
   readonly #rejected: Uint32Array;
-  /** Of each picture; a size of 0 where no file was found for it yet. */
+  /** Of each image; a size of 0 where no file was found for it yet. */
   readonly #pictureShard: Uint32Array;
   readonly #pictureAt: Float64Array;
   readonly #pictureSize: Uint32Array;
@@ -55,7 +55,7 @@ export class PairSet {
       if (set.#pictureSize[picture] === 0)
         throw new DrmError(
           'BAD_FILE',
-          `[data] ${folder}: no shard holds picture ${set.pictureId(picture)}; prepare the set again`,
+          `[data] ${folder}: no shard holds image ${set.pictureId(picture)}; prepare the set again`,
           { file: folder },
         );
     return set;
@@ -68,7 +68,7 @@ export class PairSet {
       for (const field of ['prompt', 'chosen_id', 'rejected_id', 'source'])
         if (typeof sidecar[field] !== 'string') throw new Error(`${key}.json: expected a text ${field}`);
       if (pair === this.length) throw new Error(`expected ${shard.count} samples, found more`);
-      // Each split has its pictures itself; the same name in two may be two pictures (HPDv2 counts in each).
+      // Each split has its images itself; the same name in two may be two images (HPDv2 counts in each).
       const idsOf = pairIdsOf(sidecar).map((id) => this.#ids.add(`${shard.split}\n${id}`));
       const [chosen, rejected] = idsOf as [number, number];
       this.#jsonAt[pair] = json.at;
@@ -79,7 +79,7 @@ export class PairSet {
       for (const { extension, at, size } of files) {
         const picture = /^chosen\./.test(extension) ? chosen : /^rejected\./.test(extension) ? rejected : undefined;
         if (picture === undefined || size === 0)
-          throw new Error(`${key}.${extension}: expected a picture named chosen or rejected`);
+          throw new Error(`${key}.${extension}: expected an image named chosen or rejected`);
         if (this.#pictureSize[picture] !== 0) continue; // the same one, with another pair
         this.#pictureShard[picture] = index;
         this.#pictureAt[picture] = at;
@@ -94,12 +94,12 @@ export class PairSet {
     return this.#jsonAt.length;
   }
 
-  /** Distinct pictures; those of two splits are distinct. */
+  /** Distinct images; those of two splits are distinct. */
   get pictureCount(): number {
     return this.#ids.length;
   }
 
-  /** The pair's pictures, by index, without reading anything. */
+  /** The pair's images, by index, without reading anything. */
   chosen(pair: number): number {
     return this.#chosen[pair] as number;
   }
@@ -135,17 +135,17 @@ export class PairSet {
     return { ...fields, key, chosen: this.chosen(pair), rejected: this.rejected(pair) };
   }
 
-  /** The data set's own name of a picture. */
+  /** The data set's own name of an image. */
   pictureId(picture: number): string {
     return this.#ids.text(picture).replace(/^[^\n]*\n[^\n]*\n/, '');
   }
 
-  /** Bytes of a picture's file. */
+  /** Bytes of an image's file. */
   pictureSize(picture: number): number {
     return this.#pictureSize[picture] as number;
   }
 
-  /** A picture's file, encoded as it was found. Rejects with DrmError BAD_FILE when its shard is gone or cut. */
+  /** An image's file, encoded as it was found. Rejects with DrmError BAD_FILE when its shard is gone or cut. */
   picture(picture: number): Promise<Uint8Array> {
     const place = { at: this.#pictureAt[picture] as number, size: this.#pictureSize[picture] as number };
     return this.#files.read(this.#pictureShard[picture] as number, place, () => this.pictureId(picture));

@@ -10,7 +10,7 @@ import { brief, type Shape } from '../../common/shape.js';
 import { BLOCK, padded, parseTarHeader } from '../io/tar.js';
 import { MANIFEST, type Manifest, type Shard } from './manifest.js';
 
-/** Usually a sidecar and the header of its picture. */
+/** Usually a sidecar and the header of its image. */
 const WINDOW = 8192;
 /** A set may have more shards than a process may have open files. */
 const OPEN_FILES = 64;

@@ -85,7 +85,7 @@ class OpenShard {
     if (gap > 0) await this.#put(new Uint8Array(gap));
   }
 
-  /** The sidecar comes first: a reader then finds caption and picture header with one small read. */
+  /** The sidecar comes first: a reader then finds caption and image header with one small read. */
   async add(sample: Sample): Promise<void> {
     await this.#member(`${sample.key}.json`, Buffer.from(`${JSON.stringify(sample.json)}\n`));
     for (const { extension, bytes } of sample.files) await this.#member(`${sample.key}.${extension}`, bytes);
@@ -105,7 +105,7 @@ export class ShardWriter {
   readonly shards: Shard[] = [];
   readonly #open = new Map<string, OpenShard>();
   readonly #progress = new Map<string, SplitProgress>();
-  /** Ids of the pictures in each split's shards, those of the unfinished one included. */
+  /** Ids of the images in each split's shards, those of the unfinished one included. */
   readonly #written = new Map<string, IdTable>();
 
   private constructor(
@@ -197,7 +197,7 @@ export class ShardWriter {
     return (id) => (this.#written.get(split)?.find(id) ?? -1) >= 0;
   }
 
-  /** Distinct pictures by split. */
+  /** Distinct images by split. */
   pictures(): Map<string, number> {
     return new Map([...this.#written].map(([split, ids]) => [split, ids.length]));
   }

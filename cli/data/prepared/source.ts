@@ -10,7 +10,7 @@ export interface Sample {
   /** Unique in the set; letters, digits, `-` and `_`, at most 80. WebDataset cuts names at the first dot. */
   key: string;
   /**
-   * The pictures: extension (such as `webp`, or `chosen.jpg`) and bytes. One with an id is written with the first sample of
+   * The images: extension (such as `webp`, or `chosen.jpg`) and bytes. One with an id is written with the first sample of
    * the split that has it, and only there.
    */
   files: { extension: string; bytes: Uint8Array; id?: string }[];
@@ -18,7 +18,7 @@ export interface Sample {
   json: Record<string, unknown>;
 }
 
-/** Of one split: is a picture of this id written already? Then its bytes are not needed. */
+/** Of one split: is an image of this id written already? Then its bytes are not needed. */
 export type IsWritten = (id: string) => boolean;
 
 export interface Planned {
@@ -33,7 +33,7 @@ export interface Planned {
 
 /** What a source may know of the preparation that lists its records. */
 export interface Listing {
-  /** Was this record of the split (counted over all records, from 0) made by an earlier run? Then its pictures are not needed. */
+  /** Was this record of the split (counted over all records, from 0) made by an earlier run? Then its images are not needed. */
   isDone(split: string, ordinal: number): boolean;
   /** Pairs that are wanted at most. */
   most: number;
@@ -49,7 +49,7 @@ export interface Source {
   settings: Record<string, unknown>;
   /** Number of records, when it is known before reading. */
   total?: number;
-  /** In a fixed order. A Drop here is found without touching pictures. */
+  /** In a fixed order. A Drop here is found without touching images. */
   records(listing: Listing): AsyncIterable<Planned | Drop> | Iterable<Planned | Drop>;
   /** Files beside the shards: attributions, prompt lists. */
   extras: { name: string; text: string }[];

@@ -1,4 +1,4 @@
-// HPDv2: choices between two pictures for training, rankings of nine or ten for the test.
+// HPDv2: choices between two images for training, rankings of nine or ten for the test.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashOfFile } from '../../common/files.js';

@@ -1,4 +1,4 @@
-// Pick-a-Pic, versions 1 and 2: Parquet shards with the pictures inside.
+// Pick-a-Pic, versions 1 and 2: Parquet shards with the images inside.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
@@ -41,7 +41,7 @@ async function openShard(path: string): Promise<ParquetFile> {
     if (file.groups.length > 0 && SIDES.some((side) => !file.columns.includes(side)))
       throw new DrmError(
         'BAD_FILE',
-        `[data] ${path}: expected pictures in the columns ${SIDES.join(' and ')}, found none: it is of a copy without images; fetch the full one`,
+        `[data] ${path}: expected images in the columns ${SIDES.join(' and ')}, found none: it is of a copy without images; fetch the full one`,
         { file: path },
       );
   } catch (error) {
@@ -51,7 +51,7 @@ async function openShard(path: string): Promise<ParquetFile> {
   return file;
 }
 
-/** The pair of a row without its pictures, or why it is none. */
+/** The pair of a row without its images, or why it is none. */
 function pairOf(
   row: Record<string, unknown>,
   number: number,
@@ -155,7 +155,7 @@ export async function pickapicSource(options: PairSetOptions): Promise<Source> {
   });
 }
 
-/** Pictures of Pick-a-Pic by uid, for lists that name them `<uid>.jpg`. */
+/** Images of Pick-a-Pic by uid, for lists that name them `<uid>.jpg`. */
 export class PickapicPictures implements Pictures {
   #staged: StagedPictures | undefined;
 

@@ -1,4 +1,4 @@
-// A column of pictures: encoded bytes, or the hub's `Image` struct, {bytes, path}, in which either may be null.
+// A column of images: encoded bytes, or the hub's `Image` struct, {bytes, path}, in which either may be null.
 import { dirname, relative, resolve, sep } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { Drop } from '../io/drop.js';
@@ -21,14 +21,14 @@ export class PictureColumn {
     if (!fields.includes('bytes'))
       throw new DrmError(
         'BAD_FILE',
-        `[data] ${file.path}, ${name}: expected pictures as bytes, or as a struct of bytes and path, found one of ${fields.join(', ')}`,
+        `[data] ${file.path}, ${name}: expected images as bytes, or as a struct of bytes and path, found one of ${fields.join(', ')}`,
         { file: file.path },
       );
     const path = fields.includes('path') ? file.binary(group, name, 'path') : undefined;
     return new PictureColumn(file, file.binary(group, name, 'bytes'), path);
   }
 
-  /** The picture of a row of the row group; rows must be asked for in order. `id` is for messages. */
+  /** The image of a row of the row group; rows must be asked for in order. `id` is for messages. */
   async at(row: number, id: string): Promise<Buffer | Drop> {
     const bytes = await this.bytes.at(row);
     if (typeof bytes === 'number') return new Drop('too_large', `${id}: ${bytes} bytes`);

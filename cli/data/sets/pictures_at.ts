@@ -1,6 +1,6 @@
-// Where the pictures of a list of pairs are: an unpacked folder, zips beside where their folder would be, tar archives in
+// Where the images of a list of pairs are: an unpacked folder, zips beside where their folder would be, tar archives in
 // one piece or in numbered parts, or the shards of Pick-a-Pic. Archives that can only be read from front to back are
-// copied once, what is wanted of them, into a file that pictures can be taken out of in any order.
+// copied once, what is wanted of them, into a file that images can be taken out of in any order.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -18,7 +18,7 @@ export interface Pictures {
   /** Sees to it that these can be read; what is not there stays missing. Repeats nothing that an earlier run has done. */
   stage?: ((wanted: AsyncIterable<string> | Iterable<string>, listing: Listing) => Promise<void>) | undefined;
   read(name: string): Promise<Uint8Array | Drop>;
-  /** Bytes of a picture's file before it is read; 0 when it is not there, or too large to be read. */
+  /** Bytes of an image's file before it is read; 0 when it is not there, or too large to be read. */
   size(name: string): Promise<number>;
   close(): Promise<void>;
 }
@@ -52,7 +52,7 @@ export class PictureFolder implements Pictures {
   constructor(readonly place: string) {}
 
   async read(name: string): Promise<Uint8Array | Drop> {
-    const file = resolve(this.place, name); // a user's own list may name pictures anywhere
+    const file = resolve(this.place, name); // a user's own list may name images anywhere
     if (!existsSync(file)) {
       const zip = await this.#zipOf(dirname(file));
       if (zip) return zip.read(basename(file));
@@ -226,7 +226,7 @@ export class PictureArchive implements Pictures {
 
 const GUARD = 200;
 
-/** Says where it looked when none of the first pictures is there: a wrong folder is no data set of missing pictures. */
+/** Says where it looked when none of the first images is there: a wrong folder is no data set of missing images. */
 export class GuardedPictures implements Pictures {
   #found = 0;
   #missing = 0;
@@ -260,7 +260,7 @@ export class GuardedPictures implements Pictures {
     this.#found += 1;
   }
 
-  /** Were pictures looked for, and none found? */
+  /** Were images looked for, and none found? */
   get isWrong(): boolean {
     return this.#found === 0 && this.#missing > 0;
   }
@@ -268,7 +268,7 @@ export class GuardedPictures implements Pictures {
   error(name?: string): DrmError {
     return new DrmError(
       'BAD_FILE',
-      `[data] ${this.place}: expected the pictures that ${this.list} names, found none of the first ${this.#missing}${name === undefined ? '' : ` (such as ${name})`}; say where they are with --images, or how their paths change with --rewrite`,
+      `[data] ${this.place}: expected the images that ${this.list} names, found none of the first ${this.#missing}${name === undefined ? '' : ` (such as ${name})`}; say where they are with --images, or how their paths change with --rewrite`,
       { file: this.place },
     );
   }

@@ -1,4 +1,4 @@
-// Pictures taken out of an archive that can only be read from front to back, kept in one file until the set is prepared
+// Images taken out of an archive that can only be read from front to back, kept in one file until the set is prepared
 // (prepare.ts then removes it).
 // A killed preparation keeps what was written: the index is written after the data that it speaks of.
 import { existsSync, readFileSync, statSync } from 'node:fs';
@@ -100,7 +100,7 @@ export class StagedPictures {
     return true;
   }
 
-  /** Pictures that are wanted and not there. */
+  /** Images that are wanted and not there. */
   get missing(): number {
     return this.#missing;
   }
@@ -114,7 +114,7 @@ export class StagedPictures {
     return this.size(name) >= 0;
   }
 
-  /** Bytes of a picture; -1 when it is not there. */
+  /** Bytes of an image; -1 when it is not there. */
   size(name: string): number {
     const number = this.#names.find(name);
     return number < 0 ? -1 : (this.#size[number] as number);
@@ -131,7 +131,7 @@ export class StagedPictures {
     if (this.#waitingBytes >= BATCH) await this.sync();
   }
 
-  /** Gives a picture another one's bytes, if they are there. */
+  /** Gives an image another one's bytes, if they are there. */
   link(name: string, target: string): void {
     const size = this.size(target);
     if (size < 0 || !this.isMissing(name)) return;

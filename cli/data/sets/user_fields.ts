@@ -14,7 +14,7 @@ export const namesPair = (record: Record<string, unknown>): boolean =>
 /** What a record may call its split. */
 export const SPLIT = /^[a-z0-9][a-z0-9_-]{0,31}$/i;
 
-/** By caption, so that pictures of one caption stay together. */
+/** By caption, so that images of one caption stay together. */
 export function splitOfCaption(caption: string, holdOut: number): string {
   return createHash('sha256').update(caption).digest().readUInt32BE(0) % 100 < holdOut ? 'test' : 'train';
 }

@@ -14,7 +14,7 @@ export interface UserPairOptions extends Omit<PairSetOptions, 'from' | 'split'> 
   minConfidence: number | undefined;
 }
 
-/** Does a list hold pairs, by its first record that names a picture? Null is absent. */
+/** Does a list hold pairs, by its first record that names an image? Null is absent. */
 export async function holdsPairs(file: string): Promise<boolean> {
   for await (const { record } of recordsOf(file)) {
     if (record instanceof Drop) continue;
@@ -27,7 +27,7 @@ export async function holdsPairs(file: string): Promise<boolean> {
 const word = (value: unknown): Stated<string> =>
   value === undefined || value === null ? undefined : typeof value === 'string' ? value : UNCLEAR;
 
-/** What a record may say of a pair beside its pictures. */
+/** What a record may say of a pair beside its images. */
 const FIELDS: Record<string, (value: unknown) => Stated<unknown>> = {
   source: (value) => (value === '' || String(value).includes('\n') ? UNCLEAR : word(value)),
   confidence: numberIn,
@@ -47,7 +47,7 @@ export async function userPairSource(file: string, options: UserPairOptions): Pr
     const prompt = record[fieldOf(record, CAPTION) ?? 'prompt'];
     if (typeof prompt !== 'string') return new Drop('no_caption', where);
     if (typeof chosen !== 'string' || typeof rejected !== 'string' || chosen === '' || rejected === '')
-      return new Drop('bad_record', `${where}: expected "chosen" and "rejected" to name pictures`);
+      return new Drop('bad_record', `${where}: expected "chosen" and "rejected" to name images`);
     const given = new Fields(record, where);
     const isTie = given.take('tie', flagIn) === true;
     if (isTie && !options.keepTies) return new Drop('tie', where);

@@ -1,4 +1,4 @@
-// A user's own pictures with captions: a list, or a folder with a text file beside each picture.
+// A user's own images with captions: a list, or a folder with a text file beside each image.
 import { createHash } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
@@ -13,13 +13,13 @@ import { pictureSize, readPicture } from './pictures_at.js';
 import { CAPTION, fieldOf, IMAGE, namesPair, SPLIT, splitOfCaption } from './user_fields.js';
 
 export interface UserOptions {
-  /** Edge of a square lossless copy; the picture's own bytes when left out. */
+  /** Edge of a square lossless copy; the image's own bytes when left out. */
   size: number | undefined;
   /** Percent of the captions that make a split `test`, chosen by hash; records may name their split themselves. */
   holdOut: number;
 }
 
-/** The part that all sources of user pictures share: what a sidecar-like object says, without its picture. */
+/** The part that all sources of user images share: what a sidecar-like object says, without its image. */
 export function describe(
   record: Record<string, unknown>,
   where: string,
@@ -28,7 +28,7 @@ export function describe(
   if (namesPair(record))
     throw new DrmError(
       'BAD_FILE',
-      `[data] ${where}: expected a picture with a caption, found a preference pair (chosen, rejected); pairs go into a list of their own`,
+      `[data] ${where}: expected an image with a caption, found a preference pair (chosen, rejected); pairs go into a list of their own`,
     );
   const { [fieldOf(record, CAPTION) ?? 'caption']: caption, ...rest } = record;
   if (typeof caption !== 'string' || caption.trim() === '') return new Drop('no_caption', where);
@@ -38,7 +38,7 @@ export function describe(
   return { caption, split, json: { ...rest, caption, split } };
 }
 
-/** Checks, reduces if asked, and names the picture. The container is found from the bytes. */
+/** Checks, reduces if asked, and names the image. The container is found from the bytes. */
 export async function makeSample(
   key: string,
   bytes: Uint8Array,
@@ -110,7 +110,7 @@ export async function folderSource(folder: string, options: UserOptions): Promis
   if (files.length === 0)
     throw new DrmError(
       'BAD_FILE',
-      `[data] ${folder}: expected pictures with a .txt caption beside each, or a .jsonl, found neither in ${found.length} files`,
+      `[data] ${folder}: expected images with a .txt caption beside each, or a .jsonl, found neither in ${found.length} files`,
       { file: folder },
     );
   const hash = createHash('sha256');

@@ -6,7 +6,7 @@ import type { Source } from '../prepared/source.js';
 import { holdsPairs, type UserPairOptions, userPairSource } from './user_pairs.js';
 import { folderSource, listSource, type UserOptions } from './user_pictures.js';
 
-/** What --from names: pictures with captions, or pairs. Throws DrmError BAD_FILE when there is nothing to read. */
+/** What --from names: images with captions, or pairs. Throws DrmError BAD_FILE when there is nothing to read. */
 export async function userSource(from: string, options: UserOptions, pairs: UserPairOptions): Promise<Source> {
   const list = userList(from);
   if (list === undefined) return folderSource(from, options);
@@ -24,7 +24,7 @@ function userList(from: string): string | undefined {
   if (names.some((name) => /\.(tar|tar\.gz|tgz)$/i.test(name)))
     throw new DrmError(
       'USAGE',
-      `[data] ${from}: expected JSONL or pictures, found tar archives; \`drm data prepare webdataset --from ${from}\` reads those`,
+      `[data] ${from}: expected JSONL or images, found tar archives; \`drm data prepare webdataset --from ${from}\` reads those`,
       { file: from },
     );
   const lists = names.filter((name) => /\.jsonl$/i.test(name)).sort();

@@ -49,7 +49,7 @@ function partsOf(name: string): { key: string; ending: string } | undefined {
   return { key, ending: ending.toLowerCase() };
 }
 
-/** Neighbours of one key are one sample. What is neither picture nor text is named, but not read. */
+/** Neighbours of one key are one sample. What is neither image nor text is named, but not read. */
 async function* groupsOf(file: string): AsyncGenerator<Group | Drop> {
   let group: Group | undefined;
   const links = new LinkedMembers(file);

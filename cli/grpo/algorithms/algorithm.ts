@@ -57,6 +57,6 @@ export interface Algorithm {
   checkGroups(s: GrpoSettings): void;
   /** For settings that mean nothing to it. */
   checkSettings?(s: GrpoSettings): void;
-  /** For a scorer in the reward, by its name, that sees only finished pictures. */
+  /** For a scorer in the reward, by its name, that sees only finished images. */
   checkScorer(s: GrpoSettings, scorer: string): void;
 }

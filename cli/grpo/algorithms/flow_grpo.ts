@@ -1,4 +1,4 @@
-// Flow-GRPO: trajectories of a prompt are compared by the reward of their finished pictures (Eq. 3), which every step of a
+// Flow-GRPO: trajectories of a prompt are compared by the reward of their finished images (Eq. 3), which every step of a
 // trajectory is credited with; or each step with what it gained.
 
 import { badSetting } from '../../config/bad_setting.js';
@@ -19,7 +19,7 @@ export const flowGrpo: Algorithm = {
   label: 'Flow-GRPO',
   groupFlags: ['group'],
   groupMembers: 'the trajectories of a prompt',
-  rewardMeaning: 'that of finished pictures',
+  rewardMeaning: 'that of finished images',
 
   updates: 2,
   trajectories: { setting: 'group', typed: '--group ', least: 2 },
@@ -35,9 +35,7 @@ export const flowGrpo: Algorithm = {
     return { calls: latents, latents };
   },
   rewardsText: (s, { trajectories, trained }) =>
-    gaining(s)
-      ? `${trajectories * trained}, of what each trained step gained`
-      : `${trajectories}, of finished pictures`,
+    gaining(s) ? `${trajectories * trained}, of what each trained step gained` : `${trajectories}, of finished images`,
 
   checkGroups({ group, statistics, prompts_per_iteration }) {
     if (group < 2 && statistics === 'prompt')
@@ -59,7 +57,7 @@ export const flowGrpo: Algorithm = {
       throw badSetting(
         'grpo',
         'credit',
-        `expected terminal with ${scorer}, which sees only finished pictures and cannot say what a step gained, found gain; use reward models alone, or --set credit=terminal`,
+        `expected terminal with ${scorer}, which sees only finished images and cannot say what a step gained, found gain; use reward models alone, or --set credit=terminal`,
         { found: 'gain' },
       );
   },

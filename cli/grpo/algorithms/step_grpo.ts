@@ -47,7 +47,7 @@ export const stepGrpo: Algorithm = {
     throw badSetting(
       'grpo',
       'reward',
-      `expected reward models (DRMs), since Step-GRPO scores noisy latents at every step, found ${scorer}, which sees only finished pictures; leave it out of --reward, or leave --step out`,
+      `expected reward models (DRMs), since Step-GRPO scores noisy latents at every step, found ${scorer}, which sees only finished images; leave it out of --reward, or leave --step out`,
       { found: scorer },
     );
   },

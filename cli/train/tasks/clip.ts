@@ -1,4 +1,4 @@
-// `drm pretrain clip`: two towers from pictures and captions. The run's model/ is a transformers CLIPModel with its
+// `drm pretrain clip`: two towers from images and captions. The run's model/ is a transformers CLIPModel with its
 // tokenizer; its text tower also serves as a text encoder of the base.
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir } from 'node:fs/promises';
@@ -78,7 +78,7 @@ class ClipTask extends NativeTask<Batch> {
     return microBatches({ ...pixelsOf(batch), ids }, this.settings.micro_batch);
   }
 
-  /** Retrieval among the held-out pictures, all in one batch. */
+  /** Retrieval among the held-out images, all in one batch. */
   async evaluate(_steps: number, signal: AbortSignal): Promise<Record<string, number>> {
     const { heldOut, settings, warn, ids, trainer } = this;
     const { size, evaluate_samples: count } = settings;
@@ -156,7 +156,7 @@ export async function prepareClip(
     task: new ClipTask(trainer, settings, ids, heldOut, warn),
     data: new PictureData(train, settings, warn, team),
     steps: settings.steps,
-    facts: { parameters: trainer.parameters, pictures: train.length, size: settings.size },
+    facts: { parameters: trainer.parameters, images: train.length, size: settings.size },
     close: closing(trainer, train, heldOut),
   };
 }

@@ -84,7 +84,7 @@ export class EncodedInputs {
     );
   }
 
-  /** Gives the files to the trainer; returns each set's pictures that could not be decoded. */
+  /** Gives the files to the trainer; returns each set's images that could not be decoded. */
   async load(trainer: Trainer, signal: AbortSignal): Promise<Map<PairsOf, Set<number>>> {
     const bad = new Map<PairsOf, Set<number>>();
     await trainer.loadPrompts(
@@ -106,7 +106,7 @@ export class EncodedInputs {
         if (!Object.hasOwn(encoded.manifest.bad, id))
           throw new DrmError(
             'BAD_FILE',
-            `[train] ${encoded.folder}: expected the latents of every picture, found none of ${id}; encode the set again with \`drm data encode\``,
+            `[train] ${encoded.folder}: expected the latents of every image, found none of ${id}; encode the set again with \`drm data encode\``,
             { file: encoded.folder },
           );
       bad.set(set, new Set(numbers.values()));

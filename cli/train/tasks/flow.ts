@@ -1,4 +1,4 @@
-// `drm pretrain flow`: the velocity network by flow matching, from nothing beside given parts, or on from a base, all of
+// `drm pretrain flow`: the velocity network by flow matching, from scratch beside given parts, or on from a base, all of
 // it or LoRA alone. The run's model/ is a diffusers folder (or pytorch_lora_weights.safetensors).
 import { existsSync } from 'node:fs';
 import { copyFile, cp, mkdir } from 'node:fs/promises';
@@ -35,7 +35,7 @@ import {
 } from './pictures.js';
 import { Texts } from './texts.js';
 
-/** Pictures of a sample sheet where no prompts are named. */
+/** Images of a sample sheet where no prompts are named. */
 const PREVIEWS = 12;
 
 /** Rows of a set's captions, whole and short, by sample. */
@@ -56,7 +56,7 @@ interface Step {
 class CachedData implements TrainingData<Step> {
   readonly #order: (step: number) => number[];
 
-  /** `samples`: those of all `length` whose pictures could be read. */
+  /** `samples`: those of all `length` whose images could be read. */
   constructor(
     private readonly samples: number[],
     private readonly length: number,
@@ -235,7 +235,7 @@ class FlowTask extends NativeTask<Batch | Step> {
   }
 }
 
-/** Encodes all pictures of the set; returns the samples that could be read. */
+/** Encodes all images of the set; returns the samples that could be read. */
 async function cacheLatents(
   trainer: Trainer,
   set: CaptionedSet,
@@ -251,10 +251,10 @@ async function cacheLatents(
     events.emit({
       event: 'progress',
       id: 'latents',
-      label: 'encoding pictures',
+      label: 'encoding images',
       step: (batch.indices.at(-1) as number) + 1,
       total: set.length,
-      unit: 'picture',
+      unit: 'image',
       seconds: (performance.now() - started) / 1000,
     });
   }
@@ -305,7 +305,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
     task: new FlowTask(trainer, settings, parts, { train, heldOut, rows, previews }, warn),
     data,
     steps: settings.steps,
-    facts: { parameters: trainer.parameters, pictures: train.length, prompts: texts.all.length, size: settings.size },
+    facts: { parameters: trainer.parameters, images: train.length, prompts: texts.all.length, size: settings.size },
     close: closing(trainer, train, heldOut),
   };
 }

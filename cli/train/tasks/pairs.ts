@@ -29,7 +29,7 @@ export class PairPart {
     readonly set: Pairs,
     /** Which; all where left out. */
     private readonly indices: Uint32Array | undefined,
-    /** The trainer's number of the set's first picture. */
+    /** The trainer's number of the set's first image. */
     readonly firstPicture: number,
   ) {}
 
@@ -49,7 +49,7 @@ export class PairPart {
     return new PairPart(this.set, indices, this.firstPicture);
   }
 
-  /** Those that are no ties and whose pictures, by the set's own numbers, are all good. */
+  /** Those that are no ties and whose images, by the set's own numbers, are all good. */
   async without(bad: ReadonlySet<number>): Promise<PairPart> {
     const kept: number[] = [];
     for await (const { index, chosen, rejected, tie } of recordsOf(this))

@@ -209,10 +209,10 @@ class RewardTask extends NativeTask<PairBatch> {
   }
 }
 
-/** Pictures encoded at once. */
+/** Images encoded at once. */
 const atOnce = (size: number) => Math.max(1, Math.min(32, Math.floor(2 ** 22 / size ** 2)));
 
-/** Encodes every picture of these parts; returns the bad ones of each set. */
+/** Encodes every image of these parts; returns the bad ones of each set. */
 async function cacheLatents(
   trainer: Trainer,
   parts: PairPart[],
@@ -257,10 +257,10 @@ async function cacheLatents(
       events.emit({
         event: 'progress',
         id: 'latents',
-        label: 'encoding pictures',
+        label: 'encoding images',
         step: done,
         total,
-        unit: 'picture',
+        unit: 'image',
         seconds: (performance.now() - started) / 1000,
       });
     }
@@ -307,8 +307,8 @@ async function chooseCaches(
   if (s.latents === 'auto')
     say(
       latents
-        ? `latents: ${pictures} pictures of ${bytes(latent)} each are encoded once and kept`
-        : `latents: ${pictures} pictures of ${bytes(latent)} each would take over ${bytes(main)}, a quarter of the memory; they are encoded at every step (latents=cached keeps them all the same)`,
+        ? `latents: ${pictures} images of ${bytes(latent)} each are encoded once and kept`
+        : `latents: ${pictures} images of ${bytes(latent)} each would take over ${bytes(main)}, a quarter of the memory; they are encoded at every step (latents=cached keeps them all the same)`,
     );
   return { texts, latents };
 }
@@ -379,7 +379,7 @@ export async function prepareReward(s: TrainSettings, context: TaskContext): Pro
         if (parts.train.length < s.batch)
           throw new DrmError(
             'BAD_FILE',
-            `[train] ${s.data}: expected at least ${s.batch} pairs whose pictures can be read, a batch, found ${parts.train.length} of ${before}; check it with \`drm data inspect ${s.data} --verify\``,
+            `[train] ${s.data}: expected at least ${s.batch} pairs whose images can be read, a batch, found ${parts.train.length} of ${before}; check it with \`drm data inspect ${s.data} --verify\``,
             { file: s.data },
           );
       }

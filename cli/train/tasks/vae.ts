@@ -1,4 +1,4 @@
-// `drm pretrain vae`: an AutoencoderKL from pictures; the run's model/vae is what diffusers loads.
+// `drm pretrain vae`: an AutoencoderKL from images; the run's model/vae is what diffusers loads.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Trainer } from '../../../binding/index.js';
@@ -51,7 +51,7 @@ class VaeTask extends NativeTask<Batch> {
 
   async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
     const { settings, trainer, sets } = this;
-    // The transformer works on latents of mean 0 and deviation 1: measured on the training pictures.
+    // The transformer works on latents of mean 0 and deviation 1: measured on the training images.
     const {
       latent_mean: mean = 0,
       latent_square: square = 1,
@@ -91,7 +91,7 @@ export async function prepareVae(
     task: new VaeTask(trainer, settings, sets, warn),
     data: new PictureData(sets.train, settings, warn, team),
     steps: settings.steps,
-    facts: { parameters: trainer.parameters, pictures: sets.train.length, size: settings.size },
+    facts: { parameters: trainer.parameters, images: sets.train.length, size: settings.size },
     close: closing(trainer, sets.train, sets.heldOut),
   };
 }

@@ -181,7 +181,7 @@ void joint_block(const JointBlock& b, int64_t heads, Tensor& image, Tensor& text
 Tensor crop_positions(const MMDiT& m, int64_t h, int64_t w) {
   const auto p = m.config.pos_embed_max_size;
   if (h > p || w > p)
-    throw Failure(Code::BadRequest, "[velocity] picture of " + std::to_string(h) + " x " + std::to_string(w) +
+    throw Failure(Code::BadRequest, "[velocity] image of " + std::to_string(h) + " x " + std::to_string(w) +
                                         " patches: the position table covers " + std::to_string(p) + " x " +
                                         std::to_string(p) + "; ask for a smaller size");
   const auto table = m.positions.value.view({1, p, p, -1});

@@ -23,7 +23,7 @@ const flat = (value: number, width = 9, height = 5): Picture => ({
 });
 
 test.each(CORRUPTIONS)(
-  '%s: each grade changes more than the one before; the same draws, the same picture',
+  '%s: each grade changes more than the one before; the same draws, the same image',
   async (kind) => {
     for (const key of ['red-apple_noto', 'snowman_twemoji', 'grinning-face_fluent']) {
       const clean = await emoji(key);
@@ -47,12 +47,17 @@ test('what is drawn decides where and how', async () => {
   const clean = await emoji('red-apple_noto');
   for (const kind of ['noise', 'erase', 'warp'] as const) {
     const first = await corrupt(clean, kind, 3, new PhiloxStream(0, 1, 0));
-    const differing = [new PhiloxStream(1, 1, 0), new PhiloxStream(0, 2, 0), new PhiloxStream(0, 1, 1), new PhiloxStream(0, 1, 0, 1)];
+    const differing = [
+      new PhiloxStream(1, 1, 0),
+      new PhiloxStream(0, 2, 0),
+      new PhiloxStream(0, 1, 1),
+      new PhiloxStream(0, 1, 0, 1),
+    ];
     for (const draws of differing) expect(await corrupt(clean, kind, 3, draws)).not.toEqual(first);
   }
 });
 
-test('pictures of one colour: what can be seen on them is changed all the same', async () => {
+test('images of one colour: what can be seen on them is changed all the same', async () => {
   for (const value of [0, 255, 128])
     for (const grade of GRADES)
       for (const kind of ['colour', 'erase', 'noise'] as const)
@@ -81,7 +86,7 @@ test('blur keeps the mean away from the edges, and reaches as far as its deviati
   expect(at(Math.round(40.5 + 4 * deviation))).toBe(0);
 });
 
-test('erasing takes the share that its grade says of the picture, and puts the background there', async () => {
+test('erasing takes the share that its grade says of the image, and puts the background there', async () => {
   const square = flat(255, 64, 64);
   for (let y = 8; y < 56; y++) square.pixels.fill(30, 3 * (64 * y + 8), 3 * (64 * y + 56));
   const gone = async (grade: 1 | 5) => {

@@ -61,7 +61,7 @@ test('all styles of a concept, and all its variants, are on one side', () => {
   expect(count).toEqual({ train: 4204, test: 458, 'test-style': 277 });
 });
 
-test('prepared: licences with every picture, prompt lists, the same bytes again', async () => {
+test('prepared: licences with every image, prompt lists, the same bytes again', async () => {
   const out = newFolder();
   const emoji = ['data', 'prepare', 'emoji', '--split', 'test', '--size', '16', '--out'];
   const { code, stdout } = await runDrm([...emoji, out, '--json']);

@@ -1,4 +1,4 @@
-// Preferences known by construction: what is paired with what, and the embedded base's own pictures in them.
+// Preferences known by construction: what is paired with what, and the embedded base's own images in them.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -38,7 +38,7 @@ const options: PrefsOptions = {
   t5Length: 0,
 };
 
-/** A base whose pictures say what was wished for. */
+/** A base whose images say what was wished for. */
 function painter() {
   const wished: Wish[] = [];
   const paint = async (wishes: Wish[]) => {
@@ -128,7 +128,7 @@ test('no pair of a split shows what another split is about', () => {
   }
 });
 
-test('chosen is the picture of the caption, or the base’s by its best settings; rejected is never that, but for own', () => {
+test('chosen is the image of the caption, or the base’s by its best settings; rejected is never that, but for own', () => {
   for (const pair of pairs) {
     const [chosen, rejected] = [idOf(pair, 'chosen'), idOf(pair, 'rejected')];
     expect(chosen).not.toBe(rejected);
@@ -149,7 +149,7 @@ test('chosen is the picture of the caption, or the base’s by its best settings
   }
 });
 
-test('own: every two pictures of a caption, the one more like the real one first; those that are alike are left out', () => {
+test('own: every two images of a caption, the one more like the real one first; those that are alike are left out', () => {
   const seedsOf = new Map<string, number[]>();
   for (const { prompt, seed, ...recipe } of wished)
     if (JSON.stringify(recipe) === JSON.stringify({ model: 0, steps: 28, guidance: 3 }))
@@ -189,7 +189,7 @@ test('without something to order them by there are no own pairs, and the others 
   for (let i = 0; i < plain.length; i++) {
     const record = await plain.record(i);
     expect(record.kind).not.toBe('own');
-    // A wrong caption's picture depends on which captions there are.
+    // A wrong caption's image depends on which captions there are.
     if (record.kind !== 'sample-caption') expect(known).toContain(told(record, plain));
   }
   await plain.close();
@@ -222,7 +222,7 @@ test('worse settings are worse in steps, and in guidance one way or the other', 
   expect(worseRecipe({ ...best, steps: 1 }, 5, false).steps).toBe(1);
 });
 
-test('the base’s pictures are those that were wished for, each drawn once', async () => {
+test('the base’s images are those that were wished for, each drawn once', async () => {
   expect(new Set(wished.map((wish) => JSON.stringify(wish))).size).toBe(wished.length);
   for (const pair of pairs.filter(({ kind }) => kind === 'sampler').slice(0, 50)) {
     const picture = await decodePicture(await set.picture(pair.rejected));

@@ -1,4 +1,4 @@
-// Pictures of every container as Pillow's convert('RGB') reads or refuses them; see pillow/make.py.
+// Images of every container as Pillow's convert('RGB') reads or refuses them; see pillow/make.py.
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ const EXPECTED = JSON.parse(readFileSync(join(folder, 'EXPECTED.json'), 'utf8'))
 >;
 const names = readdirSync(folder).filter((name) => /\.(jpg|png|webp|gif|tif|avif)$/.test(name));
 
-test('every picture has its expectation', () => expect(names.sort()).toEqual(Object.keys(EXPECTED).sort()));
+test('every image has its expectation', () => expect(names.sort()).toEqual(Object.keys(EXPECTED).sort()));
 
 test.each(names.filter((name) => EXPECTED[name] && !EXPECTED[name].pixels))('%s, bit for bit', async (name) => {
   const picture = await decodePicture(readFileSync(join(folder, name)));

@@ -15,7 +15,7 @@ import { pixelsOf, pngOf } from '../pictures.js';
 
 const SIZE = 16;
 
-/** A set of squares; `bytes` replaces some pictures. Five samples a shard. */
+/** A set of squares; `bytes` replaces some images. Five samples a shard. */
 async function makeSet(count: number, bytes: Record<number, Buffer> = {}, size = SIZE): Promise<string> {
   const source: Source = {
     kind: 'captions',
@@ -92,7 +92,7 @@ test('an epoch holds every sample once, epochs and seeds differ, and batches run
   expect(sampleOrder(7 + 2 ** 40, 10, 10)(0)).not.toEqual(sampleOrder(7, 10, 10)(0));
   expect(sampleOrder(1, 3, 8)(0).length).toBe(8);
   expect(() => sampleOrder(-1, 3, 8)).toThrow(RangeError);
-  // Frozen: a checkpoint's position means the same pictures in every version.
+  // Frozen: a checkpoint's position means the same images in every version.
   expect([...epochOrder(1, 0, 8)]).toMatchInlineSnapshot(`
     [
       3,
@@ -143,7 +143,7 @@ test('more shards than open files', async () => {
   await set.close();
 });
 
-test('batches come in step order with the pixels of their pictures', async () => {
+test('batches come in step order with the pixels of their images', async () => {
   const set = await openCaptionedSet(folder);
   const order = sampleOrder(5, set.length, 6);
   for (const keepBytes of [0, 1 << 30]) {
@@ -189,7 +189,7 @@ test('reads ahead as far as it may and no farther; what is kept is not decoded a
   await kept.close();
 });
 
-test('few pictures are at work at once, however large the batch', async () => {
+test('few images are at work at once, however large the batch', async () => {
   const set = await openCaptionedSet(folder);
   const bytes = set.bytes.bind(set);
   let now = 0;
@@ -220,10 +220,10 @@ test('originals of any size come as squares', async () => {
   expect(warnings).toEqual([expect.stringContaining('sample-4: 8×90 is smaller than 16×16; left out from now on')]);
 });
 
-test('a corrupt picture in the middle of an epoch is named once, counted and left out, also after a resume', async () => {
+test('a corrupt image in the middle of an epoch is named once, counted and left out, also after a resume', async () => {
   const png = await pngOf(13, SIZE, SIZE);
   const set = await openCaptionedSet(
-    await makeSet(20, { 13: png.subarray(0, png.length - 40), 2: Buffer.from('no picture') }),
+    await makeSet(20, { 13: png.subarray(0, png.length - 40), 2: Buffer.from('no image') }),
     {
       split: 'train',
     },
@@ -247,9 +247,9 @@ test('a corrupt picture in the middle of an epoch is named once, counted and lef
   expect(resumed.batches).toEqual(batches.slice(8));
 });
 
-test('of a step without a good picture, training has the next that are good, also after a resume; a pass has none', async () => {
+test('of a step without a good image, training has the next that are good, also after a resume; a pass has none', async () => {
   const bad = [0, 1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15];
-  const pictures = Object.fromEntries(bad.map((i) => [i, Buffer.from('no picture')]));
+  const pictures = Object.fromEntries(bad.map((i) => [i, Buffer.from('no image')]));
   const set = await openCaptionedSet(await makeSet(19, pictures), { split: 'train' }); // all but sample-9, a test sample
   const order = (step: number) => Array.from({ length: 3 }, (_, i) => (3 * step + i) % set.length);
   const wholly = [0, 1, 4]; // of the six steps of an epoch
@@ -273,7 +273,7 @@ test('of a step without a good picture, training has the next that are good, als
   expect(await taken(4, 2)).toEqual(all.slice(4));
   for (const step of wholly)
     expect(warnings).toContainEqual(
-      expect.stringMatching(new RegExp(`step ${step}: none of its pictures can be used; those of step \\d`)),
+      expect.stringMatching(new RegExp(`step ${step}: none of its images can be used; those of step \\d`)),
     );
 
   const pass = await batchesOf(set, { order, steps: 6 });
@@ -303,7 +303,7 @@ test('a shard that vanishes in the middle of an epoch is named once; when nothin
   const empty = async () => {
     for (let step = 0; step < 3; step++) await loader.next();
   };
-  await expect(empty()).rejects.toThrow(/step \d+: none of its 12 pictures can be used .* bad so far/);
+  await expect(empty()).rejects.toThrow(/step \d+: none of its 12 images can be used .* bad so far/);
   await loader.close();
 });
 

@@ -1,4 +1,4 @@
-// Batches of pairs: what a pass holds, what happens to bad pictures, where a resumed run goes on.
+// Batches of pairs: what a pass holds, what happens to bad images, where a resumed run goes on.
 import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -18,7 +18,7 @@ afterAll(async () => {
   for (const set of opened) await set.close();
 });
 
-/** Pair i prefers picture i to picture i + 1; some may be ties. */
+/** Pair i prefers image i to image i + 1; some may be ties. */
 async function makeSet(ties: number[] = []): Promise<string> {
   const folder = temporaryFolder();
   const picture = (i: number) => ({ id: `p${i}`, read: () => pngOf(i, SIZE, SIZE) });
@@ -64,7 +64,7 @@ async function load(set: PairSet, steps: number, more: Partial<PairLoaderOptions
   return { batches, loader };
 }
 
-/** A set whose pictures of these ids are no pictures. */
+/** A set whose images of these ids are no images. */
 async function withBad(ids: string[]): Promise<PairSet> {
   const set = await open();
   const whole = set.picture.bind(set);
@@ -109,7 +109,7 @@ test('passes share a step out, and hold what it holds', async () => {
   }
 });
 
-test('a later first step gives the batches of then; pictures may have other numbers, or no pixels', async () => {
+test('a later first step gives the batches of then; images may have other numbers, or no pixels', async () => {
   const set = await open();
   const all = (await load(set, 6)).batches;
   const late = (await load(set, 6, { firstStep: 4, keepBytes: 0 })).batches;
@@ -128,7 +128,7 @@ test('any size comes out as the square asked for; prompts become tokens where th
   expect(pass?.prompts?.map(({ clipL }) => clipL[0])).toEqual([8n, 8n, 8n, 8n]);
 });
 
-test('a pair goes with one of its pictures, which is named once; the others stay as they are', async () => {
+test('a pair goes with one of its images, which is named once; the others stay as they are', async () => {
   const told: string[] = [];
   const set = await withBad(['p3']);
   const { batches, loader } = await load(set, 6, { onWarning: (message) => told.push(message) }); // two epochs
@@ -136,7 +136,7 @@ test('a pair goes with one of its pictures, which is named once; the others stay
   const kept = Array.from({ length: PAIRS }, (_, i) => i).filter((i) => i !== 2 && i !== 3);
   expect(samples.sort((a, b) => a - b)).toEqual(kept.flatMap((i) => [i, i]));
   expect(told).toHaveLength(1);
-  expect(told[0]).toContain(`${folder}: picture p3`);
+  expect(told[0]).toContain(`${folder}: image p3`);
   expect([loader.badPairs, loader.badPictures]).toEqual([2, 1]);
   const good = (await load(await open(), 6)).batches;
   for (const [step, batch] of batches.entries()) {

@@ -49,7 +49,7 @@ const line = (chosen: string, rejected: string, more: object = {}): Line => ({
   ...more,
 });
 
-test('a pair with a missing, corrupt or giant picture is dropped and counted; the caption may be 100,000 characters', async () => {
+test('a pair with a missing, corrupt or giant image is dropped and counted; the caption may be 100,000 characters', async () => {
   const long = '日本 é '.repeat(20_000);
   // Few bytes that hold 81 million pixels.
   const bomb = await sharp({
@@ -96,7 +96,7 @@ test('a pair with a missing, corrupt or giant picture is dropped and counted; th
   expect(readManifest(picky.out)).toMatchObject({ kept: 2, dropped: { low_confidence: 1 } });
 });
 
-test('no pair, one pair, no picture where they were said to be', async () => {
+test('no pair, one pair, no image where they were said to be', async () => {
   const empty = await prepare(await lists([]));
   expect([empty.code, existsSync(join(empty.out, 'manifest.json'))]).toEqual([3, false]);
   expect(empty.stderr).toContain('expected at least one usable record, found none in 0');
@@ -111,7 +111,7 @@ test('no pair, one pair, no picture where they were said to be', async () => {
   const wrong = await prepare(many, '--images', elsewhere);
   expect(wrong.code).toBe(3);
   expect(wrong.stderr).toMatch(
-    new RegExp(`${elsewhere}: expected the pictures that .*pairs.jsonl names, found none of the first 200 \\(such as `),
+    new RegExp(`${elsewhere}: expected the images that .*pairs.jsonl names, found none of the first 200 \\(such as `),
   );
   expect(readdirSync(wrong.out).filter((name) => /tar|manifest/.test(name))).toEqual([]);
   const moved = await prepare(await lists([line('old/0.png', 'old/1.png')]), '--rewrite', 'old/=');
@@ -144,7 +144,7 @@ test('a full disk in the middle of a shard, and a kill: named, and the same comm
   const sizes = readManifest(whole).shards.map(({ bytes }) => bytes);
 
   const full = newFolder();
-  // A limit on file size stands for the full disk; the first shard, which has most pictures, is over it.
+  // A limit on file size stands for the full disk; the first shard, which has most images, is over it.
   const limited = spawnSync(
     'bash',
     [

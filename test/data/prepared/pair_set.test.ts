@@ -1,4 +1,4 @@
-// Pairs on disk: each picture once, whatever was dropped or interrupted in between, and read back by index.
+// Pairs on disk: each image once, whatever was dropped or interrupted in between, and read back by index.
 import { readdirSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { Drop } from '../../../cli/data/io/drop.js';
@@ -10,14 +10,14 @@ import { prepare } from '../../../cli/data/prepared/prepare.js';
 import { temporaryFolder } from '../../run_drm.js';
 import { contentOf, pngOf } from '../pictures.js';
 
-/** Pictures by number: 9 is missing, 8 no picture, 7 is large; every read is noted. */
+/** Images by number: 9 is missing, 8 no image, 7 is large; every read is noted. */
 const reads: number[] = [];
 const picture = (number: number) => ({
-  id: `picture ${number}`,
+  id: `image ${number}`,
   read: async () => {
     reads.push(number);
-    if (number === 9) return new Drop('missing_image', 'picture 9');
-    return number === 8 ? Buffer.from('no picture') : number === 7 ? pngOf(7, 80, 20) : pngOf(number);
+    if (number === 9) return new Drop('missing_image', 'image 9');
+    return number === 8 ? Buffer.from('no image') : number === 7 ? pngOf(7, 80, 20) : pngOf(number);
   },
 });
 const pair = (chosen: number, rejected: number, split = 'train'): Pair => ({
@@ -52,7 +52,7 @@ async function write(folder: string, options: Partial<PairSourceOptions> = {}, s
   });
 }
 
-test('a picture is stored once a split, with the first pair that is kept; drops are counted by the first reason', async () => {
+test('an image is stored once a split, with the first pair that is kept; drops are counted by the first reason', async () => {
   const folder = temporaryFolder();
   await write(folder);
   expect(readManifest(folder)).toMatchObject({
@@ -72,12 +72,12 @@ test('a picture is stored once a split, with the first pair that is kept; drops 
     named.push([record.split, record.key, set.pictureId(record.chosen), set.pictureId(record.rejected)]);
   }
   expect(named.sort()).toEqual([
-    ['test', '000000006', 'picture 0', 'picture 2'],
-    ['train', '000000000', 'picture 0', 'picture 1'],
-    ['train', '000000004', 'picture 2', 'picture 1'],
-    ['train', '000000007', 'picture 3', 'picture 7'],
-    ['train', '000000008', 'picture 3', 'picture 0'],
-    ['train', '000000009', 'picture 3', 'picture 0'],
+    ['test', '000000006', 'image 0', 'image 2'],
+    ['train', '000000000', 'image 0', 'image 1'],
+    ['train', '000000004', 'image 2', 'image 1'],
+    ['train', '000000007', 'image 3', 'image 7'],
+    ['train', '000000008', 'image 3', 'image 0'],
+    ['train', '000000009', 'image 3', 'image 0'],
   ]);
   for (let i = 0; i < set.pictureCount; i++) {
     const [, number] = set.pictureId(i).split(' ');
@@ -92,11 +92,11 @@ test('a picture is stored once a split, with the first pair that is kept; drops 
   });
   await set.close();
   const test = await PairSet.open(folder, { split: 'test' });
-  expect([test.length, test.pictureCount, test.pictureId(test.chosen(0))]).toEqual([1, 2, 'picture 0']);
+  expect([test.length, test.pictureCount, test.pictureId(test.chosen(0))]).toEqual([1, 2, 'image 0']);
   await test.close();
 });
 
-test('stopped and resumed: the same bytes, and no finished picture is read again', async () => {
+test('stopped and resumed: the same bytes, and no finished image is read again', async () => {
   const whole = temporaryFolder();
   await write(whole);
   for (const stopAfter of [1, 3, 5, 7]) {
@@ -118,7 +118,7 @@ test('self-contained: every pair has both files; a size squashes what is larger'
   const { default: sharp } = await import('sharp');
   for (let i = 0; i < set.pictureCount; i++) {
     const { width, height, format } = await sharp(await set.picture(i)).metadata();
-    const large = set.pictureId(i) === 'picture 7';
+    const large = set.pictureId(i) === 'image 7';
     expect([width, height, format]).toEqual(large ? [60, 60, 'webp'] : [40, 32, 'png']);
   }
   await set.close();
@@ -127,7 +127,7 @@ test('self-contained: every pair has both files; a size squashes what is larger'
 test('a set of captions is no set of pairs, and the reverse', async () => {
   const folder = temporaryFolder();
   await write(folder);
-  expect(() => readManifest(folder, 'captions')).toThrow(/expected pictures with captions, found preference pairs/);
+  expect(() => readManifest(folder, 'captions')).toThrow(/expected images with captions, found preference pairs/);
 });
 
 test('ids by the million find their numbers', () => {

@@ -119,7 +119,7 @@ test('WebDataset: keys end at the first dot of a name, and two-part endings coun
       { name: 's4.left.jpg', bytes: png },
       { name: 's4.right.jpg', bytes: png },
       { name: 's4.txt', bytes: 'which?' },
-      { name: 's5.clip.mp4', bytes: 'no picture' },
+      { name: 's5.clip.mp4', bytes: 'no image' },
       { name: 's5.txt', bytes: 'a film' },
       { name: 's6.png', bytes: png },
       { name: 's6.cls', bytes: '7' },

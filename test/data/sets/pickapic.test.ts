@@ -1,4 +1,4 @@
-// Pick-a-Pic's shards with other column types than the published ones: labels, and pictures in the hub's Image struct.
+// Pick-a-Pic's shards with other column types than the published ones: labels, and images in the hub's Image struct.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { SchemaElement } from 'hyparquet';
@@ -214,11 +214,11 @@ const struct = (
   };
 };
 
-describe('pickapic-image-struct: pictures in {bytes, path}', () => {
+describe('pickapic-image-struct: images in {bytes, path}', () => {
   test('the sample', async () => {
     const { manifest, pairs } = await made(join(cases, 'pickapic-image-struct'));
     const plain = await made(join(cases, 'pickapic-labels/float-ok'));
-    expect(pairs).toEqual(plain.pairs); // the same pictures in plain columns
+    expect(pairs).toEqual(plain.pairs); // the same images in plain columns
     expect(manifest.dropped).toEqual({ tie: 1 });
   });
 
@@ -248,7 +248,7 @@ describe('pickapic-image-struct: pictures in {bytes, path}', () => {
       true,
       true,
     ]);
-    expect(manifest.dropped).toEqual({ missing_image: 5 }); // files outside its folder are not its pictures
+    expect(manifest.dropped).toEqual({ missing_image: 5 }); // files outside its folder are not its images
   });
 
   test.each([[[false, false, false]], [[true, false, false]], [[false, true, true]], [[true, true, false]]] as const)(
@@ -268,7 +268,7 @@ describe('pickapic-image-struct: pictures in {bytes, path}', () => {
     },
   );
 
-  test('pictures of a mixed list come out of such shards, too', async () => {
+  test('images of a mixed list come out of such shards, too', async () => {
     const all = [0, 2].map((i): Image => ({ bytes: png[i] as Buffer, path: null }));
     const folder = await shard(
       { name: 'label_0', values: [1, 0], type: 'DOUBLE' },
@@ -297,7 +297,7 @@ describe('pickapic-image-struct: pictures in {bytes, path}', () => {
     };
     const folder = await shard({ name: 'label_0', values: [1], type: 'DOUBLE' }, odd, ...pictures(1).slice(1));
     await expect(made(folder)).rejects.toThrow(
-      /jpg_0: expected pictures as bytes, or as a struct of bytes and path, found one of data/,
+      /jpg_0: expected images as bytes, or as a struct of bytes and path, found one of data/,
     );
   });
 

@@ -1,4 +1,4 @@
-// The published preference sets in miniature: every pair, drop and picture as EXPECTED.json and IMAGES.json say.
+// The published preference sets in miniature: every pair, drop and image as EXPECTED.json and IMAGES.json say.
 // DRM_SAMPLES names another folder of the same form.
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -59,7 +59,7 @@ async function read(out: string): Promise<Read> {
   return { pairs, pictures };
 }
 
-/** Size and mean colour of each stored picture; `keyOf` is its name in IMAGES.json. */
+/** Size and mean colour of each stored image; `keyOf` is its name in IMAGES.json. */
 async function expectPictures({ pictures }: Read, keyOf: (id: string) => string) {
   expect(pictures.size).toBeGreaterThan(0);
   for (const [id, bytes] of pictures) {
@@ -117,7 +117,7 @@ test('HPDv3 out of its archive parts: the same set, and nothing of the unpacking
   expect(readdirSync(out).sort()).toEqual(['manifest.json', 'test-00000.tar', 'train-00000.tar']);
 });
 
-test('HPDv3 mixed with Pick-a-Pic and ImageReward: the pictures of all three', async () => {
+test('HPDv3 mixed with Pick-a-Pic and ImageReward: the images of all three', async () => {
   const mix = (list: string, images: string) => ['--mix', `${list}=${join(samples, images)}`];
   const { out, code } = await prepare(
     'hpdv3',
@@ -171,7 +171,7 @@ test('HPDv2 train', async () => {
 const pairKey = ({ group, winner, loser }: { group?: unknown; winner: string; loser: string }) =>
   `${group} ${winner} > ${loser}`;
 
-test('HPDv2 test: rankings to pairs, without those that touch a bad picture; ties on request', async () => {
+test('HPDv2 test: rankings to pairs, without those that touch a bad image; ties on request', async () => {
   const from = join(samples, 'hpdv2');
   const { out, code } = await prepare('hpdv2', from, '--split', 'test');
   expect(code).toBe(0);
@@ -211,7 +211,7 @@ interface RankingSummary {
 const rankingKeys = (summary: RankingSummary) =>
   summary.kept_pairs.map(({ prompt_id, ...pair }) => pairKey({ group: prompt_id, ...pair })).sort();
 
-test.each(rewards)('ImageRewardDB %s, pictures in zips', async (split) => {
+test.each(rewards)('ImageRewardDB %s, images in zips', async (split) => {
   const { out, code } = await prepare('imagereward', join(samples, 'imagerewarddb'), '--split', split);
   expect(code).toBe(0);
   const summary = expected.imagerewarddb[split] as RankingSummary;
@@ -237,7 +237,7 @@ async function unpackZips(folder: string, placeOf: (zip: string, name: string) =
     }
 }
 
-test('ImageRewardDB unpacked, and the authors’ test list of the same pictures', async () => {
+test('ImageRewardDB unpacked, and the authors’ test list of the same images', async () => {
   const folder = temporaryFolder();
   cpSync(join(samples, 'imagerewarddb'), folder, { recursive: true });
   await unpackZips(folder, (zip, name) => `${zip}/${name}`);
@@ -277,7 +277,7 @@ test.each(['train', 'validation_unique', 'test_unique'])('Pick-a-Pic %s', async 
   await expectPictures(found, (id) => `pickapic/${id}`);
 });
 
-test('--size squashes larger pictures by the core, lossless; --max-pairs takes the first that can be used', async () => {
+test('--size squashes larger images by the core, lossless; --max-pairs takes the first that can be used', async () => {
   const { out } = await prepare(
     'hpdv3',
     join(samples, 'hpdv3'),
@@ -312,7 +312,7 @@ test('what is wrong with the input is said at once, with what to do', async () =
   const empty = temporaryFolder();
   expect(await say('hpdv3', hpdv3, '--split', 'train', '--images', empty)).toMatch(
     new RegExp(
-      `^3 .*${empty}: expected the pictures that .*train.json names, found none of the first \\d+; say where`,
+      `^3 .*${empty}: expected the images that .*train.json names, found none of the first \\d+; say where`,
       's',
     ),
   );

@@ -287,7 +287,7 @@ describe('jsonl-that-is-an-array: lists in any form', () => {
   });
 });
 
-test('pictures of the published mixed lists, from any folder of their set', async () => {
+test('images of the published mixed lists, from any folder of their set', async () => {
   const samples = join(repository, 'test/samples');
   const around = temporaryFolder();
   cpSync(join(samples, 'imagerewarddb'), join(around, 'ImageRewardDB'), { recursive: true });
@@ -344,7 +344,7 @@ describe('sidecar-case: endings in any case', () => {
     expect([set.caption(0), set.caption(1)]).toEqual(['one', 'four']);
     await set.close();
   });
-  test('a list beside pictures', async () => {
+  test('a list beside images', async () => {
     const from = listed(
       readFileSync(join(cases, 'pair-flags/tie.jsonl'), 'utf8').replaceAll('.jpg', '.png'),
       'METADATA.JSONL',

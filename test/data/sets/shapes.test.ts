@@ -215,7 +215,7 @@ test('encoded.json and its sidecars', async () => {
   expect(() => openEncoded(set, key)).toThrow('latents_files[0]: expected the name of a file');
 });
 
-test('an index of staged pictures: what is no line of it, and all after, is copied again', async () => {
+test('an index of staged images: what is no line of it, and all after, is copied again', async () => {
   for (const line of [
     ...ODD,
     '["b", "3", 2]',

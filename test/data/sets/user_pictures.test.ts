@@ -55,7 +55,7 @@ test('JSONL: every drop has its reason, captions stay byte for byte, and origina
       '{"image": "a.png", "caption": "  \\n"}',
       '{"image": "a.png", "caption": 7}',
       '{"image": "a.png"}',
-      '{"caption": "no picture named"}',
+      '{"caption": "no image named"}',
       '{"image": "gone.png", "caption": "a"}',
       '{"image": ".", "caption": "a folder"}',
       '{"image": "cut.png", "caption": "a"}',
@@ -102,7 +102,7 @@ test('a byte order mark, Windows line ends and a line that is no UTF-8 are what 
   expect(readManifest(out)).toMatchObject({ kept: 2, dropped: { bad_record: 1 } });
 });
 
-test('a folder of pictures with text files; the container is found from the bytes', async () => {
+test('a folder of images with text files; the container is found from the bytes', async () => {
   const jpeg = await sharp(await pngOf(3))
     .jpeg()
     .toBuffer();
@@ -153,7 +153,7 @@ test('--size gives squares by reduction only; --hold-out makes a test split by c
   // One of 32 stays as it is, losslessly.
   const same = samples.find(({ caption }) => caption === 'same');
   expect((await sharp(same?.bytes).raw().toBuffer()).equals(pixelsOf(2, 32, 32))).toBe(true);
-  // Pictures of one caption are on one side.
+  // Images of one caption are on one side.
   const sides = new Map<string, Set<unknown>>();
   for (const { caption, meta } of samples) sides.set(caption, (sides.get(caption) ?? new Set()).add(meta.split));
   expect([...sides.values()].every((splits) => splits.size === 1)).toBe(true);
@@ -195,7 +195,7 @@ test('pixels: alpha is dropped, not blended; palettes, grey and inks become RGB;
   expect(red).toBeGreaterThan(green + 60);
 });
 
-test('a picture of too many pixels is refused by its header, before memory is taken', async () => {
+test('an image of too many pixels is refused by its header, before memory is taken', async () => {
   const bomb = await sharp({ create: { width: 12000, height: 12000, channels: 3, background: '#000' } })
     .png({ compressionLevel: 9 })
     .toBuffer();
@@ -215,7 +215,7 @@ test('WebDataset: samples by base name, captions from text or JSON, gzip too, an
       { name: './x/0002.seg.v1.npy', bytes: 'other members are passed over' },
       { name: './x/0002.PNG', bytes: png },
       { name: './x/0003.png', bytes: png },
-      { name: './x/0004.txt', bytes: 'no picture' },
+      { name: './x/0004.txt', bytes: 'no image' },
       { name: 'README', bytes: 'no extension' },
     ]),
     'b.tar.gz': gzipSync(
@@ -256,7 +256,7 @@ test('hostile archives: cut, spoilt, lying about sizes, with names that climb an
       { name: 'twice.png', bytes: png },
       { name: 'two.png', bytes: png },
       { name: 'two.jpg', bytes: png },
-      { name: 'two.txt', bytes: 'two pictures' },
+      { name: 'two.txt', bytes: 'two images' },
     ]),
     '6-noise.tar': Buffer.from(Array.from({ length: 5000 }, (_, i) => (i * 131 + 17) % 251)),
     '7-empty.tar': '',

@@ -59,7 +59,7 @@ test('trains an iteration, by the advantages it asks for, and is reported', asyn
   expect(recorded.samplesPerUpdate).toBe(12);
   const flow = { ...recorded, config: { ...recorded.config, settings: { algorithm: 'flow' } } };
   expect(rewardNote([recorded, flow])).toContain(
-    'Flow-GRPO’s reward is that of finished pictures, Toy-GRPO’s is that of candidates',
+    'Flow-GRPO’s reward is that of finished images, Toy-GRPO’s is that of candidates',
   );
   expect(allAlgorithms().map(({ label }) => label)).toEqual(['Step-GRPO', 'Flow-GRPO', 'Toy-GRPO']);
 });

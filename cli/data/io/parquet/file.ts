@@ -1,4 +1,4 @@
-// Parquet files row group by row group: the small columns of one whole, the columns of pictures as streams.
+// Parquet files row group by row group: the small columns of one whole, the columns of images as streams.
 import { type FileHandle, open } from 'node:fs/promises';
 import {
   type AsyncBuffer,

@@ -1,4 +1,4 @@
-// Snappy's raw format as a stream: https://github.com/google/snappy/blob/main/format_description.txt. A picture column may
+// Snappy's raw format as a stream: https://github.com/google/snappy/blob/main/format_description.txt. An image column may
 // be one page of hundreds of megabytes, which is therefore never held whole.
 
 /** How far back a copy may reach. Writers work in blocks of 64 KiB and never reach over one. */
