@@ -153,9 +153,9 @@ const data: Case[] = [
     needs: ['data/pairs'],
     before: copy('data/pairs'),
   }),
-  run('data/inspect-pairs', 'data inspect {data/pairs} --samples 6 --seed 2 --verify --out {out}/sheet.png'),
-  run('data/inspect-captions', 'data inspect {data/captions} --samples 6 --out {out}/sheet.png'),
-  run('data/inspect-lines', 'data inspect {data/hpdv2} --samples 4 --out {out}/sheet.png', { plain: true }),
+  run('data/inspect-pairs', 'data inspect {data/pairs} --samples 6 --seed 2 --verify --out {out}'),
+  run('data/inspect-captions', 'data inspect {data/captions} --samples 6 --out {out}'),
+  run('data/inspect-lines', 'data inspect {data/hpdv2} --samples 4 --out {out}', { plain: true }),
 ];
 
 const pretraining: Case[] = [

@@ -55,29 +55,39 @@ function cutPair(before: string, after: string, width: number): [string, string]
   return [part(before), part(after)];
 }
 
+/** Every line cut; a block of lines that are gone and as many that have come are cut in pairs. */
+function shortened(all: readonly Line[], width: number): string[] {
+  const texts = all.map(({ text }) => cut(text, width));
+  for (let from = 0; from < all.length; from++) {
+    if (all[from]?.mark !== '-') continue;
+    let middle = from;
+    while (all[middle]?.mark === '-') middle += 1;
+    for (let i = from; i < middle && all[middle + i - from]?.mark === '+'; i++) {
+      const [before, after] = [all[i], all[middle + i - from]] as [Line, Line];
+      [texts[i], texts[middle + i - from]] = cutPair(before.text, after.text, width);
+    }
+    from = middle - 1;
+  }
+  return texts;
+}
+
 /** Hunks with a line of context, at most so many lines, none longer than `width`. */
 export function unifiedDiff(before: string, after: string, { lines: most = 24, width = 160 } = {}): string[] {
   const all = aligned(before.split('\n'), after.split('\n'));
+  const texts = shortened(all, width);
   const shown: string[] = [];
-  let last = -1;
+  let last = -2;
   let left = 0;
-  for (let i = 0; i < all.length; i++) {
-    const near = all.slice(Math.max(0, i - CONTEXT), i + CONTEXT + 1).some(({ mark }) => mark !== ' ');
+  for (const [i, { mark }] of all.entries()) {
+    const near = all.slice(Math.max(0, i - CONTEXT), i + CONTEXT + 1).some((line) => line.mark !== ' ');
     if (!near) continue;
     if (shown.length >= most) {
-      left += all[i]?.mark === ' ' ? 0 : 1;
+      if (mark !== ' ') left += 1;
       continue;
     }
-    if (i !== last + 1 || last === -1) shown.push(`@@ line ${i + 1} @@`);
+    if (i !== last + 1) shown.push(`@@ line ${i + 1} @@`);
+    shown.push(`${mark}${texts[i]}`);
     last = i;
-    const { mark, text } = all[i] as Line;
-    const next = all[i + 1];
-    if (mark === '-' && next?.mark === '+' && all[i - 1]?.mark !== '-') {
-      const [old, fresh] = cutPair(text, next.text, width);
-      shown.push(`-${old}`, `+${fresh}`);
-      i += 1;
-      last = i;
-    } else shown.push(`${mark}${cut(text, width)}`);
   }
   if (left > 0) shown.push(`(${left} more lines differ)`);
   return shown;

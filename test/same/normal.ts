@@ -37,6 +37,11 @@ const REPLACED: readonly (readonly [pattern: RegExp, by: string, reason: string]
   [/\b\d[\d.e+]* ((?:samples|pairs|pictures|images|prompts|steps)\/s)/g, '<rate> $1', 'a rate'],
   [/\b(waiting for data) [\d.]+ %/g, '$1 <share>', 'a share of time'],
   [
+    /Unknown error|Vips[A-Z]\w+: (?:(?! \(further)[^\n])*/g,
+    '<libvips error>',
+    "libvips' words on a bad picture, which another thread's may take away",
+  ],
+  [
     /^((?:rollout|reward|update|evaluation) .*  )\d+ [kMG]B$/gm,
     '$1<memory>',
     "of `grpo --plan`: with the process's own",

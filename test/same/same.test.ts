@@ -44,6 +44,10 @@ test('times, rates, places and versions are left out; figures, names and the ord
   expect(normalJson('{"bytes": 3, "passes": 1, "of": {"bytes": 2}}', places)).toBe(
     JSON.stringify({ passes: 1, of: { bytes: 2 } }, null, 1),
   );
+  for (const words of ['Unknown error', 'VipsJpeg: premature end of JPEG image'])
+    expect(normalText(`a.jpg: ${words} (further ones are only counted)`, places)).toBe(
+      'a.jpg: <libvips error> (further ones are only counted)',
+    );
   expect(normalText('step 4/8  loss 0.431  12 s left', places)).toBe('step 4/8  loss 0.431  <time> left');
 });
 
@@ -133,6 +137,9 @@ test('a diff is short, and begins where long lines differ', () => {
   const lines = unifiedDiff(long, other, { width: 40 });
   expect(lines[1]).toMatch(/^-…x{10}ay+…$/);
   expect(lines[2]).toMatch(/^\+…x{10}by+…$/);
+  const two = unifiedDiff(`${long}\n${long}`, `${other}\n${other}`, { width: 40 });
+  expect(two.map((line) => line[0])).toEqual(['@', '-', '-', '+', '+']);
+  expect(two[2]).toBe(lines[1]);
 });
 
 test('help is asked for along all commands that it names', async () => {
