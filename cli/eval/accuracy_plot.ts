@@ -1,5 +1,6 @@
 // Accuracy against timestep as an SVG: a line a reward, its 95 % interval as a band. Readable in any browser, on its own.
 import { type Level, sigmaText, timestepText } from '../rewards/levels.js';
+import { cutStart } from '../text/columns.js';
 import { escapeXml } from '../text/xml.js';
 import type { Estimate } from './bootstrap.js';
 
@@ -12,9 +13,6 @@ export interface Line {
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000'];
 const SIZE = { width: 720, height: 436, left: 64, right: 24, top: 48, bottom: 80 };
 const LEGEND_ROW = 20;
-
-const shortened = (name: string, longest: number): string =>
-  name.length <= longest ? name : `…${name.slice(name.length - longest + 1)}`;
 
 const levelOf = (timestep: number): Level => ({ timestep, sigma: timestep / 1000 });
 
@@ -45,7 +43,7 @@ export function accuracyPlot(lines: readonly Line[], title: string): string {
   const out: string[] = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="13" fill="#222">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
-    `<text x="${left}" y="26" font-size="15" font-weight="600">${escapeXml(shortened(title, 80))}</text>`,
+    `<text x="${left}" y="26" font-size="15" font-weight="600">${escapeXml(cutStart(title, 80))}</text>`,
   ];
   for (const mark of ticks) {
     const chance = mark === 50 ? ' stroke-dasharray="5 4" stroke="#888"' : ' stroke="#ddd"';
@@ -89,7 +87,7 @@ export function accuracyPlot(lines: readonly Line[], title: string): string {
     const row = SIZE.height + i * LEGEND_ROW;
     out.push(
       `<line x1="${left}" x2="${left + 24}" y1="${row - 4}" y2="${row - 4}" stroke="${colour}" stroke-width="3"${dash}/>`,
-      `<text x="${left + 32}" y="${row}">${escapeXml(shortened(name, 86))}</text>`,
+      `<text x="${left + 32}" y="${row}">${escapeXml(cutStart(name, 86))}</text>`,
     );
   }
   out.push('</svg>');
