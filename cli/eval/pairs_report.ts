@@ -1,5 +1,6 @@
 // What `drm eval pairs` found, as people read it: tables and what their words mean.
 import { sigmaText, timestepText } from '../rewards/levels.js';
+import { cutStart } from '../text/columns.js';
 import { percent, table, wrapped } from '../ui/table.js';
 import type { Estimate } from './bootstrap.js';
 import type { Facet } from './pair_accuracy.js';
@@ -8,8 +9,7 @@ import { DEFINITIONS, type Figure } from './protocols.js';
 import { VIEWING_PROTOCOLS } from './viewing.js';
 
 /** The end of a path says more than its beginning. */
-export const short = (name: string, longest: number): string =>
-  name.length <= longest ? name : `…${name.slice(name.length - longest + 1)}`;
+export const short = cutStart;
 
 export const NAME = 24;
 /** Of figures, side by side in 80 columns. */

@@ -1,4 +1,5 @@
 // Figures as people read them.
+import { padEnd, padStart, widthOf } from '../text/columns.js';
 import { visibleLine } from '../text/visible.js';
 
 type Cells = readonly string[];
@@ -14,10 +15,10 @@ interface Interval {
 export function table(titles: Cells, contents: readonly Cells[], left = 1): string {
   const head = titles.map(visibleLine);
   const rows = contents.map((cells) => cells.map(visibleLine));
-  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => (row[i] ?? '').length)));
+  const widths = head.map((title, i) => Math.max(widthOf(title), ...rows.map((row) => widthOf(row[i] ?? ''))));
   const line = (cells: Cells) =>
     widths
-      .map((width, i) => (i < left ? (cells[i] ?? '').padEnd(width) : (cells[i] ?? '').padStart(width)))
+      .map((width, i) => (i < left ? padEnd(cells[i] ?? '', width) : padStart(cells[i] ?? '', width)))
       .join('  ')
       .trimEnd();
   return [head, ...rows].map(line).join('\n');
@@ -36,7 +37,7 @@ export function wrapped(text: string, width = 80): string {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
     const last = lines.at(-1);
-    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    if (last !== undefined && widthOf(last) + 1 + widthOf(word) <= width) lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(last === undefined ? word : `  ${word}`);
   }
   return lines.join('\n');

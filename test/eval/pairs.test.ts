@@ -214,8 +214,8 @@ test('a plot has a line and a band for each reward, and holds any name', () => {
     ],
     'Title',
   );
-  expect(svg.match(/<polyline/g)).toHaveLength(1);
-  expect(svg.match(/<polygon/g)).toHaveLength(1);
+  expect(svg.match(/<path [^>]*fill="none"/g)).toHaveLength(1);
+  expect(svg.match(/<path [^>]*fill-opacity/g)).toHaveLength(1);
   expect(svg.match(/<circle/g)).toHaveLength(4);
   expect(svg).toContain('a&#60;b &#38; &#34;c&#34;');
   const ys = [...svg.matchAll(/cy="([\d.]+)"/g)].map(([, y]) => Number(y));

@@ -20,6 +20,8 @@ import {
 import { CLEAN_LEVEL } from '../../rewards/levels.js';
 import { loadRewards } from '../../rewards/load.js';
 import type { Judged, Reward } from '../../rewards/reward.js';
+import { cutEnd } from '../../text/columns.js';
+import { visibleLine } from '../../text/visible.js';
 import { table, wrapped } from '../../ui/table.js';
 
 interface Row {
@@ -182,7 +184,7 @@ async function give(
   const prompts = jobs.length > 1;
   const lines = rows.map(({ reward, prompt, image, score: value }) => [
     image,
-    ...(prompts ? [prompt.length > 30 ? `${prompt.slice(0, 29)}…` : prompt] : []),
+    ...(prompts ? [cutEnd(visibleLine(prompt), 30)] : []),
     ...(several ? [reward] : []),
     value.toFixed(4),
   ]);

@@ -1,5 +1,6 @@
 // Figures about a prepared set that captioned images and pairs have in common.
 import { epochOrder } from '../../random/order.js';
+import { padEnd, widthOf } from '../../text/columns.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture } from '../io/picture.js';
 
@@ -121,6 +122,6 @@ export const list = (counts: Record<string, number>): string =>
 
 /** Names and what belongs to them, in two columns. */
 export function columnsOf(rows: [string, string][]): string {
-  const width = Math.max(...rows.map(([name]) => name.length));
-  return rows.map(([name, text]) => `${name.padEnd(width)}  ${text}`).join('\n');
+  const width = Math.max(...rows.map(([name]) => widthOf(name)));
+  return rows.map(([name, text]) => `${padEnd(name, width)}  ${text}`).join('\n');
 }
