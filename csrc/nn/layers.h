@@ -18,7 +18,7 @@ namespace drm {
 
 using at::Tensor;
 
-/// A low-rank adapter of a linear layer; see nn/lora.h.
+/// A low-rank adapter of a linear layer; see lora/adapter.h.
 struct Lora {
   Tensor a, b;  // (rank, in), (out, rank), fp32
   double scale = 1;
