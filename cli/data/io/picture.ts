@@ -18,6 +18,7 @@ sharp.cache(false); // each picture is decoded once; remembering operations only
 /** Containers by their first bytes, as the extensions that other tools know. Vector formats are no pictures to us. */
 const CONTAINERS: [extension: string, signature: RegExp][] = [
   ['jpg', /^\xff\xd8\xff/],
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a PNG begins with them
   ['png', /^\x89PNG\r\n\x1a\n/],
   ['webp', /^RIFF....WEBP/s],
   ['gif', /^GIF8[79]a/],
