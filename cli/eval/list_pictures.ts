@@ -32,7 +32,10 @@ async function zipMembers(folder: string): Promise<{ members: Map<string, Member
       for await (const entry of zip.eachEntry()) members.set(basename(entry.fileName), { zip, entry });
     }
   }
-  return { members, close: () => zips.forEach((zip) => zip.close()) };
+  const close = () => {
+    for (const zip of zips) zip.close();
+  };
+  return { members, close };
 }
 
 async function unpack({ zip, entry }: Member): Promise<Uint8Array> {

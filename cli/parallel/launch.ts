@@ -129,7 +129,7 @@ function verdict(workers: Worker[], culprit: Worker | undefined, asked: boolean,
   if (told) {
     if (rank > 0 && (ended.signal !== null || ended.code === 1)) {
       stderr.write(`drm: rank ${rank} ${what}\n`);
-      if (tail.trim() !== '') stderr.write(tail.trimEnd().replaceAll(/^/gm, `rank ${rank} | `) + '\n');
+      if (tail.trim() !== '') stderr.write(`${tail.trimEnd().replaceAll(/^/gm, `rank ${rank} | `)}\n`);
     }
     return first.code as number;
   }

@@ -135,9 +135,11 @@ class Reading {
     this.lastHeard = dateOf(event.time) || this.lastHeard;
     switch (event.event) {
       case 'started':
-        return this.#started(event);
+        this.#started(event);
+        return;
       case 'metric':
-        return this.#metric(event);
+        this.#metric(event);
+        return;
       case 'evaluation':
         if (isNumber(event.step)) this.evaluations.push({ step: event.step, values: numbersOf(event.values) });
         return;
@@ -149,7 +151,8 @@ class Reading {
         return;
       }
       case 'warning':
-        return this.#warning(String(event.message));
+        this.#warning(String(event.message));
+        return;
       case 'done':
         this.end = { state: 'done', text: '' };
         return;

@@ -7,7 +7,7 @@ import { Drop } from '../../cli/data/io/drop.js';
 import { decodePicture } from '../../cli/data/io/picture.js';
 import { BLOCK, checksumOf } from '../../cli/data/io/tar.js';
 import { ZipFolder } from '../../cli/data/io/zip.js';
-import { type Listing } from '../../cli/data/prepared/source.js';
+import type { Listing } from '../../cli/data/prepared/source.js';
 import { archiveFiles, PictureArchive } from '../../cli/data/sets/pictures_at.js';
 import { StagedPictures } from '../../cli/data/sets/staged_pictures.js';
 import { webdatasetSource } from '../../cli/data/sets/webdataset.js';

@@ -9,7 +9,7 @@ import { resolveConfig } from '../../cli/config/resolve.js';
 import { Drop } from '../../cli/data/io/drop.js';
 import { recordsOf, survey } from '../../cli/data/io/jsonl.js';
 import { readManifest } from '../../cli/data/prepared/manifest.js';
-import { type Source } from '../../cli/data/prepared/source.js';
+import type { Source } from '../../cli/data/prepared/source.js';
 import { hpdv2Source } from '../../cli/data/sets/hpdv2.js';
 import { hpdv3Source } from '../../cli/data/sets/hpdv3.js';
 import { imagerewardSource } from '../../cli/data/sets/imagereward.js';

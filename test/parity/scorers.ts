@@ -61,7 +61,9 @@ class Scorers {
 
 async function checkSquares(s: Scorers): Promise<Comparison[]> {
   const all: Comparison[] = [];
-  const { square } = s.stored.cases.pre?.config as { square: Square[] };
+  const config = s.stored.cases.pre?.config;
+  if (config === undefined) throw new Error('the fixture has no case `pre`');
+  const { square } = config as { square: Square[] };
   for (const { image, kind, size } of square) {
     if (!kind.startsWith('square_')) continue; // the letterbox comes with HPSv2
     const rule = kind === 'square_tv' ? 'torchvision' : 'transformers';

@@ -23,7 +23,7 @@ const run = (events: Event[], settings: Record<string, unknown> = {}, task = 'tr
 function unbalanced(page: string): string[] {
   const open: string[] = [];
   const wrong: string[] = [];
-  const text = page.replace(/<(script|style)>[^]*?<\/\1>/g, '');
+  const text = page.replace(/<(script|style)>.*?<\/\1>/gs, '');
   for (const [, close, name = '', self] of text.matchAll(/<(\/?)([a-z][a-z0-9]*)\b[^>]*?(\/?)>/g)) {
     if (self || ['meta', 'link', 'img', 'br'].includes(name)) continue;
     if (!close) open.push(name);
@@ -44,12 +44,12 @@ function checkPage(page: string): void {
   for (const [svg] of page.matchAll(/<svg [^>]*>/g))
     expect(svg).toMatch(/aria-hidden="true"|role="img" aria-label="[^"]+"/);
   for (const [image] of page.matchAll(/<img [^>]*>/g)) expect(image).toMatch(/alt="[^"]+"/);
-  for (const [figure] of page.matchAll(/<figure[^]*?<\/figure>/g)) {
+  for (const [figure] of page.matchAll(/<figure.*?<\/figure>/gs)) {
     expect(figure).toContain('<figcaption>');
     if (figure.includes('class="chart"'))
       expect(figure).toMatch(/<summary>as a table<\/summary><div class="scroll"><table>/);
   }
-  const parts = [...page.matchAll(/<svg class="chart"[^]*?<\/svg>|<t[dh][^>]*>[^<]*/g)].map(([part]) => part);
+  const parts = [...page.matchAll(/<svg class="chart".*?<\/svg>|<t[dh][^>]*>[^<]*/gs)].map(([part]) => part);
   expect(parts.filter((part) => /NaN|undefined|Infinity|\[object/.test(part))).toEqual([]);
   const ids = [...page.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id);
   expect(new Set(ids).size).toBe(ids.length);

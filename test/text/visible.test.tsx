@@ -14,6 +14,7 @@ import { runDrm, temporaryFolder } from '../run_drm.js';
 
 /** A title, a colour in both of its spellings, a carriage return, a delete, a turn of direction, two kinds of line end. */
 const HOSTILE = 'a\u001b]0;PWNED\u0007\u001b[31m\u009b32m\r\u007f\u202e\u2066\u2028\u2029\u0085\u0000z';
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const OBEYED = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
 
 test('every such letter is escaped, all others stay', () => {

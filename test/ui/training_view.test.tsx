@@ -104,7 +104,7 @@ test.each([
 
 test('before the first step there is something to see', () => {
   expect(frame(after(), 80)).toBe(
-    'drm grpo --step · tiny · emoji · cuda · grpo/tiny · candidates 6\n' + `${'░'.repeat(40)}   0 %  step 0/400`,
+    `drm grpo --step · tiny · emoji · cuda · grpo/tiny · candidates 6\n${'░'.repeat(40)}   0 %  step 0/400`,
   );
 });
 

@@ -20,7 +20,7 @@ import { Drop } from '../io/drop.js';
 import { decodePicture, encodeLossless } from '../io/picture.js';
 import type { SourceNote } from '../prepared/manifest.js';
 import { type LatePair, type Pair, type PairPicture, pairSource } from '../prepared/pair.js';
-import { type Source } from '../prepared/source.js';
+import type { Source } from '../prepared/source.js';
 import { CORRUPTIONS, type Corruption, corrupt, GRADES, type Grade } from './corruptions.js';
 import { drawEmoji, type EmojiPicture, emojiPictures, hash, isHeldOut, listEmoji, SPLIT_RULE } from './emoji.js';
 import { gradeOfGap, type Likeness } from './likeness.js';

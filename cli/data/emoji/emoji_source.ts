@@ -2,7 +2,7 @@
 
 import { Drop } from '../io/drop.js';
 import type { SourceNote } from '../prepared/manifest.js';
-import { type Planned, type Source } from '../prepared/source.js';
+import type { Planned, Source } from '../prepared/source.js';
 import {
   drawEmoji,
   EMOJI_SPLITS,

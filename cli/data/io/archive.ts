@@ -117,7 +117,10 @@ export async function* membersOf(
         damage ??= message;
     },
   });
-  for (const end of ['nullBlock', 'eof']) parser.on(end, () => void (isOver = true));
+  for (const end of ['nullBlock', 'eof'])
+    parser.on(end, () => {
+      isOver = true;
+    });
   try {
     for await (const chunk of inflated(chunks)) {
       if (!parser.write(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length))) await once(parser, 'drain');

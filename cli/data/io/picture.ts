@@ -18,6 +18,7 @@ sharp.cache(false); // each image is decoded once; remembering operations only h
 /** Containers by their first bytes, as the extensions that other tools know. Vector formats are no images to us. */
 const CONTAINERS: [extension: string, signature: RegExp][] = [
   ['jpg', /^\xff\xd8\xff/],
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a PNG begins with them
   ['png', /^\x89PNG\r\n\x1a\n/],
   ['webp', /^RIFF....WEBP/s],
   ['gif', /^GIF8[79]a/],

@@ -5,7 +5,7 @@ import { Drop } from '../io/drop.js';
 import { decodePicture, encodeLossless, squashPicture } from '../io/picture.js';
 import type { SourceNote } from './manifest.js';
 import type { ShardSample } from './shard_reader.js';
-import { type IsWritten, type Listing, type Planned, type Sample, type Source } from './source.js';
+import type { IsWritten, Listing, Planned, Sample, Source } from './source.js';
 
 /** What is known of a pair beside its images; the fields of `<key>.json`. */
 export interface PairFields {

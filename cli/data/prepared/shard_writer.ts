@@ -188,8 +188,8 @@ export class ShardWriter {
   }
 
   #idsOf(split: string): IdTable {
-    let ids = this.#written.get(split);
-    if (!ids) this.#written.set(split, (ids = new IdTable()));
+    const ids = this.#written.get(split) ?? new IdTable();
+    this.#written.set(split, ids);
     return ids;
   }
 

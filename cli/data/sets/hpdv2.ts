@@ -6,7 +6,7 @@ import { brief } from '../../common/shape.js';
 import { Drop } from '../io/drop.js';
 import { listRecords } from '../io/json_list.js';
 import type { PairFields } from '../prepared/pair.js';
-import { type Source } from '../prepared/source.js';
+import type { Source } from '../prepared/source.js';
 import { preferenceIn } from './choice.js';
 import { numbersIn, UNCLEAR } from './fields.js';
 import {

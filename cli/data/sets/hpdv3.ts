@@ -6,7 +6,7 @@ import { DrmError } from '../../../binding/error.js';
 import { hashOfFile } from '../../common/files.js';
 import { Drop } from '../io/drop.js';
 import { listRecords } from '../io/json_list.js';
-import { type Source } from '../prepared/source.js';
+import type { Source } from '../prepared/source.js';
 import { Fields, numberIn, numbersIn, type Stated } from './fields.js';
 import {
   findPictures,

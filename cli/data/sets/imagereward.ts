@@ -6,7 +6,7 @@ import { Drop } from '../io/drop.js';
 import { listRecords } from '../io/json_list.js';
 import { ParquetFile } from '../io/parquet/file.js';
 import { ZipFolder } from '../io/zip.js';
-import { type Source } from '../prepared/source.js';
+import type { Source } from '../prepared/source.js';
 import { numbersIn, textIn } from './fields.js';
 import { ranking } from './hpdv2.js';
 import {

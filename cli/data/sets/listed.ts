@@ -5,7 +5,7 @@ import { DrmError } from '../../../binding/error.js';
 import { philox } from '../../random/philox.js';
 import { Drop } from '../io/drop.js';
 import { type Pair, type PairFields, type PairPicture, type PairSourceOptions, pairSource } from '../prepared/pair.js';
-import { type Listing, type Source } from '../prepared/source.js';
+import type { Listing, Source } from '../prepared/source.js';
 import { archiveFiles, GuardedPictures, PictureArchive, PictureFolder, type Pictures } from './pictures_at.js';
 
 /** What the user may ask of every set of pairs. */

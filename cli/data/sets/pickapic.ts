@@ -6,7 +6,7 @@ import { brief } from '../../common/shape.js';
 import { Drop } from '../io/drop.js';
 import { ParquetFile } from '../io/parquet/file.js';
 import { type Pair, pairSource } from '../prepared/pair.js';
-import { type Listing, type Source } from '../prepared/source.js';
+import type { Listing, Source } from '../prepared/source.js';
 import { choiceIn, TIE } from './choice.js';
 import { textIn, UNCLEAR } from './fields.js';
 import { folderOf, type PairSetOptions, splitsOf } from './listed.js';

@@ -9,7 +9,7 @@ import { throwLack } from '../../common/errors.js';
 import { chunksOf, Link, memberPath, membersOf } from '../io/archive.js';
 import { Drop, LARGEST_FILE } from '../io/drop.js';
 import { ZipFolder } from '../io/zip.js';
-import { type Listing } from '../prepared/source.js';
+import type { Listing } from '../prepared/source.js';
 import { StagedPictures } from './staged_pictures.js';
 
 export interface Pictures {

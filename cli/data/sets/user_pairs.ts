@@ -3,7 +3,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { Drop } from '../io/drop.js';
 import { recordsOf, survey } from '../io/jsonl.js';
 import type { PairFields } from '../prepared/pair.js';
-import { type Source } from '../prepared/source.js';
+import type { Source } from '../prepared/source.js';
 import { Fields, flagIn, numberIn, type Stated, UNCLEAR } from './fields.js';
 import { type ListedPair, listedSource, type PairSetOptions } from './listed.js';
 import { GuardedPictures, PictureFolder } from './pictures_at.js';

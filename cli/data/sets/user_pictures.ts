@@ -8,7 +8,7 @@ import { decodeText } from '../../common/json.js';
 import { Drop } from '../io/drop.js';
 import { LARGEST_LINE, recordsOf, survey } from '../io/jsonl.js';
 import { decodePicture, encodeLossless, squarePicture } from '../io/picture.js';
-import { type Planned, type Sample, type Source } from '../prepared/source.js';
+import type { Planned, Sample, Source } from '../prepared/source.js';
 import { pictureSize, readPicture } from './pictures_at.js';
 import { CAPTION, fieldOf, IMAGE, namesPair, SPLIT, splitOfCaption } from './user_fields.js';
 

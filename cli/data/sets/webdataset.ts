@@ -9,7 +9,7 @@ import { decodeText, isObject, type JsonObject, parseJson } from '../../common/j
 import { chunksOf, Link, memberPath, membersOf } from '../io/archive.js';
 import { Drop, LARGEST_FILE } from '../io/drop.js';
 import { LARGEST_LINE } from '../io/jsonl.js';
-import { type Planned, type Source } from '../prepared/source.js';
+import type { Planned, Source } from '../prepared/source.js';
 import { PictureArchive } from './pictures_at.js';
 import { CAPTION, fieldOf } from './user_fields.js';
 import { describe, keyOf, makeSample, settingsOf, type UserOptions } from './user_pictures.js';

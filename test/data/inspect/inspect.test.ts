@@ -64,6 +64,7 @@ test('inspect: figures as JSON, a sheet as PNG and as a page that needs nothing 
   });
   const page = readFileSync(join(set, 'contact-sheet.html'), 'utf8');
   expect(page.match(/<figure/g)?.length).toBe(4);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the page must not have one
   expect(page).not.toMatch(/<script|\u0007|(src|href)="(?!data:)/);
   const png = readFileSync(join(set, 'contact-sheet.png'));
   await runDrm(['data', 'inspect', set, '--seed', '3', '--samples', '4']);

@@ -9,7 +9,7 @@ import { unsnappy } from '../../../cli/data/io/parquet/snappy.js';
 import { repository, temporaryFolder } from '../../run_drm.js';
 
 const folder = join(repository, 'test/data/io/parquet');
-const valueOf = (row: number) => (row % 5 === 4 ? undefined : Buffer.alloc(9 * (row % 11) + (row % 3), row % 7));
+const contentOf = (row: number) => (row % 5 === 4 ? undefined : Buffer.alloc(9 * (row % 11) + (row % 3), row % 7));
 const written = readdirSync(folder).filter((name) => /-v[12]-/.test(name));
 
 async function readColumn(path: string, isWanted = (_: number) => true) {
@@ -33,9 +33,9 @@ test('there is a file for every codec, page version and encoding', () => expect(
 test.each(written)('%s', async (name) => {
   const all = await readColumn(join(folder, name));
   expect(all.size).toBe(60);
-  for (const [row, value] of all) expect(value, `row ${row}`).toEqual(valueOf(row));
+  for (const [row, value] of all) expect(value, `row ${row}`).toEqual(contentOf(row));
   const some = await readColumn(join(folder, name), (row) => row % 4 === 2);
-  for (const [row, value] of some) expect(value, `row ${row} alone`).toEqual(valueOf(row));
+  for (const [row, value] of some) expect(value, `row ${row} alone`).toEqual(contentOf(row));
 });
 
 test('required values, other columns, what cannot be read', async () => {

@@ -3,11 +3,11 @@ import { rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Drop } from '../../../cli/data/io/drop.js';
-import { BatchLoader, type LoaderOptions } from '../../../cli/data/load/loader.js';
+import { type Batch, BatchLoader, type LoaderOptions } from '../../../cli/data/load/loader.js';
 import { CaptionedSet } from '../../../cli/data/prepared/captioned_set.js';
 import { prepare } from '../../../cli/data/prepared/prepare.js';
 import type { OpenOptions } from '../../../cli/data/prepared/shard_reader.js';
-import { type Source } from '../../../cli/data/prepared/source.js';
+import type { Source } from '../../../cli/data/prepared/source.js';
 import { epochOrder, sampleOrder } from '../../../cli/random/order.js';
 import { philox } from '../../../cli/random/philox.js';
 import { temporaryFolder } from '../../run_drm.js';
@@ -110,7 +110,10 @@ test('an epoch holds every sample once, epochs and seeds differ, and batches run
 test('every position is equally likely for every sample', () => {
   const counts = Array.from({ length: 5 }, () => new Array(5).fill(0) as number[]);
   for (let epoch = 0; epoch < 5000; epoch++)
-    for (const [position, sample] of epochOrder(3, epoch, 5).entries()) (counts[position] as number[])[sample]! += 1;
+    for (const [position, sample] of epochOrder(3, epoch, 5).entries()) {
+      const row = counts[position] as number[];
+      row[sample] = (row[sample] as number) + 1;
+    }
   // 1000 expected in each cell, deviation 28; six deviations.
   for (const row of counts) for (const count of row) expect(Math.abs(count - 1000)).toBeLessThan(170);
 });
@@ -259,7 +262,7 @@ test('of a step without a good image, training has the next that are good, also 
     const loader = new BatchLoader(set, { size: SIZE, order, firstStep, onWarning });
     const batches = [];
     for (let step = firstStep; step < firstStep + count; step++) {
-      const batch = (await loader.next())!;
+      const batch = (await loader.next()) as Batch;
       expect([batch.step, batch.pixels.length]).toEqual([step, batch.indices.length * SIZE * SIZE * 3]);
       batches.push(batch);
     }
@@ -311,7 +314,7 @@ test('a set whose shards are missing, cut, altered or malformed does not open', 
   const broken = await makeSet(20);
   const shard = join(broken, 'train-00001.tar');
   const set = await openCaptionedSet(broken);
-  const { bytes } = set.shards.find(({ name }) => name === 'train-00001.tar')!;
+  const bytes = set.shards.find(({ name }) => name === 'train-00001.tar')?.bytes as number;
   const flipped = Buffer.alloc(bytes, 0x20);
   writeFileSync(shard, flipped);
   await expect(openCaptionedSet(broken)).rejects.toThrow(/train-00001.tar, byte 0: a header has a wrong checksum/);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeAll, expect, test } from 'vitest';
 import { Drop } from '../../../cli/data/io/drop.js';
-import { type Listing, type Sample } from '../../../cli/data/prepared/source.js';
+import type { Listing, Sample } from '../../../cli/data/prepared/source.js';
 import { archiveFiles, PictureArchive } from '../../../cli/data/sets/pictures_at.js';
 import { webdatasetSource } from '../../../cli/data/sets/webdataset.js';
 import { temporaryFolder } from '../../run_drm.js';
