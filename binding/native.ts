@@ -188,7 +188,7 @@ export interface Native {
   ): NativeJob<Float32Array>;
   disposeScorer(scorer: ScorerHandle): void;
   cmmd(request: { a: Features; b: Features }, listen: NativeListener): NativeJob<Cmmd>;
-  resizePictures(request: ResizeRequest, listen: NativeListener): NativeJob<Bitmap[]>;
+  resizeImages(request: ResizeRequest, listen: NativeListener): NativeJob<Bitmap[]>;
   testJob(options: TestJobOptions, listen: NativeListener): NativeJob<number>;
   testHandle(): TestHandle;
   disposeTestHandle(handle: TestHandle): void;

@@ -73,6 +73,6 @@ export function cmmd(a: Features, b: Features, job: JobOptions = {}): Promise<Cm
 }
 
 /** Pillow's bicubic, bit for bit. Rejects with BAD_REQUEST for an empty image or size. */
-export function resizePictures(request: ResizeRequest, job: JobOptions = {}): Promise<Bitmap[]> {
-  return runJob(job, (addon, listen) => addon.resizePictures(request, listen));
+export function resizeImages(request: ResizeRequest, job: JobOptions = {}): Promise<Bitmap[]> {
+  return runJob(job, (addon, listen) => addon.resizeImages(request, listen));
 }

@@ -132,7 +132,7 @@ DRM_EXPORT(resizeImages) {
   const Fields request(info[0], "resize");
   const auto rule = request.has("square") ? request.text("square") : "";
   return Job<std::vector<Bitmap>>::start(
-      info.Env(), "drm.resizePictures", listener(info[1]),
+      info.Env(), "drm.resizeImages", listener(info[1]),
       [images = bitmaps_from_js(request, "pictures"), height = request.integer("height"),
        width = request.integer("width"), rule](Control& control) {
         std::vector<Bitmap> out;

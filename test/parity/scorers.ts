@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { resizePictures, Scorer } from '../../binding/index.js';
+import { resizeImages, Scorer } from '../../binding/index.js';
 import type { Bitmap, Features } from '../../binding/types.js';
 import { cosine } from '../../cli/rewards/features.js';
 import { type ClipSizes, clipConfig } from '../rewards/clip_folder.js';
@@ -67,7 +67,7 @@ async function checkSquares(s: Scorers): Promise<Comparison[]> {
   for (const { image, kind, size } of square) {
     if (!kind.startsWith('square_')) continue; // the letterbox comes with HPSv2
     const rule = kind === 'square_tv' ? 'torchvision' : 'transformers';
-    const [got] = await resizePictures({ pictures: [await s.photo(image)], width: size, height: size, square: rule });
+    const [got] = await resizeImages({ pictures: [await s.photo(image)], width: size, height: size, square: rule });
     const name = `pre/${kind}_${size}_${image}_u8`;
     all.push({ tensor: name, error: largestDifference(got?.pixels ?? [], s.tensor(name).data), atol: 0 });
   }

@@ -155,16 +155,16 @@ export async function squarePicture(picture: Picture, size: number): Promise<Pic
   const { width, height } = picture;
   if (Math.min(width, height) < size) return undefined;
   if (width === size && height === size) return picture;
-  const { resizePictures } = await import('../../../binding/index.js');
-  const [square] = await resizePictures({ pictures: [picture], width: size, height: size, square: 'transformers' });
+  const { resizeImages } = await import('../../../binding/index.js');
+  const [square] = await resizeImages({ pictures: [picture], width: size, height: size, square: 'transformers' });
   return square as Picture;
 }
 
 /** A square of `size`, whatever the image's shape: the whole image, squashed. */
 export async function squashPicture(picture: Picture, size: number): Promise<Picture> {
   if (picture.width === size && picture.height === size) return picture;
-  const { resizePictures } = await import('../../../binding/index.js');
-  const [square] = await resizePictures({ pictures: [picture], width: size, height: size });
+  const { resizeImages } = await import('../../../binding/index.js');
+  const [square] = await resizeImages({ pictures: [picture], width: size, height: size });
   return square as Picture;
 }
 
