@@ -42,7 +42,7 @@ const REPLACED: readonly (readonly [pattern: RegExp, by: string, reason: string]
     "libvips' words on a bad picture, which another thread's may take away",
   ],
   [
-    /^((?:rollout|reward|update|evaluation) .*  )\d+ [kMG]B$/gm,
+    /^((?:rollout|reward|update|evaluation) .* {2})\d+ [kMG]B$/gm,
     '$1<memory>',
     "of `grpo --plan`: with the process's own",
   ],
@@ -76,7 +76,7 @@ function withoutTimeColumn(text: string): string {
 }
 
 /** A progress bar's line in a pipe, "loading  4 %  1.5 MB/39 MB", and what a long step of training is at. */
-const BAR = /^(?:after step \d+: )?(\S.*?)  \d+ %(?:  .*)?$/;
+const BAR = /^(?:after step \d+: )?(\S.*?) {2}\d+ %(?: {2}.*)?$/;
 
 /**
  * What is printed for people. Which progress lines come depends on the clock, and so does where their empty lines stand,
