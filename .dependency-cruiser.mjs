@@ -22,6 +22,7 @@ const ROOMS = [
   'sample',
   'train', // the loop of every training
   'train/tasks', // what is trained
+  'grpo/algorithms', // what tells one algorithm from another
   'grpo',
   'eval',
   'report',
