@@ -108,7 +108,9 @@ function read(files, flags, name) {
   return capture(tool, ['--quiet', config, unit, '--', ...flags, '-ferror-limit=0']);
 }
 
-/** Each finding once, and without those notes of the tool that tell of none. */
+const FINDING = /^(?=\S+:\d+:\d+: (?:warning|error): )/m;
+
+/** Each finding once. */
 async function findingsOf(room, groups) {
   const texts = [];
   for (const [i, [key, files]] of [...groups].entries()) {
@@ -123,8 +125,11 @@ async function findingsOf(room, groups) {
         if (code !== 0) texts.push(output);
       }
   }
-  const findings = texts.join('').split(/^(?=\S+:\d+:\d+: (?:warning|error): )/m);
-  return [...new Set(findings)].filter((text) => /^\S+:\d+:\d+: /.test(text) || !/^\d+ warnings?/m.test(text));
+  const findings = texts.flatMap((text) => {
+    const some = text.split(FINDING).filter((part) => part.search(FINDING) === 0);
+    return some.length > 0 ? some : [text || 'clang-tidy ended without a word']; // it crashed, or was killed
+  });
+  return [...new Set(findings)];
 }
 
 await runMain(async () => {
