@@ -10,7 +10,7 @@ import type { PairBatch, PairPass } from '../../data/load/pair_loader.js';
 import { weightsHash } from '../../hub/fingerprint.js';
 import { DRM_CLASS, type RewardDescription } from '../../rewards/describe.js';
 import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
-import type { Values } from '../loop.js';
+import type { Values } from '../training_task.js';
 import { NativeTask } from './native.js';
 import { type PairForm, type PairPart, type PairParts, passesOf } from './pairs.js';
 import { meanValues } from './pictures.js';
