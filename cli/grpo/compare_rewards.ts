@@ -3,7 +3,7 @@ import { DrmError } from '../../binding/error.js';
 import { stepAdvantages } from '../../binding/index.js';
 import type { GrpoSettings } from '../config/types.js';
 import type { Team } from '../parallel/team.js';
-import type { Values } from '../train/loop.js';
+import type { Values } from '../train/training_task.js';
 import { algorithmOf } from './algorithms/registry.js';
 import { rewardFigures } from './figures.js';
 import type { Geometry } from './geometry.js';

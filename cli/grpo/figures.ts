@@ -1,7 +1,7 @@
 // What is told of an iteration: of its rewards, and of its updates.
 
 import type { StepAdvantages } from '../../binding/types.js';
-import type { Values } from '../train/loop.js';
+import type { Values } from '../train/training_task.js';
 import { COUNTS } from '../ui/figures.js';
 
 /** Means over the steps; `reward` is NaN when no reward at all is finite. `firstStep`: which the first of the steps is. */

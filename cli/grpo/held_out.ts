@@ -4,7 +4,7 @@ import type { PolicyTrainer } from '../../binding/index.js';
 import type { Bitmap } from '../../binding/types.js';
 import type { GrpoSettings } from '../config/types.js';
 import { type Reward, scoreImages } from '../rewards/reward.js';
-import type { Values } from '../train/loop.js';
+import type { Values } from '../train/training_task.js';
 import { pictureFigures } from './pictures.js';
 import { chunks } from './plan.js';
 import type { RewardParts } from './reward_parts.js';

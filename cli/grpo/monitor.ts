@@ -3,7 +3,7 @@
 
 import { anything, count, listOf, mapOf, objectOf, type Shape, text } from '../common/shape.js';
 import type { GrpoSettings } from '../config/types.js';
-import type { Values } from '../train/loop.js';
+import type { Values } from '../train/training_task.js';
 import { quantity, shortNumber } from '../ui/figures.js';
 
 export type Rule = GrpoSettings['stop_when'][number];

@@ -1,8 +1,8 @@
 // `drm grpo`: an adapter of a text-to-image model by policy gradients, from its settings to what the training loop runs.
 // The run's model/ holds pytorch_lora_weights.safetensors.
 import type { GrpoSettings } from '../config/types.js';
-import type { TrainingData } from '../train/loop.js';
 import type { Prepared, TaskContext } from '../train/run.js';
+import type { TrainingData } from '../train/training_task.js';
 import { algorithmOf } from './algorithms/registry.js';
 import { findPolicy, loadPolicy } from './load_policy.js';
 import { type IterationPlan, planner } from './plan.js';

@@ -16,7 +16,8 @@ import type {
   TrainSettings,
 } from '../config/types.js';
 import type { Team } from '../parallel/team.js';
-import type { TrainingData, TrainingOptions, TrainingTask } from './loop.js';
+import { resumeCommand } from './resume_command.js';
+import type { TrainingData, TrainingOptions, TrainingTask } from './training_task.js';
 
 export interface TaskContext {
   events: Events;
@@ -161,7 +162,6 @@ export async function trainInRun(
   what: { name: string; folder: string; settings: TrainingSettings },
   prepare: (context: TaskContext) => Promise<Prepared>,
 ): Promise<void> {
-  const { resumeCommand } = await import('./loop.js');
   const { inProcessGroup } = await import('../parallel/in_process_group.js');
   const resume = resumeCommand(process.argv.slice(2), what.folder);
   await inProcessGroup(context, resume, (team, own) => trainInTeam(team, own, { ...what, resume }, prepare));

@@ -11,7 +11,7 @@ import type {
   TrainSettings,
 } from '../../cli/config/types.js';
 import { trainerOptions } from '../../cli/train/run.js';
-import { rewardObjective } from '../../cli/train/tasks/reward.js';
+import { rewardObjective } from '../../cli/train/tasks/reward_plan.js';
 
 export type Workload = {
   config: string; // of what is trained

@@ -1,7 +1,7 @@
 // Warnings in words: each is given when it should be, once, and not when all is well.
 import { describe, expect, test } from 'vitest';
 import { type Evaluated, Monitor, type MonitorOptions, type Rule } from '../../cli/grpo/monitor.js';
-import type { Values } from '../../cli/train/loop.js';
+import type { Values } from '../../cli/train/training_task.js';
 
 const WELL: Values = {
   group_deviation: 0.3,

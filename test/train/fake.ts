@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import type { TrainingData, TrainingTask, Values } from '../../cli/train/loop.js';
+import type { TrainingData, TrainingTask, Values } from '../../cli/train/training_task.js';
 
 const SIZE = 8;
 

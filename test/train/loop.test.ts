@@ -6,7 +6,9 @@ import { DrmError } from '../../binding/error.js';
 import type { Event } from '../../cli/common/events.js';
 import { Run } from '../../cli/runs/folder.js';
 import { type LoggedEvent, readMetrics } from '../../cli/runs/metrics.js';
-import { resumeCommand, type TrainingOptions, train } from '../../cli/train/loop.js';
+import { train } from '../../cli/train/loop.js';
+import { resumeCommand } from '../../cli/train/resume_command.js';
+import type { TrainingOptions } from '../../cli/train/training_task.js';
 import { temporaryFolder } from '../run_drm.js';
 import { type Behaviour, FakeData, FakeTask } from './fake.js';
 

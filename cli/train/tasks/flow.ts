@@ -16,10 +16,10 @@ import type { Team } from '../../parallel/team.js';
 import { sampleOrder } from '../../random/order.js';
 import { copyTokenizer, loadTokenizers } from '../../text/tokenizer.js';
 import { partsFit, targetsFit, trainableBase, warnOfCuts } from '../fit.js';
-import type { TrainingData } from '../loop.js';
 import { architectureFile, schedulerFile } from '../pretrain.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import { writeTextTower } from '../text_tower.js';
+import type { TrainingData } from '../training_task.js';
 import { isShort, shortCaption } from './captions.js';
 import { NativeTask } from './native.js';
 import {

@@ -7,7 +7,7 @@ import { PairSet } from '../../data/prepared/pair_set.js';
 import { splitOfCaption } from '../../data/sets/user_fields.js';
 import type { Team } from '../../parallel/team.js';
 import { sampleOrder } from '../../random/order.js';
-import type { TrainingData } from '../loop.js';
+import type { TrainingData } from '../training_task.js';
 
 /** Settings that say which pairs are seen, and when. */
 export interface PairSettings {

@@ -7,7 +7,7 @@ import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import type { Team } from '../../parallel/team.js';
 import { sampleOrder } from '../../random/order.js';
-import type { TrainingData, Values } from '../loop.js';
+import type { TrainingData, Values } from '../training_task.js';
 
 /** Settings of configs/schema/parts/training.json that say which images are seen, and when. */
 export interface PictureSettings {
