@@ -115,7 +115,7 @@ export async function openPairs(settings: PairSettings, events: Events): Promise
     const set = await open(data, wanted);
     const parts = { ...(await holdOut(set)), close };
     if (batch > parts.train.length)
-      // PhiloxStream are keyed by step and pair: one that comes twice in a step would teach nothing the second time.
+      // Draws are keyed by step and pair: one that comes twice in a step would teach nothing the second time.
       throw new DrmError(
         'BAD_CONFIG',
         `[train] batch: expected at most ${parts.train.length}, all pairs of ${wanted.join(', ')} in ${data}${parts.heldOut?.set === set ? ' that are not held out' : ''}, found ${batch}; give --batch ${parts.train.length} or less`,

@@ -40,7 +40,7 @@ export async function openSet(settings: PictureSettings, which: 'split' | 'evalu
       { key: which, found: missing.join(', '), file: data },
     );
   const set = await CaptionedSet.open(data, { split: wanted });
-  // PhiloxStream are keyed by step and sample: one that comes twice in a step would teach nothing the second time.
+  // Draws are keyed by step and sample: one that comes twice in a step would teach nothing the second time.
   if (which === 'split' && batch > set.length)
     throw new DrmError(
       'BAD_CONFIG',

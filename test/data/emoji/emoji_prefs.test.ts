@@ -2,18 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { distance } from '../../../cli/data/emoji/caption_distance.js';
 import { CORRUPTIONS, GRADES } from '../../../cli/data/emoji/corruptions.js';
 import { emojiPictures, listEmoji } from '../../../cli/data/emoji/emoji.js';
-import {
-  distance,
-  emojiPrefsSource,
-  PREFS_SPLITS,
-  type PrefsOptions,
-  prefsSplitOf,
-  worseRecipe,
-} from '../../../cli/data/emoji/emoji_prefs.js';
+import { emojiPrefsSource } from '../../../cli/data/emoji/emoji_prefs.js';
 import { gradeOfGap, type Likeness } from '../../../cli/data/emoji/likeness.js';
 import type { Wish } from '../../../cli/data/emoji/painter.js';
+import type { PrefsOptions } from '../../../cli/data/emoji/prefs_planner.js';
+import { worseRecipe } from '../../../cli/data/emoji/prefs_recipes.js';
+import { PREFS_SPLITS, prefsSplitOf } from '../../../cli/data/emoji/prefs_splits.js';
 import { Drop } from '../../../cli/data/io/drop.js';
 import { decodePicture } from '../../../cli/data/io/picture.js';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
