@@ -1,8 +1,9 @@
 // The frozen parts of a base, used once over a data set: what they make of images and prompts goes into files that a
 // Trainer reads.
 import { DrmError } from './error.js';
+import type { EncoderHandle } from './handles.js';
 import { runJob } from './job.js';
-import { callNative, type EncoderHandle } from './native.js';
+import { callNative } from './native.js';
 import type { JobOptions, LoadOptions, PipelineSource, PromptTokens, TrainBatch } from './types.js';
 
 export class DataSetEncoder {

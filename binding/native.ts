@@ -6,6 +6,16 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { DrmError, fromNative, isErrorCode, type NativeFailure } from './error.js';
 import type {
+  EncoderHandle,
+  GroupHandle,
+  PipelineHandle,
+  PolicyHandle,
+  RewardModelHandle,
+  ScorerHandle,
+  TestHandle,
+  TrainerHandle,
+} from './handles.js';
+import type {
   Bitmap,
   BuildInfo,
   Cmmd,
@@ -50,17 +60,6 @@ import type {
   TrainerOptions,
   WeightedMetrics,
 } from './types.js';
-
-/** A native object behind a type tag; only the addon can look inside. */
-export type Handle<Kind extends string> = { readonly [kind in Kind]: never };
-export type PipelineHandle = Handle<'pipeline'>;
-export type GroupHandle = Handle<'processGroup'>;
-export type TrainerHandle = Handle<'trainer'>;
-export type PolicyHandle = Handle<'policy'>;
-export type EncoderHandle = Handle<'encoder'>;
-export type RewardModelHandle = Handle<'rewardModel'>;
-export type ScorerHandle = Handle<'scorer'>;
-export type TestHandle = Handle<'test'>;
 
 export interface NativeListener {
   (kind: 'progress', value: Progress): void;

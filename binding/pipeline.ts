@@ -1,7 +1,8 @@
 // A loaded Stable Diffusion 3 pipeline.
 import { DrmError } from './error.js';
+import type { PipelineHandle } from './handles.js';
 import { runJob } from './job.js';
-import { callNative, type PipelineHandle } from './native.js';
+import { callNative } from './native.js';
 import type { JobOptions, LoadOptions, PipelineInfo, PipelineSource, SampleRequest, SampleSummary } from './types.js';
 
 export class Pipeline {

@@ -1,7 +1,8 @@
 // A loaded diffusion-based reward model, which scores images and guides sampling.
 import { DrmError } from './error.js';
+import type { RewardModelHandle } from './handles.js';
 import { runJob } from './job.js';
-import { callNative, type RewardModelHandle } from './native.js';
+import { callNative } from './native.js';
 import type { JobOptions, LoadOptions, RewardInfo, RewardSource, ScoreRequest } from './types.js';
 
 export class RewardModel {

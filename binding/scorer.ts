@@ -1,7 +1,8 @@
 // A loaded scorer, and what goes with it: distances of image sets, and resampling as scorers expect.
 import { DrmError } from './error.js';
+import type { ScorerHandle } from './handles.js';
 import { runJob } from './job.js';
-import { callNative, type ScorerHandle } from './native.js';
+import { callNative } from './native.js';
 import type {
   Bitmap,
   Cmmd,

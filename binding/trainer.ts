@@ -1,14 +1,8 @@
 // One training run's state: parameters, optimizer, averages. The loop around it is the caller's.
 import { DrmError } from './error.js';
+import type { PolicyHandle, TrainerHandle } from './handles.js';
 import { runJob } from './job.js';
-import {
-  callNative,
-  type Native,
-  type NativeJob,
-  type NativeListener,
-  type PolicyHandle,
-  type TrainerHandle,
-} from './native.js';
+import { callNative, type Native, type NativeJob, type NativeListener } from './native.js';
 import type { ProcessGroup } from './process_group.js';
 import type {
   Bitmap,

@@ -1,6 +1,6 @@
 // What crosses the native boundary for training: specs, batches, rollouts, advantages. Mirrors csrc/train/spec.h.
-import type { RewardModelHandle } from './native.js';
-import type { Bitmap, ComponentFiles, Dtype, PipelineSource, PromptTokens } from './types.js';
+import type { RewardModelHandle } from './handles.js';
+import type { Bitmap, ComponentFiles, Dtype, PipelineSource, PromptTokens } from './model_types.js';
 
 /**
  * Settings as a config has them (configs/schema): the core takes those that it has a use for, by the same names, from the lists

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { DrmError, ERROR_CODES } from '../../binding/error.js';
+import type { PipelineHandle } from '../../binding/handles.js';
 import { runtimeInfo, setThreads } from '../../binding/index.js';
 import { runJob } from '../../binding/job.js';
-import { callNative, native, type PipelineHandle } from '../../binding/native.js';
+import { callNative, native } from '../../binding/native.js';
 import type { SampleRequest } from '../../binding/types.js';
 import { dist, runScript } from './process.js';
 
