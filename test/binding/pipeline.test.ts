@@ -145,7 +145,7 @@ describe('Pipeline', () => {
     const pipeline = await Pipeline.load(source, options);
     await expect(pipeline.sample(request({ steps: -1 }))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
     const seed = { pictures: [{ prompt: 0, negative: 0, seed: 2n ** 64n }] };
-    await expect(pipeline.sample(request(seed))).rejects.toThrow(/images\[0\]\.seed: expected a bigint from 0/);
+    await expect(pipeline.sample(request(seed))).rejects.toThrow(/pictures\[0\]\.seed: expected a bigint from 0/);
     const ids = { prompts: [{ ...tokens(), clipL: new Int32Array(77) as unknown as BigInt64Array }] };
     await expect(pipeline.sample(request(ids))).rejects.toThrow(/prompts\[0\]\.clipL: expected a BigInt64Array/);
     pipeline.dispose();

@@ -31,7 +31,7 @@ export async function writePictures(folder: string, count: number): Promise<stri
   const files: Record<string, string | Uint8Array> = {};
   for (let i = 0; i < count; i++) files[`pictures/${i}.png`] = await pngOf(i);
   const lines = Array.from({ length: count }, (_, i) =>
-    JSON.stringify({ image: `pictures/${i}.png`, caption: `image ${i}` }),
+    JSON.stringify({ image: `pictures/${i}.png`, caption: `picture ${i}` }),
   );
   return write(folder, { ...files, 'captions.jsonl': `${lines.join('\n')}\n` });
 }

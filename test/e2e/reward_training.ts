@@ -18,12 +18,12 @@ export async function preparedPairs(
     picture = pngOf,
   }: { train?: number; test?: number; picture?: (i: number) => Promise<Buffer> } = {},
 ): Promise<string> {
-  const side = (i: number) => ({ id: `image ${i}`, read: () => picture(i) });
+  const side = (i: number) => ({ id: `picture ${i}`, read: () => picture(i) });
   const pairs = Array.from(
     { length: train + test },
     (_, i): Pair => ({
       split: i < train ? 'train' : 'test',
-      fields: { prompt: `image ${i % 7}`, source: 'test' },
+      fields: { prompt: `picture ${i % 7}`, source: 'test' },
       chosen: side(2 * i),
       rejected: side(2 * i + 1),
     }),

@@ -78,7 +78,7 @@ test('the result is a reward model that says what it is, and that scores', async
   const { loadTokenizers } = await import('../../cli/text/tokenizer.js');
   const base = await resolveModel(fixture);
   const model = await RewardModel.load({ checkpoint, base: base.source }, { device: 'cpu', dtype: 'fp32' });
-  const { tokens } = await loadTokenizers(base.tokenizers).encode('image 3', 8);
+  const { tokens } = await loadTokenizers(base.tokenizers).encode('picture 3', 8);
   const pixels = (level: number) => ({ pixels: new Uint8Array(32 * 32 * 3).fill(level), width: 32, height: 32 });
   const scores = await model.score({
     ...{ pictures: [pixels(20), pixels(230)], prompts: [tokens], promptOf: [0, 0], samples: [0, 1] },

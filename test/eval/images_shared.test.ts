@@ -84,7 +84,7 @@ describe('several processes', { timeout: 240_000 }, () => {
   });
 
   test('end together when one is killed, and another run makes what is missing', async () => {
-    writeFileSync(path('many.txt'), Array.from({ length: 40 }, (_, i) => `image ${i}`).join('\n'));
+    writeFileSync(path('many.txt'), Array.from({ length: 40 }, (_, i) => `picture ${i}`).join('\n'));
     const more = ['--prompts', path('many.txt'), '--batch', '1', '--steps', '12'];
     const killRankOne = () => {
       for (const pid of spawnSync('pgrep', ['-f', path('killed')])

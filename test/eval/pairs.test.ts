@@ -176,7 +176,7 @@ describe('drm eval pairs --data', () => {
     writeFileSync(shard, bytes);
     const { code, data, events } = await run(w);
     expect(code).toBe(0);
-    expect(events.find(({ event }) => event === 'warning').message).toContain('image 0: undecodable_image');
+    expect(events.find(({ event }) => event === 'warning').message).toContain('picture 0: undecodable_image');
     const failed = rows.filter(
       ({ source, chosen, rejected, tie }) => source === 'graded' && !tie && chosen * rejected === 0,
     ).length;

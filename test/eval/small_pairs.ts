@@ -10,7 +10,7 @@ export const picture = (i: number) => {
   const pixels = Uint8Array.from({ length: 32 * 32 * 3 }, (_, at) => ((rgb[at % 3] as number) + 7 * i) % 256);
   return { pixels, width: 32, height: 32 };
 };
-const stored = (i: number) => ({ id: `image ${i}`, read: () => encodeLossless(picture(i)) });
+const stored = (i: number) => ({ id: `picture ${i}`, read: () => encodeLossless(picture(i)) });
 
 export interface PairRow {
   prompt: string;

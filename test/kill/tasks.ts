@@ -105,7 +105,7 @@ const SUPERVISED = {
 async function pairs(work: string): Promise<string> {
   const from = join(work, 'pairs');
   const lines = Array.from({ length: 24 }, (_, i) =>
-    JSON.stringify({ prompt: `image ${i}`, chosen: `${2 * i}.png`, rejected: `${2 * i + 1}.png` }),
+    JSON.stringify({ prompt: `picture ${i}`, chosen: `${2 * i}.png`, rejected: `${2 * i + 1}.png` }),
   );
   for (let i = 0; i < 48; i++) write(from, { [`${i}.png`]: await pngOf(i) });
   write(from, { 'pairs.jsonl': `${lines.join('\n')}\n` });
@@ -148,7 +148,7 @@ export const TASKS: Record<KillTaskName, (work: string) => Promise<KillTask>> = 
     // Some come to nothing, so that their counts have to survive, too: in the middle of a shard, about its end, at the last.
     for (let i = 5; i < lines.length; i += 9) lines[i] = `{"image": "gone-${i}.png", "caption": "gone ${i}"}`;
     for (let i = 7; i < lines.length; i += 20) lines[i] = '{"image": "pictures/1.png"}';
-    lines.push('{"image": "the last is a drop.png", "caption": "image 0"}');
+    lines.push('{"image": "the last is a drop.png", "caption": "picture 0"}');
     write(from, { 'captions.jsonl': `${lines.join('\n')}\n` });
     const limits = ['--size', '24', '--shard-samples', '10', '--hold-out', '20'];
     return {

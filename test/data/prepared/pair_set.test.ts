@@ -13,10 +13,10 @@ import { contentOf, pngOf } from '../pictures.js';
 /** Images by number: 9 is missing, 8 no image, 7 is large; every read is noted. */
 const reads: number[] = [];
 const picture = (number: number) => ({
-  id: `image ${number}`,
+  id: `picture ${number}`,
   read: async () => {
     reads.push(number);
-    if (number === 9) return new Drop('missing_image', 'image 9');
+    if (number === 9) return new Drop('missing_image', 'picture 9');
     return number === 8 ? Buffer.from('no image') : number === 7 ? pngOf(7, 80, 20) : pngOf(number);
   },
 });
@@ -72,12 +72,12 @@ test('an image is stored once a split, with the first pair that is kept; drops a
     named.push([record.split, record.key, set.pictureId(record.chosen), set.pictureId(record.rejected)]);
   }
   expect(named.sort()).toEqual([
-    ['test', '000000006', 'image 0', 'image 2'],
-    ['train', '000000000', 'image 0', 'image 1'],
-    ['train', '000000004', 'image 2', 'image 1'],
-    ['train', '000000007', 'image 3', 'image 7'],
-    ['train', '000000008', 'image 3', 'image 0'],
-    ['train', '000000009', 'image 3', 'image 0'],
+    ['test', '000000006', 'picture 0', 'picture 2'],
+    ['train', '000000000', 'picture 0', 'picture 1'],
+    ['train', '000000004', 'picture 2', 'picture 1'],
+    ['train', '000000007', 'picture 3', 'picture 7'],
+    ['train', '000000008', 'picture 3', 'picture 0'],
+    ['train', '000000009', 'picture 3', 'picture 0'],
   ]);
   for (let i = 0; i < set.pictureCount; i++) {
     const [, number] = set.pictureId(i).split(' ');
@@ -92,7 +92,7 @@ test('an image is stored once a split, with the first pair that is kept; drops a
   });
   await set.close();
   const test = await PairSet.open(folder, { split: 'test' });
-  expect([test.length, test.pictureCount, test.pictureId(test.chosen(0))]).toEqual([1, 2, 'image 0']);
+  expect([test.length, test.pictureCount, test.pictureId(test.chosen(0))]).toEqual([1, 2, 'picture 0']);
   await test.close();
 });
 
@@ -118,7 +118,7 @@ test('self-contained: every pair has both files; a size squashes what is larger'
   const { default: sharp } = await import('sharp');
   for (let i = 0; i < set.pictureCount; i++) {
     const { width, height, format } = await sharp(await set.picture(i)).metadata();
-    const large = set.pictureId(i) === 'image 7';
+    const large = set.pictureId(i) === 'picture 7';
     expect([width, height, format]).toEqual(large ? [60, 60, 'webp'] : [40, 32, 'png']);
   }
   await set.close();

@@ -36,7 +36,7 @@ beforeAll(async () => {
   const lines = readFileSync(join(from, 'captions.jsonl'), 'utf8').trim().split('\n');
   for (let i = 5; i < COUNT; i += 40) lines[i] = `{"image": "gone-${i}.png", "caption": "gone ${i}"}`;
   for (let i = 7; i < COUNT; i += 40) lines[i] = '{"image": "pictures/1.png"}';
-  lines.push('{"image": "the last is a drop.png", "caption": "image 0"}');
+  lines.push('{"image": "the last is a drop.png", "caption": "picture 0"}');
   write(from, { 'captions.jsonl': lines.join('\n') });
   const out = newFolder();
   expect((await runDrm(flags(out))).code).toBe(0);
@@ -111,7 +111,7 @@ test('killed after the manifest was written: what it left beside it goes when th
 
 test('stopped between the last shards of two splits, then resumed: the same content', async () => {
   // The first split is complete then, the last record of all included; the second begins anew.
-  const sample = (i: number): Sample => ({ key: `${i}`, files: [], json: { caption: `image ${i}` } });
+  const sample = (i: number): Sample => ({ key: `${i}`, files: [], json: { caption: `picture ${i}` } });
   const source = (before: () => void): Source => ({
     kind: 'captions',
     notes: [{ name: 'mine' }],
