@@ -1,8 +1,9 @@
-// The frozen parts of a base, used once over a data set: what they make of pictures and prompts goes into files that a
+// The frozen parts of a base, used once over a data set: what they make of images and prompts goes into files that a
 // Trainer reads.
 import { DrmError } from './error.js';
+import type { EncoderHandle } from './handles.js';
 import { runJob } from './job.js';
-import { callNative, type EncoderHandle } from './native.js';
+import { callNative } from './native.js';
 import type { JobOptions, LoadOptions, PipelineSource, PromptTokens, TrainBatch } from './types.js';
 
 export class DataSetEncoder {
@@ -26,7 +27,7 @@ export class DataSetEncoder {
     return new DataSetEncoder(await runJob(job, (addon, listen) => addon.loadEncoder(request, options, listen)));
   }
 
-  /** Writes the posterior of the batch's pictures, tensor `latents` (N, 2, C, h, w). Rejects with DISK. */
+  /** Writes the posterior of the batch's images, tensor `latents` (N, 2, C, h, w). Rejects with DISK. */
   latents(batch: TrainBatch, path: string, job: JobOptions = {}): Promise<void> {
     const handle = this.#alive();
     return runJob(job, (addon, listen) => addon.encodeLatents(handle, { batch, path }, listen));

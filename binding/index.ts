@@ -1,6 +1,13 @@
 // The only door to the native core. Importing it loads nothing: the addon is loaded by the first call that needs it.
 import { callNative } from './native.js';
-import type { AdvantageRequest, Advantages, BuildInfo, RuntimeInfo } from './types.js';
+import type {
+  BuildInfo,
+  DescribeRequest,
+  ModelDescription,
+  RuntimeInfo,
+  StepAdvantages,
+  StepAdvantagesRequest,
+} from './types.js';
 
 export { DataSetEncoder } from './encoder.js';
 export { DrmError, ERROR_CODES, type ErrorCode, type ErrorDetails } from './error.js';
@@ -8,8 +15,8 @@ export { convertLora, inspectLora, mergeLoras } from './lora.js';
 export { Pipeline } from './pipeline.js';
 export { ProcessGroup, parallelInfo } from './process_group.js';
 export { RewardModel } from './reward_model.js';
-export { ClipScorer, cmmd, resizePictures } from './scorer.js';
-export { Trainer } from './trainer.js';
+export { cmmd, resizeImages, Scorer } from './scorer.js';
+export { PolicyTrainer, Trainer } from './trainer.js';
 export type * from './types.js';
 export { componentsInside, tensorNames } from './weights.js';
 
@@ -28,7 +35,15 @@ export function buildInfo(): BuildInfo {
   return callNative((addon) => addon.buildInfo());
 }
 
-/** How much better each reward is than those of its group; see csrc/rl/advantage.h. */
-export function groupAdvantages(request: AdvantageRequest): Advantages {
-  return callNative((addon) => addon.groupAdvantages(request));
+/**
+ * A model by its configs and the shapes of its weights, which are not read. Throws BAD_FILE or BAD_CONFIG, as loading it
+ * would.
+ */
+export function describeModel(request: DescribeRequest): ModelDescription {
+  return callNative((addon) => addon.describeModel(request));
+}
+
+/** How much better each reward is than those it is compared with (Eq. 11, Eq. 3); see csrc/rl/step_advantages.h. */
+export function stepAdvantages(request: StepAdvantagesRequest): StepAdvantages {
+  return callNative((addon) => addon.stepAdvantages(request));
 }

@@ -6,15 +6,22 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { DrmError, fromNative, isErrorCode, type NativeFailure } from './error.js';
 import type {
-  AdvantageRequest,
-  Advantages,
+  EncoderHandle,
+  GroupHandle,
+  PipelineHandle,
+  PolicyHandle,
+  RewardModelHandle,
+  ScorerHandle,
+  TestHandle,
+  TrainerHandle,
+} from './handles.js';
+import type {
   Bitmap,
   BuildInfo,
-  ClipScorerInfo,
-  ClipScorerSource,
   Cmmd,
   ComponentFiles,
   ComponentInside,
+  DescribeRequest,
   Dtype,
   Features,
   GroupPlace,
@@ -24,12 +31,14 @@ import type {
   LoraInspection,
   LoraMerge,
   Metrics,
+  ModelDescription,
   NativeEvent,
   ObjectiveSpec,
   ParallelInfo,
   PipelineInfo,
   PipelineSource,
   PolicySampleRequest,
+  PolicySpec,
   PreviewRequest,
   Progress,
   PromptTokens,
@@ -42,21 +51,15 @@ import type {
   SampleRequest,
   SampleSummary,
   ScoreRequest,
+  ScorerInfo,
+  ScorerSource,
+  StepAdvantages,
+  StepAdvantagesRequest,
   StepRequest,
   TrainBatch,
   TrainerOptions,
   WeightedMetrics,
 } from './types.js';
-
-/** A native object behind a type tag; only the addon can look inside. */
-export type Handle<Kind extends string> = { readonly [kind in Kind]: never };
-export type PipelineHandle = Handle<'pipeline'>;
-export type GroupHandle = Handle<'processGroup'>;
-export type TrainerHandle = Handle<'trainer'>;
-export type EncoderHandle = Handle<'encoder'>;
-export type RewardModelHandle = Handle<'rewardModel'>;
-export type ClipScorerHandle = Handle<'clipScorer'>;
-export type TestHandle = Handle<'test'>;
 
 export interface NativeListener {
   (kind: 'progress', value: Progress): void;
@@ -80,7 +83,7 @@ export interface TestJobOptions {
   handle?: TestHandle;
 }
 
-/** The addon's exports, as listed in binding/src/addon.cc. */
+/** What the addon exports: each function is defined by DRM_EXPORT (binding/src/exported.h) under its name here. */
 export interface Native {
   buildInfo(): BuildInfo;
   runtimeInfo(): RuntimeInfo;
@@ -101,6 +104,12 @@ export interface Native {
     listen: NativeListener,
     group?: GroupHandle,
   ): NativeJob<TrainerHandle>;
+  createPolicyTrainer(
+    policy: PolicySpec,
+    options: TrainerOptions,
+    listen: NativeListener,
+    group?: GroupHandle,
+  ): NativeJob<{ trainer: TrainerHandle; policy: PolicyHandle }>;
   trainerParameters(trainer: TrainerHandle): number;
   trainerStep(trainer: TrainerHandle, request: StepRequest, listen: NativeListener): NativeJob<Metrics>;
   trainerEvaluate(trainer: TrainerHandle, batch: TrainBatch, listen: NativeListener): NativeJob<WeightedMetrics>;
@@ -117,18 +126,12 @@ export interface Native {
   ): NativeJob<void>;
   trainerLoadPrompts(trainer: TrainerHandle, request: { paths: string[] }, listen: NativeListener): NativeJob<void>;
   trainerPreview(trainer: TrainerHandle, request: PreviewRequest, listen: NativeListener): NativeJob<void>;
-  trainerRollout(trainer: TrainerHandle, request: RolloutRequest, listen: NativeListener): NativeJob<RolloutFigures>;
-  trainerRatioError(
-    trainer: TrainerHandle,
-    request: { batches: TrainBatch[] },
-    listen: NativeListener,
-  ): NativeJob<number>;
-  trainerSample(
-    trainer: TrainerHandle,
-    request: PolicySampleRequest,
-    listen: NativeListener,
-  ): NativeJob<Float32Array[]>;
-  groupAdvantages(request: AdvantageRequest): Advantages;
+  policyRollout(policy: PolicyHandle, request: RolloutRequest, listen: NativeListener): NativeJob<RolloutFigures>;
+  policyRatioError(policy: PolicyHandle, request: { batches: TrainBatch[] }, listen: NativeListener): NativeJob<number>;
+  policySample(policy: PolicyHandle, request: PolicySampleRequest, listen: NativeListener): NativeJob<Float32Array[]>;
+  disposePolicy(policy: PolicyHandle): void;
+  describeModel(request: DescribeRequest): ModelDescription;
+  stepAdvantages(request: StepAdvantagesRequest): StepAdvantages;
   trainerSave(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
   trainerRestore(trainer: TrainerHandle, request: { path: string }, listen: NativeListener): NativeJob<void>;
   trainerExport(
@@ -165,85 +168,31 @@ export interface Native {
   rewardModelInfo(model: RewardModelHandle): RewardInfo;
   rewardModelScore(model: RewardModelHandle, request: ScoreRequest, listen: NativeListener): NativeJob<Float32Array>;
   disposeRewardModel(model: RewardModelHandle): void;
-  loadClipScorer(source: ClipScorerSource, options: LoadOptions, listen: NativeListener): NativeJob<ClipScorerHandle>;
-  clipScorerInfo(scorer: ClipScorerHandle): ClipScorerInfo;
-  clipImageFeatures(
-    scorer: ClipScorerHandle,
+  loadScorer(source: ScorerSource, options: LoadOptions, listen: NativeListener): NativeJob<ScorerHandle>;
+  scorerInfo(scorer: ScorerHandle): ScorerInfo;
+  scorerImageFeatures(
+    scorer: ScorerHandle,
     request: { pictures: Bitmap[] },
     listen: NativeListener,
   ): NativeJob<Features>;
-  clipTextFeatures(
-    scorer: ClipScorerHandle,
+  scorerTextFeatures(
+    scorer: ScorerHandle,
     request: { captions: { ids: BigInt64Array }[] },
     listen: NativeListener,
   ): NativeJob<Features>;
-  disposeClipScorer(scorer: ClipScorerHandle): void;
+  scorerScore(
+    scorer: ScorerHandle,
+    request: { pictures: Bitmap[]; captions: { ids: BigInt64Array }[]; promptOf: number[] },
+    listen: NativeListener,
+  ): NativeJob<Float32Array>;
+  disposeScorer(scorer: ScorerHandle): void;
   cmmd(request: { a: Features; b: Features }, listen: NativeListener): NativeJob<Cmmd>;
-  resizePictures(request: ResizeRequest, listen: NativeListener): NativeJob<Bitmap[]>;
+  resizeImages(request: ResizeRequest, listen: NativeListener): NativeJob<Bitmap[]>;
   testJob(options: TestJobOptions, listen: NativeListener): NativeJob<number>;
   testHandle(): TestHandle;
   disposeTestHandle(handle: TestHandle): void;
   testObjectsAlive(): number;
 }
-
-// A record, so that the compiler demands every member of the interface and refuses any other.
-const declared: Record<keyof Native, true> = {
-  buildInfo: true,
-  runtimeInfo: true,
-  setThreads: true,
-  prepareExit: true,
-  loadPipeline: true,
-  pipelineInfo: true,
-  sample: true,
-  disposePipeline: true,
-  parallelInfo: true,
-  joinGroup: true,
-  groupExchange: true,
-  groupWatch: true,
-  leaveGroup: true,
-  createTrainer: true,
-  trainerParameters: true,
-  trainerStep: true,
-  trainerEvaluate: true,
-  trainerCacheLatents: true,
-  trainerCachePrompts: true,
-  trainerLoadLatents: true,
-  trainerLoadPrompts: true,
-  trainerPreview: true,
-  trainerRollout: true,
-  trainerRatioError: true,
-  trainerSample: true,
-  groupAdvantages: true,
-  trainerSave: true,
-  trainerRestore: true,
-  trainerExport: true,
-  disposeTrainer: true,
-  inspectLora: true,
-  convertLora: true,
-  mergeLoras: true,
-  tensorNames: true,
-  componentsInside: true,
-  loadEncoder: true,
-  encodeLatents: true,
-  encodePrompts: true,
-  disposeEncoder: true,
-  loadRewardModel: true,
-  rewardModelInfo: true,
-  rewardModelScore: true,
-  disposeRewardModel: true,
-  loadClipScorer: true,
-  clipScorerInfo: true,
-  clipImageFeatures: true,
-  clipTextFeatures: true,
-  disposeClipScorer: true,
-  cmmd: true,
-  resizePictures: true,
-  testJob: true,
-  testHandle: true,
-  disposeTestHandle: true,
-  testObjectsAlive: true,
-};
-export const NATIVE_EXPORTS = Object.keys(declared) as (keyof Native)[];
 
 /** The folder of package.json: this file runs from binding/ in tests and from dist/binding/ otherwise. */
 function packageRoot(): string {
@@ -320,6 +269,21 @@ function spinLess(): void {
   if (process.env.OMP_WAIT_POLICY === undefined) process.env.GOMP_SPINCOUNT ??= '50000';
 }
 
+/** The addon, which refuses to be asked for what it lacks: it was built from other sources than this interface. */
+function complete(addon: Native, file: string): Native {
+  return new Proxy(addon, {
+    get(target, name) {
+      const found: unknown = Reflect.get(target, name);
+      if (found !== undefined || typeof name === 'symbol') return found;
+      throw new DrmError(
+        'ENVIRONMENT',
+        `[binding] ${file}: built from other sources, it lacks ${name}; run \`npm run setup\``,
+        { file },
+      );
+    },
+  });
+}
+
 function load(): Native {
   spinLess();
   const root = packageRoot();
@@ -332,18 +296,10 @@ function load(): Native {
   } catch (cause) {
     throw loadFailure(file, root, cause);
   }
-  const missing = NATIVE_EXPORTS.filter((name) => typeof addon[name] !== 'function');
-  if (missing.length > 0) {
-    throw new DrmError(
-      'ENVIRONMENT',
-      `[binding] ${file}: built from older sources, it lacks ${missing.join(', ')}; run \`npm run setup\``,
-      { file },
-    );
-  }
   // Node does not tear its main thread down when a process exits; see binding/src/live_jobs.h. A worker thread's jobs end
   // by their cleanup hooks.
   if (isMainThread) process.on('exit', (code) => addon.prepareExit(code));
-  return addon;
+  return complete(addon, file);
 }
 
 let loaded: Native | undefined;

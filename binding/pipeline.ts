@@ -1,7 +1,8 @@
 // A loaded Stable Diffusion 3 pipeline.
 import { DrmError } from './error.js';
+import type { PipelineHandle } from './handles.js';
 import { runJob } from './job.js';
-import { callNative, type PipelineHandle } from './native.js';
+import { callNative } from './native.js';
 import type { JobOptions, LoadOptions, PipelineInfo, PipelineSource, SampleRequest, SampleSummary } from './types.js';
 
 export class Pipeline {
@@ -23,7 +24,7 @@ export class Pipeline {
   }
 
   /**
-   * Pictures and previews arrive as events ("image", "preview"; their `bytes` are RGB, row by row). Calls on one pipeline
+   * Images and previews arrive as events ("image", "preview"; their `bytes` are RGB, row by row). Calls on one pipeline
    * run one after the other. Rejects with BAD_REQUEST, NOT_FINITE, OUT_OF_MEMORY, CANCELLED or DISK.
    */
   async sample(request: SampleRequest, job: JobOptions = {}): Promise<SampleSummary> {

@@ -1,6 +1,8 @@
 // The processes that train one model together; see csrc/parallel/process_group.h.
+
+import type { GroupHandle } from './handles.js';
 import { runJob } from './job.js';
-import { callNative, type GroupHandle, type Native, type NativeJob, type NativeListener } from './native.js';
+import { callNative, type Native, type NativeJob, type NativeListener } from './native.js';
 import type { GroupPlace, JobOptions, ParallelInfo } from './types.js';
 
 export class ProcessGroup {

@@ -1,7 +1,8 @@
-// A loaded diffusion-based reward model, which scores pictures and guides sampling.
+// A loaded diffusion-based reward model, which scores images and guides sampling.
 import { DrmError } from './error.js';
+import type { RewardModelHandle } from './handles.js';
 import { runJob } from './job.js';
-import { callNative, type RewardModelHandle } from './native.js';
+import { callNative } from './native.js';
 import type { JobOptions, LoadOptions, RewardInfo, RewardSource, ScoreRequest } from './types.js';
 
 export class RewardModel {
@@ -18,7 +19,7 @@ export class RewardModel {
     return new RewardModel(await runJob(job, (addon, listen) => addon.loadRewardModel(source, options, listen)));
   }
 
-  /** One score a picture; only differences at one timestep have meaning. Reports phase "score" in pictures. */
+  /** One score an image; only differences at one timestep have meaning. Reports phase "score" in images. */
   score(request: ScoreRequest, job: JobOptions = {}): Promise<Float32Array> {
     const handle = this.handle();
     return runJob(job, (addon, listen) => addon.rewardModelScore(handle, request, listen));

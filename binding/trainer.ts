@@ -1,7 +1,8 @@
 // One training run's state: parameters, optimizer, averages. The loop around it is the caller's.
 import { DrmError } from './error.js';
+import type { PolicyHandle, TrainerHandle } from './handles.js';
 import { runJob } from './job.js';
-import { callNative, type Native, type NativeJob, type NativeListener, type TrainerHandle } from './native.js';
+import { callNative, type Native, type NativeJob, type NativeListener } from './native.js';
 import type { ProcessGroup } from './process_group.js';
 import type {
   Bitmap,
@@ -12,6 +13,7 @@ import type {
   ObjectiveSpec,
   PolicySample,
   PolicySampleRequest,
+  PolicySpec,
   PreviewRequest,
   PromptTokens,
   Rollout,
@@ -22,12 +24,14 @@ import type {
   WeightedMetrics,
 } from './types.js';
 
+const disposed = () => new DrmError('BAD_REQUEST', '[train] this trainer was disposed; create it again');
+
 export class Trainer {
   /** Numbers that are trained. */
   readonly parameters: number;
   #handle: TrainerHandle | undefined;
 
-  private constructor(
+  protected constructor(
     handle: TrainerHandle,
     /** Whether its state is spread over several processes, so that save() takes all of them. */
     readonly spread: boolean,
@@ -42,12 +46,12 @@ export class Trainer {
    */
   static async create(
     objective: ObjectiveSpec,
-    options: TrainerOptions,
+    options: TrainerOptions & { zero: boolean },
     job: JobOptions & { group?: ProcessGroup | undefined } = {},
   ): Promise<Trainer> {
     const group = job.group?.handle;
     const handle = await runJob(job, (addon, listen) => addon.createTrainer(objective, options, listen, group));
-    return new Trainer(handle, group !== undefined && options.zero === true);
+    return new Trainer(handle, group !== undefined && options.zero);
   }
 
   /**
@@ -64,7 +68,7 @@ export class Trainer {
     return this.#run(job, (addon, handle, listen) => addon.trainerEvaluate(handle, batch, listen));
   }
 
-  /** Flow and reward: encodes the batch's pictures once; later batches name them without pixels. */
+  /** Flow and reward: encodes the batch's images once; later batches name them without pixels. */
   cacheLatents(batch: TrainBatch, job: JobOptions = {}): Promise<void> {
     return this.#run(job, (addon, handle, listen) => addon.trainerCacheLatents(handle, batch, listen));
   }
@@ -74,7 +78,7 @@ export class Trainer {
     return this.#run(job, (addon, handle, listen) => addon.trainerCachePrompts(handle, { prompts }, listen));
   }
 
-  /** A file of a DataSetEncoder in the place of cacheLatents: `pictures` are the numbers of its rows. Rejects with BAD_FILE. */
+  /** A file of a DataSetEncoder in the place of cacheLatents: `images` are the numbers of its rows. Rejects with BAD_FILE. */
   loadLatents(path: string, pictures: number[], job: JobOptions = {}): Promise<void> {
     return this.#run(job, (addon, handle, listen) => addon.trainerLoadLatents(handle, { path, pictures }, listen));
   }
@@ -84,35 +88,11 @@ export class Trainer {
     return this.#run(job, (addon, handle, listen) => addon.trainerLoadPrompts(handle, { paths }, listen));
   }
 
-  /** Flow only: pictures of the averaged weights, RGB row by row, in the order asked for. */
+  /** Flow only: images of the averaged weights, RGB row by row, in the order asked for. */
   preview(request: PreviewRequest, job: JobOptions = {}): Promise<Bitmap[]> {
-    return this.#painting(job, (addon, handle, listen) => addon.trainerPreview(handle, request, listen)).then(
-      ({ pictures }) => pictures,
-    );
-  }
-
-  /**
-   * Policies only: trajectories of the current adapter, kept for the updates of this iteration. Rejects with BAD_REQUEST,
-   * BAD_CONFIG (a reward model of another base) or NOT_FINITE.
-   */
-  async rollout(request: RolloutRequest, job: JobOptions = {}): Promise<Rollout> {
-    const { value, pictures } = await this.#painting(job, (addon, handle, listen) =>
-      addon.trainerRollout(handle, request, listen),
-    );
-    return { ...value, pictures };
-  }
-
-  /** Policies only: largest |ratio - 1| over these batches. Before the first update it is 0 up to rounding. */
-  ratioError(batches: TrainBatch[], job: JobOptions = {}): Promise<number> {
-    return this.#run(job, (addon, handle, listen) => addon.trainerRatioError(handle, { batches }, listen));
-  }
-
-  /** Policies only: pictures by plain sampling. */
-  async sample(request: PolicySampleRequest, job: JobOptions = {}): Promise<PolicySample> {
-    const { value, pictures } = await this.#painting(job, (addon, handle, listen) =>
-      addon.trainerSample(handle, request, listen),
-    );
-    return { scores: value, pictures };
+    return painting(job, (own) =>
+      this.#run(own, (addon, handle, listen) => addon.trainerPreview(handle, request, listen)),
+    ).then(({ pictures }) => pictures);
   }
 
   /** All that step() changes, as one safetensors file. Rejects with DISK. */
@@ -149,26 +129,87 @@ export class Trainer {
     this.dispose();
   }
 
-  /** A job whose "image" events are its pictures, in order. */
-  async #painting<Result>(
-    job: JobOptions,
-    start: (addon: Native, handle: TrainerHandle, listen: NativeListener) => NativeJob<Result>,
-  ): Promise<{ value: Result; pictures: Bitmap[] }> {
-    const pictures: Bitmap[] = [];
-    const onEvent = (event: NativeEvent) => {
-      if (event.kind === 'image' && event.bytes)
-        pictures.push({ pixels: event.bytes, width: Number(event.width), height: Number(event.height) });
-      job.onEvent?.(event);
-    };
-    return { value: await this.#run({ ...job, onEvent }, start), pictures };
-  }
-
   async #run<Result>(
     job: JobOptions,
     start: (addon: Native, handle: TrainerHandle, listen: NativeListener) => NativeJob<Result>,
   ): Promise<Result> {
     const handle = this.#handle;
-    if (!handle) throw new DrmError('BAD_REQUEST', '[train] this trainer was disposed; create it again');
+    if (!handle) throw disposed();
     return await runJob(job, (addon, listen) => start(addon, handle, listen));
+  }
+}
+
+/** A job whose "image" events are its images, in order. */
+async function painting<Result>(
+  job: JobOptions,
+  run: (job: JobOptions) => Promise<Result>,
+): Promise<{ value: Result; pictures: Bitmap[] }> {
+  const pictures: Bitmap[] = [];
+  const onEvent = (event: NativeEvent) => {
+    if (event.kind === 'image' && event.bytes)
+      pictures.push({ pixels: event.bytes, width: Number(event.width), height: Number(event.height) });
+    job.onEvent?.(event);
+  };
+  return { value: await run({ ...job, onEvent }), pictures };
+}
+
+/** The trainer of a policy's adapter, which collects what it learns from. */
+export class PolicyTrainer extends Trainer {
+  #policy: PolicyHandle | undefined;
+
+  private constructor(trainer: TrainerHandle, policy: PolicyHandle, spread: boolean) {
+    super(trainer, spread);
+    this.#policy = policy;
+  }
+
+  /** As Trainer.create(). */
+  static async of(
+    policy: PolicySpec,
+    options: TrainerOptions & { zero: boolean },
+    job: JobOptions & { group?: ProcessGroup | undefined } = {},
+  ): Promise<PolicyTrainer> {
+    const group = job.group?.handle;
+    const made = await runJob(job, (addon, listen) => addon.createPolicyTrainer(policy, options, listen, group));
+    return new PolicyTrainer(made.trainer, made.policy, group !== undefined && options.zero);
+  }
+
+  /**
+   * Trajectories of the current adapter, kept for the updates of this iteration. Rejects with BAD_REQUEST, BAD_CONFIG (a
+   * reward model of another base) or NOT_FINITE.
+   */
+  async rollout(request: RolloutRequest, job: JobOptions = {}): Promise<Rollout> {
+    const { value, pictures } = await painting(job, (own) =>
+      this.#job(own, (addon, policy, listen) => addon.policyRollout(policy, request, listen)),
+    );
+    return { ...value, pictures };
+  }
+
+  /** Largest |ratio - 1| over these batches. Before the first update it is 0 up to rounding. */
+  ratioError(batches: TrainBatch[], job: JobOptions = {}): Promise<number> {
+    return this.#job(job, (addon, policy, listen) => addon.policyRatioError(policy, { batches }, listen));
+  }
+
+  /** Images by plain sampling. */
+  async sample(request: PolicySampleRequest, job: JobOptions = {}): Promise<PolicySample> {
+    const { value, pictures } = await painting(job, (own) =>
+      this.#job(own, (addon, policy, listen) => addon.policySample(policy, request, listen)),
+    );
+    return { scores: value, pictures };
+  }
+
+  override dispose(): void {
+    const policy = this.#policy;
+    this.#policy = undefined;
+    if (policy) callNative((addon) => addon.disposePolicy(policy));
+    super.dispose();
+  }
+
+  async #job<Result>(
+    job: JobOptions,
+    start: (addon: Native, policy: PolicyHandle, listen: NativeListener) => NativeJob<Result>,
+  ): Promise<Result> {
+    const policy = this.#policy;
+    if (!policy) throw disposed();
+    return await runJob(job, (addon, listen) => start(addon, policy, listen));
   }
 }

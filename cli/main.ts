@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { errorEvent } from './errors.js';
+import { errorEvent } from './common/errors.js';
 import { stderr } from './ui/streams.js';
 
 try {

@@ -1,69 +1,20 @@
 // Builds the commander program from the registry and runs one command.
-import { CommanderError, InvalidArgumentError, Command as Program, Option as ProgramOption } from 'commander';
+import { CommanderError, Command as Program } from 'commander';
 import { DrmError } from '../binding/error.js';
-import type { Command, Context, GlobalOptions } from './command.js';
+import { describe } from './commands/describe.js';
 import { registry } from './commands/registry.js';
-import { errorEvent } from './errors.js';
-import { onSignals } from './signals.js';
+import type { Command, Context, GlobalOptions } from './common/command.js';
+import { errorEvent } from './common/errors.js';
+import { onSignals } from './common/signals.js';
+import { VERSION } from './common/version.js';
 import type { Renderer } from './ui/renderer.js';
 import { type Loss, stderr, stdout } from './ui/streams.js';
-import { VERSION } from './version.js';
-
-const collect = (value: string, all: string[] | undefined) => [...(all ?? []), value];
-
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('expected a whole number from 1.');
-  return value;
-}
-
-function device(text: string): string {
-  if (!/^(auto|cpu|cuda(:\d+)?)$/.test(text)) throw new InvalidArgumentError('expected auto, cpu, cuda or cuda:N.');
-  return text;
-}
-
-/** Flags of every command; their names are also what completion offers. */
-export function globalOptions(): ProgramOption[] {
-  return [
-    new ProgramOption('--device <device>', 'auto, cpu, cuda or cuda:N').default('auto').argParser(device),
-    new ProgramOption('--dtype <dtype>', 'of weights and matrix products').choices(['fp32', 'bf16', 'fp16']),
-    new ProgramOption('--threads <n>', 'CPU threads').argParser(positiveInteger),
-    new ProgramOption('--config <file>', 'settings as JSON; see `drm config show`'),
-    new ProgramOption('--set <key=value>', 'one setting; may be repeated').argParser(collect).default([], 'none'),
-    new ProgramOption('--out <path>', 'where results go'),
-    new ProgramOption('--json', 'one event object a line on stdout').default(false, 'off'),
-    new ProgramOption('--quiet', 'only results, warnings and errors').default(false, 'off'),
-    new ProgramOption('--verbose', 'stack traces').default(false, 'off'),
-    new ProgramOption('--no-color', 'plain text (also NO_COLOR)'),
-  ];
-}
-
-/** commander's form of one of our commands, without an action. */
-export function describe(command: Command): Program {
-  const program = new Program(command.name).description(command.summary);
-  for (const argument of command.arguments ?? []) {
-    const made = program.createArgument(argument.name, argument.description);
-    program.addArgument(argument.choices ? made.choices(argument.choices) : made);
-  }
-  for (const option of command.options ?? []) {
-    const made = new ProgramOption(
-      option.flags,
-      option.default === undefined ? option.description : `${option.description} (default: ${option.default})`,
-    );
-    if (option.choices) made.choices(option.choices);
-    if (option.repeatable) made.argParser(collect);
-    program.addOption(made);
-  }
-  for (const option of globalOptions()) program.addOption(option.helpGroup('Options of every command:'));
-  const examples = command.examples.map((e) => `  $ ${e.command}\n      ${e.does}`).join('\n');
-  return program.addHelpText('after', `\nExamples:\n${examples}`);
-}
 
 const GLOBAL_NAMES = ['device', 'dtype', 'threads', 'json', 'quiet', 'verbose', 'color', 'config', 'set', 'out'];
 
 async function run(command: Command, args: unknown[], options: Record<string, unknown>): Promise<void> {
   const global = Object.fromEntries(GLOBAL_NAMES.map((name) => [name, options[name]])) as unknown as GlobalOptions;
-  const { createRenderer } = await import('./ui/renderer.js');
+  const { createRenderer } = await import('./ui/renderers.js');
   const renderer = await createRenderer(global);
   const abort = new AbortController();
   const context: Context = { args: args as string[], options, global, events: renderer, signal: abort.signal };

@@ -1,4 +1,4 @@
-// `npm run demo`: a sheet of pictures from the embedded model, what its reward model makes of the same seeds, and a short
+// `npm run demo`: a sheet of images from the embedded model, what its reward model makes of the same seeds, and a short
 // training of the model by that reward, through the real command line.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -58,12 +58,12 @@ async function chosenByTheReward() {
   const both = join(out, 'k1-and-k6.png');
   await besideEachOther(join(folder, 'k-1', 'grid.png'), join(folder, 'k-6', 'grid.png'), both);
   console.error(`\nBoth sheets, k = 1 on the left: ${both}`);
-  console.error('The judge above is a CLIP of its own; its score is higher where it finds the prompt in the picture.');
+  console.error('The judge above is a CLIP of its own; its score is higher where it finds the prompt in the image.');
   console.error('On this small model the two are level so far; docs/embedded-model.md says why.');
   return 0;
 }
 
-/** 20 updates by Step-GRPO; pictures of the same prompts and seeds before and after them, and the report. */
+/** 20 updates by Step-GRPO; images of the same prompts and seeds before and after them, and the report. */
 async function trainedByTheReward() {
   console.error('\nThe model itself, trained by that reward: 20 updates of Step-GRPO on an adapter (LoRA).');
   console.error(
@@ -79,9 +79,9 @@ async function trainedByTheReward() {
   const reported = drm('report', here(run));
   if (reported !== 0) return reported;
   console.error(`\nHeld-out prompts before (left) and after: ${both}`);
-  console.error(`Curves, settings and pictures: ${join(run, 'report.html')}`);
+  console.error(`Curves, settings and images: ${join(run, 'report.html')}`);
   console.error(
-    'Twenty updates move the reward, and little else. Whether pictures become better is what the judge, which has',
+    'Twenty updates move the reward, and little else. Whether images become better is what the judge, which has',
   );
   console.error('no part in the training, is there to say: docs/reproduction.md has long runs.');
   return 0;
@@ -93,7 +93,7 @@ function next(lines) {
   for (const [command, does] of lines) console.error(`  ${command.padEnd(width)}  ${does}`.trimEnd());
 }
 
-/** Four pictures of each prompt. Steps and guidance are what the model's drm.json says. */
+/** Four images of each prompt. Steps and guidance are what the model's drm.json says. */
 async function demo() {
   mkdirSync(out, { recursive: true });
   writeFileSync(promptFile, `${ROWS.map(([prompt]) => prompt).join('\n')}\n`);
@@ -101,7 +101,7 @@ async function demo() {
   const status = drm('sample', '--prompts', here(promptFile), ...seeds, '--out', here(out));
   if (status !== 0) return status;
   console.error(`\nThe sheet: ${join(out, 'grid.png')}`);
-  console.error('Four pictures a row, each of its own seed. From the top:');
+  console.error('Four images a row, each of its own seed. From the top:');
   for (const [prompt, shows] of ROWS) console.error(`  ${prompt.padEnd(25)} ${shows}`.trimEnd());
   const traced = 'npx drm sample --prompt "green apple" --k 6 --reward tiny --trace';
   const chosen = await chosenByTheReward();

@@ -1,9 +1,10 @@
 // Every test there is; the last line is `N passed, N failed` (and how many were skipped, if any).
-//   node scripts/test.mjs [core] [golden] [cuda] [node]     some sections only
+//   node scripts/test.mjs [lint] [core] [golden] [cuda] [node]     some sections only
 import { runMain, SetupError } from './setup/errors.mjs';
 import { testCore } from './test/core.mjs';
 import { testCuda } from './test/cuda.mjs';
 import { testGolden } from './test/golden.mjs';
+import { testLint } from './test/lint.mjs';
 import { testNode } from './test/node.mjs';
 
 // Test programs run side by side; OpenMP's threads, which spin while they wait for each other, would then mostly wait for
@@ -11,6 +12,7 @@ import { testNode } from './test/node.mjs';
 process.env.OMP_WAIT_POLICY ??= 'passive';
 
 const SECTIONS = {
+  lint: ['Lint', testLint],
   core: ['C++ core (CTest)', testCore],
   golden: ['Golden cases (the reference’s numbers)', testGolden],
   cuda: ['The CUDA build compiles', testCuda],

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { packageRoot } from '../cli/root.js';
+import { packageRoot } from '../cli/common/root.js';
 
 const namesIn = (folder: string): string[] => {
   try {

@@ -1,24 +1,32 @@
-// Group advantages: arithmetic on the caller's thread, there are a few thousand rewards at most.
+// Advantages: arithmetic on the caller's thread, there are a few thousand rewards at most.
 #include "arguments.h"
-#include "exports.h"
-#include "rl/advantage.h"
+#include "exported.h"
+#include "rl/step_advantages.h"
 
 namespace drm::binding {
 
-Napi::Value group_advantages_of(const Napi::CallbackInfo& info) {
+DRM_EXPORT(stepAdvantages) {
   const Fields request(info[0], "advantages");
-  const auto result = group_advantages(request.floats("rewards"), request.integers("groups"),
-                                       {request.number("epsilon"), request.flag("globalDeviation")});
+  const auto result = step_advantages(
+      {request.floats("rewards"), request.integer("steps"), request.integer("candidates"), request.integers("groups")},
+      {request.number("epsilon"), request.flag("globalDeviation")});
   auto values = Napi::Float32Array::New(info.Env(), result.values.size());
   std::copy(result.values.begin(), result.values.end(), values.Data());
+  auto statistics = Napi::Array::New(info.Env(), result.statistics.size());
+  for (uint32_t i = 0; i < result.statistics.size(); ++i) {
+    const auto& s = result.statistics[i];
+    auto of_step = Napi::Object::New(info.Env());
+    of_step["groups"] = static_cast<double>(s.groups);
+    of_step["zeroVariance"] = static_cast<double>(s.zero_variance);
+    of_step["notFinite"] = static_cast<double>(s.not_finite);
+    of_step["mean"] = s.mean;
+    of_step["deviation"] = s.deviation;
+    of_step["groupDeviation"] = s.group_deviation;
+    statistics[i] = of_step;
+  }
   auto out = Napi::Object::New(info.Env());
   out["advantages"] = values;
-  out["groups"] = static_cast<double>(result.groups);
-  out["zeroVariance"] = static_cast<double>(result.zero_variance);
-  out["notFinite"] = static_cast<double>(result.not_finite);
-  out["mean"] = result.mean;
-  out["deviation"] = result.deviation;
-  out["groupDeviation"] = result.group_deviation;
+  out["statistics"] = statistics;
   return out;
 }
 

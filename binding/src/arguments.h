@@ -2,10 +2,12 @@
 // field here is a bug of ours: Failure(Internal) naming the field.
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
 #include "common/failure.h"
+#include "common/settings.h"
 #include "napi_setup.h"
 
 namespace drm::binding {
@@ -43,6 +45,33 @@ class Fields {
   Napi::Object object_;
   std::string where_;
 };
+
+/// Reads settings by a spec's list of them (each_setting() in train/spec.h); others that the object has are not its
+/// affair.
+class SettingsReader {
+ public:
+  explicit SettingsReader(const Fields& from) : from_(from) {}
+  void operator()(const char* name, bool& value) const { value = from_.flag(name); }
+  void operator()(const char* name, double& value) const { value = from_.number(name); }
+  void operator()(const char* name, int64_t& value) const { value = from_.integer(name); }
+  void operator()(const char* name, std::string& value) const { value = from_.text(name); }
+  void operator()(const char* name, std::vector<std::string>& value) const { value = from_.texts(name); }
+  void operator()(const char* name, std::string& value, std::initializer_list<const char*>) const {
+    value = from_.text(name);
+  }
+  template <class T>
+  void optional(const char* name, T& value) const {
+    if (from_.has(name)) (*this)(name, value);
+  }
+
+ private:
+  const Fields& from_;
+};
+template <class Spec>
+void read_settings(const Fields& from, Spec& spec) {
+  each_setting(spec, SettingsReader(from));
+  check_settings(spec, "settings");
+}
 
 /// The listener argument of a job.
 Napi::Function listener(const Napi::Value& value);

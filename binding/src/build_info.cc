@@ -1,10 +1,10 @@
 #include "build_info.h"
 
-#include "exports.h"
+#include "exported.h"
 
 namespace drm::binding {
 
-Napi::Value build_info(const Napi::CallbackInfo& info) {
+DRM_EXPORT(buildInfo) {
   auto out = Napi::Object::New(info.Env());
   out["libtorch"] = DRM_LIBTORCH_BUILD;
   out["libtorchPath"] = DRM_LIBTORCH_PATH;

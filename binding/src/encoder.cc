@@ -1,8 +1,7 @@
 // DataSetEncoder: load, latents, prompts, dispose.
-#include "train/encoder.h"
-
+#include "api/data_set_encoder.h"
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "handle.h"
 #include "job.h"
 #include "load.h"
@@ -16,7 +15,7 @@ struct HandleType<DataSetEncoder> {
   static constexpr napi_type_tag tag = {0x0f7b52d94ce86a31, 0x9d14e5c6a3702b8f};
 };
 
-Napi::Value load_encoder(const Napi::CallbackInfo& info) {
+DRM_EXPORT(loadEncoder) {
   const Fields request(info[0], "encoder");
   return Job<std::shared_ptr<DataSetEncoder>>::start(
       info.Env(), "drm.loadEncoder", listener(info[2]),
@@ -29,7 +28,7 @@ Napi::Value load_encoder(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value encode_latents(const Napi::CallbackInfo& info) {
+DRM_EXPORT(encodeLatents) {
   const Fields request(info[1], "latents");
   return Job<bool>::start(
       info.Env(), "drm.encodeLatents", listener(info[2]),
@@ -41,7 +40,7 @@ Napi::Value encode_latents(const Napi::CallbackInfo& info) {
       nothing);
 }
 
-Napi::Value encode_prompts_to_file(const Napi::CallbackInfo& info) {
+DRM_EXPORT(encodePrompts) {
   const Fields request(info[1], "prompts");
   return Job<bool>::start(
       info.Env(), "drm.encodePrompts", listener(info[2]),
@@ -53,7 +52,7 @@ Napi::Value encode_prompts_to_file(const Napi::CallbackInfo& info) {
       nothing);
 }
 
-Napi::Value dispose_encoder(const Napi::CallbackInfo& info) {
+DRM_EXPORT(disposeEncoder) {
   Handle<DataSetEncoder>::dispose(info.Env(), info[0], "disposeEncoder");
   return info.Env().Undefined();
 }

@@ -14,7 +14,7 @@ namespace {
 constexpr std::chrono::milliseconds kGrace{250};
 std::atomic<int> exit_status{0};
 
-/// As cli/errors.ts has it for OUT_OF_MEMORY.
+/// As cli/common/errors.ts has it for OUT_OF_MEMORY.
 constexpr int kNoMemory = 4;
 constexpr char kNoThread[] =
     "drm: [memory] expected memory and threads to go on with, found that the system gives no further thread; end other "

@@ -1,8 +1,8 @@
 // Adapter files: inspect, convert, merge.
+#include "api/lora_tools.h"
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "job.h"
-#include "pipeline/lora_tools.h"
 #include "requests.h"
 #include "values.h"
 
@@ -15,7 +15,7 @@ Napi::Value inspection_to_js(Napi::Env env, LoraInspection&& all) {
   out["spelling"] = all.spelling;
   out["tensors"] = static_cast<double>(all.tensors);
   out["alphaStated"] = Napi::Boolean::New(env, all.alpha_stated);
-  out["strangers"] = to_js(env, all.strangers);
+  out["unmatchedKeys"] = to_js(env, all.unmatched_keys);
   auto layers = Napi::Array::New(env, all.layers.size());
   for (uint32_t i = 0; i < all.layers.size(); ++i) {
     const auto& l = all.layers[i];
@@ -44,7 +44,7 @@ Napi::Value inspection_to_js(Napi::Env env, LoraInspection&& all) {
 
 }  // namespace
 
-Napi::Value inspect_lora_file(const Napi::CallbackInfo& info) {
+DRM_EXPORT(inspectLora) {
   const Fields request(info[0], "lora inspection");
   return Job<LoraInspection>::start(
       info.Env(), "drm.inspectLora", listener(info[1]),
@@ -54,7 +54,7 @@ Napi::Value inspect_lora_file(const Napi::CallbackInfo& info) {
       inspection_to_js);
 }
 
-Napi::Value convert_lora_file(const Napi::CallbackInfo& info) {
+DRM_EXPORT(convertLora) {
   const Fields request(info[0], "lora conversion");
   return Job<bool>::start(
       info.Env(), "drm.convertLora", listener(info[1]),
@@ -65,7 +65,7 @@ Napi::Value convert_lora_file(const Napi::CallbackInfo& info) {
       nothing);
 }
 
-Napi::Value merge_lora_files(const Napi::CallbackInfo& info) {
+DRM_EXPORT(mergeLoras) {
   const Fields request(info[0], "lora merge");
   return Job<std::vector<LoraInfo>>::start(
       info.Env(), "drm.mergeLoras", listener(info[1]),

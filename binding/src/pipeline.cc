@@ -1,8 +1,8 @@
 // Pipeline: load, info, sample, dispose.
-#include "pipeline/pipeline.h"
+#include "api/pipeline.h"
 
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "handle.h"
 #include "job.h"
 #include "load.h"
@@ -25,8 +25,8 @@ SampleRequest request_from_js(const Napi::Value& value) {
   SampleRequest request;
   request.prompts = prompts_from_js(fields, "prompts");
   request.negatives = prompts_from_js(fields, "negatives");
-  for (const auto& picture : fields.objects("pictures"))
-    request.pictures.push_back({picture.integer("prompt"), picture.integer("negative"), picture.seed("seed")});
+  for (const auto& image : fields.objects("pictures"))
+    request.images.push_back({image.integer("prompt"), image.integer("negative"), image.seed("seed")});
   request.steps = fields.integer("steps");
   request.guidance = fields.number("guidance");
   request.height = fields.integer("height");
@@ -85,7 +85,7 @@ Napi::Object info_to_js(Napi::Env env, const PipelineInfo& info) {
 
 Napi::Object summary_to_js(Napi::Env env, const SampleSummary& summary) {
   auto out = Napi::Object::New(env);
-  out["pictures"] = static_cast<double>(summary.pictures);
+  out["pictures"] = static_cast<double>(summary.images);
   out["width"] = static_cast<double>(summary.width);
   out["height"] = static_cast<double>(summary.height);
   out["batches"] = static_cast<double>(summary.batches);
@@ -101,15 +101,13 @@ Napi::Object summary_to_js(Napi::Env env, const SampleSummary& summary) {
 
 }  // namespace
 
-Napi::Value load_pipeline(const Napi::CallbackInfo& info) {
+DRM_EXPORT(loadPipeline) {
   return load_in_job<Pipeline>(info, "drm.loadPipeline", pipeline_source_from_js(Fields(info[0], "pipeline source")));
 }
 
-Napi::Value pipeline_info(const Napi::CallbackInfo& info) {
-  return info_to_js(info.Env(), Handle<Pipeline>::get(info[0], "pipelineInfo")->info());
-}
+DRM_EXPORT(pipelineInfo) { return info_to_js(info.Env(), Handle<Pipeline>::get(info[0], "pipelineInfo")->info()); }
 
-Napi::Value sample(const Napi::CallbackInfo& info) {
+DRM_EXPORT(sample) {
   return Job<SampleSummary>::start(
       info.Env(), "drm.sample", listener(info[2]),
       [pipeline = Handle<Pipeline>::get(info[0], "sample"), request = request_from_js(info[1])](Control& control) {
@@ -118,7 +116,7 @@ Napi::Value sample(const Napi::CallbackInfo& info) {
       [](Napi::Env env, SampleSummary&& summary) -> Napi::Value { return summary_to_js(env, summary); });
 }
 
-Napi::Value dispose_pipeline(const Napi::CallbackInfo& info) {
+DRM_EXPORT(disposePipeline) {
   Handle<Pipeline>::dispose(info.Env(), info[0], "disposePipeline");
   return info.Env().Undefined();
 }

@@ -1,6 +1,6 @@
 // ProcessGroup: join, exchange, watch, leave.
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "group_handle.h"
 #include "job.h"
 #include "live_jobs.h"
@@ -12,7 +12,7 @@ Napi::Value nothing(Napi::Env env, bool&&) { return env.Undefined(); }
 
 }  // namespace
 
-Napi::Value parallel_info_to_js(const Napi::CallbackInfo& info) {
+DRM_EXPORT(parallelInfo) {
   const auto p = parallel_info();
   auto out = Napi::Object::New(info.Env());
   out["cpu"] = p.cpu;
@@ -20,7 +20,7 @@ Napi::Value parallel_info_to_js(const Napi::CallbackInfo& info) {
   return out;
 }
 
-Napi::Value join_group(const Napi::CallbackInfo& info) {
+DRM_EXPORT(joinGroup) {
   const Fields fields(info[0], "place");
   GroupPlace place;
   place.rank = fields.integer("rank");
@@ -45,7 +45,7 @@ Napi::Value join_group(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value group_exchange(const Napi::CallbackInfo& info) {
+DRM_EXPORT(groupExchange) {
   return Job<std::vector<std::string>>::start(
       info.Env(), "drm.groupExchange", listener(info[2]),
       [group = Handle<ProcessGroup>::get(info[0], "groupExchange"),
@@ -57,7 +57,7 @@ Napi::Value group_exchange(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value group_watch(const Napi::CallbackInfo& info) {
+DRM_EXPORT(groupWatch) {
   return Job<bool>::start(
       info.Env(), "drm.groupWatch", listener(info[1]),
       [group = Handle<ProcessGroup>::get(info[0], "groupWatch")](Control& control) {
@@ -67,7 +67,7 @@ Napi::Value group_watch(const Napi::CallbackInfo& info) {
       nothing);
 }
 
-Napi::Value leave_group(const Napi::CallbackInfo& info) {
+DRM_EXPORT(leaveGroup) {
   const Fields fields(info[1], "leave");
   return Job<bool>::start(
       info.Env(), "drm.leaveGroup", listener(info[2]),

@@ -27,12 +27,12 @@ std::vector<LoraUse> loras_from_js(const Fields& fields) {
 }
 
 std::vector<Bitmap> bitmaps_from_js(const Fields& request, const char* name) {
-  std::vector<Bitmap> pictures;
+  std::vector<Bitmap> images;
   for (const auto& fields : request.objects(name)) {
     const auto bytes = fields.bytes("pixels");
-    pictures.push_back({{bytes.data, bytes.data + bytes.size}, fields.integer("height"), fields.integer("width"), 3});
+    images.push_back({{bytes.data, bytes.data + bytes.size}, fields.integer("height"), fields.integer("width"), 3});
   }
-  return pictures;
+  return images;
 }
 
 std::vector<PromptTokens> prompts_from_js(const Fields& request, const char* name) {
@@ -45,7 +45,7 @@ std::vector<PromptTokens> prompts_from_js(const Fields& request, const char* nam
 TrainBatch batch_from_js(const Fields& fields) {
   TrainBatch b;
   b.samples = fields.integers("samples");
-  if (fields.has("pictures")) b.pictures = fields.integers("pictures");
+  if (fields.has("pictures")) b.images = fields.integers("pictures");
   if (fields.has("pixels")) {
     const auto bytes = fields.bytes("pixels");
     b.pixels.assign(bytes.data, bytes.data + bytes.size);

@@ -2,8 +2,8 @@
 #pragma once
 #include <vector>
 
+#include "api/pipeline.h"
 #include "arguments.h"
-#include "pipeline/pipeline.h"
 #include "scorers/pillow_resize.h"
 #include "train/spec.h"
 

@@ -1,6 +1,6 @@
 // RewardModel: load, info, score, dispose.
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "job.h"
 #include "load.h"
 #include "requests.h"
@@ -11,7 +11,7 @@ namespace {
 
 ScoreRequest score_from_js(const Fields& fields) {
   ScoreRequest r;
-  r.pictures = bitmaps_from_js(fields, "pictures");
+  r.images = bitmaps_from_js(fields, "pictures");
   r.prompts = prompts_from_js(fields, "prompts");
   r.prompt_of = fields.integers("promptOf");
   r.samples = fields.integers("samples");
@@ -26,7 +26,7 @@ ScoreRequest score_from_js(const Fields& fields) {
 
 }  // namespace
 
-Napi::Value load_reward_model(const Napi::CallbackInfo& info) {
+DRM_EXPORT(loadRewardModel) {
   const Fields source(info[0], "reward source");
   return load_in_job<RewardModel>(
       info, "drm.loadRewardModel",
@@ -34,7 +34,7 @@ Napi::Value load_reward_model(const Napi::CallbackInfo& info) {
                    source.has("base") ? pipeline_source_from_js(source.object("base")) : PipelineSource{}});
 }
 
-Napi::Value reward_model_info(const Napi::CallbackInfo& info) {
+DRM_EXPORT(rewardModelInfo) {
   const auto model = Handle<RewardModel>::get(info[0], "rewardModelInfo");
   const auto& facts = model->info();
   auto out = Napi::Object::New(info.Env());
@@ -54,7 +54,7 @@ Napi::Value reward_model_info(const Napi::CallbackInfo& info) {
   return out;
 }
 
-Napi::Value reward_model_score(const Napi::CallbackInfo& info) {
+DRM_EXPORT(rewardModelScore) {
   return Job<std::vector<float>>::start(
       info.Env(), "drm.rewardModelScore", listener(info[2]),
       [model = Handle<RewardModel>::get(info[0], "rewardModelScore"),
@@ -66,7 +66,7 @@ Napi::Value reward_model_score(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value dispose_reward_model(const Napi::CallbackInfo& info) {
+DRM_EXPORT(disposeRewardModel) {
   Handle<RewardModel>::dispose(info.Env(), info[0], "disposeRewardModel");
   return info.Env().Undefined();
 }

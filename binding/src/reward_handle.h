@@ -1,7 +1,7 @@
 // The handle of a reward model, which sampling takes too.
 #pragma once
+#include "api/reward_model.h"
 #include "handle.h"
-#include "reward/reward_model.h"
 
 namespace drm::binding {
 

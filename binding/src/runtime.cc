@@ -1,9 +1,11 @@
-#include "exports.h"
-#include "pipeline/pipeline.h"
+#include "runtime/runtime.h"
+
+#include "api/pipeline.h"
+#include "exported.h"
 
 namespace drm::binding {
 
-Napi::Value runtime_info_to_js(const Napi::CallbackInfo& info) {
+DRM_EXPORT(runtimeInfo) {
   auto env = info.Env();
   const RuntimeInfo r = runtime_info();
   auto out = Napi::Object::New(env);
@@ -30,7 +32,7 @@ Napi::Value runtime_info_to_js(const Napi::CallbackInfo& info) {
   return out;
 }
 
-Napi::Value set_threads_from_js(const Napi::CallbackInfo& info) {
+DRM_EXPORT(setThreads) {
   const double n = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
   set_threads(n >= 1 && n <= 4096 ? static_cast<int64_t>(n) : 0);
   return info.Env().Undefined();

@@ -1,31 +1,31 @@
-// ClipScorer: load, info, features, dispose; and what needs no model: CMMD and Pillow's resampling.
+// Scorer: load, info, features, scores, dispose; and what needs no model: CMMD and Pillow's resampling.
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "handle.h"
 #include "job.h"
 #include "load.h"
 #include "requests.h"
-#include "scorers/clip_scorer.h"
+#include "scorers/registry.h"
 #include "values.h"
 
 namespace drm::binding {
 
 template <>
-struct HandleType<ClipScorer> {
-  static constexpr const char* name = "CLIP scorer";
+struct HandleType<Scorer> {
+  static constexpr const char* name = "scorer";
   static constexpr napi_type_tag tag = {0x81d7f3b06ae24c59, 0x3be0947d52fa1c86};
 };
 
 namespace {
 
-Napi::Value pictures_to_js(Napi::Env env, std::vector<Bitmap>&& pictures) {
-  auto out = Napi::Array::New(env, pictures.size());
-  for (uint32_t i = 0; i < pictures.size(); ++i) {
-    auto picture = Napi::Object::New(env);
-    picture["width"] = static_cast<double>(pictures[i].width);
-    picture["height"] = static_cast<double>(pictures[i].height);
-    picture["pixels"] = adopt_bytes(env, std::move(pictures[i].pixels));
-    out[i] = picture;
+Napi::Value images_to_js(Napi::Env env, std::vector<Bitmap>&& images) {
+  auto out = Napi::Array::New(env, images.size());
+  for (uint32_t i = 0; i < images.size(); ++i) {
+    auto image = Napi::Object::New(env);
+    image["width"] = static_cast<double>(images[i].width);
+    image["height"] = static_cast<double>(images[i].height);
+    image["pixels"] = adopt_bytes(env, std::move(images[i].pixels));
+    out[i] = image;
   }
   return out;
 }
@@ -46,16 +46,15 @@ Napi::Value features_to_js(Napi::Env env, Features&& features) {
 
 }  // namespace
 
-Napi::Value load_clip_scorer(const Napi::CallbackInfo& info) {
+DRM_EXPORT(loadScorer) {
   const Fields source(info[0], "scorer source");
-  return load_in_job<ClipScorer>(
-      info, "drm.loadClipScorer",
-      ClipScorerSource{source.text("config"), source.texts("weights"),
-                       source.has("preprocessorConfig") ? source.text("preprocessorConfig") : ""});
+  return load_with<Scorer>(info, "drm.loadScorer", load_scorer,
+                           ScorerSource{source.text("kind"), source.text("config"), source.texts("weights"),
+                                        source.has("preprocessorConfig") ? source.text("preprocessorConfig") : ""});
 }
 
-Napi::Value clip_scorer_info(const Napi::CallbackInfo& info) {
-  const auto scorer = Handle<ClipScorer>::get(info[0], "clipScorerInfo");
+DRM_EXPORT(scorerInfo) {
+  const auto scorer = Handle<Scorer>::get(info[0], "scorerInfo");
   const auto& facts = scorer->info();
   auto out = Napi::Object::New(info.Env());
   const auto set = [&](const char* name, int64_t value) { out[name] = static_cast<double>(value); };
@@ -70,33 +69,51 @@ Napi::Value clip_scorer_info(const Napi::CallbackInfo& info) {
   return out;
 }
 
-Napi::Value clip_image_features(const Napi::CallbackInfo& info) {
+DRM_EXPORT(scorerImageFeatures) {
   return Job<Features>::start(
-      info.Env(), "drm.clipImageFeatures", listener(info[2]),
-      [scorer = Handle<ClipScorer>::get(info[0], "clipImageFeatures"),
-       pictures = bitmaps_from_js(Fields(info[1], "pictures"), "pictures")](Control& control) {
-        return scorer->images(pictures, control);
+      info.Env(), "drm.scorerImageFeatures", listener(info[2]),
+      [scorer = Handle<Scorer>::get(info[0], "scorerImageFeatures"),
+       images = bitmaps_from_js(Fields(info[1], "pictures"), "pictures")](Control& control) {
+        return scorer->image_features(images, control);
       },
       features_to_js);
 }
 
-Napi::Value clip_text_features(const Napi::CallbackInfo& info) {
+DRM_EXPORT(scorerTextFeatures) {
   std::vector<std::vector<int64_t>> ids;
   for (const auto& row : Fields(info[1], "captions").objects("captions")) ids.push_back(row.token_ids("ids"));
   return Job<Features>::start(
-      info.Env(), "drm.clipTextFeatures", listener(info[2]),
-      [scorer = Handle<ClipScorer>::get(info[0], "clipTextFeatures"), ids = std::move(ids)](Control& control) {
-        return scorer->texts(ids, control);
+      info.Env(), "drm.scorerTextFeatures", listener(info[2]),
+      [scorer = Handle<Scorer>::get(info[0], "scorerTextFeatures"), ids = std::move(ids)](Control& control) {
+        return scorer->text_features(ids, control);
       },
       features_to_js);
 }
 
-Napi::Value dispose_clip_scorer(const Napi::CallbackInfo& info) {
-  Handle<ClipScorer>::dispose(info.Env(), info[0], "disposeClipScorer");
+DRM_EXPORT(scorerScore) {
+  const Fields request(info[1], "images to score");
+  ImagesToScore r;
+  r.images = bitmaps_from_js(request, "pictures");
+  for (const auto& row : request.objects("captions")) r.prompts.push_back(row.token_ids("ids"));
+  r.prompt_of = request.integers("promptOf");
+  return Job<std::vector<float>>::start(
+      info.Env(), "drm.scorerScore", listener(info[2]),
+      [scorer = Handle<Scorer>::get(info[0], "scorerScore"), r = std::move(r)](Control& control) {
+        return scorer->score(r, control);
+      },
+      [](Napi::Env env, std::vector<float>&& scores) -> Napi::Value {
+        auto out = Napi::Float32Array::New(env, scores.size());
+        std::copy(scores.begin(), scores.end(), out.Data());
+        return out;
+      });
+}
+
+DRM_EXPORT(disposeScorer) {
+  Handle<Scorer>::dispose(info.Env(), info[0], "disposeScorer");
   return info.Env().Undefined();
 }
 
-Napi::Value cmmd_of_features(const Napi::CallbackInfo& info) {
+DRM_EXPORT(cmmd) {
   const Fields request(info[0], "cmmd");
   return Job<Cmmd>::start(
       info.Env(), "drm.cmmd", listener(info[1]),
@@ -111,24 +128,24 @@ Napi::Value cmmd_of_features(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value resize_pictures(const Napi::CallbackInfo& info) {
+DRM_EXPORT(resizeImages) {
   const Fields request(info[0], "resize");
   const auto rule = request.has("square") ? request.text("square") : "";
   return Job<std::vector<Bitmap>>::start(
-      info.Env(), "drm.resizePictures", listener(info[1]),
-      [pictures = bitmaps_from_js(request, "pictures"), height = request.integer("height"),
+      info.Env(), "drm.resizeImages", listener(info[1]),
+      [images = bitmaps_from_js(request, "pictures"), height = request.integer("height"),
        width = request.integer("width"), rule](Control& control) {
         std::vector<Bitmap> out;
-        for (const auto& picture : pictures) {
+        for (const auto& image : images) {
           control.check();
           out.push_back(rule.empty()
-                            ? pillow_bicubic(picture, height, width)
-                            : pillow_square(picture, height,
+                            ? pillow_bicubic(image, height, width)
+                            : pillow_square(image, height,
                                             rule == "torchvision" ? CropRule::Torchvision : CropRule::Transformers));
         }
         return out;
       },
-      pictures_to_js);
+      images_to_js);
 }
 
 }  // namespace drm::binding

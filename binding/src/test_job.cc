@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "handle.h"
 #include "job.h"
 
@@ -64,7 +64,7 @@ int64_t run_test(const TestOptions& options, Control& control) {
 
 }  // namespace
 
-Napi::Value test_job(const Napi::CallbackInfo& info) {
+DRM_EXPORT(testJob) {
   const Fields fields(info[0], "test options");
   const auto count = [&](const char* name) { return fields.has(name) ? fields.integer(name) : 0; };
   TestOptions options{count("steps"), count("millis"), count("reports"), count("events"), count("bytes"), "", nullptr};
@@ -77,17 +77,13 @@ Napi::Value test_job(const Napi::CallbackInfo& info) {
       [](Napi::Env env, int64_t&& steps) -> Napi::Value { return Napi::Number::New(env, static_cast<double>(steps)); });
 }
 
-Napi::Value test_handle(const Napi::CallbackInfo& info) {
-  return Handle<TestObject>::create(info.Env(), std::make_shared<TestObject>(), /*bytes=*/0);
-}
+DRM_EXPORT(testHandle) { return Handle<TestObject>::create(info.Env(), std::make_shared<TestObject>(), /*bytes=*/0); }
 
-Napi::Value dispose_test_handle(const Napi::CallbackInfo& info) {
+DRM_EXPORT(disposeTestHandle) {
   Handle<TestObject>::dispose(info.Env(), info[0], "disposeTestHandle");
   return info.Env().Undefined();
 }
 
-Napi::Value test_objects_alive(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), TestObject::alive.load());
-}
+DRM_EXPORT(testObjectsAlive) { return Napi::Number::New(info.Env(), TestObject::alive.load()); }
 
 }  // namespace drm::binding

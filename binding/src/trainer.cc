@@ -1,14 +1,20 @@
 // Trainer: create, step, evaluate, caches, previews, save, restore, export, dispose.
+#include "api/training.h"
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "group_handle.h"
 #include "handle.h"
 #include "job.h"
 #include "requests.h"
 #include "reward_handle.h"
-#include "train/training.h"
 
 namespace drm::binding {
+
+template <>
+struct HandleType<PolicyTraining> {
+  static constexpr const char* name = "policy";
+  static constexpr napi_type_tag tag = {0x71e0c95a42bd4f06, 0x8c3d6a1f95e27b40};
+};
 
 template <>
 struct HandleType<Training> {
@@ -23,53 +29,31 @@ TrainerOptions options_from_js(const Fields& fields) {
   o.device = fields.text("device");
   o.dtype = fields.text("dtype");
   o.seed = fields.seed("seed");
-  o.beta1 = fields.number("beta1");
-  o.beta2 = fields.number("beta2");
-  o.eps = fields.number("eps");
-  o.weight_decay = fields.number("weightDecay");
-  o.max_gradient_norm = fields.number("maxGradientNorm");
-  o.ema_decay = fields.number("emaDecay");
-  if (fields.has("emaEvery")) o.ema_every = fields.integer("emaEvery");
-  o.zero = fields.has("zero") && fields.flag("zero");
+  read_settings(fields.object("settings"), o);
   return o;
 }
 
-VaeSpec vae_from_js(const Fields& fields) {
-  const auto loss = fields.object("loss");
-  return {fields.text("config"), fields.texts("weights"), loss.number("l1"),
-          loss.number("l2"),     loss.number("edges"),    loss.number("kl")};
+template <class Spec>
+Spec spec_from_js(const Fields& fields) {
+  Spec spec;
+  read_settings(fields.object("settings"), spec);
+  if constexpr (requires { spec.source; }) {
+    spec.source = pipeline_source_from_js(fields.object("source"));
+  } else {
+    spec.config = fields.text("config");
+    spec.weights = fields.texts("weights");
+  }
+  if constexpr (requires { spec.checkpoint; }) spec.checkpoint = component_from_js(fields, "checkpoint");
+  return spec;
 }
 
-ClipSpec clip_from_js(const Fields& fields) {
-  return {fields.text("config"), fields.texts("weights"), fields.number("augment"), fields.number("rotate"),
-          fields.number("patch_dropout")};
-}
-
-std::optional<LoraConfig> lora_from_js(const Fields& fields) {
-  if (!fields.has("lora")) return {};
-  const auto lora = fields.object("lora");
-  return LoraConfig{lora.integer("rank"), lora.number("alpha"), lora.texts("targets")};
-}
-
-PolicySpec policy_from_js(const Fields& fields) {
-  PolicySpec s;
-  s.source = pipeline_source_from_js(fields.object("source"));
-  s.lora = lora_from_js(fields).value_or(LoraConfig{});
-  if (fields.has("loraFrom")) s.lora_from = fields.text("loraFrom");
-  s.t5_length = fields.integer("t5Length");
-  s.height = fields.integer("height");
-  s.width = fields.integer("width");
-  s.steps = fields.integer("steps");
-  s.guidance = fields.number("guidance");
-  s.noise_level = fields.number("noiseLevel");
-  s.cps = fields.text("sde") == "cps";
-  s.clip_range = fields.number("clipRange");
-  s.advantage_clip = fields.number("advantageClip");
-  s.kl_beta = fields.number("klBeta");
-  s.kl = fields.text("kl");
-  s.detach_unconditional = fields.flag("detachUnconditional");
-  s.recompute = fields.flag("recompute");
-  return s;
+ObjectiveSpec objective_from_js(const Fields& fields) {
+  const auto kind = fields.text("kind");
+  if (kind == "vae") return spec_from_js<VaeSpec>(fields);
+  if (kind == "clip") return spec_from_js<ClipSpec>(fields);
+  if (kind == "flow") return spec_from_js<FlowSpec>(fields);
+  if (kind == "reward") return spec_from_js<RewardSpec>(fields);
+  throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip, flow or reward, found " + kind);
 }
 
 void read_inputs(const Fields& request, PolicyInputs& in) {
@@ -79,7 +63,7 @@ void read_inputs(const Fields& request, PolicyInputs& in) {
   in.negative = {negative.token_ids("clipL"), negative.token_ids("clipG"), negative.token_ids("t5")};
   in.prompt_of = request.integers("promptOf");
   for (const auto& fields : request.objects("rewards"))
-    in.rewards.push_back({Handle<RewardModel>::get(fields.value("reward"), "rewards"), fields.number("weight")});
+    in.rewards.push_back({Handle<RewardModel>::get(fields.value("reward"), "rewards")->net(), fields.number("weight")});
 }
 
 RolloutRequest rollout_from_js(const Fields& fields) {
@@ -89,11 +73,11 @@ RolloutRequest rollout_from_js(const Fields& fields) {
   r.samples = fields.integers("samples");
   r.latents = fields.integers("latents");
   r.k = fields.integer("k");
-  r.go_on = fields.text("goOn");
+  r.continuation = fields.text("continue");
   r.from = fields.integer("from");
   r.until = fields.integer("until");
   r.score_states = fields.text("score") == "states";
-  r.pictures = fields.flag("pictures");
+  r.images = fields.flag("pictures");
   return r;
 }
 
@@ -104,54 +88,6 @@ PolicySampleRequest policy_sample_from_js(const Fields& fields) {
   r.steps = fields.integer("steps");
   r.guidance = fields.number("guidance");
   return r;
-}
-
-FlowSpec flow_from_js(const Fields& fields) {
-  FlowSpec s;
-  s.source = pipeline_source_from_js(fields.object("source"));
-  s.logit_normal = fields.flag("logitNormal");
-  s.mean = fields.number("logitMean");
-  s.deviation = fields.number("logitDeviation");
-  s.shifted = fields.flag("shifted");
-  s.prompt_dropout = fields.number("promptDropout");
-  s.posterior_sample = fields.flag("posteriorSample");
-  s.recompute = fields.flag("recompute");
-  s.t5_length = fields.integer("t5Length");
-  s.lora = lora_from_js(fields);
-  return s;
-}
-
-RewardSpec reward_from_js(const Fields& fields) {
-  RewardSpec s;
-  s.source = pipeline_source_from_js(fields.object("source"));
-  s.checkpoint = component_from_js(fields, "checkpoint");
-  s.keep_layers = fields.integer("keepLayers");
-  const auto head = fields.object("head");
-  s.head_channels = head.integer("channels");
-  s.head_groups = head.integer("groups");
-  s.head_hidden = head.integer("hidden");
-  s.dropout = head.number("dropout");
-  s.logit_normal = fields.flag("logitNormal");
-  s.mean = fields.number("logitMean");
-  s.deviation = fields.number("logitDeviation");
-  s.shifted = fields.flag("shifted");
-  s.shared_noise = fields.flag("sharedNoise");
-  s.posterior_sample = fields.flag("posteriorSample");
-  s.recompute = fields.flag("recompute");
-  s.t5_length = fields.integer("t5Length");
-  s.freeze_backbone = fields.flag("freezeBackbone");
-  s.lora = lora_from_js(fields);
-  return s;
-}
-
-ObjectiveSpec objective_from_js(const Fields& fields) {
-  const auto kind = fields.text("kind");
-  if (kind == "vae") return vae_from_js(fields);
-  if (kind == "clip") return clip_from_js(fields);
-  if (kind == "flow") return flow_from_js(fields);
-  if (kind == "reward") return reward_from_js(fields);
-  if (kind == "policy") return policy_from_js(fields);
-  throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip, flow, reward or policy, found " + kind);
 }
 
 std::vector<TrainBatch> batches_from_js(const Fields& fields, const char* name) {
@@ -202,28 +138,54 @@ Napi::Value on_trainer(const Napi::CallbackInfo& info, const char* name, size_t 
 
 }  // namespace
 
-Napi::Value create_trainer(const Napi::CallbackInfo& info) {
-  std::shared_ptr<ProcessGroup> group;
-  if (info[3].IsExternal()) group = Handle<ProcessGroup>::get(info[3], "createTrainer");
+namespace {
+
+/// Weights, gradients, two moments and averages, all fp32.
+int64_t bytes_of(const Training& training) { return training.parameters() * 4 * 5; }
+
+std::shared_ptr<ProcessGroup> group_from_js(const Napi::Value& value, const char* where) {
+  return value.IsExternal() ? Handle<ProcessGroup>::get(value, where) : nullptr;
+}
+
+}  // namespace
+
+DRM_EXPORT(createTrainer) {
   return Job<std::shared_ptr<Training>>::start(
       info.Env(), "drm.createTrainer", listener(info[2]),
-      [group, objective = objective_from_js(Fields(info[0], "objective")),
+      [group = group_from_js(info[3], "createTrainer"), objective = objective_from_js(Fields(info[0], "objective")),
        options = options_from_js(Fields(info[1], "trainer options"))](Control& control) {
         return Training::create(objective, options, group, control);
       },
       [](Napi::Env env, std::shared_ptr<Training>&& trainer) {
-        // Weights, gradients, two moments and averages, all fp32.
-        const auto bytes = trainer->parameters() * 4 * 5;
+        const auto bytes = bytes_of(*trainer);
         return Handle<Training>::create(env, std::move(trainer), bytes);
       });
 }
 
-Napi::Value trainer_parameters(const Napi::CallbackInfo& info) {
+// { trainer, policy }: one object, with what all trainers do and with what policies do beside.
+DRM_EXPORT(createPolicyTrainer) {
+  return Job<std::shared_ptr<PolicyTraining>>::start(
+      info.Env(), "drm.createPolicyTrainer", listener(info[2]),
+      [group = group_from_js(info[3], "createPolicyTrainer"),
+       policy = spec_from_js<PolicySpec>(Fields(info[0], "policy")),
+       options = options_from_js(Fields(info[1], "trainer options"))](Control& control) {
+        return PolicyTraining::create(policy, options, group, control);
+      },
+      [](Napi::Env env, std::shared_ptr<PolicyTraining>&& policy) -> Napi::Value {
+        const auto bytes = bytes_of(*policy);
+        auto out = Napi::Object::New(env);
+        out["trainer"] = Handle<Training>::create(env, policy, bytes);
+        out["policy"] = Handle<PolicyTraining>::create(env, std::move(policy), 0);
+        return out;
+      });
+}
+
+DRM_EXPORT(trainerParameters) {
   const auto n = Handle<Training>::get(info[0], "trainerParameters")->parameters();
   return Napi::Number::New(info.Env(), static_cast<double>(n));
 }
 
-Napi::Value trainer_step(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerStep) {
   const Fields request(info[1], "step");
   return Job<Metrics>::start(
       info.Env(), "drm.trainerStep", listener(info[2]),
@@ -234,7 +196,7 @@ Napi::Value trainer_step(const Napi::CallbackInfo& info) {
       metrics_to_js);
 }
 
-Napi::Value trainer_evaluate(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerEvaluate) {
   return Job<Metrics>::start(
       info.Env(), "drm.trainerEvaluate", listener(info[2]),
       [trainer = Handle<Training>::get(info[0], "trainerEvaluate"),
@@ -242,33 +204,34 @@ Napi::Value trainer_evaluate(const Napi::CallbackInfo& info) {
       weighted_metrics_to_js);
 }
 
-Napi::Value trainer_cache_latents(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerCacheLatents) {
   return on_trainer(
       info, "drm.trainerCacheLatents", 2,
       [batch = batch_from_js(Fields(info[1], "batch"))](Training& trainer, Control&) { trainer.cache_latents(batch); });
 }
 
-Napi::Value trainer_cache_prompts(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerCachePrompts) {
   return on_trainer(info, "drm.trainerCachePrompts", 2,
                     [prompts = prompts_from_js(Fields(info[1], "prompts"), "prompts")](
                         Training& trainer, Control& control) { trainer.cache_prompts(prompts, control); });
 }
 
-Napi::Value trainer_load_latents(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerLoadLatents) {
   const Fields request(info[1], "latents");
   return on_trainer(info, "drm.trainerLoadLatents", 2,
-                    [path = request.text("path"), pictures = request.integers("pictures")](
-                        Training& trainer, Control&) { trainer.load_latents(path, pictures); });
+                    [path = request.text("path"), images = request.integers("pictures")](Training& trainer, Control&) {
+                      trainer.load_latents(path, images);
+                    });
 }
 
-Napi::Value trainer_load_prompts(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerLoadPrompts) {
   return on_trainer(info, "drm.trainerLoadPrompts", 2,
                     [paths = Fields(info[1], "prompts").texts("paths")](Training& trainer, Control&) {
                       trainer.load_prompts(paths);
                     });
 }
 
-Napi::Value trainer_preview(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerPreview) {
   const Fields fields(info[1], "preview");
   PreviewRequest r;
   r.texts = fields.integers("texts");
@@ -281,11 +244,11 @@ Napi::Value trainer_preview(const Napi::CallbackInfo& info) {
                     [r](Training& trainer, Control& control) { trainer.preview(r, control); });
 }
 
-Napi::Value trainer_rollout(const Napi::CallbackInfo& info) {
+DRM_EXPORT(policyRollout) {
   return Job<Rollout>::start(
-      info.Env(), "drm.trainerRollout", listener(info[2]),
-      [trainer = Handle<Training>::get(info[0], "trainerRollout"),
-       r = rollout_from_js(Fields(info[1], "rollout"))](Control& control) { return trainer->rollout(r, control); },
+      info.Env(), "drm.policyRollout", listener(info[2]),
+      [policy = Handle<PolicyTraining>::get(info[0], "policyRollout"),
+       r = rollout_from_js(Fields(info[1], "rollout"))](Control& control) { return policy->rollout(r, control); },
       [](Napi::Env env, Rollout&& rollout) -> Napi::Value {
         auto out = Napi::Object::New(env);
         out["firstRow"] = static_cast<double>(rollout.first_row);
@@ -298,37 +261,37 @@ Napi::Value trainer_rollout(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value trainer_ratio_error(const Napi::CallbackInfo& info) {
+DRM_EXPORT(policyRatioError) {
   return Job<double>::start(
-      info.Env(), "drm.trainerRatioError", listener(info[2]),
-      [trainer = Handle<Training>::get(info[0], "trainerRatioError"),
+      info.Env(), "drm.policyRatioError", listener(info[2]),
+      [policy = Handle<PolicyTraining>::get(info[0], "policyRatioError"),
        batches = batches_from_js(Fields(info[1], "ratio error"), "batches")](Control& control) {
-        return trainer->ratio_error(batches, control);
+        return policy->ratio_error(batches, control);
       },
       [](Napi::Env env, double&& error) -> Napi::Value { return Napi::Number::New(env, error); });
 }
 
-Napi::Value trainer_sample(const Napi::CallbackInfo& info) {
+DRM_EXPORT(policySample) {
   return Job<PolicyScores>::start(
-      info.Env(), "drm.trainerSample", listener(info[2]),
-      [trainer = Handle<Training>::get(info[0], "trainerSample"),
+      info.Env(), "drm.policySample", listener(info[2]),
+      [policy = Handle<PolicyTraining>::get(info[0], "policySample"),
        r = policy_sample_from_js(Fields(info[1], "policy sample"))](Control& control) {
-        return trainer->sample(r, control);
+        return policy->sample(r, control);
       },
       [](Napi::Env env, PolicyScores&& scores) -> Napi::Value { return scores_to_js(env, scores); });
 }
 
-Napi::Value trainer_save(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerSave) {
   return on_trainer(info, "drm.trainerSave", 2,
                     [path = Fields(info[1], "save").text("path")](Training& t, Control& c) { t.save(path, c); });
 }
 
-Napi::Value trainer_restore(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerRestore) {
   return on_trainer(info, "drm.trainerRestore", 2,
                     [path = Fields(info[1], "restore").text("path")](Training& t, Control& c) { t.restore(path, c); });
 }
 
-Napi::Value trainer_export(const Napi::CallbackInfo& info) {
+DRM_EXPORT(trainerExport) {
   const Fields fields(info[1], "export");
   const auto layout = fields.has("layout") ? fields.text("layout") : "drm";
   if (layout != "drm" && layout != "authors")
@@ -340,7 +303,12 @@ Napi::Value trainer_export(const Napi::CallbackInfo& info) {
                     });
 }
 
-Napi::Value dispose_trainer(const Napi::CallbackInfo& info) {
+DRM_EXPORT(disposePolicy) {
+  Handle<PolicyTraining>::dispose(info.Env(), info[0], "disposePolicy");
+  return info.Env().Undefined();
+}
+
+DRM_EXPORT(disposeTrainer) {
   Handle<Training>::dispose(info.Env(), info[0], "disposeTrainer");
   return info.Env().Undefined();
 }

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "api/pipeline.h"
 #include "common/control.h"
 #include "napi_setup.h"
-#include "pipeline/pipeline.h"
 
 namespace drm::binding {
 

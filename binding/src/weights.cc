@@ -1,13 +1,14 @@
 // Weight files: what is inside, by name.
+#include "api/single_file.h"
 #include "arguments.h"
-#include "exports.h"
+#include "exported.h"
 #include "job.h"
 #include "tensor_io/tensor_names.h"
 #include "values.h"
 
 namespace drm::binding {
 
-Napi::Value list_tensor_names(const Napi::CallbackInfo& info) {
+DRM_EXPORT(tensorNames) {
   const Fields request(info[0], "weight files");
   return Job<std::vector<std::string>>::start(
       info.Env(), "drm.tensorNames", listener(info[1]),
@@ -15,7 +16,7 @@ Napi::Value list_tensor_names(const Napi::CallbackInfo& info) {
       [](Napi::Env env, std::vector<std::string>&& names) -> Napi::Value { return to_js(env, names); });
 }
 
-Napi::Value list_components_inside(const Napi::CallbackInfo& info) {
+DRM_EXPORT(componentsInside) {
   const Fields request(info[0], "weight file");
   return Job<std::vector<std::string>>::start(
       info.Env(), "drm.componentsInside", listener(info[1]),

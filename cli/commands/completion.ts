@@ -1,7 +1,13 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../command.js';
-import { describe, globalOptions } from '../program.js';
-import { registry } from './registry.js';
+import type { Command } from '../common/command.js';
+import { describe, globalOptions } from './describe.js';
+
+/** What is asked of the registry's entries. */
+interface Entry {
+  name: string;
+  summary: string;
+  load(): Promise<Command>;
+}
 
 interface Described {
   name: string;
@@ -12,11 +18,11 @@ interface Described {
   words: string[];
 }
 
-async function describeAll(): Promise<Described[]> {
+async function describeAll(entries: readonly Entry[]): Promise<Described[]> {
   return Promise.all(
-    registry.map(async (entry) => {
+    entries.map(async (entry) => {
       const command = await entry.load();
-      const options = [...describe(command).options];
+      const options = describe(command).options.filter((o) => !o.hidden);
       const names = new Set(options.map((o) => o.long));
       options.push(...globalOptions().filter((o) => !names.has(o.long)));
       return {
@@ -112,7 +118,8 @@ function fish(commands: Described[]): string {
 
 const SHELLS: Record<string, (commands: Described[]) => string> = { bash, zsh, fish };
 
-export const command: Command = {
+/** The entries are given, since this command is one of them. */
+export const completionOf = (entries: readonly Entry[]): Command => ({
   name: 'completion',
   summary: 'print shell completion for bash, zsh or fish',
   examples: [
@@ -124,7 +131,7 @@ export const command: Command = {
     const shell = String(args[0]);
     const write = SHELLS[shell];
     if (!write) throw new DrmError('USAGE', `completion ${shell}: expected bash, zsh or fish`);
-    const text = write(await describeAll());
+    const text = write(await describeAll(entries));
     events.emit({ event: 'result', text, data: { shell, script: text } });
   },
-};
+});

@@ -1,5 +1,5 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 import { loadSchema, resolveConfig, taskNames, taskOf } from '../config/resolve.js';
 import type { Task } from '../config/types.js';
 import { recommendedSettingsFile } from '../hub/resolve.js';

@@ -1,11 +1,12 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../command.js';
-import { SOURCES } from '../data/sources.js';
+import type { Command } from '../common/command.js';
+import { PUBLISHED_SETS } from '../data/sets/registry.js';
+import { SOURCES } from './data/sources.js';
 
 const ACTIONS = ['prepare', 'inspect', 'encode', 'tokenizer'];
 export const command: Command = {
   name: 'data',
-  summary: 'prepare preference pairs or pictures with captions for training, and look at what was prepared',
+  summary: 'prepare preference pairs or images with captions for training, and look at what was prepared',
   examples: [
     {
       command: 'drm data prepare hpdv3 --from HPDv3 --split train --out data/hpdv3',
@@ -29,42 +30,36 @@ export const command: Command = {
     { name: '<action>', description: 'what to do', choices: ACTIONS },
     {
       name: '<what>',
-      description: `prepare: a source (${SOURCES.join(', ')}); inspect, encode, tokenizer: a prepared folder`,
+      description: `prepare: a source (${Object.keys(SOURCES).join(', ')}); inspect, encode, tokenizer: a prepared folder`,
     },
   ],
   options: [
     { flags: '--from <path>', description: 'prepare: the file or folder to read' },
     {
       flags: '--size <n>',
-      description: 'prepare: edge of a square, lossless copy; pairs are squashed to it, captioned pictures cropped',
+      description: 'prepare: edge of a square, lossless copy; pairs are squashed to it, captioned images cropped',
       default: '64 for emoji and emoji-prefs, else the original',
     },
     { flags: '--max-pairs <n>', description: 'prepare: the first n pairs that can be used', default: 'all' },
     {
       flags: '--images <path>',
-      description: 'prepare: folder or archive with the pictures',
+      description: 'prepare: folder or archive with the images',
       default: 'beside the list',
     },
     {
       flags: '--rewrite <from=to>',
-      description: 'prepare: picture paths that begin with from begin with to; may be repeated',
+      description: 'prepare: image paths that begin with from begin with to; may be repeated',
       repeatable: true,
     },
     { flags: '--min-confidence <x>', description: 'prepare: drops training pairs below', default: '0.95 for hpdv3' },
     { flags: '--keep-ties', description: 'prepare: keeps ties, marked, for protocols that count them' },
-    { flags: '--self-contained', description: 'prepare: writes the pictures with every pair that uses them' },
-    { flags: '--list <file>', description: 'prepare hpdv3: the training list', default: 'train.json' },
-    {
-      flags: '--mix <list=images[:n]>',
-      description: 'prepare hpdv3: trains on this list, too, or on n of its pairs; may be repeated',
-      repeatable: true,
-    },
-    { flags: '--sample <n>', description: 'prepare hpdv3: n pairs of the training list', default: 'all' },
+    { flags: '--self-contained', description: 'prepare: writes the images with every pair that uses them' },
+    ...Object.values(PUBLISHED_SETS).flatMap(({ flags }) => flags),
     { flags: '--split <name>', description: 'only this split', default: 'all' },
     { flags: '--hold-out <percent>', description: 'prepare: captions that make a split `test`', default: '0' },
     {
       flags: '--model <model>',
-      description: 'encode: the base whose VAE and text encoders run; emoji-prefs: whose own pictures are compared',
+      description: 'encode: the base whose VAE and text encoders run; emoji-prefs: whose own images are compared',
       default: 'tiny',
     },
     {
@@ -84,12 +79,12 @@ export const command: Command = {
     },
     {
       flags: '--scorer <name>',
-      description: 'emoji-prefs: orders two of its own pictures of a caption, such as clip:FOLDER; makes `own` pairs',
+      description: 'emoji-prefs: orders two of its own images of a caption, such as clip:FOLDER; makes `own` pairs',
     },
     { flags: '--shard-size <mb>', description: 'prepare: a shard ends after so many megabytes', default: '256' },
     { flags: '--shard-samples <n>', description: 'prepare: and after so many samples', default: 'no limit' },
     { flags: '--verify', description: "inspect: also compare each shard's sha256" },
-    { flags: '--samples <n>', description: 'inspect: pictures or pairs on the contact sheet', default: '64' },
+    { flags: '--samples <n>', description: 'inspect: images or pairs on the contact sheet', default: '64' },
     {
       flags: '--seed <n>',
       description: 'chooses them, and the pairs of --sample and --mix; emoji-prefs: makes the pairs',
@@ -107,10 +102,10 @@ export const command: Command = {
   makesFiles: ({ args }) => args[0] !== 'inspect',
   async run(context) {
     const [action] = context.args as string[];
-    if (action === 'prepare') return (await import('../data/prepare_command.js')).prepareSet(context);
-    if (action === 'inspect') return (await import('../data/inspect_command.js')).inspectPrepared(context);
-    if (action === 'encode') return (await import('../data/encode_command.js')).encodePrepared(context);
-    if (action === 'tokenizer') return (await import('../data/tokenizer_command.js')).trainTokenizer(context);
+    if (action === 'prepare') return (await import('./data/prepare.js')).prepareSet(context);
+    if (action === 'inspect') return (await import('./data/inspect.js')).inspectPrepared(context);
+    if (action === 'encode') return (await import('./data/encode.js')).encodePrepared(context);
+    if (action === 'tokenizer') return (await import('./data/tokenizer.js')).trainTokenizer(context);
     throw new DrmError('USAGE', `data ${action}: expected ${ACTIONS.join(', ')}`);
   },
 };

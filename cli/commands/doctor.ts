@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { ParallelInfo } from '../../binding/types.js';
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 import { cacheFolder, hubToken } from '../hub/cache.js';
 import { bytes } from '../ui/figures.js';
 

@@ -1,20 +1,20 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 
 const WHAT = ['images', 'pairs', 'retrieval'];
 
 export const command: Command = {
   name: 'eval',
-  summary: 'measure models by scorers, and rewards by preferences or real pictures',
+  summary: 'measure models by scorers, and rewards by preferences or real images',
   examples: [
     {
       command:
         'drm eval images --model tiny --prompts data/emoji/prompts/train.txt --scorer judge --reference data/emoji',
-      does: "pictures of 256 captions: how often they are told apart, how far they are from the set's",
+      does: "images of 256 captions: how often they are told apart, how far they are from the set's",
     },
     {
       command: 'drm eval images --model tiny --prompts prompts.txt --scorer judge --sweep guidance=1,2,3,4,5',
-      does: 'a row for each guidance scale; pictures that are there already are not made again',
+      does: 'a row for each guidance scale; images that are there already are not made again',
     },
     {
       command: 'drm eval images --prompts prompts.txt --k 1,2,4,6 --reward tiny --scorer judge --n 4 --grid',
@@ -38,7 +38,7 @@ export const command: Command = {
     },
     {
       command: 'drm eval retrieval --data data/emoji --split test-style --scorer judge',
-      does: 'how often a CLIP finds the right caption of real pictures among 256',
+      does: 'how often a CLIP finds the right caption of real images among 256',
     },
   ],
   arguments: [{ name: '<what>', description: 'what to measure', choices: WHAT }],
@@ -66,19 +66,19 @@ export const command: Command = {
       flags: '--size <pixels>',
       description: "images: height and width; pairs: side of what reward models see (each model's own)",
     },
-    { flags: '--n <n>', description: 'images: pictures a prompt', default: '1' },
+    { flags: '--n <n>', description: 'images: images a prompt', default: '1' },
     { flags: '--k <list>', description: 'images: candidates a step, such as 1,2,4,6; a row each', default: '1' },
     { flags: '--noise-level <a>', description: 'images: of the candidates, as in `drm sample`', default: '0.7' },
     { flags: '--select <rule>', description: 'images: argmax or softmax:T', default: 'argmax' },
     { flags: '--score-from <fraction>', description: 'images: of the steps, where choosing begins', default: '0' },
     { flags: '--score-until <fraction>', description: 'images: where it ends', default: '1' },
-    { flags: '--batch <n>', description: 'images: pictures a network call; 0 chooses', default: '0' },
+    { flags: '--batch <n>', description: 'images: images a network call; 0 chooses', default: '0' },
     {
       flags: '--sweep <key=a,b,c>',
       description: 'images: a row for each value of guidance, steps, k, reward, lora (or none) …; may be repeated',
       repeatable: true,
     },
-    { flags: '--reference <dir>', description: 'images: prepared set whose real pictures are compared with' },
+    { flags: '--reference <dir>', description: 'images: prepared set whose real images are compared with' },
     {
       flags: '--grid',
       description: 'images: also a sheet of the first 64 of each row, and one of the rows side by side',
@@ -103,7 +103,7 @@ export const command: Command = {
     },
     {
       flags: '--protocol <name>',
-      description: 'pairs: how right answers are counted, or drm-authors: how pictures are scored; may be repeated',
+      description: 'pairs: how right answers are counted, or drm-authors: how images are scored; may be repeated',
       default: "each set's own",
       repeatable: true,
     },
@@ -111,7 +111,11 @@ export const command: Command = {
       flags: '--validation <dir[:split]>',
       description: 'pairs: where tie-aware finds its threshold; else in the same set',
     },
-    { flags: '--no-pictures', description: 'pairs: do not look whether the pictures behind --scores can be used' },
+    {
+      flags: '--no-images',
+      description: 'pairs: do not look whether the images behind --scores can be used',
+      formerly: '--no-pictures',
+    },
     {
       flags: '--data <dir>',
       description: 'pairs, retrieval: a set prepared by `drm data prepare`; pairs: may be repeated',
@@ -137,9 +141,9 @@ export const command: Command = {
     global.out !== undefined || what === 'images' || (what === 'pairs' && options.scores === undefined),
   async run(context) {
     const [what] = context.args as string[];
-    if (what === 'images') return (await import('../eval/images_command.js')).evaluateImages(context);
-    if (what === 'pairs') return (await import('../eval/pairs_command.js')).evaluatePairs(context);
-    if (what === 'retrieval') return (await import('../eval/retrieval_command.js')).evaluateRetrieval(context);
+    if (what === 'images') return (await import('./eval/images.js')).evaluateImages(context);
+    if (what === 'pairs') return (await import('./eval/pairs.js')).evaluatePairs(context);
+    if (what === 'retrieval') return (await import('./eval/retrieval.js')).evaluateRetrieval(context);
     throw new DrmError('USAGE', `eval ${what}: expected ${WHAT.join(' or ')}`);
   },
 };

@@ -1,7 +1,8 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command, Context } from '../command.js';
+import type { Command, Context } from '../common/command.js';
+import { flagOf, numberOption } from '../common/options.js';
 import type { GrpoSettings } from '../config/types.js';
-import { flagOf, numberOption } from '../options.js';
+import { algorithmOf, algorithmOptions, algorithmsGiven, allAlgorithms } from '../grpo/algorithms/registry.js';
 import { PARALLEL_OPTIONS } from '../parallel/options.js';
 
 export const command: Command = {
@@ -21,12 +22,12 @@ export const command: Command = {
     { command: 'drm grpo --out runs/step --resume', does: 'goes on where that run stopped' },
   ],
   options: [
-    { flags: '--step', description: 'Step-GRPO: candidates at every step, scored there; else Flow-GRPO' },
+    ...algorithmOptions(),
     { flags: '--model <model>', description: 'the base that the adapter is for' },
     { flags: '--reward <reward>', description: 'a reward model, a scorer, or a weighted sum 0.7*drm:A+0.3*judge' },
     { flags: '--prompts <file>', description: "prompts to train on, or a folder of flow_grpo's; else the model's own" },
     { flags: '--eval-prompts <file>', description: 'held-out prompts; else the test list beside --prompts' },
-    { flags: '--judge <scorer>', description: 'scorer of held-out pictures that has no part in the reward' },
+    { flags: '--judge <scorer>', description: 'scorer of held-out images that has no part in the reward' },
     { flags: '--k <n>', description: 'Step-GRPO: candidates of a state' },
     { flags: '--group <n>', description: 'Flow-GRPO: trajectories of a prompt' },
     { flags: '--prompts-per-iteration <n>', description: 'different prompts an iteration' },
@@ -52,15 +53,14 @@ export const command: Command = {
     const { runFolder, runSettings, trainInRun, trainingFlags } = await import('../train/run.js');
     const { recommendedSettingsFile: recommended } = await import('../hub/resolve.js');
     const only = ['plan', 'dryRun'].filter((name) => options[name] === true);
-    if (only.length > 1 || (only.length > 0 && options.resume === true))
-      throw new DrmError(
-        'USAGE',
-        `grpo: ${[...only, ...(options.resume ? ['resume'] : [])].map(flagOf).join(' and ')} exclude each other; leave one of the two out`,
-      );
+    if (only.length > 0 && options.resume === true) only.push('resume');
+    excludeEachOther(only);
+    const chosen = algorithmsGiven(options);
+    excludeEachOther(chosen.map(({ flag }) => flag));
     const folder = only.length > 0 ? '' : runFolder(context, 'grpo', 'runs/grpo');
     const flags = {
       ...trainingFlags(context),
-      algorithm: options.step === true ? 'step' : undefined,
+      algorithm: chosen[0]?.name,
       model: options.model,
       reward: options.reward,
       prompts: options.prompts,
@@ -76,22 +76,29 @@ export const command: Command = {
     };
     const settings = await runSettings('grpo', context, folder, { flags, recommended });
     fitsAlgorithm(settings, options);
-    if (options.plan) return (await import('../rl/plan_command.js')).showPlan(settings, context);
-    if (options.dryRun) return (await import('../rl/plan_command.js')).dryRun(settings, context);
-    const { preparePolicy } = await import('../train/tasks/policy.js');
+    if (options.plan) return (await import('../grpo/plan_command.js')).showPlan(settings, context);
+    if (options.dryRun) return (await import('../grpo/plan_command.js')).dryRun(settings, context);
+    const { preparePolicy } = await import('../grpo/prepare_policy.js');
     await trainInRun(context, { name: 'grpo', folder, settings }, (made) => preparePolicy(settings, made));
   },
 };
 
-/** A flag of the other algorithm would be without effect. */
-function fitsAlgorithm({ algorithm }: GrpoSettings, options: Record<string, unknown>): void {
-  const stepwise = algorithm === 'step';
-  const name = stepwise ? 'group' : 'k';
-  if (options[name] === undefined) return;
-  throw new DrmError(
-    'USAGE',
-    stepwise
-      ? '--group: is for Flow-GRPO, whose groups are the trajectories of a prompt; those of Step-GRPO are the candidates of a state, give --k'
-      : '--k: is for Step-GRPO, whose groups are the candidates of a state; add --step, or give --group',
-  );
+/** Throws DrmError USAGE for more than one of these flags. */
+function excludeEachOther(given: readonly string[]): void {
+  if (given.length < 2) return;
+  throw new DrmError('USAGE', `grpo: ${given.map(flagOf).join(' and ')} exclude each other; leave one of the two out`);
+}
+
+/** A flag that only other algorithms read would be without effect. */
+function fitsAlgorithm(settings: GrpoSettings, options: Record<string, unknown>): void {
+  const chosen = algorithmOf(settings);
+  for (const { label, flag, groupFlags, groupMembers } of allAlgorithms()) {
+    const foreign = groupFlags.find((name) => options[name] !== undefined && !chosen.groupFlags.includes(name));
+    if (foreign === undefined) continue;
+    const own = flagOf(chosen.groupFlags[0]);
+    const instead = flag
+      ? `add ${flagOf(flag.name)}, or give ${own}`
+      : `those of ${chosen.label} are ${chosen.groupMembers}, give ${own}`;
+    throw new DrmError('USAGE', `${flagOf(foreign)}: is for ${label}, whose groups are ${groupMembers}; ${instead}`);
+  }
 }

@@ -1,5 +1,5 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 
 const WHAT = ['inspect', 'merge', 'convert'];
 
@@ -39,9 +39,9 @@ export const command: Command = {
   makesFiles: ({ args }) => args[0] !== 'inspect',
   async run(context) {
     const [what] = context.args as [string];
-    if (what === 'inspect') return (await import('../lora/inspect.js')).inspectLoras(context);
-    if (what === 'merge') return (await import('../lora/merge.js')).mergeIntoBase(context);
-    if (what === 'convert') return (await import('../lora/convert.js')).convertNames(context);
+    if (what === 'inspect') return (await import('./lora/inspect.js')).inspectLoras(context);
+    if (what === 'merge') return (await import('./lora/merge.js')).mergeIntoBase(context);
+    if (what === 'convert') return (await import('./lora/convert.js')).convertNames(context);
     throw new DrmError('USAGE', `lora ${what}: expected ${WHAT.join(', ')}`);
   },
 };

@@ -1,7 +1,7 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command, Context } from '../command.js';
+import type { Command, Context } from '../common/command.js';
+import { flagOf } from '../common/options.js';
 import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
-import { flagOf } from '../options.js';
 import { PARALLEL_OPTIONS } from '../parallel/options.js';
 import type { Prepared, TaskContext, TrainingSettings } from '../train/run.js';
 
@@ -10,7 +10,7 @@ type Part = (typeof PARTS)[number];
 
 export const command: Command = {
   name: 'pretrain',
-  summary: 'train a base model from nothing, part by part, or go on from given weights',
+  summary: 'train a base model from scratch, part by part, or go on from given weights',
   examples: [
     {
       command: 'drm pretrain vae --config pretrain/tiny-vae --data data/emoji --out runs/vae',
@@ -18,7 +18,7 @@ export const command: Command = {
     },
     {
       command: 'drm pretrain flow --model sd3.5-medium --data data/mine --set lora_rank=32 --out runs/lora',
-      does: 'fine-tunes a base on your own pictures',
+      does: 'fine-tunes a base on your own images',
     },
     {
       command: 'drm pretrain flow --nproc 4 --model sd3.5-medium --data data/mine --out runs/full',
@@ -28,11 +28,11 @@ export const command: Command = {
   ],
   arguments: [{ name: '<part>', description: 'what to train', choices: [...PARTS] }],
   options: [
-    { flags: '--model <model>', description: 'flow: the base to go on from; without it, from nothing' },
+    { flags: '--model <model>', description: 'flow: the base to go on from; without it, from scratch' },
     { flags: '--tokenizer <dir>', description: 'clip: folder of the tokenizer (drm data tokenizer)' },
-    { flags: '--vae <dir>', description: 'flow from nothing: folder of the VAE' },
-    { flags: '--clip-l <dir>', description: 'flow from nothing: folder of the first CLIP' },
-    { flags: '--clip-g <dir>', description: 'flow from nothing: folder of the second CLIP' },
+    { flags: '--vae <dir>', description: 'flow from scratch: folder of the VAE' },
+    { flags: '--clip-l <dir>', description: 'flow from scratch: folder of the first CLIP' },
+    { flags: '--clip-g <dir>', description: 'flow from scratch: folder of the second CLIP' },
     { flags: '--data <dir>', description: 'prepared set (drm data prepare)' },
     { flags: '--steps <n>', description: 'optimizer steps in all' },
     { flags: '--batch <n>', description: 'samples a step' },
@@ -77,7 +77,7 @@ function partFlags(part: Part, options: Record<string, unknown>): Record<string,
       if (options[name] !== undefined)
         throw new DrmError(
           'USAGE',
-          `pretrain ${part}: ${flagOf(name)} is for training from nothing; a base (--model) brings its own parts, leave one of the two out`,
+          `pretrain ${part}: ${flagOf(name)} is for training from scratch; a base (--model) brings its own parts, leave one of the two out`,
         );
   return Object.fromEntries(Object.entries(own).map(([key, name]) => [key, options[name]]));
 }

@@ -1,5 +1,5 @@
 // All commands: name and summary here, so that `drm --help` loads none of them; the rest when one runs.
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 
 export interface Entry {
   name: string;
@@ -8,15 +8,15 @@ export interface Entry {
 }
 
 export const registry: Entry[] = [
-  { name: 'sample', summary: 'sample pictures from prompts', load: async () => (await import('./sample.js')).command },
+  { name: 'sample', summary: 'sample images from prompts', load: async () => (await import('./sample.js')).command },
   {
     name: 'data',
-    summary: 'prepare preference pairs or pictures with captions for training, and look at what was prepared',
+    summary: 'prepare preference pairs or images with captions for training, and look at what was prepared',
     load: async () => (await import('./data.js')).command,
   },
   {
     name: 'pretrain',
-    summary: 'train a base model from nothing, part by part, or go on from given weights',
+    summary: 'train a base model from scratch, part by part, or go on from given weights',
     load: async () => (await import('./pretrain.js')).command,
   },
   {
@@ -36,7 +36,7 @@ export const registry: Entry[] = [
   },
   {
     name: 'eval',
-    summary: 'measure models by scorers, and rewards by preferences or real pictures',
+    summary: 'measure models by scorers, and rewards by preferences or real images',
     load: async () => (await import('./eval.js')).command,
   },
   {
@@ -46,12 +46,12 @@ export const registry: Entry[] = [
   },
   {
     name: 'score',
-    summary: 'score pictures under their prompts by a reward model or a scorer',
+    summary: 'score images under their prompts by a reward model or a scorer',
     load: async () => (await import('./score.js')).command,
   },
   {
     name: 'report',
-    summary: 'draw runs on one page: curves, pictures, settings, warnings',
+    summary: 'draw runs on one page: curves, images, settings, warnings',
     load: async () => (await import('./report.js')).command,
   },
   {
@@ -67,6 +67,6 @@ export const registry: Entry[] = [
   {
     name: 'completion',
     summary: 'print shell completion for bash, zsh or fish',
-    load: async () => (await import('./completion.js')).command,
+    load: async () => (await import('./completion.js')).completionOf(registry),
   },
 ];

@@ -1,8 +1,8 @@
-import type { Command } from '../command.js';
+import type { Command } from '../common/command.js';
 
 export const command: Command = {
   name: 'report',
-  summary: 'draw runs on one page: curves, pictures, settings, warnings',
+  summary: 'draw runs on one page: curves, images, settings, warnings',
   examples: [
     { command: 'drm report runs/reward', does: 'writes runs/reward/report.html; the run may still be at work' },
     {
@@ -13,5 +13,5 @@ export const command: Command = {
   ],
   arguments: [{ name: '<run...>', description: 'run folders, as drm pretrain, train and grpo write them' }],
   makesFiles: () => true,
-  run: async (context) => (await import('../report/report_command.js')).writeReport(context),
+  run: async (context) => (await import('./report/write.js')).writeReport(context),
 };

@@ -1,5 +1,5 @@
-import type { Command, Context } from '../command.js';
-import { numberOption } from '../options.js';
+import type { Command, Context } from '../common/command.js';
+import { numberOption } from '../common/options.js';
 import { PARALLEL_OPTIONS } from '../parallel/options.js';
 
 export const command: Command = {

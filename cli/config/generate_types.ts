@@ -2,7 +2,7 @@
 import { realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { packageRoot } from '../root.js';
+import { packageRoot } from '../common/root.js';
 import { commandOf, loadSchema, type Property, taskNames } from './resolve.js';
 
 const PRIMITIVE: Record<string, string> = { string: 'string', integer: 'number', number: 'number', boolean: 'boolean' };

@@ -5,9 +5,9 @@ import { createRequire } from 'node:module';
 import { dirname, join, parse, resolve } from 'node:path';
 import type { ErrorObject } from 'ajv';
 import { DrmError } from '../../binding/error.js';
-import { type JsonObject, readObject } from '../json.js';
-import { nearest } from '../nearest.js';
-import { packageRoot } from '../root.js';
+import { type JsonObject, readObject } from '../common/json.js';
+import { nearest } from '../common/nearest.js';
+import { packageRoot } from '../common/root.js';
 import type { Settings, Task } from './types.js';
 
 export const CONFIG_FOLDER = join(packageRoot, 'configs');
@@ -47,13 +47,28 @@ export function taskNames(): string[] {
   return files.map((file) => parse(file).name).sort();
 }
 
+/** Values that were allowed while the program ran, by task and setting. */
+const allowed = new Map<string, Set<string>>();
+
+/** Allows a value of a setting besides its schema's `enum`: for what registers itself. */
+export function allowValue<T extends Task>(task: T, key: keyof Settings[T] & string, value: string): void {
+  const name = `${task} ${key}`;
+  allowed.set(name, (allowed.get(name) ?? new Set()).add(value));
+}
+
+function withAllowed(task: string, [key, property]: [string, Property]): [string, Property] {
+  const more = allowed.get(`${task} ${key}`);
+  return [key, more && Array.isArray(property.enum) ? { ...property, enum: [...property.enum, ...more] } : property];
+}
+
 /** A task's settings: its own, then those of the parts that its schema includes; where both have one, its own counts. */
 export function loadSchema(task: string): Schema {
   const read = (name: string) =>
     JSON.parse(readFileSync(join(CONFIG_FOLDER, 'schema', `${name}.json`), 'utf8')) as Schema & { include?: string[] };
   const { properties, include = [] } = read(task);
   const parts = include.map((part) => read(`parts/${part}`).properties);
-  return { properties: Object.assign({}, properties, ...parts, properties) };
+  const all: Record<string, Property> = Object.assign({}, properties, ...parts, properties);
+  return { properties: Object.fromEntries(Object.entries(all).map((entry) => withAllowed(task, entry))) };
 }
 
 /** What a task is called on the command line. */

@@ -4,7 +4,7 @@
 export interface GrpoSettings {
   /** Which command the file is for. */
   task: 'grpo';
-  /** Flow-GRPO (a reward at the end, groups of a prompt's pictures) or Step-GRPO (a reward at every step, groups of a state's candidates). */
+  /** Flow-GRPO (a reward at the end, groups of a prompt's images) or Step-GRPO (a reward at every step, groups of a state's candidates). */
   algorithm: 'flow' | 'step';
   /** Base that the adapter is for: name, diffusers folder or hub id. */
   model: string;
@@ -12,7 +12,7 @@ export interface GrpoSettings {
   reward: string;
   /** File of prompts (text, or JSONL with `prompt`), or a folder that has one as train.txt or train_metadata.jsonl; empty is the model's own. */
   prompts: string;
-  /** Edge of the pictures in pixels; 0 is the model's own. */
+  /** Edge of the images in pixels; 0 is the model's own. */
   size: number;
   /** Tokens of T5 that the policy reads; a reward model reads as many as it was trained with. */
   t5_length: number;
@@ -56,7 +56,7 @@ export interface GrpoSettings {
   window_size: number;
   /** Step-GRPO: the candidate that goes on, drawn, best by the reward, first, or the Euler step in the place of all. */
   continue: 'random' | 'best' | 'first' | 'ode';
-  /** Flow-GRPO: the reward of the picture for every step, or for each step what it gained (reward models only). */
+  /** Flow-GRPO: the reward of the image for every step, or for each step what it gained (reward models only). */
   credit: 'terminal' | 'gain';
   /** What is compared: the rewards of a prompt (Step-GRPO: of a state), or all of the iteration. */
   statistics: 'prompt' | 'batch';
@@ -94,7 +94,7 @@ export interface GrpoSettings {
   ema_every: number;
   /** Held-out prompts, likewise (test.txt, test_metadata.jsonl); empty is the test list beside that of `prompts`. */
   evaluate_prompts: string;
-  /** Pictures an evaluation makes and judges, one for each of the first prompts there are. */
+  /** Images an evaluation makes and judges, one for each of the first prompts there are. */
   evaluate_samples: number;
   /** Steps of sampling in evaluations, without noise. */
   evaluate_steps: number;
@@ -102,7 +102,7 @@ export interface GrpoSettings {
   evaluate_guidance: number;
   /** Iterations between evaluations with their sample sheets; 0 is never. */
   evaluate_every: number;
-  /** Scorer that judges the held-out pictures, and has no part in the reward; empty is none. */
+  /** Scorer that judges the held-out images, and has no part in the reward; empty is none. */
   judge: string;
   /** Warnings that end the run, with checkpoint and result. */
   stop_when: (
@@ -157,15 +157,15 @@ export interface PretrainClipSettings {
   architecture: string;
   /** Folder of the tokenizer (drm data tokenizer); copied into the model. */
   tokenizer: string;
-  /** A .safetensors file to go on from; empty is from nothing. */
+  /** A .safetensors file to go on from; empty is from scratch. */
   weights: string;
-  /** Edge of the training pictures in pixels: the architecture's image_size. */
+  /** Edge of the training images in pixels: the architecture's image_size. */
   size: number;
-  /** How far training pictures are moved and scaled (fraction of their edge) and their colours turned (fraction of half a turn), faded or lit. */
+  /** How far training images are moved and scaled (fraction of their edge) and their colours turned (fraction of half a turn), faded or lit. */
   augment: number;
-  /** Degrees by which training pictures are rotated at most, either way. */
+  /** Degrees by which training images are rotated at most, either way. */
   rotate: number;
-  /** Share of a picture's patches that training leaves out, others each time; trains faster, and overfits less. */
+  /** Share of an image's patches that training leaves out, others each time; trains faster, and overfits less. */
   patch_dropout: number;
   /** Share of samples trained with their caption cut before its last comma, so that plain words are understood without a style. */
   short_caption: number;
@@ -235,19 +235,19 @@ export interface PretrainClipSettings {
 export interface PretrainFlowSettings {
   /** Which command the file is for. */
   task: 'pretrain_flow';
-  /** Base to go on from: name, diffusers folder or hub id; empty trains a transformer from nothing beside the parts below. */
+  /** Base to go on from: name, diffusers folder or hub id; empty trains a transformer from scratch beside the parts below. */
   model: string;
-  /** From nothing: folder with the config.json of an SD3Transformer2DModel. */
+  /** From scratch: folder with the config.json of an SD3Transformer2DModel. */
   architecture: string;
-  /** From nothing: folder with the scheduler_config.json. */
+  /** From scratch: folder with the scheduler_config.json. */
   scheduler: string;
-  /** From nothing: folder of the VAE (a run of drm pretrain vae: RUN/model/vae). */
+  /** From scratch: folder of the VAE (a run of drm pretrain vae: RUN/model/vae). */
   vae: string;
-  /** From nothing: folder of the first CLIP with its tokenizer (a run of drm pretrain clip: RUN/model). */
+  /** From scratch: folder of the first CLIP with its tokenizer (a run of drm pretrain clip: RUN/model). */
   clip_l: string;
-  /** From nothing: folder of the second CLIP with its tokenizer. */
+  /** From scratch: folder of the second CLIP with its tokenizer. */
   clip_g: string;
-  /** Edge of the training pictures in pixels. */
+  /** Edge of the training images in pixels. */
   size: number;
   /** Tokens of T5, zeros where the base has none; a base (--model) that recommends a length for sampling is trained with it. Written into the model as its recommendation. */
   t5_length: number;
@@ -265,7 +265,7 @@ export interface PretrainFlowSettings {
   short_caption: number;
   /** Latents are drawn from the VAE's posterior, else its mode. */
   posterior_sample: boolean;
-  /** Encode every picture once and keep its latents in memory; off for sets that do not fit. */
+  /** Encode every image once and keep its latents in memory; off for sets that do not fit. */
   cache_latents: boolean;
   /** Recompute block by block in the backward pass: less memory, a third more time. */
   gradient_checkpointing: boolean;
@@ -351,11 +351,11 @@ export interface PretrainVaeSettings {
   task: 'pretrain_vae';
   /** Folder with the config.json of a diffusers AutoencoderKL. */
   architecture: string;
-  /** A .safetensors file to go on from; empty is from nothing. */
+  /** A .safetensors file to go on from; empty is from scratch. */
   weights: string;
-  /** Edge of the training pictures in pixels. */
+  /** Edge of the training images in pixels. */
   size: number;
-  /** Weight of the mean absolute error of pictures in [-1, 1]. */
+  /** Weight of the mean absolute error of images in [-1, 1]. */
   l1: number;
   /** Weight of the mean squared error. */
   l2: number;
@@ -457,11 +457,11 @@ export interface SampleSettings {
   height: number;
   /** Pixels, a multiple of VAE factor x patch (16); 0 is the model's default. */
   width: number;
-  /** Picture i of a prompt has seed + i: the picture that diffusers gives with a CPU generator of that seed. */
+  /** Image i of a prompt has seed + i: the image that diffusers gives with a CPU generator of that seed. */
   seed: number;
-  /** Pictures a prompt. */
+  /** Images a prompt. */
   n: number;
-  /** Pictures a network call; 0 chooses by size. Pictures do not depend on it beyond rounding. */
+  /** Images a network call; 0 chooses by size. Images do not depend on it beyond rounding. */
   batch: number;
   /** Tokens that T5 reads (diffusers: 256; the DRM authors: 512); 0 leaves them out of a model without T5. */
   t5_length: number;
@@ -471,9 +471,9 @@ export interface SampleSettings {
   device: string;
   /** Give the text encoders' memory back before denoising. */
   free_encoders: boolean;
-  /** Edge of a VAE tile in latent pixels; 0 tiles pictures above 2048 pixels only, -1 never. */
+  /** Edge of a VAE tile in latent pixels; 0 tiles images above 2048 pixels only, -1 never. */
   tile: number;
-  /** Steps between previews of the first picture; 0 is none. */
+  /** Steps between previews of the first image; 0 is none. */
   preview: number;
   /** Blocks left out in skip-layer guidance (Stability AI's for SD3.5-Medium: 7, 8, 9); empty is off. */
   skip_layers: number[];
@@ -505,7 +505,7 @@ export interface TrainSettings {
   head_hidden: number;
   /** Dropout before the last layer, in training alone. */
   head_dropout: number;
-  /** Edge of the pictures in pixels; every picture is resized to the square, its shape not kept. */
+  /** Edge of the images in pixels; every image is resized to the square, its shape not kept. */
   size: number;
   /** Tokens of T5, zeros where the base has none; part of the reward model. */
   t5_length: number;
@@ -517,7 +517,7 @@ export interface TrainSettings {
   logit_deviation: number;
   /** The level is drawn from the scheduler's own table, its shift included (Medium); off is without the shift (Large). */
   shifted: boolean;
-  /** Both pictures of a pair get the same noise, else each its own. */
+  /** Both images of a pair get the same noise, else each its own. */
   shared_noise: boolean;
   /** Latents are drawn from the VAE's posterior, else its mode. */
   posterior_sample: boolean;
@@ -533,7 +533,7 @@ export interface TrainSettings {
   gradient_checkpointing: boolean;
   /** Prompts are encoded once and kept, or at every step; auto keeps them when they fit into a quarter of the memory. What `drm data encode` left beside the data is read instead, unless this or latents is on_the_fly. */
   text: 'auto' | 'cached' | 'on_the_fly';
-  /** Likewise the latents of the pictures. */
+  /** Likewise the latents of the images. */
   latents: 'auto' | 'cached' | 'on_the_fly';
   /** Prepared pairs that held-out figures are from; empty takes them from the set itself. */
   evaluate_data: string;

@@ -1,7 +1,8 @@
-// What --protocol may name: ways of counting right answers, and ways of looking at pictures.
+// What --protocol may name: ways of counting right answers, and ways of looking at images.
 import { DrmError } from '../../binding/error.js';
-import { nearest } from '../nearest.js';
-import { DEFINITIONS, type ProtocolName } from './protocols.js';
+import { nearest } from '../common/nearest.js';
+import type { ProtocolName } from '../data/sets/published.js';
+import { DEFINITIONS } from './protocols.js';
 import { isViewingProtocol, VIEWING_PROTOCOLS, type ViewingProtocol } from './viewing.js';
 
 export interface AskedProtocols {

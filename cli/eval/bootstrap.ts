@@ -1,5 +1,5 @@
 // Means with confidence intervals by resampling (Efron 1979, percentiles).
-import { philox } from '../data/order.js';
+import { philox } from '../random/philox.js';
 
 export interface Estimate {
   mean: number;
@@ -18,7 +18,7 @@ const DRAWS = 2e8;
 const FEWEST_RESAMPLES = 200;
 
 /**
- * The mean over groups of their means, and how far it could lie elsewhere. Pictures of one prompt are one group: they
+ * The mean over groups of their means, and how far it could lie elsewhere. Images of one prompt are one group: they
  * are alike, and counting each for itself would make the interval too narrow. The same values give the same interval.
  */
 export function estimate(groups: readonly (readonly number[])[]): Estimate {

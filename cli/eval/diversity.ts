@@ -1,10 +1,10 @@
-// How different pictures of one prompt are: the mean over all pairs of them of 1 - cosine of a CLIP's picture features.
+// How different images of one prompt are: the mean over all pairs of them of 1 - cosine of a CLIP's image features.
 // LPIPS, which the paper's Table 4 has in this place, compares AlexNet's features position by position; its weights do not
-// come with drm. This one sees what pictures show rather than how their edges run: comparable with itself alone.
+// come with drm. This one sees what images show rather than how their edges run: comparable with itself alone.
 import type { Features } from '../../binding/types.js';
-import { cosine } from '../scorers/features.js';
+import { cosine } from '../rewards/features.js';
 
-/** One number a prompt that has at least two pictures, in the order of the prompts' first pictures. */
+/** One number a prompt that has at least two images, in the order of the prompts' first images. */
 export function spreads(features: Features, group: (picture: number) => number): number[] {
   const groups = new Map<number, number[]>();
   for (let i = 0; i < features.rows; i++) groups.set(group(i), [...(groups.get(group(i)) ?? []), i]);

@@ -1,4 +1,4 @@
-// Which pictures `drm eval images` makes: every prompt has noise of its own, the same for all settings that are compared.
+// Which images `drm eval images` makes: every prompt has noise of its own, the same for all settings that are compared.
 import { createHash } from 'node:crypto';
 import type { SampleSettings } from '../config/types.js';
 import type { Job } from '../sample/jobs.js';
@@ -11,8 +11,8 @@ export function seedOfPrompt(prompt: string, base: number): bigint {
 }
 
 /**
- * `n` pictures a prompt, of its seed + 0, 1, ...; a prompt that stands in the list again goes on counting. Seeds rest on the
- * prompt's text alone, so that a part of the list, or the list in another order, gives the same pictures. A prompt's own
+ * `n` images a prompt, of its seed + 0, 1, ...; a prompt that stands in the list again goes on counting. Seeds rest on the
+ * prompt's text alone, so that a part of the list, or the list in another order, gives the same images. A prompt's own
  * seed (JSONL) stands for its hash.
  */
 export function evaluationJobs(

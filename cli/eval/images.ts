@@ -1,26 +1,26 @@
-// Pictures of a model for measuring: made once, kept with their recipe inside, used again by a later run.
+// Images of a model for measuring: made once, kept with their recipe inside, used again by a later run.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { Pipeline } from '../../binding/index.js';
 import type { SampleSummary, StepwiseRequest } from '../../binding/types.js';
+import { writeAtomically } from '../common/files.js';
 import type { SampleSettings } from '../config/types.js';
-import { writeAtomically } from '../files.js';
 import type { ResolvedModel } from '../hub/resolve.js';
-import { recipeTexts } from '../image/metadata.js';
 import { readText } from '../image/png_text.js';
 import { encodePng, type Picture, slug } from '../image/write.js';
 import type { Lora } from '../lora/loras.js';
 import type { Team } from '../parallel/team.js';
 import { type Job, tokenize } from '../sample/jobs.js';
+import { recipeTexts } from '../sample/metadata.js';
 import { requestOf } from '../sample/settings.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
 
-/** Where picture `i` lies. */
+/** Where image `i` lies. */
 const fileOf = (folder: string, i: number, { prompt, seed }: Job): string =>
   join(folder, `${String(i).padStart(5, '0')}-${seed}-${slug(prompt)}.png`);
 
-/** What a picture must say about itself to be used again. The default size is the model's affair. */
+/** What an image must say about itself to be used again. The default size is the model's affair. */
 function matches(file: string, job: Job, settings: SampleSettings, { weights, loras }: Maker): boolean {
   if (!existsSync(file)) return false;
   try {
@@ -56,7 +56,7 @@ export interface Maker {
   weights: string;
   loras: readonly Lora[];
   tokenizer: PromptTokenizer;
-  /** Loaded when the first picture is missing. */
+  /** Loaded when the first image is missing. */
   pipeline: () => Promise<Pipeline>;
   /** How a reward chooses among candidates; loaded likewise. */
   stepwise?: (jobs: Job[], pipeline: Pipeline) => Promise<StepwiseRequest>;
@@ -76,7 +76,7 @@ interface Part {
 }
 
 /**
- * The pictures of all jobs, made where they are missing, by each process its part. `settings.dtype` is the one that is run
+ * The images of all jobs, made where they are missing, by each process its part. `settings.dtype` is the one that is run
  * in. Rejects with DISK where the first process does not find what another has made.
  */
 export async function makePictures(
@@ -101,7 +101,7 @@ export async function makePictures(
   if (lost.length > 0)
     throw new DrmError(
       'DISK',
-      `[eval] ${lost[0]}: expected this picture, which another process made, and ${lost.length - 1} others, found none; all processes must see the same --out folder`,
+      `[eval] ${lost[0]}: expected this image, which another process made, and ${lost.length - 1} others, found none; all processes must see the same --out folder`,
       { file: lost[0] as string },
     );
   const costs = parts.flatMap(({ cost }) => (cost ? [cost] : []));
@@ -120,7 +120,7 @@ export async function makePictures(
   };
 }
 
-/** Pictures `which` of the jobs. The pipeline embeds their prompts some at a time, however many they are. */
+/** Images `which` of the jobs. The pipeline embeds their prompts some at a time, however many they are. */
 async function makePart(
   { which, already, files, folder }: { which: number[]; already: number; files: readonly string[]; folder: string },
   jobs: readonly Job[],
@@ -167,12 +167,12 @@ async function makePart(
     );
     await queue;
   } catch (error) {
-    await queue; // pictures made before are kept, and a full disk is the better explanation
+    await queue; // images made before are kept, and a full disk is the better explanation
     if (failure) throw failure;
     if (error instanceof DrmError && error.code === 'CANCELLED')
       throw new DrmError(
         'CANCELLED',
-        `stopped: ${already + written}${maker.team.alone ? '' : ' or more'} of ${files.length} pictures are in ${folder}; the same command goes on from there`,
+        `stopped: ${already + written}${maker.team.alone ? '' : ' or more'} of ${files.length} images are in ${folder}; the same command goes on from there`,
       );
     throw error;
   }

@@ -1,21 +1,22 @@
-// Judging the pictures that `drm eval images` makes, setting after setting: scorers, reference pictures, rows, sheets.
+// Judging the images that `drm eval images` makes, setting after setting: judges, reference images, rows, sheets.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
+import { writeAtomically } from '../common/files.js';
+import { readShaped } from '../common/json.js';
+import { listOf, number, objectOf, optional, type ShapeOf, text } from '../common/shape.js';
+import { VERSION } from '../common/version.js';
 import type { SampleSettings } from '../config/types.js';
-import { CaptionedSet } from '../data/captioned_set.js';
-import { decodePicture } from '../data/picture.js';
-import { Drop } from '../data/source.js';
-import { writeAtomically } from '../files.js';
+import { Drop } from '../data/io/drop.js';
+import { decodePicture } from '../data/io/picture.js';
+import { CaptionedSet } from '../data/prepared/captioned_set.js';
 import { contactSheet, type Picture } from '../image/write.js';
-import { readShaped } from '../json.js';
-import { listOf, number, objectOf, optional, type ShapeOf, text } from '../shape.js';
-import { VERSION } from '../version.js';
+import { loadJudges } from '../rewards/judges.js';
+import type { Reward } from '../rewards/reward.js';
 import type { PictureSet } from './images.js';
 import { against, type Cost, type Results, report } from './images_report.js';
 import { captionsOf, Judge, type Judgement, referenceSamples, type Verdict } from './judge.js';
 import type { Watch } from './retrieval.js';
-import { loadScorers } from './scorers.js';
 
 const SHEET = { pictures: 64, columns: 8 };
 /** Prompts on the sheet that has a column for each setting. */
@@ -50,7 +51,7 @@ async function writeSheet(files: string[], path: string): Promise<void> {
   await writeAtomically(path, await contactSheet(pictures, SHEET.columns));
 }
 
-/** The first picture of the first prompts, a row each, a column for each setting. */
+/** The first image of the first prompts, a row each, a column for each setting. */
 async function writeComparison(columns: readonly string[][], each: number, path: string): Promise<void> {
   const rows = Array.from({ length: Math.min(COMPARED, (columns[0]?.length ?? 0) / each) }, (_, i) => i * each);
   const files = rows.flatMap((picture) => columns.map((column) => column[picture] as string));
@@ -70,7 +71,7 @@ export interface JudgingOptions {
   model: string;
   weights: string;
   device: string;
-  /** Of the pictures, in order. */
+  /** Of the images, in order. */
   prompts: readonly string[];
   out: string;
 }
@@ -86,19 +87,19 @@ export class ImageJudging {
   #reference: CaptionedSet | undefined;
 
   private constructor(
-    readonly scorers: Awaited<ReturnType<typeof loadScorers>>,
+    readonly rewards: readonly Reward[],
     private readonly options: JudgingOptions,
     private readonly context: Context,
     private readonly progress: Progress,
   ) {
-    this.#judges = scorers.map((scorer) => new Judge(scorer, captionsOf(options.prompts)));
+    this.#judges = rewards.map((reward) => new Judge(reward, captionsOf(options.prompts)));
     this.#results = { drm: VERSION, model: options.model, weights: options.weights, rows: [] };
     this.#earlier = earlierResults(this.file);
   }
 
-  /** Loads the scorers on the device that the context names. */
+  /** Loads the judges on the device that the context names. */
   static async open(options: JudgingOptions, context: Context, progress: Progress): Promise<ImageJudging> {
-    return new ImageJudging(await loadScorers(context), options, context, progress);
+    return new ImageJudging(await loadJudges(context), options, context, progress);
   }
 
   /** Where the results are. */
@@ -116,26 +117,26 @@ export class ImageJudging {
     return { signal, onWarning, onPictures: this.progress(id, label) };
   }
 
-  /** Real pictures that the generated ones are compared with. */
+  /** Real images that the generated ones are compared with. */
   async refer(folder: string): Promise<void> {
     const warn = (message: string) => this.context.events.emit({ event: 'warning', message });
     this.#reference = await CaptionedSet.open(folder);
     const { texts } = captionsOf(this.options.prompts);
     const { samples, matched } = referenceSamples(this.#reference, texts);
-    if (matched === 0) warn(`no prompt is a caption of ${folder}: CMMD is taken to all its ${samples.length} pictures`);
+    if (matched === 0) warn(`no prompt is a caption of ${folder}: CMMD is taken to all its ${samples.length} images`);
     else if (matched < texts.length)
-      warn(`${matched} of ${texts.length} prompts are captions of ${folder}: CMMD is taken to their pictures alone`);
+      warn(`${matched} of ${texts.length} prompts are captions of ${folder}: CMMD is taken to their images alone`);
     const verdicts: Verdict[] = [];
     for (const judge of this.#judges) {
-      const { name } = judge.scorer;
-      const watch = this.#watch(`reference ${name}`, `real pictures by ${name}`);
+      const { name } = judge.reward;
+      const watch = this.#watch(`reference ${name}`, `real images by ${name}`);
       const verdict = await judge.refer(this.#reference, samples, watch);
       if (verdict) verdicts.push(verdict);
     }
     this.#results.reference = { folder, pictures: samples.length, captions: matched, verdicts };
   }
 
-  /** A row: the pictures that one setting gave. */
+  /** A row: the images that one setting gave. */
   async add(name: string, settings: SampleSettings, folder: string, set: PictureSet): Promise<void> {
     const { options, events } = this.context;
     const { files, made, seconds } = set;
@@ -145,7 +146,7 @@ export class ImageJudging {
     const cost = (this.options.device === 'cpu' && costOf(set)) || before?.cost;
     const judgements: Judgement[] = [];
     for (const judge of this.#judges) {
-      const by = judge.scorer.name;
+      const by = judge.reward.name;
       judgements.push(await judge.judge(files, this.#watch(`judge ${by} ${name}`, `judging by ${by}`)));
     }
     const isFirst = this.#columns.length === 1;
@@ -170,7 +171,7 @@ export class ImageJudging {
     await writeAtomically(this.file, `${JSON.stringify(this.#results, null, 2)}\n`);
   }
 
-  /** Says what was found; `each`: pictures a prompt. */
+  /** Says what was found; `each`: images a prompt. */
   async tell(each: number): Promise<void> {
     const { options, events } = this.context;
     if (options.grid && this.#columns.length > 1) {
@@ -182,7 +183,7 @@ export class ImageJudging {
   }
 
   async close(): Promise<void> {
-    for (const scorer of this.scorers) scorer.dispose();
+    for (const reward of this.rewards) reward.dispose();
     await this.#reference?.close();
   }
 }

@@ -1,8 +1,8 @@
 // What `drm eval images` found, as JSON and as people read it.
 import type { SampleSettings } from '../config/types.js';
+import { percent, plusMinus, table } from '../ui/table.js';
 import { average, type Estimate, estimate } from './bootstrap.js';
 import type { Judgement, Verdict } from './judge.js';
-import { percent, plusMinus, table } from './table.js';
 
 /** A setting against the first one on the same prompts and seeds: differences of the two, prompt by prompt. */
 export interface Ahead {
@@ -12,7 +12,7 @@ export interface Ahead {
   diversity?: Estimate;
 }
 
-/** Where the seconds of a picture went; only a CPU has done the work when a call returns. */
+/** Where the seconds of an image went; only a CPU has done the work when a call returns. */
 export interface Cost {
   policy: number;
   reward: number;
@@ -24,7 +24,7 @@ export interface Row {
   folder: string;
   settings: SampleSettings;
   pictures: number;
-  /** Undefined when all pictures are of earlier runs that did not say. */
+  /** Undefined when all images are of earlier runs that did not say. */
   seconds_per_picture?: number;
   /** Of the first row's. */
   time_ratio?: number;
@@ -110,11 +110,11 @@ function priceOf(rows: readonly Row[]): string[] {
     .filter(({ cost }) => cost && cost.reward > 0)
     .sort((a, b) => (b.seconds_per_picture ?? 0) - (a.seconds_per_picture ?? 0))[0];
   return dear?.cost && dear.seconds_per_picture !== undefined
-    ? [`time of ${dear.setting || 'a picture'}: ${shares(dear.cost, dear.seconds_per_picture)}`]
+    ? [`time of ${dear.setting || 'an image'}: ${shares(dear.cost, dear.seconds_per_picture)}`]
     : [];
 }
 
-/** Tables for each scorer: their numbers cannot be compared, those of settings can. */
+/** Tables for each judge: their numbers cannot be compared, those of settings can. */
 export function report(model: string, { rows, reference }: Results): string {
   const scorers = rows[0]?.verdicts ?? [];
   return scorers
@@ -123,10 +123,10 @@ export function report(model: string, { rows, reference }: Results): string {
         cells(row.setting || model, row.verdicts[at] as Verdict, row.seconds_per_picture),
       );
       const real = reference?.verdicts.find((verdict) => verdict.scorer === scorer);
-      if (real) lines.push(cells('real pictures', real));
+      if (real) lines.push(cells('real images', real));
       const among = retrieval ? `, captions found among ${retrieval.among}` : '';
       const tables = [table(HEAD, lines), ...comparison(rows, at)].join('\n');
-      return `${scorer}: ${unit} of ${pictures} pictures${among}\n${tables}`;
+      return `${scorer}: ${unit} of ${pictures} images${among}\n${tables}`;
     })
     .concat(priceOf(rows))
     .join('\n\n');

@@ -1,17 +1,17 @@
-// What one scorer says of a set of generated pictures, and of the real pictures beside them.
+// What one reward says of a set of generated images, and of the real images beside them.
 import { readFileSync } from 'node:fs';
 import { cmmd as distance } from '../../binding/index.js';
 import type { Cmmd, Features } from '../../binding/types.js';
-import type { CaptionedSet } from '../data/captioned_set.js';
-import { decodePicture } from '../data/picture.js';
-import { Drop } from '../data/source.js';
+import { Drop } from '../data/io/drop.js';
+import { decodePicture } from '../data/io/picture.js';
+import type { CaptionedSet } from '../data/prepared/captioned_set.js';
 import type { Picture } from '../image/write.js';
-import type { Scorer, Space } from '../scorers/scorer.js';
+import { type FeatureSpace, type Reward, scoreImages } from '../rewards/reward.js';
 import { type Estimate, estimate } from './bootstrap.js';
 import { spreads } from './diversity.js';
 import { embedPictures, grouped, nearness, type Retrieval, readSample, retrieval, type Watch } from './retrieval.js';
 
-/** Pictures judged at a time by a scorer without a space. */
+/** Images judged at a time by a reward without a space. */
 const CHUNK = 32;
 
 export interface Verdict {
@@ -19,11 +19,11 @@ export interface Verdict {
   unit: string;
   pictures: number;
   score: Estimate;
-  /** Only of scorers that can be searched. */
+  /** Only of rewards that can be searched. */
   retrieval?: Retrieval;
-  /** Distance to the reference pictures. */
+  /** Distance to the reference images. */
   cmmd?: Cmmd;
-  /** How far pictures of one prompt are from each other; needs several a prompt. */
+  /** How far images of one prompt are from each other; needs several a prompt. */
   diversity?: Estimate;
 }
 
@@ -35,10 +35,10 @@ export interface Judgement {
   diversity?: number[][];
 }
 
-/** The prompts of a run: each caption once, and which pictures belong to it. */
+/** The prompts of a run: each caption once, and which images belong to it. */
 export interface Captions {
   texts: string[];
-  /** Caption of picture i. */
+  /** Caption of image i. */
   of: number[];
 }
 
@@ -48,18 +48,18 @@ async function readPng(file: string): Promise<Picture> {
   return picture;
 }
 
-/** A scorer with what it needs to know once: its view of the captions, and of the real pictures. */
+/** A reward with what it needs to know once: its view of the captions, and of the real images. */
 export class Judge {
   #captions: Features | undefined;
   #real: { features: Features; of: (number | undefined)[] } | undefined;
 
   constructor(
-    readonly scorer: Scorer,
+    readonly reward: Reward,
     private readonly captions: Captions,
   ) {}
 
   async judge(files: string[], watch: Watch): Promise<Judgement> {
-    const { name, unit, space } = this.scorer;
+    const { name, unit, space } = this.reward;
     const { of } = this.captions;
     const group = (i: number) => of[i] as number;
     if (!space) {
@@ -68,7 +68,7 @@ export class Judge {
         const some = files.slice(begin, begin + CHUNK);
         const pictures = await Promise.all(some.map(readPng));
         const texts = some.map((_, i) => this.captions.texts[group(begin + i)] as string);
-        scores.push(...(await this.scorer.score(pictures, texts, watch)));
+        scores.push(...(await scoreImages(this.reward, pictures, texts, watch)));
         watch.onPictures?.(begin + some.length, files.length);
       }
       const score = grouped(scores, group);
@@ -98,11 +98,11 @@ export class Judge {
   }
 
   /**
-   * The real pictures of these captions, or, where the set knows none of them, all its pictures: the reference of CMMD.
-   * Gives what the scorer says of them, which is what generated pictures can be held against.
+   * The real images of these captions, or, where the set knows none of them, all its images: the reference of CMMD.
+   * Gives what the reward says of them, which is what generated images can be held against.
    */
   async refer(set: CaptionedSet, samples: number[], watch: Watch): Promise<Verdict | undefined> {
-    const { name, unit, space } = this.scorer;
+    const { name, unit, space } = this.reward;
     if (!space) return undefined;
     const index = new Map(this.captions.texts.map((text, i) => [text, i]));
     const { features, kept } = await embedPictures(
@@ -119,7 +119,7 @@ export class Judge {
     return { scorer: name, unit, pictures: kept.length, score: found.cosine, retrieval: found };
   }
 
-  async #embedCaptions(space: Space, watch: Watch): Promise<Features> {
+  async #embedCaptions(space: FeatureSpace, watch: Watch): Promise<Features> {
     this.#captions ??= await space.captions(this.captions.texts, watch);
     return this.#captions;
   }

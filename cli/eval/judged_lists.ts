@@ -1,24 +1,25 @@
-// The preference sets' own test lists, as they are on the hub: what people said of which pictures. Scores that another
+// The preference sets' own test lists, as they are on the hub: what people said of which images. Scores that another
 // program gave in a list's order are judged against these.
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { numbersIn, textIn, UNCLEAR } from '../data/fields.js';
-import { ParquetFile } from '../data/parquet/file.js';
+import { readText } from '../common/json.js';
+import { jsonValues } from '../common/json_forms.js';
+import { brief } from '../common/shape.js';
+import { ParquetFile } from '../data/io/parquet/file.js';
 import { choiceIn, preferenceIn } from '../data/sets/choice.js';
-import { readText } from '../json.js';
-import { jsonValues } from '../json_forms.js';
-import { brief } from '../shape.js';
-import type { ProtocolName } from './protocols.js';
+import { numbersIn, textIn, UNCLEAR } from '../data/sets/fields.js';
+import type { ProtocolName, PublishedSet } from '../data/sets/published.js';
+import { PUBLISHED_SETS } from '../data/sets/registry.js';
 
-/** One record of a list: a prompt, its pictures, and their order; lower is better. A pair has ranks 1 and 2. */
+/** One record of a list: a prompt, its images, and their order; lower is better. A pair has ranks 1 and 2. */
 export interface JudgedRecord {
   prompt: string;
   pictures: string[];
   ranks: number[];
 }
 
-/** A row of Pick-a-Pic: 1 when picture 0 was preferred, 0 when picture 1 was, 0.5 for a tie; undefined: not judged. */
+/** A row of Pick-a-Pic: 1 when image 0 was preferred, 0 when image 1 was, 0.5 for a tie; undefined: not judged. */
 export interface JudgedChoice {
   prompt: string;
   label: number | undefined;
@@ -31,7 +32,7 @@ export interface RankedList {
   /** How the set's own code counts, and what else is usual. */
   protocols: readonly ProtocolName[];
   records: JudgedRecord[];
-  /** Where a picture may lie. */
+  /** Where an image may lie. */
   picture: (name: string) => string[];
 }
 
@@ -51,7 +52,7 @@ type Row = Record<string, unknown>;
 const texts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((text) => typeof text === 'string');
 
-/** Of two pictures the ranks that people's preference gives them: equal where they preferred neither or both. */
+/** Of two images the ranks that people's preference gives them: equal where they preferred neither or both. */
 function ranksOfPreference(value: unknown): number[] | undefined {
   const preference = preferenceIn(value);
   if (preference === UNCLEAR) return undefined;
@@ -64,13 +65,13 @@ interface Form {
   /** Tells this form from the others. */
   keys: string[];
   read(row: Row): { pictures: unknown; ranks: unknown };
-  /** Where a picture of the list may lie. */
+  /** Where an image of the list may lie. */
   picture(folder: string, split: string, name: string): string[];
 }
 
 const FORMS: Form[] = [
   {
-    // HPDv3: the first picture is preferred.
+    // HPDv3: the first image is preferred.
     kind: 'pairs',
     protocols: ['strict'],
     keys: ['path1', 'path2'],
@@ -97,7 +98,7 @@ const FORMS: Form[] = [
     picture: (folder, split, name) => [join(folder, split, name), join(folder, name)],
   },
   {
-    // ImageReward: the repository's test.json names pictures otherwise than the hub's archives, where only the last part of
+    // ImageReward: the repository's test.json names images otherwise than the hub's archives, where only the last part of
     // a path is found again.
     kind: 'rankings',
     protocols: ['pooled', 'mean-over-prompts'],
@@ -133,7 +134,7 @@ function readJsonList(file: string): JudgedList {
     const { pictures, ranks: given } = form.read(rest);
     const ranks = texts(pictures) ? numbersIn(given, pictures.length) : undefined;
     if (typeof prompt !== 'string' || !texts(pictures) || !Array.isArray(ranks))
-      throw bad(file, `record ${i}: expected a prompt, pictures, and a rank for each, found ${brief(row)}`);
+      throw bad(file, `record ${i}: expected a prompt, images, and a rank for each, found ${brief(row)}`);
     return { prompt, pictures, ranks };
   });
   const [folder, split] = [dirname(file), basename(file).replace(/\.json$/i, '')];
@@ -141,7 +142,7 @@ function readJsonList(file: string): JudgedList {
   return { kind, files: [file], split, protocols, records, picture: (name) => form.picture(folder, split, name) };
 }
 
-/** Reads small columns alone: the pictures beside them are hundreds of megabytes. */
+/** Reads small columns alone: the images beside them are hundreds of megabytes. */
 async function readChoices(files: string[]): Promise<JudgedList> {
   const records: JudgedChoice[] = [];
   for (const path of files) {
@@ -166,40 +167,24 @@ export function readJudgedList(files: string[]): Promise<JudgedList> | JudgedLis
   return /\.parquet$/i.test(file) ? readChoices(files) : readJsonList(file);
 }
 
-/** Folders that a set is found in below the one that holds them all. */
-const SETS: Record<string, string[]> = {
-  hpdv3: ['hpdv3', 'HPDv3'],
-  hpdv2: ['hpdv2', 'HPDv2'],
-  imagereward: ['imagerewarddb', 'imagereward', 'ImageRewardDB'],
-  pickapic: ['pickapic', 'pickapic_v1', 'pickapic_v2'],
-};
-
 /** "hpdv3_test" is split test of HPDv3. */
 export function splitKey(key: string): { set: string; split: string } | undefined {
-  const set = Object.keys(SETS).find((name) => key.startsWith(`${name}_`));
+  const set = knownSets().find((name) => key.startsWith(`${name}_`));
   return set === undefined ? undefined : { set, split: key.slice(set.length + 1) };
 }
 
-export const KNOWN_SETS = Object.keys(SETS);
+export const knownSets = (): string[] => Object.keys(PUBLISHED_SETS);
 
 /** The list files of a set's split in `root`, which is the set's own folder or holds it. Throws DrmError BAD_FILE. */
 export function findListFiles(root: string, set: string, split: string): string[] {
-  const folders = [...(SETS[set] ?? []).map((name) => join(root, name)), root].filter((folder) => existsSync(folder));
-  for (const folder of folders) {
-    if (set !== 'pickapic') {
-      const file = join(folder, `${split}.json`);
-      if (existsSync(file)) return [file];
-      continue;
-    }
-    for (const inside of [join(folder, 'data'), folder]) {
-      const names = existsSync(inside) ? readdirSync(inside).sort() : [];
-      const shards = names.filter((name) => name.startsWith(`${split}-`) && /\.parquet$/i.test(name));
-      if (shards.length > 0) return shards.map((name) => join(inside, name));
-    }
+  const { folders, list } = PUBLISHED_SETS[set] as PublishedSet;
+  for (const folder of [...folders.map((name) => join(root, name)), root].filter((folder) => existsSync(folder))) {
+    const files = list.find(folder, split);
+    if (files.length > 0) return files;
   }
   throw new DrmError(
     'BAD_FILE',
-    `[eval] ${root}: expected the ${split} list of ${set} (${set === 'pickapic' ? `data/${split}-….parquet` : `${split}.json`}) there or in ${(SETS[set] ?? [set])[0]}/, found none; name its folder with --from DIR`,
+    `[eval] ${root}: expected the ${split} list of ${set} (${list.name(split)}) there or in ${folders[0]}/, found none; name its folder with --from DIR`,
     { file: root },
   );
 }

@@ -2,12 +2,12 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { type Manifest, readManifest } from '../data/manifest.js';
-import { epochOrder } from '../data/order.js';
-import { PairSet } from '../data/pair_set.js';
+import { type Manifest, readManifest } from '../data/prepared/manifest.js';
+import { PairSet } from '../data/prepared/pair_set.js';
+import type { ProtocolName } from '../data/sets/published.js';
+import { epochOrder } from '../random/order.js';
 import { needsRankings } from './pair_accuracy.js';
 import { PairScores } from './pair_scores.js';
-import type { ProtocolName } from './protocols.js';
 
 interface OpenPairs {
   set: PairSet;

@@ -1,17 +1,17 @@
-// Which pictures of a preference set's list cannot be used. Scorers tend to put something in place of a picture that they
+// Which images of a preference set's list cannot be used. Scorers tend to put something in place of an image that they
 // could not read; a pair that holds such a one says nothing.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { ZipFile } from 'yauzl';
-import { decodePicture } from '../data/picture.js';
-import { Drop } from '../data/source.js';
+import { Drop } from '../data/io/drop.js';
+import { decodePicture } from '../data/io/picture.js';
 import type { RankedList } from './judged_lists.js';
 import type { Watch } from './retrieval.js';
 
 /** Decoded at a time. */
 const TOGETHER = 16;
 
-/** A larger member is no picture that anyone scored, and is not unpacked. */
+/** A larger member is no image that anyone scored, and is not unpacked. */
 const LARGEST_MEMBER = 1 << 28;
 
 interface Member {
@@ -32,11 +32,14 @@ async function zipMembers(folder: string): Promise<{ members: Map<string, Member
       for await (const entry of zip.eachEntry()) members.set(basename(entry.fileName), { zip, entry });
     }
   }
-  return { members, close: () => zips.forEach((zip) => zip.close()) };
+  const close = () => {
+    for (const zip of zips) zip.close();
+  };
+  return { members, close };
 }
 
 async function unpack({ zip, entry }: Member): Promise<Uint8Array> {
-  if (entry.uncompressedSize > LARGEST_MEMBER) throw new Error('too large for a picture');
+  if (entry.uncompressedSize > LARGEST_MEMBER) throw new Error('too large for an image');
   const parts: Buffer[] = [];
   for await (const part of await zip.openReadStreamPromise(entry)) parts.push(part as Buffer);
   return Buffer.concat(parts);
@@ -47,11 +50,11 @@ export interface Unusable {
   names: ReadonlySet<string>;
   missing: number;
   undecodable: number;
-  /** False where the set's pictures are not on this machine at all: then nothing is known of any. */
+  /** False where the set's images are not on this machine at all: then nothing is known of any. */
   looked: boolean;
 }
 
-/** Opens every picture of the list once. */
+/** Opens every image of the list once. */
 export async function unusablePictures(list: RankedList, { signal, onPictures }: Watch): Promise<Unusable> {
   const names = [...new Set(list.records.flatMap(({ pictures }) => pictures))];
   const found = names.map((name) => list.picture(name).find((path) => existsSync(path)));

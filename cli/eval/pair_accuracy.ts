@@ -1,11 +1,13 @@
 // From scores to accuracies: overall, and by whatever the pairs say of themselves.
+import { own } from '../common/shape.js';
+import type { ProtocolName } from '../data/sets/published.js';
+import { PUBLISHED_SETS } from '../data/sets/registry.js';
 import type { Level } from '../rewards/levels.js';
 import { type Estimate, pooled } from './bootstrap.js';
 import type { EvalPair } from './pair_scores.js';
 import {
   type Figure,
   meanOverPrompts,
-  type ProtocolName,
   pooledRankings,
   rankAgreement,
   type ScoredChoice,
@@ -20,7 +22,7 @@ export interface Column {
   level: Level;
   /** What makes logits of the scores. */
   scale: number;
-  /** By picture under prompt; NaN where there is none. */
+  /** By image under prompt; NaN where there is none. */
   scores: Float64Array;
 }
 
@@ -80,7 +82,7 @@ export function difference(pairs: readonly EvalPair[], one: Column, other: Colum
   return pooled([...groups.values()]);
 }
 
-/** Of a source whose pairs come from rankings: the rankings again. A picture that is in no pair was tied with all. */
+/** Of a source whose pairs come from rankings: the rankings again. An image that is in no pair was tied with all. */
 function rankings(pairs: readonly EvalPair[], { scores }: Column): ScoredRanking[] {
   const groups = new Map<string, Map<number, number>>();
   for (const { group, ranks, chosen, rejected } of pairs) {
@@ -111,11 +113,6 @@ export function choices(pairs: readonly EvalPair[], { scores, scale }: Column): 
   }));
 }
 
-const OWN: Record<string, readonly ProtocolName[]> = {
-  hpdv2: ['rank', 'pooled'],
-  imagereward: ['pooled', 'mean-over-prompts'],
-};
-
 const OF_RANKINGS: Partial<Record<ProtocolName, (rankings: readonly ScoredRanking[]) => Figure>> = {
   rank: rankAgreement,
   pooled: pooledRankings,
@@ -136,7 +133,7 @@ export function ownFigures(
   { asked, threshold }: { asked?: readonly ProtocolName[] | undefined; threshold?: number | undefined } = {},
 ): Figure[] {
   const ranked = pairs.some(({ ranks }) => ranks) ? rankings(pairs, column) : undefined;
-  return (asked ?? OWN[source] ?? []).flatMap((name) => {
+  return (asked ?? own(PUBLISHED_SETS, source)?.protocols ?? []).flatMap((name) => {
     if (name === 'tie-aware') return threshold === undefined ? [] : [tieAware(choices(pairs, column), threshold)];
     const count = OF_RANKINGS[name];
     return count && ranked ? [count(ranked)] : [];

@@ -1,15 +1,17 @@
 // What `drm eval pairs` found: a row for each reward and noise level, for each set of pairs.
+
+import type { ProtocolName } from '../data/sets/published.js';
 import type { Level } from '../rewards/levels.js';
 import type { Estimate } from './bootstrap.js';
 import { accuracy, type Column, choices, difference, FACETS, type Facet, ownFigures, split } from './pair_accuracy.js';
 import type { EvalPair } from './pair_scores.js';
-import { bestThreshold, type Figure, type ProtocolName } from './protocols.js';
+import { bestThreshold, type Figure } from './protocols.js';
 import type { ViewingProtocol } from './viewing.js';
 
 /** What is said of one reward at one noise level. */
 export interface Row extends Level {
   reward: string;
-  /** How its pictures were looked at, where that has a name. */
+  /** How its images were looked at, where that has a name. */
   protocol?: ViewingProtocol;
   /** How its scores came about, in words. */
   viewing: string;

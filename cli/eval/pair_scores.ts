@@ -1,17 +1,17 @@
-// Scores of the pictures of preference pairs, by one reward after the other, each picture once a prompt and timestep.
+// Scores of the images of preference pairs, by one reward after the other, each image once a prompt and timestep.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import type { PairSet } from '../data/pair_set.js';
-import { decodePicture } from '../data/picture.js';
-import { Drop } from '../data/source.js';
+import { Drop } from '../data/io/drop.js';
+import { decodePicture } from '../data/io/picture.js';
+import type { PairSet } from '../data/prepared/pair_set.js';
 import { slug } from '../image/write.js';
 import { Team } from '../parallel/team.js';
 import { type Level, levelText } from '../rewards/levels.js';
 import type { Judged, Reward, Viewing } from '../rewards/reward.js';
 import { type ScoreLine, ScoreLog } from './score_log.js';
 
-/** Pictures decoded, and given to a reward, at a time. */
+/** Images decoded, and given to a reward, at a time. */
 const CHUNK = 32;
 
 /** What accuracy is counted from; its prompt stays on disk. */
@@ -28,7 +28,7 @@ export interface EvalPair {
   ranks?: [number, number];
 }
 
-/** A picture under a prompt. */
+/** An image under a prompt. */
 interface Item {
   key: string;
   picture: number;
@@ -44,7 +44,7 @@ export const noiseKey = (bytes: Uint8Array): number =>
 
 export interface Watch {
   signal: AbortSignal;
-  /** Of the processes that share the pictures: all must come here. */
+  /** Of the processes that share the images: all must come here. */
   team?: Team;
   onScores?: (done: number, total: number) => void;
   onBad?: (message: string) => void;
@@ -57,19 +57,19 @@ type Fresh = [number, number, number];
 /** Name, reason, and the sentence about it. */
 type Bad = [string, string, string];
 
-/** What processes tell each other of some pictures. */
+/** What processes tell each other of some images. */
 interface Said {
   fresh: Fresh[];
   bad: Bad[];
   warnings: string[];
 }
 
-/** The pairs of a set that are judged, and every picture that must be scored for them. */
+/** The pairs of a set that are judged, and every image that must be scored for them. */
 export class PairScores {
   readonly pairs: EvalPair[] = [];
   readonly #items: Item[] = [];
   readonly #index = new Map<string, number>();
-  /** Pictures that could not be read, and why. */
+  /** Images that could not be read, and why. */
   readonly bad = new Map<string, string>();
 
   private constructor(private readonly set: PairSet) {}
@@ -106,18 +106,18 @@ export class PairScores {
     return this.pairs.some(({ ranks }) => ranks);
   }
 
-  /** Tells these pictures and pairs from others. */
+  /** Tells these images and pairs from others. */
   get digest(): string {
     return digest(`${this.#items.map(({ key }) => key).join()} ${this.pairs.length}`);
   }
 
-  /** Pictures under prompts. */
+  /** Images under prompts. */
   get count(): number {
     return this.#items.length;
   }
 
   /**
-   * Scores by level and item, NaN where a picture is bad. What an earlier run with the same weights and viewing left in
+   * Scores by level and item, NaN where an image is bad. What an earlier run with the same weights and viewing left in
    * `folder` is not scored again. Of several processes each scores its part, and the first one, which writes the file,
    * has the scores; the others' tables are not whole. Rejects with CANCELLED when stopped; all that was scored is in the
    * file.

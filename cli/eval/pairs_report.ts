@@ -1,15 +1,15 @@
 // What `drm eval pairs` found, as people read it: tables and what their words mean.
 import { sigmaText, timestepText } from '../rewards/levels.js';
+import { cutStart } from '../text/columns.js';
+import { percent, table, wrapped } from '../ui/table.js';
 import type { Estimate } from './bootstrap.js';
 import type { Facet } from './pair_accuracy.js';
 import { mainFigure, type Row, type SetResults } from './pair_rows.js';
 import { DEFINITIONS, type Figure } from './protocols.js';
-import { percent, table, wrapped } from './table.js';
 import { VIEWING_PROTOCOLS } from './viewing.js';
 
 /** The end of a path says more than its beginning. */
-export const short = (name: string, longest: number): string =>
-  name.length <= longest ? name : `…${name.slice(name.length - longest + 1)}`;
+export const short = cutStart;
 
 export const NAME = 24;
 /** Of figures, side by side in 80 columns. */
@@ -154,7 +154,7 @@ function setReport({ data, bad_pictures: bad, rows }: SetResults): string {
   const overall = rows[0]?.overall;
   const left = [
     overall && overall.tied > 0 ? `${overall.tied} ties` : '',
-    overall && overall.failed > 0 ? `${overall.failed} pairs with one of ${bad} bad pictures` : '',
+    overall && overall.failed > 0 ? `${overall.failed} pairs with one of ${bad} bad images` : '',
   ].filter((text) => text !== '');
   const words = `strict accuracy in %, ± half the 95 % interval (bootstrap over prompts), of ${overall?.of ?? 0} pairs of ${data}${left.length > 0 ? `; left out: ${left.join(', ')}` : ''}`;
   const tables = [

@@ -1,11 +1,11 @@
-// Pictures that `drm score` is asked about: the command line's, or those of a list.
+// Images that `drm score` is asked about: the command line's, or those of a list.
 import { dirname, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { isObject, readText } from '../json.js';
-import { type JsonValue, jsonValues } from '../json_forms.js';
-import { brief } from '../shape.js';
+import { isObject, readText } from '../common/json.js';
+import { type JsonValue, jsonValues } from '../common/json_forms.js';
+import { brief } from '../common/shape.js';
 
-/** A prompt and its pictures. `preferred`: the first is what people preferred. */
+/** A prompt and its images. `preferred`: the first is what people preferred. */
 export interface PictureJob {
   prompt: string;
   /** As the user wrote them. */

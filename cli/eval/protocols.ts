@@ -1,22 +1,23 @@
 // How each preference set counts a reward model's right answers. The sets differ in what a tie costs and in what is
 // averaged over what, so that a figure means nothing without its protocol: every figure here carries its own.
+import type { ProtocolName } from '../data/sets/published.js';
 import { average, type Estimate, pooled } from './bootstrap.js';
 
-/** Two pictures of which people preferred one. Undefined scores: a picture could not be scored. */
+/** Two images of which people preferred one. Undefined scores: an image could not be scored. */
 export interface ScoredPair {
   chosen: number | undefined;
   rejected: number | undefined;
-  /** Pairs of one prompt share pictures and difficulty: the interval resamples them together. */
+  /** Pairs of one prompt share images and difficulty: the interval resamples them together. */
   group: string;
 }
 
-/** Pictures of one prompt in people's order, lower is better, equal is a tie. */
+/** Images of one prompt in people's order, lower is better, equal is a tie. */
 export interface ScoredRanking {
   ranks: readonly number[];
   scores: readonly (number | undefined)[];
 }
 
-/** Pick-a-Pic's form of a pair: 1 when picture 0 was preferred, 0 when picture 1 was, 0.5 for a tie. */
+/** Pick-a-Pic's form of a pair: 1 when image 0 was preferred, 0 when image 1 was, 0.5 for a tie. */
 export interface ScoredChoice {
   label: number;
   scores: readonly [number | undefined, number | undefined];
@@ -37,18 +38,16 @@ export interface Figure {
   equal: number;
   /** Left out since people saw no difference. */
   tied: number;
-  /** Left out since a picture has no score. */
+  /** Left out since an image has no score. */
   failed: number;
   /** Of tie-aware counting: |p1 - p0| up to here is a predicted tie. */
   threshold?: number;
 }
 
-export type ProtocolName = 'strict' | 'pooled' | 'rank' | 'mean-over-prompts' | 'tie-aware';
-
 export const DEFINITIONS: Record<ProtocolName, string> = {
   strict: 'score(preferred) > score(other), equal scores wrong; over the pairs that could be scored, ties left out',
   pooled: 'pairs of different rank of all prompts together, smaller rank wins, equal scores wrong',
-  rank: 'mean over prompts of 1 - inversions / all pairs; ties of people never invert, equal scores rank as listed (in no order by HPSv2’s own script); pairs with a picture that failed are left out (there another prompt stands in for theirs)',
+  rank: 'mean over prompts of 1 - inversions / all pairs; ties of people never invert, equal scores rank as listed (in no order by HPSv2’s own script); pairs with an image that failed are left out (there another prompt stands in for theirs)',
   'mean-over-prompts': 'as pooled, but each prompt by itself, then the mean over prompts',
   'tie-aware':
     'p = softmax of the two scores, |p1 - p0| <= threshold predicts a tie; right 1, one tie of the two 0.5, else 0',
@@ -110,7 +109,7 @@ export function strict(pairs: Iterable<ScoredPair>): Figure {
   return figure('strict', 'pair', groups.all, { equal, failed });
 }
 
-/** What one ranking gives; pairs with a picture that has no score are counted and left out. */
+/** What one ranking gives; pairs with an image that has no score are counted and left out. */
 function judge({ ranks, scores }: ScoredRanking) {
   const found = { right: 0, decided: 0, equal: 0, tied: 0, failed: 0, inverted: 0, scored: 0 };
   for (let a = 0; a < ranks.length; a++)
@@ -151,7 +150,7 @@ export function pooledRankings(rankings: readonly ScoredRanking[]): Figure {
   return figure('pooled', 'pair', each.map(winsOf), counts);
 }
 
-/** HPDv2. Prompts with fewer than two scored pictures say nothing. */
+/** HPDv2. Prompts with fewer than two scored images say nothing. */
 export function rankAgreement(rankings: readonly ScoredRanking[]): Figure {
   const { each, counts } = judgeAll(rankings);
   const values = each.flatMap(({ inverted, scored }) => (scored > 0 ? [[1 - inverted / scored]] : []));
@@ -177,7 +176,7 @@ export function strictChoices(choices: readonly ScoredChoice[]): Figure {
   return { ...counted, tied: choices.length - decided.length };
 }
 
-/** Points of a choice, or undefined when a picture has no score. */
+/** Points of a choice, or undefined when an image has no score. */
 function points({ label, scores: [zero, one] }: ScoredChoice, threshold: number): number | undefined {
   if (zero === undefined || one === undefined) return undefined;
   const p0 = 1 / (1 + Math.exp(one - zero));

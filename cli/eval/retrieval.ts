@@ -1,16 +1,16 @@
-// Whether a scorer finds a picture's own caption among others: real pictures of a prepared set against their captions.
+// Whether a CLIP finds an image's own caption among others: real images of a prepared set against their captions.
 import { DrmError } from '../../binding/error.js';
 import type { Features, JobOptions } from '../../binding/types.js';
-import type { CaptionedSet } from '../data/captioned_set.js';
-import { epochOrder } from '../data/order.js';
-import { decodePicture } from '../data/picture.js';
-import { Drop } from '../data/source.js';
+import { Drop } from '../data/io/drop.js';
+import { decodePicture } from '../data/io/picture.js';
+import type { CaptionedSet } from '../data/prepared/captioned_set.js';
 import type { Picture } from '../image/write.js';
-import { cosine, joined, ranks, rowsOf } from '../scorers/features.js';
-import type { Space } from '../scorers/scorer.js';
+import { epochOrder } from '../random/order.js';
+import { cosine, joined, ranks, rowsOf } from '../rewards/features.js';
+import type { FeatureSpace } from '../rewards/reward.js';
 import { type Estimate, estimate } from './bootstrap.js';
 
-/** Pictures decoded at a time. */
+/** Images decoded at a time. */
 const CHUNK = 64;
 
 export interface Watch extends JobOptions {
@@ -18,9 +18,9 @@ export interface Watch extends JobOptions {
   onWarning?: (message: string) => void;
 }
 
-/** Features of pictures that are read when their turn comes; `kept` lists those that could be read. */
+/** Features of images that are read when their turn comes; `kept` lists those that could be read. */
 export async function embedPictures(
-  space: Space,
+  space: FeatureSpace,
   count: number,
   read: (i: number) => Promise<Picture | string>,
   { onPictures, onWarning, ...job }: Watch,
@@ -49,9 +49,9 @@ export async function readSample(set: CaptionedSet, i: number): Promise<Picture 
   return picture instanceof Drop ? `${set.key(i)}: ${picture.reason}, left out: ${picture.detail}` : picture;
 }
 
-/** Captions, each once, and where each picture's is among them. */
+/** Captions, each once, and where each image's is among them. */
 export async function embedCaptions(
-  space: Space,
+  space: FeatureSpace,
   captions: readonly string[],
   job: JobOptions,
 ): Promise<{ features: Features; of: number[] }> {
@@ -68,14 +68,14 @@ export async function embedCaptions(
 export interface Retrieval {
   /** Captions to choose from. */
   among: number;
-  /** Shares of pictures whose own caption is the nearest, or among the five nearest. */
+  /** Shares of images whose own caption is the nearest, or among the five nearest. */
   top1: Estimate;
   top5: Estimate;
-  /** Mean cosine of a picture and its caption. */
+  /** Mean cosine of an image and its caption. */
   cosine: Estimate;
 }
 
-/** What is found of each picture; summaries are made of it, and settings are compared by it. */
+/** What is found of each image; summaries are made of it, and settings are compared by it. */
 export interface Nearness {
   /** Of its own caption among all, from 1. */
   ranks: number[];
@@ -87,7 +87,7 @@ export const nearness = (pictures: Features, captions: Features, of: readonly nu
   cosines: of.map((caption, picture) => cosine(pictures, picture, captions, caption)),
 });
 
-/** `group` tells which pictures are of one prompt: see estimate(). By default each is for itself. */
+/** `group` tells which images are of one prompt: see estimate(). By default each is for itself. */
 export const retrieval = (
   { ranks, cosines }: Nearness,
   among: number,
@@ -127,16 +127,16 @@ export interface SetRetrieval extends Retrieval {
   pictures: number;
   /** Of the split, left over because they fill no group of `among`. */
   unused: number;
-  /** The other way: the share of captions whose picture is the nearest. */
+  /** The other way: the share of captions whose image is the nearest. */
   picture_of_caption: Estimate;
 }
 
 /**
- * Real pictures against their captions: the split is dealt, by seed, into groups of `among`, and each picture looks for
+ * Real images against their captions: the split is dealt, by seed, into groups of `among`, and each image looks for
  * its caption in its own group. A split with fewer is one group.
  */
 export async function retrieveSet(
-  space: Space,
+  space: FeatureSpace,
   set: CaptionedSet,
   { among, seed }: { among: number; seed: number },
   watch: Watch,
@@ -148,7 +148,7 @@ export async function retrieveSet(
   if (kept.length < 2)
     throw new DrmError(
       'BAD_FILE',
-      `[eval] ${set.folder}: expected at least two readable pictures, found ${kept.length}`,
+      `[eval] ${set.folder}: expected at least two readable images, found ${kept.length}`,
       {
         file: set.folder,
       },
@@ -169,7 +169,7 @@ export async function retrieveSet(
     const right = members.map((row) => texts.indexOf(said.of[row] as number));
     found.push(...ranks(pictures, captions, (i) => right[i] as number));
     for (const text of texts.keys()) {
-      // Of several pictures with one caption any will do.
+      // Of several images with one caption any will do.
       let own = Number.NEGATIVE_INFINITY;
       let other = Number.NEGATIVE_INFINITY;
       for (const [i, theirs] of right.entries()) {

@@ -1,19 +1,20 @@
 // Scores that any program gave, judged by the preference sets' own protocols: `drm eval pairs --scores FILE`.
 //
-// FILE is JSON. Either a table with --from LIST: one row a record of the list, one number a picture of the record, in the
+// FILE is JSON. Either a table with --from LIST: one row a record of the list, one number an image of the record, in the
 // list's order. Or an object with a table for each list, under the set's name and split:
 //   { "hpdv3_test": [[7.1, 2.9], ...], "hpdv2_test": [[...], ...], "imagereward_test": [...], "pickapic_test_unique": [...] }
 // A table may be wrapped as { "scores": [...] }; Pick-a-Pic's as { "scores_validation": [...], "scores_test": [...] }, since
-// its threshold for ties is found on the validation split. null: the picture could not be scored.
+// its threshold for ties is found on the validation split. null: the image could not be scored.
 import { dirname } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { isObject, readJson } from '../json.js';
-import { brief } from '../shape.js';
+import { isObject, readJson } from '../common/json.js';
+import { brief } from '../common/shape.js';
+import type { ProtocolName } from '../data/sets/published.js';
 import {
   type ChoiceList,
   findListFiles,
   type JudgedList,
-  KNOWN_SETS,
+  knownSets,
   type RankedList,
   readJudgedList,
   splitKey,
@@ -23,7 +24,6 @@ import {
   bestThreshold,
   type Figure,
   meanOverPrompts,
-  type ProtocolName,
   pooledRankings,
   rankAgreement,
   type ScoredChoice,
@@ -82,7 +82,9 @@ export function readScores(file: string, from: string | undefined): ListScores[]
     if (!key)
       throw bad(
         file,
-        `${JSON.stringify(name)}: expected the name of a set and its split (${KNOWN_SETS.map((set) => `${set}_SPLIT`).join(', ')})`,
+        `${JSON.stringify(name)}: expected the name of a set and its split (${knownSets()
+          .map((set) => `${set}_SPLIT`)
+          .join(', ')})`,
       );
     const { set, split } = key;
     const held = isObject(entry) ? entry : {};
@@ -101,7 +103,7 @@ export function readScores(file: string, from: string | undefined): ListScores[]
   });
 }
 
-/** The table's rows must be the list's records, picture for picture. */
+/** The table's rows must be the list's records, image for image. */
 function checkShape(name: string, list: JudgedList, scores: Table): void {
   const [file = ''] = list.files;
   const shape = (what: string) =>
@@ -122,7 +124,7 @@ function choicesOf(list: ChoiceList, scores: Table): ScoredChoice[] {
   );
 }
 
-/** A record with equal ranks has no preferred picture: `tied` counts those. */
+/** A record with equal ranks has no preferred image: `tied` counts those. */
 function strictRecords(rankings: readonly (ScoredRanking & { prompt: string })[]): Figure {
   const decided = rankings.filter(({ ranks: [first, second] }) => first !== second);
   const counted = strict(
@@ -142,7 +144,7 @@ const OF_RANKINGS: Partial<Record<ProtocolName, (rankings: readonly ScoredRankin
 export interface JudgeOptions {
   /** Instead of the lists' own; each list takes those that fit it. */
   protocols?: readonly ProtocolName[];
-  /** Whose pictures cannot be used. Without it no picture is looked at. */
+  /** Whose images cannot be used. Without it no image is looked at. */
   unusable?: (list: RankedList) => Promise<Unusable>;
 }
 
@@ -172,9 +174,9 @@ export async function judgeScores(entry: ListScores, { protocols, unusable }: Ju
   }
   const out = await unusable?.(list);
   if (out?.looked === false)
-    notes.push(`${name}: its pictures are not beside ${list.files[0]}; pairs fail only where a score is null`);
+    notes.push(`${name}: its images are not beside ${list.files[0]}; pairs fail only where a score is null`);
   else if (out && out.names.size > 0)
-    notes.push(`${name}: pictures that cannot be used: ${out.missing} missing, ${out.undecodable} undecodable`);
+    notes.push(`${name}: images that cannot be used: ${out.missing} missing, ${out.undecodable} undecodable`);
   const rankings = list.records.map(({ prompt, pictures, ranks }, i) => ({
     prompt,
     ranks,

@@ -3,14 +3,14 @@ import { createReadStream, existsSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { DrmError } from '../../binding/error.js';
-import { diskError } from '../files.js';
-import { parseJson } from '../json.js';
-import { number, objectOf, optional, text } from '../shape.js';
+import { diskError } from '../common/files.js';
+import { parseJson } from '../common/json.js';
+import { number, objectOf, optional, text } from '../common/shape.js';
 
 export interface ScoreLine {
-  /** Of picture and prompt. */
+  /** Of image and prompt. */
   key: string;
-  /** The data set's name of the picture, for other readers of the file. */
+  /** The data set's name of the image, for other readers of the file. */
   picture: string;
   timestep: number;
   score: number;

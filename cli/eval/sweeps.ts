@@ -1,8 +1,8 @@
 // The settings that `drm eval images` compares: --k, and every combination of the --sweep values.
 import { DrmError } from '../../binding/error.js';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
+import { nearest } from '../common/nearest.js';
 import type { SampleSettings } from '../config/types.js';
-import { nearest } from '../nearest.js';
 import { sampleSettings } from '../sample/settings.js';
 
 /** Options that may vary, and what they are called among the options. */

@@ -1,6 +1,6 @@
-// How rewards are to look at pictures, by the options of `drm score` and `drm eval pairs`: noise levels, draws, size.
+// How rewards are to look at images, by the options of `drm score` and `drm eval pairs`: noise levels, draws, size.
 import { DrmError } from '../../binding/error.js';
-import { wholeOption } from '../options.js';
+import { wholeOption } from '../common/options.js';
 import { type AskedLevels, levelsOf, parseLevels } from '../rewards/levels.js';
 import type { Reward, Viewing } from '../rewards/reward.js';
 
@@ -44,35 +44,36 @@ export function askedViewing(
   };
 }
 
-/** For one reward: its own scheduler's levels, and its own size where it has one. What sees clean pictures only gets level 0. */
+/** For one reward: its own scheduler's levels, and its own size where it has one. What sees clean images only gets level 0. */
 export function viewingFor(reward: Reward, { levels, protocol, size, ...asked }: AskedViewing): Viewing {
-  const possible = reward.noisy ? levels.values : levels.values.filter((value) => value === 0);
+  const possible = reward.sees === 'noisy latents' ? levels.values : levels.values.filter((value) => value === 0);
   return {
     ...asked,
-    levels: levelsOf({ ...levels, values: possible }, reward.schedule, reward.name),
-    ...(size !== undefined && reward.sizes.some((own) => own !== size) && { size }),
+    levels: levelsOf({ ...levels, values: possible }, reward.latents?.schedule, reward.name),
+    ...(size !== undefined && reward.latents?.sizes.some((own) => own !== size) && { size }),
   };
 }
 
-/** A sentence where reward models see pictures larger than a set holds them: enlarged, they are not what people saw. */
+/** A sentence where reward models see images larger than a set holds them: enlarged, they are not what people saw. */
 export function enlargedNote(folder: string, held: unknown, rewards: readonly Reward[], size: number | undefined) {
-  const seen = Math.max(0, ...rewards.flatMap(({ sizes }) => (size === undefined ? sizes : sizes.map(() => size))));
+  const own = rewards.flatMap(({ latents }) => latents?.sizes ?? []);
+  const seen = Math.max(0, ...(size === undefined ? own : own.map(() => size)));
   return typeof held === 'number' && held < seen
-    ? `${folder} was prepared with pictures of at most ${held} pixels a side, and they are scored at ${seen}: enlarged; prepare it with --size ${seen}, or score with --size ${held}`
+    ? `${folder} was prepared with images of at most ${held} pixels a side, and they are scored at ${seen}: enlarged; prepare it with --size ${seen}, or score with --size ${held}`
     : undefined;
 }
 
 /**
  * A size is for reward models: throws DrmError USAGE where there is none; gives a sentence for each reward that sees
- * pictures at its own size all the same.
+ * images at its own size all the same.
  */
 export function sizeNotes(rewards: readonly Reward[], size: number | undefined): string[] {
   if (size === undefined) return [];
-  const fixed = rewards.filter(({ sizes }) => sizes.length === 0);
+  const fixed = rewards.filter(({ latents }) => !latents);
   if (fixed.length === rewards.length)
     throw new DrmError(
       'USAGE',
-      `--size ${size}: expected a reward model, which can see pictures at several sizes; ${fixed.map(({ name }) => name).join(', ')} see${fixed.length === 1 ? 's' : ''} them at one size; leave --size out`,
+      `--size ${size}: expected a reward model, which can see images at several sizes; ${fixed.map(({ name }) => name).join(', ')} see${fixed.length === 1 ? 's' : ''} them at one size; leave --size out`,
     );
-  return fixed.map(({ name }) => `${name} sees pictures at its own size; --size is for reward models`);
+  return fixed.map(({ name }) => `${name} sees images at its own size; --size is for reward models`);
 }

@@ -1,6 +1,6 @@
 // Tells one model's weights from another's under the same name.
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import type { ComponentFiles, PipelineSource } from '../../binding/types.js';
 import { shardsOf } from './weight_index.js';
 
@@ -44,4 +44,11 @@ export function weightsFingerprint(components: PipelineSource | Record<string, C
       }
   }
   return hash.digest('hex').slice(0, 32);
+}
+
+/** sha256 of a part's weights, file by file; of a VAE it is what base_vae_sha256 of a reward model holds. */
+export async function weightsHash({ weights }: ComponentFiles): Promise<string> {
+  const hash = createHash('sha256');
+  for (const file of weights) for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer);
+  return hash.digest('hex');
 }

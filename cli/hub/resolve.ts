@@ -4,10 +4,10 @@ import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { componentsInside } from '../../binding/index.js';
 import type { ComponentFiles, ComponentInside, PipelineSource } from '../../binding/types.js';
-import type { Context } from '../command.js';
-import { readObject } from '../json.js';
-import { nearest } from '../nearest.js';
-import { packageRoot } from '../root.js';
+import type { Context } from '../common/command.js';
+import { readObject } from '../common/json.js';
+import { nearest } from '../common/nearest.js';
+import { packageRoot } from '../common/root.js';
 import { cachedSnapshot, isHubId } from './cache.js';
 
 export interface ModelOptions {
@@ -45,7 +45,7 @@ const T5_ABSENT =
 type Slot = 'transformer' | 'vae' | 'text_encoder' | 'text_encoder_2' | 'text_encoder_3';
 const PURPOSE: Record<Slot, string> = {
   transformer: 'the denoising network',
-  vae: 'turns latents into pictures',
+  vae: 'turns latents into images',
   text_encoder: 'CLIP-L, reads the prompt',
   text_encoder_2: 'CLIP-G, reads the prompt',
   text_encoder_3: 'T5, reads long prompts',

@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { readShaped } from '../json.js';
-import { mapOf, objectOf, text } from '../shape.js';
+import { readShaped } from '../common/json.js';
+import { mapOf, objectOf, text } from '../common/shape.js';
 
 const INDEX = objectOf<{ weight_map: Record<string, string> }>({ weight_map: mapOf(text) });
 

@@ -25,7 +25,7 @@ const GLYPHS: Record<string, readonly number[]> = {
 };
 
 /**
- * `text` of the glyphs above, black on white, in the middle of a picture of that size: as large as fits in whole
+ * `text` of the glyphs above, black on white, in the middle of an image of that size: as large as fits in whole
  * multiples up to twice, cut where even once does not. Other characters are blanks.
  */
 export function label(text: string, width: number, height: number): Picture {

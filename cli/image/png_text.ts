@@ -1,4 +1,4 @@
-// Text inside PNG files: written so that a picture carries its settings, read so that `drm sample --from` can repeat it.
+// Text inside PNG files: written so that an image carries its settings, read so that `drm sample --from` can repeat it.
 // sharp keeps no text of its own, so the chunks are put in and taken out here (PNG specification, iTXt and tEXt).
 import { crc32, inflateSync } from 'node:zlib';
 import { DrmError } from '../../binding/error.js';
@@ -48,7 +48,7 @@ function chunk(type: string, data: Buffer): Buffer {
 export function addText(png: Buffer, texts: Record<string, string>): Buffer {
   let at = -1;
   for (const c of chunks(png)) if (c.type === 'IDAT' && at < 0) at = c.offset;
-  if (at < 0) damaged('expected picture data');
+  if (at < 0) damaged('expected image data');
   const added = Object.entries(texts).map(([keyword, text]) =>
     // keyword, no compression, no language, no translated keyword, UTF-8 text
     chunk(

@@ -1,10 +1,10 @@
-// Pictures on disk: PNGs with their settings inside, put in place whole or not at all.
+// Images on disk: PNGs with their settings inside, put in place whole or not at all.
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { DrmError } from '../../binding/error.js';
-import { writeAtomically } from '../files.js';
+import { writeAtomically } from '../common/files.js';
 import { addText } from './png_text.js';
 
 export interface Picture {
@@ -33,10 +33,10 @@ export async function writePicture(folder: string, stem: string, png: Buffer): P
   }
 }
 
-/** One sheet: pictures left to right, `columns` a row, with a gap. All must have one size. */
+/** One sheet: images left to right, `columns` a row, with a gap. All must have one size. */
 export async function contactSheet(pictures: Picture[], columns: number, gap = 8): Promise<Buffer> {
   const first = pictures[0];
-  if (!first) throw new DrmError('INTERNAL', '[grid] no pictures');
+  if (!first) throw new DrmError('INTERNAL', '[grid] no images');
   const rows = Math.ceil(pictures.length / columns);
   const place = (n: number, size: number) => gap + n * (size + gap);
   return sharp({

@@ -3,8 +3,8 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { LoraInfo, LoraUse } from '../../binding/types.js';
-import { hashOfFile } from '../data/json_list.js';
-import type { Events } from '../events.js';
+import type { Events } from '../common/events.js';
+import { hashOfFile } from '../common/files.js';
 import { cachedSnapshot, isHubId } from '../hub/cache.js';
 
 export interface Lora extends LoraUse {

@@ -1,5 +1,5 @@
 // The run of a process that is not the first: the first one alone writes, this one only keeps step.
-import type { Event, Events } from '../events.js';
+import type { Event, Events } from '../common/events.js';
 import type { Checkpoint } from '../runs/checkpoints.js';
 import { Run, type RunRequest } from '../runs/folder.js';
 import type { Team } from './team.js';

@@ -5,9 +5,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { DrmError } from '../../binding/error.js';
-import { onSignals } from '../signals.js';
+import { onSignals } from '../common/signals.js';
 import { stderr } from '../ui/streams.js';
-import { LAUNCHED } from './place.js';
+import { LAUNCHED } from './rank.js';
 
 /** How long the others have to notice that one is gone, say so and write what can be saved. */
 const GRACE_MS = 25_000;
@@ -129,7 +129,7 @@ function verdict(workers: Worker[], culprit: Worker | undefined, asked: boolean,
   if (told) {
     if (rank > 0 && (ended.signal !== null || ended.code === 1)) {
       stderr.write(`drm: rank ${rank} ${what}\n`);
-      if (tail.trim() !== '') stderr.write(tail.trimEnd().replaceAll(/^/gm, `rank ${rank} | `) + '\n');
+      if (tail.trim() !== '') stderr.write(`${tail.trimEnd().replaceAll(/^/gm, `rank ${rank} | `)}\n`);
     }
     return first.code as number;
   }

@@ -1,4 +1,4 @@
-import type { Option } from '../command.js';
+import type { Option } from '../common/command.js';
 
 /** Of every command that trains. */
 export const PARALLEL_OPTIONS: Option[] = [

@@ -2,8 +2,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DrmError } from '../../binding/error.js';
 import type { ProcessGroup } from '../../binding/index.js';
-import type { Event, Events } from '../events.js';
-import type { Place } from './place.js';
+import type { Event, Events } from '../common/events.js';
+import type { Rank } from './rank.js';
 
 export class Team {
   /** A process alone. */
@@ -19,12 +19,12 @@ export class Team {
   private constructor(
     /** For Trainer.create. */
     readonly group: ProcessGroup | undefined,
-    private readonly place: Place | undefined,
+    private readonly place: Rank | undefined,
     private readonly user: AbortSignal | undefined,
   ) {}
 
   /** Waits for the others. Throws DrmError PEER_LOST, DEVICE, CANCELLED. */
-  static async join(place: Place, signal: AbortSignal): Promise<Team> {
+  static async join(place: Rank, signal: AbortSignal): Promise<Team> {
     process.env.TORCH_CPP_LOG_LEVEL ??= 'ERROR'; // read when the addon is loaded; what ends us is said in our words
     const { ProcessGroup } = await import('../../binding/index.js');
     const group = await ProcessGroup.join(place, { signal });

@@ -1,5 +1,7 @@
 // Charts as SVG elements of a page: colours come from its style sheet, so that they follow light and dark.
+import { area, line as lineShape } from 'd3-shape';
 import { escapeXml } from '../text/xml.js';
+import { type Axis, acrossAxis, extentOf, upwardAxis } from '../ui/axis.js';
 import { shortNumber } from '../ui/figures.js';
 import { valueAt, type Xy } from './groups.js';
 
@@ -38,8 +40,6 @@ const PLOT = {
 };
 /** Colours of the style sheet; the lines beyond them are dashed. */
 export const COLOURS = 7;
-/** Positive values that span more than this are shown by their logarithm. */
-const LOG_SPAN = 300;
 const TABLE_ROWS = 10;
 
 export const colourClass = (colour: number): string =>
@@ -52,101 +52,34 @@ function tickText(value: number): string {
   return size !== 0 && (size >= 1e5 || size < 1e-3) ? short.toExponential().replace('e+', 'e') : String(short);
 }
 
-/** Marks from `low` to `high` in steps that people count in, about `most` of them. */
-export function ticksOf(low: number, high: number, most = 5): number[] {
-  const rough = (high - low) / most;
-  if (!(rough > 0) || !Number.isFinite(rough)) return [low];
-  const unit = 10 ** Math.floor(Math.log10(rough));
-  const step = unit * ([1, 2, 5].find((times) => times * unit >= rough) ?? 10);
-  const first = Math.ceil(low / step - 1e-9);
-  const last = Math.floor(high / step + 1e-9);
-  return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => Number(((first + i) * step).toPrecision(12)));
-}
-
-interface Scale {
-  low: number;
-  high: number;
-  log: boolean;
-  ticks: number[];
-  at(value: number): number;
-}
-
-function extentOf(values: readonly number[]): [number, number] {
-  const least = values.reduce((low, value) => Math.min(low, value), Number.POSITIVE_INFINITY);
-  return [least, values.reduce((high, value) => Math.max(high, value), least)];
-}
-
-/** Room on both sides of a lone value. */
-const around = (value: number): [number, number] => {
-  const room = value === 0 ? 1 : Math.abs(value) / 10;
-  return [value - room, value + room];
-};
-
-function linear([low, high]: [number, number], from: number, to: number, ticks = ticksOf(low, high)): Scale {
-  return { low, high, log: false, ticks, at: (value) => from + ((value - low) / (high - low)) * (to - from) };
-}
-
-/** Of the horizontal axis: from 0, where that is near. */
-function across(values: readonly number[]): Scale {
-  const [low, high] = extentOf(values);
-  const extent: [number, number] = low === high ? around(low) : [low > 0 && low < high / 4 ? 0 : low, high];
-  return linear(extent, PLOT.left, PLOT.right, low === high ? [Number(low.toPrecision(4))] : undefined);
-}
-
-function upward(values: readonly number[]): Scale {
-  const [low, high] = extentOf(values);
-  if (low === high) return linear(around(low), PLOT.bottom, PLOT.top, [Number(low.toPrecision(4))]);
-  if (low <= 0 || high / low <= LOG_SPAN) {
-    const room = 0.04 * (high - low);
-    return linear([low - room, high + room], PLOT.bottom, PLOT.top);
-  }
-  const powers = ticksOf(Math.log10(low), Math.log10(high), 4).filter(Number.isInteger);
-  const { at } = linear([Math.log10(low / 1.3), Math.log10(high * 1.3)], PLOT.bottom, PLOT.top);
-  return {
-    ...{ low: low / 1.3, high: high * 1.3, log: true },
-    ticks: powers.map((power) => Number(`1e${power}`)),
-    at: (value) => at(Math.log10(value)),
-  };
-}
-
 const fixed = (value: number): string => String(Number(value.toFixed(1)));
 
-/** Stretches of a line between its gaps. */
-function stretches(points: readonly Xy[]): Xy[][] {
-  const all: Xy[][] = [[]];
-  for (const point of points)
-    if (Number.isFinite(point.y)) all.at(-1)?.push(point);
-    else if (all.at(-1)?.length) all.push([]);
-  return all.filter((stretch) => stretch.length > 0);
-}
+/** Between two gaps: a line would not show it. */
+const isLone = ({ y }: Xy, i: number, points: readonly Xy[]): boolean =>
+  Number.isFinite(y) && !Number.isFinite(points[i - 1]?.y) && !Number.isFinite(points[i + 1]?.y);
 
-function lineOf(line: ChartLine, x: Scale, y: Scale, format: (value: number) => string): string {
+function lineOf(line: ChartLine, x: Axis, y: Axis, format: (value: number) => string): string {
   const { points, band = [], tails = [], marks, faint, colour, name } = line;
+  const path = lineShape<Xy>(
+    (point) => x.at(point.x),
+    (point) => y.at(point.y),
+  )
+    .defined((point) => Number.isFinite(point.y))
+    .digits(1);
+  const bandPath = area<{ x: number; low: number; high: number }>(
+    (part) => x.at(part.x),
+    (part) => y.at(part.low),
+    (part) => y.at(part.high),
+  ).digits(1);
   const out: string[] = [];
-  const place = (at: number, value: number) => `${fixed(x.at(at))},${fixed(y.at(value))}`;
-  if (band.length > 1)
-    out.push(
-      `<polygon class="band" points="${[
-        ...band.map((part) => place(part.x, part.high)),
-        ...[...band].reverse().map((part) => place(part.x, part.low)),
-      ].join(' ')}"/>`,
-    );
+  if (band.length > 1) out.push(`<path class="band" d="${bandPath([...band])}"/>`);
   for (const tail of tails)
+    out.push(`<path class="line tail" data-name="${escapeXml(name)}, one seed" d="${path([...tail])}"/>`);
+  out.push(`<path class="line" data-name="${escapeXml(name)}" d="${path([...points])}"/>`);
+  for (const point of points.filter(marks ? ({ y: value }) => Number.isFinite(value) : isLone))
     out.push(
-      `<polyline class="line tail" data-name="${escapeXml(name)}, one seed" points="${tail.map((p) => place(p.x, p.y)).join(' ')}"/>`,
+      `<circle cx="${fixed(x.at(point.x))}" cy="${fixed(y.at(point.y))}" r="3"><title>${escapeXml(name)}: ${escapeXml(format(point.y))} at ${tickText(point.x)}</title></circle>`,
     );
-  for (const stretch of stretches(points)) {
-    const [only] = stretch as [Xy];
-    if (stretch.length > 1)
-      out.push(
-        `<polyline class="line" data-name="${escapeXml(name)}" points="${stretch.map((p) => place(p.x, p.y)).join(' ')}"/>`,
-      );
-    if (marks || stretch.length === 1)
-      for (const point of marks ? stretch : [only])
-        out.push(
-          `<circle cx="${fixed(x.at(point.x))}" cy="${fixed(y.at(point.y))}" r="3"><title>${escapeXml(name)}: ${escapeXml(format(point.y))} at ${tickText(point.x)}</title></circle>`,
-        );
-  }
   return `<g class="${colourClass(colour)}${faint ? ' faint' : ''}">${out.join('')}</g>`;
 }
 
@@ -172,8 +105,11 @@ function drawing(chart: Chart): string {
   ];
   const [least, most] = extentOf(ys);
   const near = level && level.value >= least - (most - least) / 2 && level.value <= most + (most - least) / 2;
-  const x = across(all.map((point) => point.x));
-  const y = upward(near ? [...ys, level.value] : ys);
+  const x = acrossAxis(
+    all.map((point) => point.x),
+    [PLOT.left, PLOT.right],
+  );
+  const y = upwardAxis(near ? [...ys, level.value] : ys, [PLOT.bottom, PLOT.top]);
   const out: string[] = [];
   for (const tick of y.ticks)
     out.push(

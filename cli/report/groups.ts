@@ -1,7 +1,7 @@
 // Runs that differ by their seed alone are one line of a chart: the mean of them, and a band from the lowest to the highest.
 import { isDeepStrictEqual } from 'node:util';
+import { own } from '../common/shape.js';
 import { average } from '../eval/bootstrap.js';
-import { own } from '../shape.js';
 import type { Moment, Point, RecordedRun } from './read.js';
 
 export interface Group {

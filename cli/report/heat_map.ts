@@ -1,8 +1,10 @@
 // A figure of each denoising step over the whole training: steps down, updates across, the value as a depth of colour.
+import { scaleQuantize } from 'd3-scale';
 import { average } from '../eval/bootstrap.js';
 import { escapeXml } from '../text/xml.js';
+import { extentOf, linearAxis } from '../ui/axis.js';
 import { shortNumber } from '../ui/figures.js';
-import { tableHtml, ticksOf } from './chart.js';
+import { tableHtml } from './chart.js';
 import { type Curve, curveOf, type Group, valueAt } from './groups.js';
 
 /** Depths of colour in the style sheet. */
@@ -43,14 +45,14 @@ function rowsOf(group: Group, name: string, steps: readonly number[]): Rows | un
 
 /** Places values among the depths of colour, the same for all maps of a figure. */
 function depths(values: readonly number[]): { of(value: number): number; low: number; high: number; log: boolean } {
-  const finite = values.filter(Number.isFinite);
-  const low = finite.reduce((least, value) => Math.min(least, value), Number.POSITIVE_INFINITY);
-  const high = finite.reduce((most, value) => Math.max(most, value), Number.NEGATIVE_INFINITY);
+  const [low, high] = extentOf(values.filter(Number.isFinite));
   const log = low > 0 && high / low > LOG_SPAN;
   const place = log ? Math.log : (value: number) => value;
-  const range = place(high) - place(low);
-  const of = (value: number) =>
-    range > 0 ? Math.min(DEPTHS - 1, Math.floor(((place(value) - place(low)) / range) * DEPTHS)) : 0;
+  const depth = scaleQuantize(
+    [place(low), place(high)],
+    Array.from({ length: DEPTHS }, (_, i) => i),
+  );
+  const of = (value: number) => (high > low ? depth(place(value)) : 0);
   return { of, low, high, log };
 }
 
@@ -75,10 +77,9 @@ function map({ steps, last, values }: Rows, depth: (value: number) => number, ti
       out.push(
         `<text x="${SIZE.left - 7}" y="${(SIZE.top + (j + 0.5) * row + 4).toFixed(1)}" text-anchor="end">${step}</text>`,
       );
-  for (const tick of ticksOf(0, last))
-    out.push(
-      `<text x="${(SIZE.left + (tick / last) * (SIZE.width - SIZE.left - SIZE.right)).toFixed(1)}" y="${(bottom + 16).toFixed(1)}" text-anchor="middle">${tick}</text>`,
-    );
+  const x = linearAxis([0, last], [SIZE.left, SIZE.width - SIZE.right]);
+  for (const tick of x.ticks)
+    out.push(`<text x="${x.at(tick).toFixed(1)}" y="${(bottom + 16).toFixed(1)}" text-anchor="middle">${tick}</text>`);
   out.push(
     `<text class="name" x="${(SIZE.left + SIZE.width - SIZE.right) / 2}" y="${(bottom + 34).toFixed(1)}" text-anchor="middle">updates</text>`,
     `<text class="name" transform="translate(13 ${((SIZE.top + bottom) / 2).toFixed(1)}) rotate(-90)" text-anchor="middle">denoising step</text>`,

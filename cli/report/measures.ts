@@ -1,5 +1,5 @@
 // What the figures of runs are called on the page, what they mean, and in which order they are looked at.
-import { own } from '../shape.js';
+import { own } from '../common/shape.js';
 import { label } from '../ui/figures.js';
 
 interface Measure {
@@ -13,11 +13,11 @@ const MEASURES: Record<string, Measure> = {
   policy_loss: { title: 'Policy loss', about: 'the clipped objective alone' },
   accuracy: {
     title: 'Accuracy',
-    about: 'pairs whose chosen picture scores higher',
+    about: 'pairs whose chosen image scores higher',
     level: { value: 0.5, text: 'chance' },
   },
-  margin: { title: 'Margin', about: 'score of the chosen picture less that of the rejected one' },
-  psnr: { title: 'PSNR', about: 'of pictures taken through the VAE, in dB' },
+  margin: { title: 'Margin', about: 'score of the chosen image less that of the rejected one' },
+  psnr: { title: 'PSNR', about: 'of images taken through the VAE, in dB' },
   reward: { title: 'Reward', about: 'mean over the rollouts' },
   judge: { title: 'Judge', about: 'mean score by a scorer that had no part in training, on held-out prompts' },
   kl: { title: 'KL', about: 'distance from the policy without its adapter' },
@@ -42,11 +42,11 @@ const MEASURES: Record<string, Measure> = {
   overflows: { title: 'Overflows', about: 'steps skipped, since gradients were not finite at that loss scale' },
   saturation: {
     title: 'Saturation',
-    about: "of the evaluation's pictures; a climb is a common way to please a reward",
+    about: "of the evaluation's images; a climb is a common way to please a reward",
   },
   high_frequency: {
     title: 'High-frequency energy',
-    about: "of the evaluation's pictures; a climb is noise or texture",
+    about: "of the evaluation's images; a climb is noise or texture",
   },
   samples_per_second: { title: 'Samples a second', about: 'while training' },
   pairs_per_second: { title: 'Pairs a second', about: 'while training' },

@@ -1,6 +1,7 @@
 // The page: one file that needs nothing else, light and dark, readable on a phone; without script all of it is there.
+
+import { VERSION } from '../common/version.js';
 import { escapeXml } from '../text/xml.js';
-import { VERSION } from '../version.js';
 import { colourClass, tableHtml } from './chart.js';
 import type { Group } from './groups.js';
 import { DEPTHS } from './heat_map.js';
@@ -97,7 +98,7 @@ const SCRIPT = `
 const show=v=>Math.abs(v)>=1e5||v!==0&&Math.abs(v)<1e-3?v.toExponential(2):String(Number(v.toPrecision(4)));
 for(const svg of document.querySelectorAll('svg[data-frame]')){
 const [x0,x1,l,r,y0,y1,b,t,log]=svg.dataset.frame.split(' ').map(Number);
-const lines=[...svg.querySelectorAll('polyline')].map(p=>({name:p.dataset.name,points:p.getAttribute('points').split(' ').map(q=>q.split(',').map(Number))}));
+const lines=[...svg.querySelectorAll('path.line')].map(p=>({name:p.dataset.name,points:p.getAttribute('d').match(/[-\\d.]+,[-\\d.]+/g).map(q=>q.split(',').map(Number))}));
 const value=y=>{const s=(y-b)/(t-b);return log?10**(Math.log10(y0)+s*(Math.log10(y1)-Math.log10(y0))):y0+s*(y1-y0)};
 svg.addEventListener('pointermove',e=>{const box=svg.getBoundingClientRect();const at=(e.clientX-box.left)/box.width*svg.viewBox.baseVal.width;
 const rows=lines.flatMap(({name,points})=>{let best=points[0];for(const p of points)if(Math.abs(p[0]-at)<Math.abs(best[0]-at))best=p;return Math.abs(best[0]-at)>(r-l)/12?[]:[name+': '+show(value(best[1]))]});

@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { escapeXml } from '../text/xml.js';
 import type { RecordedRun } from './read.js';
 
-/** Bytes of all pictures of a page, before base64 makes a third more of them. */
+/** Bytes of all images of a page, before base64 makes a third more of them. */
 const BUDGET = 6e6;
 /** Sheets of a run, and of a page. */
 const MOST_A_RUN = 8;
@@ -26,7 +26,7 @@ export function chosen<T>(all: readonly T[], most: number): T[] {
 async function withinBytes(file: string, bytes: number): Promise<{ webp: Buffer; width: number; height: number }> {
   const { width = WIDEST, format } = await sharp(file).metadata();
   // An SVG could refer to other files.
-  if (!['png', 'jpeg', 'webp'].includes(format ?? '')) throw new Error(`it is ${format ?? 'no picture'}`);
+  if (!['png', 'jpeg', 'webp'].includes(format ?? '')) throw new Error(`it is ${format ?? 'no image'}`);
   for (let to = Math.min(width, WIDEST); ; to = Math.floor(to * 0.7)) {
     const { data, info } = await sharp(file)
       .resize({ width: to, withoutEnlargement: true })
@@ -44,7 +44,7 @@ async function sheetOf(
 ): Promise<{ figure: string } | { missing: string }> {
   try {
     const { webp, width, height } = await withinBytes(join(run.folder, 'samples', String(step), file), bytes);
-    const alt = `pictures of ${run.name} after step ${step}`;
+    const alt = `images of ${run.name} after step ${step}`;
     return {
       figure: `<figure><img src="data:image/webp;base64,${webp.toString('base64')}" width="${width}" height="${height}" alt="${escapeXml(alt)}"><figcaption>step ${step}</figcaption></figure>`,
     };
@@ -90,7 +90,7 @@ export async function pictureSection(runs: readonly RecordedRun[]): Promise<stri
         : []),
       ...(missing.length > 0 ? [`${missing.length} cannot be shown, such as ${missing[0]}`] : []),
     ];
-    const row = `<div class="sheets" tabindex="0" role="group" aria-label="${escapeXml(`pictures of ${run.name} by step`)}">${figures.join('')}</div>`;
+    const row = `<div class="sheets" tabindex="0" role="group" aria-label="${escapeXml(`images of ${run.name} by step`)}">${figures.join('')}</div>`;
     out.push(
       `<h3>${escapeXml(run.name)}</h3>${figures.length > 0 ? row : ''}${notes.map((note) => `<p class="quiet">${escapeXml(note)}</p>`).join('')}${await promptsOf(run, shown)}`,
     );

@@ -3,7 +3,8 @@ import { existsSync } from 'node:fs';
 import { readdir, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { workloadOf } from '../rl/plan.js';
+import { findAlgorithm } from '../grpo/algorithms/registry.js';
+import { workloadOf } from '../grpo/geometry.js';
 import { type RunConfig, readRunConfig } from '../runs/folder.js';
 import { type LoggedEvent, METRICS_FILE, readMetrics } from '../runs/metrics.js';
 import { Means, type Values } from '../ui/figures.js';
@@ -43,7 +44,7 @@ export interface RecordedRun {
   processes: number;
   /** That an update of a policy learns from at each denoising step; undefined for other runs. */
   samplesPerUpdate: number | undefined;
-  /** Its device time has evaluations, pictures and checkpoints in it: an older drm did not tell them apart. */
+  /** Its device time has evaluations, images and checkpoints in it: an older drm did not tell them apart. */
   wholeTime: boolean;
   /** Steps asked for; 0 where the run never said. */
   total: number;
@@ -52,7 +53,7 @@ export interface RecordedRun {
   at: Moment;
   metrics: readonly Point[];
   evaluations: readonly Point[];
-  /** The picture to show first, by its name within samples/STEP. */
+  /** The image to show first, by its name within samples/STEP. */
   sheets: readonly { step: number; file: string }[];
   warnings: readonly Warned[];
   end: End;
@@ -134,9 +135,11 @@ class Reading {
     this.lastHeard = dateOf(event.time) || this.lastHeard;
     switch (event.event) {
       case 'started':
-        return this.#started(event);
+        this.#started(event);
+        return;
       case 'metric':
-        return this.#metric(event);
+        this.#metric(event);
+        return;
       case 'evaluation':
         if (isNumber(event.step)) this.evaluations.push({ step: event.step, values: numbersOf(event.values) });
         return;
@@ -148,7 +151,8 @@ class Reading {
         return;
       }
       case 'warning':
-        return this.#warning(String(event.message));
+        this.#warning(String(event.message));
+        return;
       case 'done':
         this.end = { state: 'done', text: '' };
         return;
@@ -224,6 +228,7 @@ export function momentOf(step: number, points: readonly Moment[]): Moment {
 
 /** Of a policy's settings, whatever they hold. */
 function samplesOf(settings: Record<string, unknown>): number | undefined {
+  if (!findAlgorithm(settings.algorithm)) return undefined;
   const { samples } = workloadOf(settings as unknown as Parameters<typeof workloadOf>[0]);
   return samples > 0 && Number.isFinite(samples) ? samples : undefined;
 }

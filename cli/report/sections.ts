@@ -1,7 +1,7 @@
 // Which charts tell about which kind of run.
-import { average } from '../eval/bootstrap.js';
 import { escapeXml } from '../text/xml.js';
 import { bucketOf, duration, perStep, quantity } from '../ui/figures.js';
+import { againstK, rewardNote } from './algorithms.js';
 import { type Chart, type ChartLine, chartFigure, tableHtml } from './chart.js';
 import { type Axis, type Curve, curveOf, finalsOf, type Group, type Source, valueNames, type Xy } from './groups.js';
 import { heatFigures } from './heat_map.js';
@@ -92,7 +92,7 @@ class Charts {
 function timeNote(runs: readonly RecordedRun[]): string {
   const whole = runs.filter(({ wholeTime }) => wholeTime).map(({ name }) => name);
   const but = `; that of ${whole.join(', ')}, of an older drm, has them in it`;
-  return `<p>Device time is that of training steps, of all processes together; evaluations, pictures and checkpoints are left out${whole.length > 0 ? escapeXml(but) : ''}.</p>`;
+  return `<p>Device time is that of training steps, of all processes together; evaluations, images and checkpoints are left out${whole.length > 0 ? escapeXml(but) : ''}.</p>`;
 }
 
 /** Whether runs of one page compare by updates. */
@@ -141,36 +141,6 @@ function reachTable(groups: readonly Group[], name: string, { clock }: Charts): 
   return `<h3>${escapeXml(titleOf(name))}, held out: who gets how far, and when</h3><p>Reached: the first evaluation at or above the ${quantity(name, goal.mean)} that ${escapeXml(first.label)} ended with${clock.seconds > 0 ? '; time is that of all processes together' : ''}. Behind it the share of what ${escapeXml(first.label)} needed.</p>${tableHtml(['run', `final ${title}`, 'reached at update', ...(differ ? ['reached after samples'] : []), 'reached after'], rows)}`;
 }
 
-/** Final figures against K, where runs differ in it. */
-function againstK(groups: readonly Group[], names: readonly string[]): string {
-  const stepwise = groups.filter(
-    ({ runs: [run] }) => run?.config.settings.algorithm === 'step' && typeof run.config.settings.k === 'number',
-  );
-  const kOf = ({ runs: [run] }: Group) => Number(run?.config.settings.k);
-  if (new Set(stepwise.map(kOf)).size < 2) return '';
-  const figures = names.map((name) => {
-    const all = stepwise.flatMap((group) => {
-      const final = finalsOf(group, 'evaluations', name);
-      return final ? [{ x: kOf(group), y: final.mean, low: final.low, high: final.high }] : [];
-    });
-    const byK = [...new Set(all.map(({ x }) => x))].sort((a, b) => a - b);
-    const rows = byK.map((x) => {
-      const here = all.filter((one) => one.x === x);
-      const low = Math.min(...here.map((one) => one.low));
-      return { x, y: average(here.map(({ y }) => y)), low, high: Math.max(...here.map((one) => one.high)) };
-    });
-    const points = rows.map(({ x, y }) => ({ x, y }));
-    return chartFigure({
-      title: `${titleOf(name)}, final`,
-      about: 'of the last evaluation; the band spans the runs of one K',
-      xLabel: 'K, candidates a step',
-      lines: [{ name: 'Step-GRPO', colour: 0, points, band: rows, marks: true }],
-      format: (value) => quantity(name, value),
-    });
-  });
-  return `<h3>Against K</h3>${wide(figures)}`;
-}
-
 /** Reward and judge by updates, by samples where updates differ in them, and by device time, the paper's Figures 2 and 7; the signs of learning or cheating. */
 function policySections(groups: readonly Group[]): Section[] {
   const charts = new Charts(groups, 'updates');
@@ -181,14 +151,14 @@ function policySections(groups: readonly Group[]): Section[] {
   const axes: Along[] = ['updates', ...(workloadsDiffer(groups) ? (['samples'] as const) : []), 'device'];
   const both = (source: Source, name: string, more: Partial<Chart>) =>
     axes.map((axis) => charts.of(source, name, axis, more));
-  const mixed = new Set(runs.map(({ config }) => config.settings.algorithm)).size > 1;
+  const byCandidates = againstK(groups, heads);
   const learning = [
     workloadNote(groups),
     timeNote(runs),
     wide(heads.flatMap((name) => both('evaluations', name, heldOut(name)))),
     ...heads.map((name) => reachTable(groups, name, charts)),
-    againstK(groups, heads),
-    `<h3>While training</h3>${mixed ? '<p>Step-GRPO’s reward is a mean over noise levels, Flow-GRPO’s is that of finished pictures: only the held-out reward compares the two.</p>' : ''}`,
+    ...(byCandidates.length > 0 ? [`<h3>Against K</h3>${wide(byCandidates)}`] : []),
+    `<h3>While training</h3>${rewardNote(runs)}`,
     wide(both('metrics', 'reward', { title: 'Reward of the rollouts' })),
   ];
   const pictures = measured.filter((name) => !heads.includes(name));
@@ -209,7 +179,7 @@ function policySections(groups: readonly Group[]): Section[] {
 
 const heldOut = (name: string): Partial<Chart> => ({
   title: `${titleOf(name)}, held out`,
-  ...(name === 'reward' && { about: 'of finished pictures of held-out prompts' }),
+  ...(name === 'reward' && { about: 'of finished images of held-out prompts' }),
 });
 
 /** At the end of training, step by step, beside the beginning; then each figure over the whole training. */
@@ -253,7 +223,7 @@ function costSection(charts: Charts, runs: readonly RecordedRun[]): Section {
   };
 }
 
-/** Accuracy by the noise on the pictures: at the end, and each part over the whole training. */
+/** Accuracy by the noise on the images: at the end, and each part over the whole training. */
 function bucketHtml(groups: readonly Group[], charts: Charts): string {
   const runs = runsOf(groups);
   const all = [...new Set([...valueNames(runs, 'evaluations'), ...valueNames(runs, 'metrics')])].flatMap((full) => {

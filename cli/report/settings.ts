@@ -1,6 +1,6 @@
 // Settings side by side, and how each run came about and ended.
 import { isDeepStrictEqual } from 'node:util';
-import { own } from '../shape.js';
+import { own } from '../common/shape.js';
 import { escapeXml } from '../text/xml.js';
 import { dateOf, type RecordedRun } from './read.js';
 

@@ -1,7 +1,8 @@
 // Where each run stands, in a line: the table on stdout, the first one of the page, and the JSON.
-import { table } from '../eval/table.js';
-import { own } from '../shape.js';
+
+import { own } from '../common/shape.js';
 import { bucketOf, duration, label, perStep, quantity } from '../ui/figures.js';
+import { table } from '../ui/table.js';
 import { finalOf, type Source, valueNames } from './groups.js';
 import { inOrder, isCost, NOT_DRAWN } from './measures.js';
 import type { RecordedRun } from './read.js';

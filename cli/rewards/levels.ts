@@ -20,7 +20,7 @@ export interface Level {
   entry?: number;
 }
 
-/** A finished picture. */
+/** A finished image. */
 export const CLEAN_LEVEL: Level = { timestep: 0, sigma: 0 };
 
 /** Entries of the table that SD3's schedulers are trained with; a timestep is 1000 times a noise level there alone. */

@@ -1,10 +1,13 @@
-// What gives a picture under its prompt a number, as the commands see it: a reward model at some noise level, a scorer, or
-// a weighted sum of them.
-import type { JobOptions } from '../../binding/types.js';
+// The one interface of all that gives an image under its prompt a number: a reward model at some noise level, a CLIP, a
+// weighted sum of them. Commands know no other.
+import type { Features, JobOptions } from '../../binding/types.js';
 import type { Picture } from '../image/write.js';
-import { CLEAN_LEVEL, type Level } from './levels.js';
+import { CLEAN_LEVEL, type Level, levelText } from './levels.js';
 
-/** How a picture is looked at. */
+/** What a reward scores: noisy latents at timesteps (and clean ones at timestep 0), or finished images alone. */
+export type Sees = 'noisy latents' | 'images';
+
+/** How an image is looked at. */
 export interface Viewing {
   levels: readonly Level[];
   /** Above level 0: noise of that level is added. Otherwise the network is told the timestep of a latent that stays clean. */
@@ -15,11 +18,11 @@ export interface Viewing {
   seed: number;
   /** The latent is drawn from the VAE's posterior instead of taken at its mode. */
   posteriorSample: boolean;
-  /** Pixels a side that the pictures are squashed to; the reward's own by default. */
+  /** Pixels a side that the images are squashed to; the reward's own by default. */
   size?: number;
 }
 
-/** A finished picture as it is. */
+/** A finished image as it is. */
 export const CLEAN: Viewing = {
   levels: [CLEAN_LEVEL],
   addNoise: true,
@@ -30,9 +33,25 @@ export const CLEAN: Viewing = {
 
 export interface Judged {
   picture: Picture;
+  /** Rewards that read no text ignore it. */
   prompt: string;
-  /** Keys the picture's noise, so that its score does not depend on what is scored beside it. */
+  /** Keys the image's noise, so that its score does not depend on what is scored beside it. */
   key: number;
+}
+
+/** The latents that reward models score: those of their base. */
+export interface LatentSpace {
+  /** Timesteps of the base's training table, noisiest first; undefined for a sum of models whose tables differ. */
+  schedule?: ArrayLike<number>;
+  /** Pixels a side of the images that the models were trained with. */
+  sizes: readonly number[];
+}
+
+/** Where images and captions meet: images can be searched by caption, differ by a number, and sets have a distance. */
+export interface FeatureSpace {
+  /** Unit vectors. */
+  pictures(pictures: Picture[], job?: JobOptions): Promise<Features>;
+  captions(captions: string[], job?: JobOptions): Promise<Features>;
 }
 
 export interface Reward {
@@ -42,22 +61,51 @@ export interface Reward {
   readonly unit: string;
   /** Tells these weights from others under the same name. */
   readonly weights: string;
-  /** Whether it scores noisy latents, at timesteps above 0. */
-  readonly noisy: boolean;
-  /** Timesteps of its base's training table, noisiest first; undefined where there is none, or more than one. */
-  readonly schedule?: ArrayLike<number>;
-  /** Pixels a side of the pictures that its reward models were trained with; none where they cannot be other ones. */
-  readonly sizes: readonly number[];
+  readonly sees: Sees;
+  /** Of reward models, alone or in a sum; with it a size can be chosen. */
+  readonly latents?: LatentSpace;
+  /** Of a CLIP, whose score is the nearness of an image and its prompt in it. */
+  readonly space?: FeatureSpace;
   /** What makes logits of its numbers: e to the CLIP's logit scale for cosines; 1 where it is left out. */
   readonly scale?: number;
   /** What the numbers at each level rest on: belongs beside every figure. */
   definitions(viewing: Viewing): string[];
-  /** By level, one number for each picture; larger is better. */
+  /** By level, one number for each image; larger is better. All levels are scored at once: an image is encoded once. */
   score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[][]>;
   dispose(): void;
 }
 
-/** The same picture and prompt are one. */
+/** A number for each finished image under its own prompt. */
+export async function scoreImages(
+  reward: Reward,
+  pictures: readonly Picture[],
+  prompts: readonly string[],
+  job?: JobOptions,
+): Promise<number[]> {
+  const judged = pictures.map((picture, i) => ({ picture, prompt: prompts[i] as string, key: 0 })); // no noise
+  const [scores] = (await reward.score(judged, CLEAN, job)) as [number[]];
+  return scores;
+}
+
+/** What a reward of finished images has to say for itself; the rest is the same for all of them. */
+export interface ImageScoring extends Pick<Reward, 'name' | 'unit' | 'weights' | 'space' | 'scale' | 'dispose'> {
+  /** What the number rests on: 'cosine of image and prompt'. */
+  definition: string;
+  score(judged: readonly Judged[], job?: JobOptions): Promise<number[]>;
+}
+
+/** There is no noise for it to see: it says the same at every level. */
+export const imageReward = ({ definition, score, ...own }: ImageScoring): Reward => ({
+  ...own,
+  sees: 'images',
+  definitions: ({ levels }) => levels.map((level) => `${levelText(level)}: ${definition}, no noise`),
+  score: async (judged, { levels }, job) => {
+    const scores = await score(judged, job);
+    return levels.map(() => scores);
+  },
+});
+
+/** The same image and prompt are one. */
 export function distinct<T>(values: readonly T[]): { all: T[]; of: number[] } {
   const index = new Map<T, number>();
   const of = values.map((value) => {

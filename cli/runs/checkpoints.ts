@@ -5,11 +5,11 @@ import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { diskError, syncFolder } from '../files.js';
-import { parseJson } from '../json.js';
-import * as shape from '../shape.js';
-import { objectOf } from '../shape.js';
-import { VERSION } from '../version.js';
+import { diskError, syncFolder } from '../common/files.js';
+import { parseJson } from '../common/json.js';
+import * as shape from '../common/shape.js';
+import { objectOf } from '../common/shape.js';
+import { VERSION } from '../common/version.js';
 
 const SEAL = 'checkpoint.json';
 

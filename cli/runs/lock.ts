@@ -1,8 +1,8 @@
 // One process in a run folder.
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { diskError } from '../files.js';
-import { FileLock, nameOf, signsOf } from '../lock.js';
+import { diskError } from '../common/files.js';
+import { FileLock, nameOf, signsOf } from '../common/lock.js';
 
 export const LOCK_FILE = 'run.lock';
 

@@ -2,8 +2,8 @@
 import { closeSync, createReadStream, fsyncSync, ftruncateSync, openSync, statSync, writeSync } from 'node:fs';
 import { truncate } from 'node:fs/promises';
 import { DrmError } from '../../binding/error.js';
-import type { Event } from '../events.js';
-import { diskError } from '../files.js';
+import type { Event } from '../common/events.js';
+import { diskError } from '../common/files.js';
 
 export const METRICS_FILE = 'metrics.jsonl';
 

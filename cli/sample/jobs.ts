@@ -1,20 +1,20 @@
 // What there is to sample: prompts, seeds, and their token ids.
 import { DrmError } from '../../binding/error.js';
 import type { SampleRequest } from '../../binding/types.js';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
 import type { SampleSettings } from '../config/types.js';
-import type { Recipe } from '../image/metadata.js';
 import { type Prompt, readPrompts } from '../text/prompts.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
+import type { Recipe } from './metadata.js';
 
-/** One picture to make. */
+/** One image to make. */
 export interface Job {
   prompt: string;
   negative: string;
   seed: bigint;
 }
 
-/** Prompts of the flags, then of the file; failing both, of the picture that is repeated. */
+/** Prompts of the flags, then of the file; failing both, of the image that is repeated. */
 export function askedPrompts({ options, events }: Context, from: Recipe | undefined): Prompt[] {
   const prompts: Prompt[] = ((options.prompt as string[] | undefined) ?? []).map((prompt) => ({ prompt }));
   if (options.prompts !== undefined) {
@@ -33,7 +33,7 @@ export function askedPrompts({ options, events }: Context, from: Recipe | undefi
   return prompts;
 }
 
-/** Picture i of a prompt has its seed + i. */
+/** Image i of a prompt has its seed + i. */
 export function plan(prompts: Prompt[], settings: SampleSettings): Job[] {
   return prompts.flatMap((p) =>
     Array.from({ length: settings.n }, (_, i) => ({

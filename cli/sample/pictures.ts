@@ -1,18 +1,18 @@
-// Pictures on their way to disk: one after the other, in order, while the next ones are being made.
+// Images on their way to disk: one after the other, in order, while the next ones are being made.
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { DrmError } from '../../binding/error.js';
 import type { NativeEvent } from '../../binding/types.js';
+import type { Events } from '../common/events.js';
+import { writeAtomically } from '../common/files.js';
 import type { SampleSettings } from '../config/types.js';
-import type { Events } from '../events.js';
-import { writeAtomically } from '../files.js';
-import { recipeTexts } from '../image/metadata.js';
 import { contactSheet, encodePng, type Picture, slug, writePicture } from '../image/write.js';
 import type { Lora } from '../lora/loras.js';
 import type { Job } from './jobs.js';
+import { recipeTexts } from './metadata.js';
 
 export class PictureWriter {
-  /** Aborted by the first picture that cannot be written: the rest could not be either. */
+  /** Aborted by the first image that cannot be written: the rest could not be either. */
   readonly stop = new AbortController();
   written = 0;
   #queue: Promise<void> = Promise.resolve();
@@ -47,7 +47,7 @@ export class PictureWriter {
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** One sheet of all pictures: a row a prompt, or about a square when each prompt has one picture. */
+  /** One sheet of all images: a row a prompt, or about a square when each prompt has one image. */
   async grid(): Promise<void> {
     const columns = this.settings.n > 1 ? this.settings.n : Math.ceil(Math.sqrt(this.#kept.length));
     const sheet = await contactSheet(this.#kept, columns);
@@ -65,7 +65,7 @@ export class PictureWriter {
 
   async #write(at: number, picture: Picture): Promise<void> {
     const job = this.jobs[at];
-    if (!job) throw new DrmError('INTERNAL', `[sample] picture ${at} was not asked for`);
+    if (!job) throw new DrmError('INTERNAL', `[sample] image ${at} was not asked for`);
     const { width, height } = picture;
     const png = await encodePng(picture, recipeTexts({ ...this.settings, width, height }, job, this.loras));
     const path = await writePicture(this.folder, `${job.seed}-${slug(job.prompt)}`, png);

@@ -1,12 +1,12 @@
 // From the flags of `drm sample` to its settings.
 import { DrmError } from '../../binding/error.js';
 import type { SampleRequest } from '../../binding/types.js';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
+import { numberOption } from '../common/options.js';
 import { resolveConfig } from '../config/resolve.js';
 import type { SampleSettings } from '../config/types.js';
 import { recommendedSettingsFile } from '../hub/resolve.js';
-import type { Recipe } from '../image/metadata.js';
-import { numberOption } from '../options.js';
+import type { Recipe } from './metadata.js';
 
 function layers(text: unknown): number[] | undefined {
   if (text === undefined) return undefined;
@@ -23,7 +23,7 @@ function layers(text: unknown): number[] | undefined {
     });
 }
 
-/** Flags over the recipe of a picture (--from) over --set, files, the model's own settings and the defaults. */
+/** Flags over the recipe of an image (--from) over --set, files, the model's own settings and the defaults. */
 export function sampleSettings({ options, global }: Context, from: Recipe | undefined): SampleSettings {
   const size = numberOption(options, 'size');
   const given = {

@@ -3,7 +3,8 @@ import { DrmError } from '../../binding/error.js';
 import { RewardModel } from '../../binding/index.js';
 import type { JobOptions, LoadOptions, PipelineInfo, StepwiseRequest } from '../../binding/types.js';
 import type { SampleSettings } from '../config/types.js';
-import { type DrmSpec, findReward } from '../rewards/registry.js';
+import { findReward } from '../rewards/registry.js';
+import type { DrmSpec } from '../rewards/spec.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
 import { type Job, tokenize } from './jobs.js';
 
@@ -48,10 +49,10 @@ export class StepwiseReward {
     if (settings.k === 1) return undefined;
     check(settings);
     const spec = findReward(settings.reward);
-    if (spec.kind !== 'drm')
+    if (spec.sees !== 'noisy latents')
       throw new DrmError(
         'USAGE',
-        `--reward ${settings.reward}: expected a reward model (DRM), which scores noisy latents at every step, found a scorer of finished pictures`,
+        `--reward ${settings.reward}: expected a reward model (DRM), which scores noisy latents at every step, found a scorer of finished images`,
       );
     return new StepwiseReward(spec, temperature(settings.select));
   }

@@ -1,11 +1,11 @@
-// What step-wise sampling saw and chose: a JSON file and a sheet beside each picture.
+// What step-wise sampling saw and chose: a JSON file and a sheet beside each image.
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { DrmError } from '../../binding/error.js';
 import type { NativeEvent } from '../../binding/types.js';
+import type { Events } from '../common/events.js';
+import { writeAtomically } from '../common/files.js';
 import type { SampleSettings } from '../config/types.js';
-import type { Events } from '../events.js';
-import { writeAtomically } from '../files.js';
 import { label } from '../image/label.js';
 import { contactSheet, type Picture, slug } from '../image/write.js';
 import type { Job } from './jobs.js';
@@ -76,11 +76,11 @@ export class TraceWriter {
     );
   }
 
-  /** Writes `<seed>-<prompt>.trace.json` and `.trace.png`: a row a step from noise to picture, a column a candidate. */
+  /** Writes `<seed>-<prompt>.trace.json` and `.trace.png`: a row a step from noise to image, a column a candidate. */
   async finish(): Promise<void> {
     for (const [picture, { steps, tiles }] of this.#traces) {
       const job = this.jobs[picture];
-      if (!job) throw new DrmError('INTERNAL', `[trace] picture ${picture} was not asked for`);
+      if (!job) throw new DrmError('INTERNAL', `[trace] image ${picture} was not asked for`);
       const stem = join(this.folder, `${job.seed}-${slug(job.prompt)}.trace`);
       const { k, reward, noise_level, select, steps: total } = this.settings;
       const told = {

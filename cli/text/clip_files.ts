@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { type JsonFile, readShaped, readText } from '../json.js';
-import { count, flag, mapOf, objectOf, optional, type Shape, text } from '../shape.js';
+import { type JsonFile, readShaped, readText } from '../common/json.js';
+import { count, flag, mapOf, objectOf, optional, type Shape, text } from '../common/shape.js';
 
 /** What CLIP splits text into before merging: its special tokens, contractions, letter runs, single digits, other runs. */
 export const PIECES =

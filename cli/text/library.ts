@@ -5,7 +5,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { packageRoot } from '../root.js';
+import { packageRoot } from '../common/root.js';
 
 export interface Requests {
   /** `json`: a tokenizer.json; `named`: tokens whose ids are asked for. */

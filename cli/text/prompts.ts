@@ -1,9 +1,9 @@
 // Prompt files: text (one a line), or JSON: an array or an object a line, each a text or an object with `prompt`, and
 // optionally `negative_prompt` and `seed`.
 import { DrmError } from '../../binding/error.js';
-import { fileFault, isObject, readText } from '../json.js';
-import { type JsonValue, jsonValues } from '../json_forms.js';
-import { brief } from '../shape.js';
+import { fileFault, isObject, readText } from '../common/json.js';
+import { type JsonValue, jsonValues } from '../common/json_forms.js';
+import { brief } from '../common/shape.js';
 
 export interface Prompt {
   prompt: string;

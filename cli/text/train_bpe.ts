@@ -1,6 +1,6 @@
 // A CLIP tokenizer of one's own: byte-level BPE learnt from captions, in the files that CLIP's releases carry.
 import { join } from 'node:path';
-import { prepareFolder, writeAtomically } from '../files.js';
+import { prepareFolder, writeAtomically } from '../common/files.js';
 import { PIECES } from './clip_files.js';
 
 const START = '<|startoftext|>';

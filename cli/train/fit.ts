@@ -1,12 +1,11 @@
 // Whether settings, tokenizer and parts fit each other. Asked before anything large is loaded, so that a mistake is told
 // in the words of flags and settings; the core checks shapes again in its own.
 import { DrmError } from '../../binding/error.js';
-import { tensorNames } from '../../binding/index.js';
-import type { PipelineSource } from '../../binding/types.js';
-import type { Events } from '../events.js';
+import { describeModel, tensorNames } from '../../binding/index.js';
+import type { ModelDescription, PipelineSource } from '../../binding/types.js';
+import type { Events } from '../common/events.js';
+import { type JsonObject, readObject } from '../common/json.js';
 import { type ResolvedModel, resolveModel } from '../hub/resolve.js';
-import { type JsonObject, readObject } from '../json.js';
-import { brief } from '../shape.js';
 
 type Config = JsonObject;
 
@@ -14,13 +13,6 @@ type Config = JsonObject;
 export const readConfig = (file: string): Config => readObject(file, { part: 'train', expected: "a model's config" });
 
 const part = (config: Config, key: string): Config => (config[key] ?? {}) as Config;
-
-/** A number that a config may hold, else `otherwise`. Throws DrmError BAD_CONFIG for what is no number. */
-export function configNumber(file: string, key: string, otherwise: number): number {
-  const value = readConfig(file)[key] ?? otherwise;
-  if (typeof value === 'number') return value;
-  throw misfit(`${key} in ${file}: expected a number, found ${brief(value)}`, { file, key });
-}
 
 /** A number of a config; undefined where the config leaves it to the core's default. */
 function number(config: Config, key: string): number | undefined {
@@ -53,20 +45,15 @@ export async function trainableBase(
   return { base, transformer };
 }
 
-/** Pixels of a latent's side. */
-export function vaeFactor(file: string | undefined): number {
-  const channels = file === undefined ? undefined : readConfig(file).block_out_channels;
-  return 2 ** ((Array.isArray(channels) ? channels.length : 4) - 1);
+/** What sizes in pixels must be multiples of, and the largest, with the reasons. */
+interface SizeRule {
+  unit: number;
+  why: string;
+  most?: number;
+  whyMost?: string;
 }
 
-/** Throws DrmError BAD_CONFIG when pictures of this size do not reduce to whole latents of this VAE, or whole patches. */
-export function sizeFits(size: number, vaeConfig: string, transformerConfig?: string): void {
-  const factor = vaeFactor(vaeConfig);
-  const transformer = transformerConfig === undefined ? {} : readConfig(transformerConfig);
-  const patch = transformerConfig === undefined ? 1 : (number(transformer, 'patch_size') ?? 2);
-  const unit = factor * patch;
-  const most = (number(transformer, 'pos_embed_max_size') ?? Number.POSITIVE_INFINITY) * unit;
-  const why = `${factor} pixels a latent${patch > 1 ? ` × ${patch} latents a patch` : ''}`;
+function fitsRule(size: number, { unit, why, most = Number.POSITIVE_INFINITY, whyMost }: SizeRule): void {
   if (size % unit !== 0) {
     const below = Math.floor(size / unit) * unit;
     const near = [below, below + unit].filter((near) => near > 0 && near <= most);
@@ -77,9 +64,27 @@ export function sizeFits(size: number, vaeConfig: string, transformerConfig?: st
   }
   if (size > most)
     throw misfit(
-      `size: expected at most ${most} (pos_embed_max_size ${most / unit} in ${transformerConfig}, ${why}), found ${size}; choose a smaller one with --set size=${most}`,
+      `size: expected at most ${most} (${whyMost}, ${why}), found ${size}; choose a smaller one with --set size=${most}`,
       { key: 'size', expected: String(most), found: String(size) },
     );
+}
+
+/** Throws DrmError BAD_CONFIG when images of this size do not reduce to whole latents of the VAE of this config.json. */
+export function sizeFitsVae(size: number, vaeConfig: string): void {
+  const channels = readConfig(vaeConfig).block_out_channels;
+  const factor = 2 ** ((Array.isArray(channels) ? channels.length : 4) - 1);
+  fitsRule(size, { unit: factor, why: `${factor} pixels a latent` });
+}
+
+/** Throws DrmError BAD_CONFIG when images of this size do not reduce to whole patches of the model. */
+function sizeFits(size: number, { sizeUnit, vaeFactor, patchSize, largestSize }: ModelDescription, file: string): void {
+  const patches = patchSize > 1 ? ` × ${patchSize} latents a patch` : '';
+  fitsRule(size, {
+    unit: sizeUnit,
+    why: `${vaeFactor} pixels a latent${patches}`,
+    most: largestSize,
+    whyMost: `pos_embed_max_size ${largestSize / sizeUnit} in ${file}`,
+  });
 }
 
 export interface TokenizerFacts {
@@ -91,7 +96,7 @@ export interface TokenizerFacts {
   size: number;
 }
 
-/** Throws DrmError BAD_CONFIG when the CLIP of this config.json cannot read such captions or pictures. */
+/** Throws DrmError BAD_CONFIG when the CLIP of this config.json cannot read such captions or images. */
 export function clipFits(
   {
     size,
@@ -158,43 +163,36 @@ function textWidths(file: string): { states: number | undefined; pooled: number 
 }
 
 /** Throws DrmError BAD_CONFIG when transformer, VAE and text encoders are not of one model, or the size does not fit them. */
-export function partsFit(size: number, { transformer, vae, textEncoder, textEncoder2 }: PipelineSource): void {
+export function partsFit(size: number, source: PipelineSource): void {
+  const { transformer, vae, textEncoder, textEncoder2 } = source;
   const [file, vaeFile] = [transformer.config, vae.config];
   if (file === undefined || vaeFile === undefined) return; // the core knows such files' shapes
-  const config = readConfig(file);
-  const must = (key: string, fits: (value: number) => boolean, expected: string) => {
-    const found = number(config, key);
-    if (found !== undefined && !fits(found))
+  const model = describeModel({ source });
+  const must = (key: string, found: number, fits: boolean, expected: string) => {
+    if (!fits)
       throw misfit(`${key} in ${file}: expected ${expected}, found ${found}; do these parts belong together?`, {
         file,
         key,
         found: String(found),
       });
   };
-  const channels = number(readConfig(vaeFile), 'latent_channels');
-  if (channels !== undefined)
-    must('in_channels', (n) => n === channels, `${channels}, the latent_channels of ${vaeFile}`);
+  const { vaeChannels, inChannels, pooledWidth, sequenceWidth } = model;
+  must('in_channels', inChannels, inChannels === vaeChannels, `${vaeChannels}, the latent_channels of ${vaeFile}`);
   if (textEncoder?.config !== undefined && textEncoder2?.config !== undefined) {
     const of = `of ${textEncoder.config} and ${textEncoder2.config}`;
     const [l, g] = [textWidths(textEncoder.config), textWidths(textEncoder2.config)];
-    if (l.pooled !== undefined && g.pooled !== undefined) {
+    if (l.pooled !== undefined && g.pooled !== undefined && pooledWidth > 0) {
       const pooled = l.pooled + g.pooled;
-      must(
-        'pooled_projection_dim',
-        (n) => n === pooled,
-        `${l.pooled} + ${g.pooled} = ${pooled}, the projection_dim ${of}`,
-      );
+      const expected = `${l.pooled} + ${g.pooled} = ${pooled}, the projection_dim ${of}`;
+      must('pooled_projection_dim', pooledWidth, pooledWidth === pooled, expected);
     }
     if (l.states !== undefined && g.states !== undefined) {
       const states = l.states + g.states;
-      must(
-        'joint_attention_dim',
-        (n) => n >= states,
-        `at least ${l.states} + ${g.states} = ${states}, the hidden_size ${of}`,
-      );
+      const expected = `at least ${l.states} + ${g.states} = ${states}, the hidden_size ${of}`;
+      must('joint_attention_dim', sequenceWidth, sequenceWidth >= states, expected);
     }
   }
-  sizeFits(size, vaeFile, file);
+  sizeFits(size, model, file);
 }
 
 /** Throws DrmError BAD_CONFIG naming the targets that no layer of these weights answers to. */

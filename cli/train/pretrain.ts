@@ -1,4 +1,4 @@
-// `drm pretrain`: the parts that a model from nothing is made of.
+// `drm pretrain`: the parts that a model from scratch is made of.
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';

@@ -1,4 +1,4 @@
-// Learning rates. The formulas are learning_rate() of csrc/train/optimizer.cc, in doubles on both sides.
+// Learning rates. The formulas are learning_rate() of csrc/optim/optimizer.cc, in doubles on both sides.
 
 export interface RateOptions {
   peak: number;

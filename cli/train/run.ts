@@ -2,7 +2,10 @@
 import { statSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { Dtype, TrainerOptions } from '../../binding/types.js';
-import type { Context } from '../command.js';
+import type { Context } from '../common/command.js';
+import type { Events } from '../common/events.js';
+import { numberOption } from '../common/options.js';
+import { VERSION } from '../common/version.js';
 import type { Sources } from '../config/resolve.js';
 import type {
   GrpoSettings,
@@ -12,11 +15,9 @@ import type {
   Task,
   TrainSettings,
 } from '../config/types.js';
-import type { Events } from '../events.js';
-import { numberOption } from '../options.js';
 import type { Team } from '../parallel/team.js';
-import { VERSION } from '../version.js';
-import type { TrainingData, TrainingOptions, TrainingTask } from './loop.js';
+import { resumeCommand } from './resume_command.js';
+import type { TrainingData, TrainingOptions, TrainingTask } from './training_task.js';
 
 export interface TaskContext {
   events: Events;
@@ -56,19 +57,12 @@ export type TrainingSettings = Pick<
   prompts?: string;
 };
 
-export function trainerOptions(s: TrainingSettings, device: string, dtype: Dtype): TrainerOptions {
-  return {
-    device,
-    dtype,
-    seed: BigInt(s.seed),
-    beta1: s.beta1,
-    beta2: s.beta2,
-    eps: s.eps,
-    weightDecay: s.weight_decay,
-    maxGradientNorm: s.max_gradient_norm,
-    emaDecay: s.ema_decay,
-    zero: s.zero,
-  };
+export function trainerOptions(
+  settings: TrainingSettings,
+  device: string,
+  dtype: Dtype,
+): TrainerOptions & { zero: boolean } {
+  return { device, dtype, seed: BigInt(settings.seed), settings, zero: settings.zero };
 }
 
 function loopOptions(s: TrainingSettings, { steps, loop }: Prepared, resumeCommand: string): TrainingOptions {
@@ -152,8 +146,8 @@ export async function runSettings<T extends Task>(
 
 /** What settings name by a path that leads to something else on each machine: the set's shards, the list of prompts. */
 async function contentOf({ data, prompts }: TrainingSettings): Promise<Record<string, string>> {
-  const { readManifest } = await import('../data/manifest.js');
-  const { hashOfFile } = await import('../data/json_list.js');
+  const { readManifest } = await import('../data/prepared/manifest.js');
+  const { hashOfFile } = await import('../common/files.js');
   const { settingsHash } = await import('../runs/folder.js');
   const isFile = prompts !== undefined && statSync(prompts, { throwIfNoEntry: false })?.isFile();
   return {
@@ -168,10 +162,9 @@ export async function trainInRun(
   what: { name: string; folder: string; settings: TrainingSettings },
   prepare: (context: TaskContext) => Promise<Prepared>,
 ): Promise<void> {
-  const { resumeCommand } = await import('./loop.js');
-  const { together } = await import('../parallel/together.js');
+  const { inProcessGroup } = await import('../parallel/in_process_group.js');
   const resume = resumeCommand(process.argv.slice(2), what.folder);
-  await together(context, resume, (team, own) => trainInTeam(team, own, { ...what, resume }, prepare));
+  await inProcessGroup(context, resume, (team, own) => trainInTeam(team, own, { ...what, resume }, prepare));
 }
 
 async function trainInTeam(
@@ -182,7 +175,7 @@ async function trainInTeam(
 ): Promise<void> {
   const { train } = await import('./loop.js');
   const { openRun } = await import('../parallel/follower.js');
-  const { chooseDevice } = await import('../device.js');
+  const { chooseDevice } = await import('../common/device.js');
   const { setThreads } = await import('../../binding/index.js');
   if (global.threads !== undefined) setThreads(global.threads);
 

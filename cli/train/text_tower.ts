@@ -3,9 +3,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { writeAtomically } from '../files.js';
-import { type JsonObject, readShaped } from '../json.js';
-import { anything, mapOf, number, objectOf, optional } from '../shape.js';
+import { writeAtomically } from '../common/files.js';
+import { type JsonObject, readShaped } from '../common/json.js';
+import { anything, mapOf, number, objectOf, optional } from '../common/shape.js';
 
 interface Header {
   [tensor: string]: { dtype: string; shape: number[]; data_offsets: [number, number] };

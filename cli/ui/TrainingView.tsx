@@ -1,15 +1,16 @@
 // The live view of training: at most `height - 1` lines of `width` columns, since a taller one would make the terminal
 // scroll at every frame.
 import { Box, Text } from 'ink';
+import { firstColumns, padEnd, padStart, widthOf } from '../text/columns.js';
 import { BarView } from './BarView.js';
 import { duration, figure, figures, label, quantity } from './figures.js';
 import { resample, sparkline } from './sparkline.js';
+import type { Style } from './style.js';
 import { curves, numbers, type Series, span, type Training } from './training.js';
-import type { Style } from './View.js';
 
 /** Facts that say themselves. */
 const BARE = ['model', 'data', 'device', 'dtype', 'config'];
-/** Lines besides curves, numbers and phase: title, progress, evaluation, checkpoint, pictures, warnings, the span. */
+/** Lines besides curves, numbers and phase: title, progress, evaluation, checkpoint, images, warnings, the span. */
 const OTHER_LINES = 7;
 
 export function Title({ training, style }: { training: Training; style: Style }) {
@@ -35,7 +36,7 @@ export function Progress({ training, style }: { training: Training; style: Style
   ].join(' · ');
   const done = total > 0 ? Math.min(1, step / total) : 0;
   const percent = `${String(Math.floor(100 * done)).padStart(3)} %`;
-  const room = Math.min(40, style.width - figures.length - percent.length - 5);
+  const room = Math.min(40, style.width - widthOf(figures) - percent.length - 5);
   const length = room >= 8 ? room : 0;
   const full = Math.round(length * done);
   return (
@@ -57,12 +58,12 @@ export interface CurveProps {
 /** Name, value now, curve, and the lowest and highest value of the curve as far as there is room. */
 export function Curve({ series, nameWidth, style }: CurveProps) {
   const { name, value, values } = series;
-  const head = `${label(name).slice(0, nameWidth).padEnd(nameWidth)} ${quantity(name, value).padStart(8)}  `;
+  const head = `${padEnd(firstColumns(label(name), nameWidth), nameWidth)} ${padStart(quantity(name, value), 8)}  `;
   const finite = values.filter(Number.isFinite);
   const [low, high] = [Math.min(...finite), Math.max(...finite)];
   const range = high > low ? `${quantity(name, low)} – ${quantity(name, high)}` : '';
   const rangeWidth = style.width >= 72 ? 20 : 0;
-  const room = Math.min(60, style.width - head.length - rangeWidth - 1);
+  const room = Math.min(60, style.width - widthOf(head) - rangeWidth - 1);
   const length = room >= 8 ? room : 0;
   const line = sparkline(resample(values, length)).padEnd(rangeWidth > 0 ? length : 0);
   return (
@@ -79,7 +80,7 @@ function linesOf(words: readonly string[], width: number): string[] {
   const lines: string[] = [];
   for (const word of words) {
     const last = lines.at(-1);
-    if (last !== undefined && last.length + 3 + word.length < width) lines[lines.length - 1] = `${last} · ${word}`;
+    if (last !== undefined && widthOf(last) + 3 + widthOf(word) < width) lines[lines.length - 1] = `${last} · ${word}`;
     else lines.push(word);
   }
   return lines;
@@ -96,13 +97,13 @@ export function TrainingView({ training, style }: { training: Training; style: S
     0,
     Math.max(1, Math.min(10, style.height - 1 - OTHER_LINES - facts.length - (phase ? 1 : 0))),
   );
-  const nameWidth = Math.min(18, Math.max(8, ...shown.map((series) => label(series.name).length)));
+  const nameWidth = Math.min(18, Math.max(8, ...shown.map((series) => widthOf(label(series.name)))));
   const hidden = all.length - shown.length;
   return (
     <Box flexDirection="column" width={style.width}>
       <Title training={training} style={style} />
       <Progress training={training} style={style} />
-      {phase && <BarView bar={{ ...phase, label: phase.label.padEnd(8) }} style={style} />}
+      {phase && <BarView bar={{ ...phase, label: padEnd(phase.label, 8) }} style={style} />}
       {shown.map((series) => (
         <Curve key={series.name} series={series} nameWidth={nameWidth} style={style} />
       ))}
@@ -120,7 +121,7 @@ export function TrainingView({ training, style }: { training: Training; style: S
         <Text wrap="truncate-end">{`evaluation ${evaluation.step}: ${figures(evaluation.values).join(' · ')}`}</Text>
       )}
       {checkpoint && <Text wrap="truncate-start">{`checkpoint ${checkpoint.path}`}</Text>}
-      {pictures?.paths[0] !== undefined && <Text wrap="truncate-start">{`pictures ${pictures.paths[0]}`}</Text>}
+      {pictures?.paths[0] !== undefined && <Text wrap="truncate-start">{`images ${pictures.paths[0]}`}</Text>}
       {warnings.count > 0 && (
         <Text wrap="truncate-end" {...(style.color && { color: 'yellow' })}>
           {`${warnings.count} warning${warnings.count > 1 ? 's' : ''}, the last: ${warnings.last.split('\n')[0]}`}

@@ -1,15 +1,8 @@
 import { Static, Text } from 'ink';
 import { BarView } from './BarView.js';
 import type { Line, State } from './state.js';
+import type { Style } from './style.js';
 import { TrainingView } from './TrainingView.js';
-
-export interface Style {
-  color: boolean;
-  /** Columns of the terminal. */
-  width: number;
-  /** Its lines. */
-  height: number;
-}
 
 const COLOR: Record<Line['kind'], string | undefined> = {
   plain: undefined,

@@ -1,6 +1,6 @@
 // Numbers of training as people read them. Names of values are the event format's; here are the words for those we know.
 
-import { own } from '../shape.js';
+import { own } from '../common/shape.js';
 
 export type Values = Readonly<Record<string, number>>;
 

@@ -2,7 +2,7 @@
 // and where stdout is no terminal the plain renderer is chosen.
 import { existsSync, readFileSync } from 'node:fs';
 import { render } from 'ink';
-import type { Event } from '../events.js';
+import type { Event } from '../common/events.js';
 import { inlineImage } from './inline_image.js';
 import type { Renderer } from './renderer.js';
 import { initialState, reduce, type State } from './state.js';

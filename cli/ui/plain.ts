@@ -1,9 +1,10 @@
 // Lines for pipes and logs; progress by cli-progress's form for streams that are no terminal.
 import cliProgress from 'cli-progress';
-import type { Event } from '../events.js';
+import type { Event } from '../common/events.js';
+import { type Bar, barFigures } from './bar.js';
 import { Means, metricLine } from './figures.js';
 import type { Renderer } from './renderer.js';
-import { type Bar, barFigures, lineOf } from './state.js';
+import { lineOf } from './state.js';
 import { stderr, stdout } from './streams.js';
 
 type Metric = Extract<Event, { event: 'metric' }>;

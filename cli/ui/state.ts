@@ -1,16 +1,8 @@
 // What a view shows, as a reducer over events.
-import type { Event } from '../events.js';
-import { bytes, duration, figures, metricLine } from './figures.js';
+import type { Event } from '../common/events.js';
+import type { Bar } from './bar.js';
+import { duration, figures, metricLine } from './figures.js';
 import { beginTraining, curves, numbers, reduceTraining, type Training } from './training.js';
-
-export interface Bar {
-  id: string;
-  label: string;
-  step: number;
-  total: number;
-  unit: string;
-  seconds: number;
-}
 
 export interface Line {
   kind: 'plain' | 'faint' | 'warning' | 'error' | 'good';
@@ -56,7 +48,7 @@ export function lineOf(event: Event): Line | undefined {
     case 'checkpoint':
       return { kind: 'faint', text: `checkpoint: ${event.path}` };
     case 'sample_sheet':
-      return { kind: 'plain', text: `pictures after step ${event.step}: ${event.paths.join(' ')}` };
+      return { kind: 'plain', text: `images after step ${event.step}: ${event.paths.join(' ')}` };
     case 'done':
       return {
         kind: 'good',
@@ -99,21 +91,4 @@ function summaryOf(training: Training | undefined): Line[] {
   const events = [started, evaluation, pictures, checkpoint].flatMap((event) => (event ? [lineOf(event)] : []));
   const metric: Line[] = step > 0 ? [{ kind: 'plain', text: metricLine(step, total, last) }] : [];
   return [...events.slice(0, 1), ...metric, ...events.slice(1)].filter((line) => line !== undefined);
-}
-
-/** "12/50 · 0.31 s/step · 12 s left", as much of it as is known. */
-export function barFigures(bar: Bar): string {
-  const amount =
-    bar.unit === 'B'
-      ? bar.total
-        ? `${bytes(bar.step)}/${bytes(bar.total)}`
-        : bytes(bar.step)
-      : `${bar.step}/${bar.total || '?'}`;
-  const parts = [amount];
-  if (bar.step > 0 && bar.seconds > 0) {
-    if (bar.unit === 'B') parts.push(`${bytes(bar.step / bar.seconds)}/s`);
-    else parts.push(`${(bar.seconds / bar.step).toPrecision(2)} s/${bar.unit}`);
-    if (bar.total > 0) parts.push(`${duration(((bar.total - bar.step) * bar.seconds) / bar.step)} left`);
-  }
-  return parts.join(' · ');
 }

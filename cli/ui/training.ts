@@ -1,7 +1,7 @@
 // What the training view shows, as a reducer over events.
-import type { Event } from '../events.js';
+import type { Event } from '../common/events.js';
+import type { Bar } from './bar.js';
 import { COUNTS, perStep, type Values } from './figures.js';
-import type { Bar } from './state.js';
 
 /** Metric events nearer to each other than this, in seconds of training, are one point of a curve. */
 const POINT_SECONDS = 1;

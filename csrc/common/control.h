@@ -22,7 +22,7 @@ struct Progress {
 
 using Value = std::variant<bool, double, std::string>;
 
-/// Never dropped and delivered in order: a finished picture, a warning, a checkpoint.
+/// Never dropped and delivered in order: a finished image, a warning, a checkpoint.
 struct Event {
   std::string kind;                                   // "image", "preview", "warning", ...
   std::vector<std::pair<std::string, Value>> fields;  // become properties of the JavaScript object

@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kKnob =
     "lower --batch, --size or --n, use --dtype bf16, give the text encoders back with --free-encoders, or set --tile "
-    "for a large picture";
+    "for a large image";
 
 Failure out_of_memory(const std::string& message) {
   // libtorch's allocators say how much they were asked for: "you tried to allocate 123 bytes", "Tried to allocate 2.00

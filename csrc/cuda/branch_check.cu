@@ -1,30 +1,27 @@
-// Judges branch.cu alone, without a model or libtorch: candidates must be the CPU's bits, log-probabilities within
-// rounding of double precision, choices exact; a second run must give the same bits. One JSON line a case, with the
-// memory rate beside that of a plain copy on the same device.
+// Checks branch.cu alone, without a model or libtorch: candidates must be the CPU's bits. One JSON line a case, with
+// the memory rate beside that of a plain copy on the same device.
 //   nvcc -std=c++20 -O3 -arch=sm_90 -Xcompiler -ffp-contract=off csrc/cuda/branch_check.cu csrc/cuda/branch.cu -o check
 //   &&
 //   ./check
 // `--small` leaves the sizes of real models out. Exit status 1 when a result is wrong or a call fails.
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "../random/philox.h"
 #include "branch.h"
-#include "judging.h"
+#include "kernel_check.h"
 
 using namespace drm;
 using namespace drm::cuda;
-using namespace drm::cuda::judging;
+using namespace drm::cuda::check;
 
 namespace {
 
 // A late step of the 50-step grid: noise small enough for rounding to show.
 constexpr float kNoise = 0.21f;
 
-BranchStep some_step() { return {4.5f, 0.93f, -0.31f, kNoise, std::log(kNoise) + 0.9189385f, 7}; }
+BranchStep some_step() { return {4.5f, 0.93f, -0.31f, kNoise, 7}; }
 
 /// Bytes a second of a copy of `bytes`, read and written.
 double copy_rate(size_t bytes) {
@@ -39,7 +36,7 @@ double copy_rate(size_t bytes) {
 
 template <class T>
 void check_branch(Element e, int64_t batch, int64_t k, int64_t n, bool guided) {
-  Buffer<float> x(batch * n, 1), candidates(batch * k * n), log_prob(batch * k), scratch(branch_scratch(batch, k, n));
+  Buffer<float> x(batch * n, 1), candidates(batch * k * n);
   Buffer<T> u(batch * n, 2), c(batch * n, 3);
   Buffer<int64_t> keys(2 * batch);
   for (int64_t b = 0; b < batch; ++b) keys.host[2 * b] = 1000 + b, keys.host[2 * b + 1] = b;
@@ -47,23 +44,16 @@ void check_branch(Element e, int64_t batch, int64_t k, int64_t n, bool guided) {
   const auto step = some_step();
   const auto launch = [&] {
     return launch_branch(e, x.device, guided ? u.device : nullptr, c.device, keys.device, step, candidates.device,
-                         log_prob.device, scratch.device, batch, k, n, nullptr);
+                         batch, k, n, nullptr);
   };
   const double ms = milliseconds(launch);
   candidates.fetch();
-  log_prob.fetch();
-  const auto first_run = log_prob.host;
-  must(launch(), "launch");
-  log_prob.fetch();
-  const bool repeats = !std::memcmp(first_run.data(), log_prob.host.data(), first_run.size() * sizeof(float));
 
   int64_t different = 0;
-  double worst = 0;
   for (int64_t b = 0; b < batch; ++b)
     for (int64_t q = 0; q < k; ++q) {
       const Draw draw{static_cast<uint64_t>(keys.host[2 * b]), Purpose::Branch, step.index, static_cast<uint32_t>(b),
                       static_cast<uint32_t>(q)};
-      double squares = 0;
       for (int64_t i = 0; i < n; i += 4) {
         float noise[4];
         normals(draw, static_cast<uint32_t>(i / 4), noise);
@@ -74,63 +64,20 @@ void check_branch(Element e, int64_t batch, int64_t k, int64_t n, bool guided) {
           const float mean = step.cx * x.host[at] + step.cv * along, want = mean + step.noise_std * noise[j - i];
           const float got = candidates.host[(b * k + q) * n + j];
           different += std::memcmp(&got, &want, sizeof got) != 0;
-          squares += static_cast<double>(want - mean) * (want - mean);
         }
       }
-      const double want = -squares / (2.0 * kNoise * kNoise * static_cast<double>(n)) - step.log_constant;
-      worst = std::max(worst, std::abs(log_prob.host[b * k + q] - want));
     }
   const double bytes = static_cast<double>(batch * n) * (sizeof(float) * (1 + k) + sizeof(T) * (guided ? 2 : 1));
   const double rate = bytes / ms * 1e-6, copy = copy_rate(static_cast<size_t>(bytes / 2));
-  const bool ok = different == 0 && worst < 4e-6 && repeats;
+  const bool ok = different == 0;
   failures += !ok;
   std::printf(
       "{\"check\":\"branch\",\"dtype\":\"%s\",\"guided\":%s,\"batch\":%lld,\"k\":%lld,\"elements\":%lld,\"different_"
-      "bits\":%lld,\"log_prob_error\":%.3g,\"repeats\":%s,\"ms\":%.4f,\"gb_per_s\":%.1f,\"share_of_copy\":%.3f,\"ok\":"
+      "bits\":%lld,\"ms\":%.4f,\"gb_per_s\":%.1f,\"share_of_copy\":%.3f,\"ok\":"
       "%s}\n",
       sizeof(T) == 4 ? "fp32" : "bf16", guided ? "true" : "false", static_cast<long long>(batch),
-      static_cast<long long>(k), static_cast<long long>(n), static_cast<long long>(different), worst,
-      repeats ? "true" : "false", ms, rate, rate / copy, ok ? "true" : "false");
-}
-
-void check_select(int64_t n) {
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
-  // Ties, NaN beside -inf, all NaN, +inf twice, all -inf; what is greedily chosen, and by u = 0.6 at temperature 1.
-  struct Row {
-    std::array<float, 4> rewards;
-    int64_t greedy, soft;
-  };
-  const std::vector<Row> rows = {{{1, 3, 3, 2}, 1, 2},
-                                 {{kNan, -kInf, kNan, -kInf}, 1, 3},
-                                 {{kNan, kNan, kNan, kNan}, 0, 2},
-                                 {{0, kInf, kInf, 5}, 1, 2},
-                                 {{-kInf, -kInf, -kInf, kNan}, 0, 1}};
-  const auto batch = static_cast<int64_t>(rows.size());
-  Buffer<float> candidates(batch * 4 * n, 5), rewards(batch * 4), uniforms(batch), next(batch * n);
-  Buffer<int32_t> lost(batch);
-  Buffer<int64_t> index(batch);
-  for (int64_t b = 0; b < batch; ++b) {
-    for (int q = 0; q < 4; ++q) rewards.host[b * 4 + q] = rows[b].rewards[q];
-    uniforms.host[b] = 0.6f;
-  }
-  cudaMemcpy(rewards.device, rewards.host.data(), rewards.host.size() * sizeof(float), cudaMemcpyHostToDevice);
-  cudaMemcpy(uniforms.device, uniforms.host.data(), uniforms.host.size() * sizeof(float), cudaMemcpyHostToDevice);
-  for (const double temperature : {0.0, 1.0}) {
-    cudaMemset(lost.device, 0xff, batch * sizeof(int32_t));
-    must(launch_select(candidates.device, rewards.device, temperature, uniforms.device, 3, lost.device, index.device,
-                       next.device, batch, 4, n, nullptr),
-         "launch");
-    next.fetch(), index.fetch(), lost.fetch();
-    bool ok = true;
-    for (int64_t b = 0; b < batch; ++b) {
-      const auto want = temperature > 0 ? rows[b].soft : rows[b].greedy;
-      ok = ok && index.host[b] == want && lost.host[b] == (b == 2 ? 3 : -1) &&
-           !std::memcmp(&next.host[b * n], &candidates.host[(b * 4 + want) * n], n * sizeof(float));
-    }
-    failures += !ok;
-    std::printf("{\"check\":\"select\",\"temperature\":%.1f,\"elements\":%lld,\"ok\":%s}\n", temperature,
-                static_cast<long long>(n), ok ? "true" : "false");
-  }
+      static_cast<long long>(k), static_cast<long long>(n), static_cast<long long>(different), ms, rate, rate / copy,
+      ok ? "true" : "false");
 }
 
 }  // namespace
@@ -150,7 +97,5 @@ int main(int argc, char** argv) {
       check_branch<float>(Element::Fp32, batch, k, n, guided);
       check_branch<__nv_bfloat16>(Element::Bf16, batch, k, n, guided);
     }
-  for (const int64_t n : {16 * 64 * 64, 1027})
-    if (!small || n < 20000) check_select(n);
   return failures != 0;
 }

@@ -7,10 +7,6 @@
 #include <string>
 #include <vector>
 
-namespace drm {
-struct SdeStep;
-}
-
 namespace drm::cuda {
 
 /// Whether this build has the kernels.
@@ -29,11 +25,15 @@ struct HeadsPart {
 };
 bool joint_heads(const std::vector<HeadsPart>& parts, int64_t heads);
 
+/// Of guidance, of a step's mean (x and velocity), and of its noise.
+struct BranchCoefficients {
+  double scale, cx, cv, noise_std;
+};
 /// flow/branch.h has the meaning; `unconditional` may be undefined.
-bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tensor& conditional, double scale,
-            const SdeStep& step, const at::Tensor& keys, int64_t step_index, at::Tensor& candidates,
-            at::Tensor& log_prob);
+bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tensor& conditional,
+            const BranchCoefficients& by, const at::Tensor& keys, int64_t step_index, at::Tensor& candidates);
+/// flow/select.h has the meaning.
 bool select(const at::Tensor& candidates, const at::Tensor& rewards, double temperature, const at::Tensor& uniforms,
-            int64_t step_index, at::Tensor& lost, at::Tensor& latents, at::Tensor& index);
+            int64_t step_index, at::Tensor& unscored, at::Tensor& latents, at::Tensor& index);
 
 }  // namespace drm::cuda

@@ -3,24 +3,22 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
-#include <cmath>
-#include <numbers>
 #include <string>
 
 #include "common/failure.h"
 #include "cuda/branch.h"
 #include "cuda/kernels.h"
 #include "cuda/modulation.h"
+#include "cuda/select.h"
 #include "cuda_note.h"  // written by csrc/CMakeLists.txt
-#include "flow/sde_step.h"
 
 namespace drm::cuda {
 namespace {
 
 // A row of modulated_norm lies in shared memory in fp32; 48 KiB is what every card gives without asking.
 constexpr int64_t kLongestRow = 48 * 1024 / sizeof(float) - 64;
-// Limits of launches: candidates' sums of a block's eight warps lie in shared memory; rows are the grid's second axis.
-constexpr int64_t kMostCandidates = 48 * 1024 / sizeof(float) / 8, kMostRows = 65535;
+// Rows are a grid's second axis.
+constexpr int64_t kMostRows = 65535;
 
 Element element(const at::Tensor& t) { return t.scalar_type() == at::kFloat ? Element::Fp32 : Element::Bf16; }
 
@@ -75,36 +73,29 @@ bool joint_heads(const std::vector<HeadsPart>& parts, int64_t heads) {
   return result != cudaErrorNotSupported && launched(result, "joint_heads");
 }
 
-bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tensor& conditional, double scale,
-            const SdeStep& step, const at::Tensor& keys, int64_t step_index, at::Tensor& candidates,
-            at::Tensor& log_prob) {
+bool branch(const at::Tensor& x, const at::Tensor& unconditional, const at::Tensor& conditional,
+            const BranchCoefficients& by, const at::Tensor& keys, int64_t step_index, at::Tensor& candidates) {
   const auto batch = x.size(0), k = candidates.size(1);
-  if (k > kMostCandidates || batch > kMostRows) return false;
-  const auto n = batch ? x.numel() / batch : 0;
+  if (batch > kMostRows) return false;
   const c10::cuda::CUDAGuard guard(x.device());
-  auto scratch = at::empty({branch_scratch(batch, k, n)}, x.options());
-  const BranchStep s{static_cast<float>(scale),
-                     static_cast<float>(step.cx),
-                     static_cast<float>(step.cv),
-                     static_cast<float>(step.noise_std),
-                     static_cast<float>(std::log(step.noise_std) + 0.5 * std::log(2 * std::numbers::pi)),
-                     static_cast<uint32_t>(step_index)};
-  return launched(launch_branch(element(conditional), x.const_data_ptr<float>(),
-                                unconditional.defined() ? unconditional.const_data_ptr() : nullptr,
-                                conditional.const_data_ptr(), keys.const_data_ptr<int64_t>(), s,
-                                candidates.mutable_data_ptr<float>(), log_prob.mutable_data_ptr<float>(),
-                                scratch.mutable_data_ptr<float>(), batch, k, n, c10::cuda::getCurrentCUDAStream()),
-                  "branch");
+  const BranchStep step{static_cast<float>(by.scale), static_cast<float>(by.cx), static_cast<float>(by.cv),
+                        static_cast<float>(by.noise_std), static_cast<uint32_t>(step_index)};
+  return launched(
+      launch_branch(element(conditional), x.const_data_ptr<float>(),
+                    unconditional.defined() ? unconditional.const_data_ptr() : nullptr, conditional.const_data_ptr(),
+                    keys.const_data_ptr<int64_t>(), step, candidates.mutable_data_ptr<float>(), batch, k,
+                    batch ? x.numel() / batch : 0, c10::cuda::getCurrentCUDAStream()),
+      "branch");
 }
 
 bool select(const at::Tensor& candidates, const at::Tensor& rewards, double temperature, const at::Tensor& uniforms,
-            int64_t step_index, at::Tensor& lost, at::Tensor& latents, at::Tensor& index) {
+            int64_t step_index, at::Tensor& unscored, at::Tensor& latents, at::Tensor& index) {
   const auto batch = candidates.size(0), k = candidates.size(1);
   if (batch > kMostRows) return false;
   const c10::cuda::CUDAGuard guard(candidates.device());
   return launched(launch_select(candidates.const_data_ptr<float>(), rewards.const_data_ptr<float>(), temperature,
                                 uniforms.defined() ? uniforms.const_data_ptr<float>() : nullptr,
-                                static_cast<int32_t>(step_index), lost.mutable_data_ptr<int32_t>(),
+                                static_cast<int32_t>(step_index), unscored.mutable_data_ptr<int32_t>(),
                                 index.mutable_data_ptr<int64_t>(), latents.mutable_data_ptr<float>(), batch, k,
                                 batch ? candidates.numel() / (batch * k) : 0, c10::cuda::getCurrentCUDAStream()),
                   "select");

@@ -1,4 +1,4 @@
-// Judges the kernels of modulation.cu alone, without a model or libtorch: compares each with a plain loop in double
+// Checks the kernels of modulation.cu alone, without a model or libtorch: compares each with a plain loop in double
 // precision on the CPU and prints one JSON line a case with the worst error and the memory rate.
 //   nvcc -std=c++20 -O3 -arch=sm_90 -I csrc/cuda csrc/cuda/modulation_check.cu csrc/cuda/modulation.cu -o check &&
 //   ./check
@@ -9,17 +9,17 @@
 #include <array>
 #include <cmath>
 
-#include "judging.h"
+#include "kernel_check.h"
 #include "modulation.h"
 
 using namespace drm::cuda;
-using namespace drm::cuda::judging;
+using namespace drm::cuda::check;
 
 namespace {
 
 template <class T>
-void judge(const char* kernel, Buffer<T>& out, const std::function<double(size_t)>& expected, double bytes,
-           const std::function<cudaError_t()>& launch) {
+void compare(const char* kernel, Buffer<T>& out, const std::function<double(size_t)>& expected, double bytes,
+             const std::function<cudaError_t()>& launch) {
   const double ms = milliseconds(launch);
   out.fetch();
   double worst = 0;
@@ -38,7 +38,7 @@ void judge(const char* kernel, Buffer<T>& out, const std::function<double(size_t
 }
 
 template <class T>
-void check(Element e, int64_t batch, int64_t length, int64_t d, int64_t k) {
+void check_sizes(Element e, int64_t batch, int64_t length, int64_t d, int64_t k) {
   const int64_t rows = batch * length, n = rows * d, stride = 9 * d;
   Buffer<T> x(n, 1), y(n, 2), modulation(batch * stride, 3), weight(k, 4), out(n);
   const T *shift = modulation.device, *scale = modulation.device + d, *gate = modulation.device + 2 * d;
@@ -53,16 +53,16 @@ void check(Element e, int64_t batch, int64_t length, int64_t d, int64_t k) {
     inverse[r] = 1 / std::sqrt(squares / d + 1e-6);
   }
   const auto of = [&](size_t i, int64_t part) { return modulation[i / d / length * stride + part * d + i % d]; };
-  judge<T>(
+  compare<T>(
       "modulated_norm", out,
       [&](size_t i) { return (x[i] - mean[i / d]) * inverse[i / d] * (1 + of(i, 1)) + of(i, 0); }, 2 * bytes,
       [&] {
         return launch_modulated_norm(e, x.device, shift, scale, out.device, rows, length, d, stride, stride, nullptr);
       });
-  judge<T>(
+  compare<T>(
       "gated_add", out, [&](size_t i) { return x[i] + of(i, 2) * y[i]; }, 3 * bytes,
       [&] { return launch_gated_add(e, x.device, gate, y.device, out.device, rows, length, d, stride, nullptr); });
-  judge<T>(
+  compare<T>(
       "qk_norm", out,
       [&](size_t i) {
         double squares = 0;
@@ -79,7 +79,7 @@ void check(Element e, int64_t batch, int64_t length, int64_t d, int64_t k) {
     heads.parts[heads.count++] = {
         wide.device + p * d, 3 * d, p < 2 ? weight.device : nullptr, joint.device + p * batch * out_length * d,
         out_length,          before};
-  judge<T>(
+  compare<T>(
       "joint_heads", joint,
       [&](size_t i) {
         const int64_t row = i / d, part = row / (batch * out_length), b = row / out_length % batch,
@@ -107,8 +107,8 @@ int main(int argc, char** argv) {
                                             {3, 7, 96, 24},
                                             {1, 1, 33, 11}}) {
     if (small && batch * length * d > 20000) continue;
-    check<float>(Element::Fp32, batch, length, d, k);
-    check<__nv_bfloat16>(Element::Bf16, batch, length, d, k);
+    check_sizes<float>(Element::Fp32, batch, length, d, k);
+    check_sizes<__nv_bfloat16>(Element::Bf16, batch, length, d, k);
   }
   return failures != 0;
 }

@@ -10,8 +10,8 @@ bool modulated_norm(const at::Tensor&, const at::Tensor&, const at::Tensor&, at:
 bool gated_add(const at::Tensor&, const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
 bool qk_norm(const at::Tensor&, const at::Tensor&, at::Tensor&) { return false; }
 bool joint_heads(const std::vector<HeadsPart>&, int64_t) { return false; }
-bool branch(const at::Tensor&, const at::Tensor&, const at::Tensor&, double, const SdeStep&, const at::Tensor&, int64_t,
-            at::Tensor&, at::Tensor&) {
+bool branch(const at::Tensor&, const at::Tensor&, const at::Tensor&, const BranchCoefficients&, const at::Tensor&,
+            int64_t, at::Tensor&) {
   return false;
 }
 bool select(const at::Tensor&, const at::Tensor&, double, const at::Tensor&, int64_t, at::Tensor&, at::Tensor&,

@@ -1,11 +1,10 @@
 #include "flow/branch.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include "common/failure.h"
 #include "cuda/kernels.h"
-#include "flow/scheduler.h"
+#include "nn/gradients.h"
 #include "random/draws.h"
 
 namespace drm {
@@ -14,20 +13,13 @@ using at::Tensor;
 
 namespace {
 
-bool wants_gradients(std::initializer_list<const Tensor*> tensors) {
-  if (!at::GradMode::is_enabled()) return false;
-  for (const auto* t : tensors)
-    if (t->defined() && t->requires_grad()) return true;
-  return false;
-}
-
 bool supported_velocity(const Tensor& x, const Tensor& v) {
   return !v.defined() || ((v.scalar_type() == at::kFloat || v.scalar_type() == at::kBFloat16) && v.is_contiguous() &&
                           v.sizes() == x.sizes() && v.device() == x.device());
 }
 
 /// Both halves in one dtype, everything dense and on one device; our kernels have no gradients.
-bool fits(const Tensor& x, const Guided& v) {
+bool fits(const Tensor& x, const GuidedVelocity& v) {
   return (x.is_cpu() || x.is_cuda()) && x.scalar_type() == at::kFloat && x.is_contiguous() &&
          supported_velocity(x, v.unconditional) && supported_velocity(x, v.conditional) &&
          (!v.unconditional.defined() || v.unconditional.scalar_type() == v.conditional.scalar_type()) &&
@@ -43,17 +35,7 @@ void check(const Tensor& x, const SdeStep& step, const Tensor& keys, int64_t k) 
                   "[branch] expected a seed and a number for each of " + std::to_string(x.size(0)) + " rows");
 }
 
-Branches empty_branches(const Tensor& x, int64_t k) {
-  auto shape = x.sizes().vec();
-  shape.insert(shape.begin() + 1, k);
-  return {at::empty(shape, x.options()), at::empty({x.size(0), k}, x.options())};
-}
-
 }  // namespace
-
-Tensor guided(const Guided& v) {
-  return v.unconditional.defined() ? guide(v.unconditional, v.conditional, v.scale) : v.conditional.to(at::kFloat);
-}
 
 Tensor branch_keys(const std::vector<uint64_t>& seeds, const std::vector<int64_t>& samples, at::Device device) {
   auto keys = at::empty({static_cast<int64_t>(seeds.size()), 2}, at::kLong);
@@ -66,16 +48,12 @@ Tensor branch_keys(const std::vector<uint64_t>& seeds, const std::vector<int64_t
 
 namespace composite {
 
-Branches branch(const Tensor& x, const Guided& velocity, const SdeStep& step, const Tensor& noise) {
-  const auto mean = step_mean(x, guided(velocity), {step});
-  const auto candidates = step_next(mean, noise, {step}).transpose(0, 1).contiguous();
-  const auto k = candidates.size(1);
-  const auto means = mean.unsqueeze(1).expand_as(candidates).flatten(0, 1);
-  return {candidates, log_prob(candidates.flatten(0, 1), means, {step}).view({-1, k})};
+Tensor branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, const Tensor& noise) {
+  return step_next(step_mean(x, guided(velocity), step), noise, step).transpose(0, 1).contiguous();
 }
 
-Branches branch(const Tensor& x, const Guided& velocity, const SdeStep& step, const Tensor& keys, int64_t step_index,
-                int64_t k) {
+Tensor branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, const Tensor& keys,
+              int64_t step_index, int64_t k) {
   const auto on_host = keys.to(at::kCPU);  // waits for the device: this form is the definition, not the fast path
   std::vector<Tensor> noise;
   for (int64_t i = 0; i < k; ++i) {
@@ -91,43 +69,10 @@ Branches branch(const Tensor& x, const Guided& velocity, const SdeStep& step, co
   return branch(x, velocity, step, at::stack(noise));
 }
 
-Selected select(const Tensor& candidates, const Tensor& rewards, const Choice& choice, int64_t step_index,
-                Tensor& lost) {
-  const auto k = rewards.size(1);
-  const auto order = at::arange(k, rewards.options().dtype(at::kLong));
-  const auto valid = rewards.isnan().logical_not();
-  Tensor index;
-  if (choice.temperature > 0) {
-    const auto p = choice_probabilities(rewards, choice.temperature);
-    const auto possible = p.gt(0), reached = p.cumsum(1).gt(choice.uniforms.to(at::kDouble).unsqueeze(1)) & possible;
-    const auto last = at::where(possible, order, -1).amax(1);  // rounding may leave the sum below the number
-    index = at::where(reached, order, k).amin(1).minimum(last);
-  } else {
-    const auto best = at::where(valid, rewards, -std::numeric_limits<float>::infinity()).amax(1, true);
-    index = at::where(valid & rewards.eq(best), order, k).amin(1);
-    index = at::where(index.eq(k), 0, index);
-  }
-  const auto none = valid.any(1).logical_not() & lost.lt(0);
-  lost.copy_(at::where(none, step_index, lost));
-  const auto row = at::arange(candidates.size(0), index.options());
-  return {candidates.flatten(0, 1).index_select(0, row * k + index), index};
-}
-
 }  // namespace composite
 
-Tensor choice_probabilities(const Tensor& rewards, double temperature) {
-  const auto r = rewards.to(at::kDouble);
-  const auto minus_infinity = -std::numeric_limits<double>::infinity();
-  const auto valid = r.isnan().logical_not(), live = at::where(valid, r, minus_infinity);
-  const auto best = live.amax(-1, true);
-  // Where the best is infinite (all -inf: no row is NaN there), those that equal it share; where all is NaN, all do.
-  const auto sharing = at::where(valid.any(-1, true), valid & r.eq(best), true).to(at::kDouble);
-  const auto shared = sharing / sharing.sum(-1, true);
-  return at::where(best.isinf(), shared, at::softmax(live / temperature, -1));
-}
-
-Branches branch(const Tensor& x, const Guided& velocity, const SdeStep& step, const Tensor& keys, int64_t step_index,
-                int64_t k) {
+Tensor branch(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, const Tensor& keys,
+              int64_t step_index, int64_t k) {
   check(x, step, keys, k);
   if (velocity.conditional.scalar_type() == at::kHalf) {  // the kernels read fp32 and bf16; nothing is lost
     const auto wide = [](const Tensor& v) { return v.defined() ? v.to(at::kFloat) : v; };
@@ -135,41 +80,17 @@ Branches branch(const Tensor& x, const Guided& velocity, const SdeStep& step, co
                   k);
   }
   if (fits(x, velocity)) {
-    auto out = empty_branches(x, k);
+    auto shape = x.sizes().vec();
+    shape.insert(shape.begin() + 1, k);
+    auto out = at::empty(shape, x.options());
     if (x.is_cpu()) {
       fused::cpu::branch(x, velocity, step, keys, step_index, out);
       return out;
     }
-    if (cuda::branch(x, velocity.unconditional, velocity.conditional, velocity.scale, step, keys, step_index,
-                     out.candidates, out.log_prob))
-      return out;
+    const cuda::BranchCoefficients by{velocity.scale, step.cx, step.cv, step.noise_std};
+    if (cuda::branch(x, velocity.unconditional, velocity.conditional, by, keys, step_index, out)) return out;
   }
   return composite::branch(x, velocity, step, keys, step_index, k);
-}
-
-Selected select(const Tensor& candidates, const Tensor& rewards, const Choice& choice, int64_t step_index,
-                Tensor& lost) {
-  if (rewards.dim() != 2 || rewards.size(0) != candidates.size(0) || rewards.size(1) != candidates.size(1) ||
-      rewards.size(1) < 1)
-    throw Failure(Code::Internal, "[select] expected a reward for each of " + std::to_string(candidates.size(0)) +
-                                      " x " + std::to_string(candidates.size(1)) + " candidates");
-  const auto plain = [&](const Tensor& t) { return t.scalar_type() == at::kFloat && t.is_contiguous(); };
-  const auto beside = [&](const Tensor& t) { return !t.defined() || t.device() == candidates.device(); };
-  if ((candidates.is_cpu() || candidates.is_cuda()) && plain(candidates) && plain(rewards) && beside(rewards) &&
-      beside(choice.uniforms) && beside(lost) && !wants_gradients({&candidates, &rewards})) {
-    auto shape = candidates.sizes().vec();
-    shape.erase(shape.begin() + 1);
-    Selected out{at::empty(shape, candidates.options()),
-                 at::empty({candidates.size(0)}, candidates.options().dtype(at::kLong))};
-    if (candidates.is_cpu()) {
-      fused::cpu::select(candidates, rewards, choice, step_index, lost, out);
-      return out;
-    }
-    if (cuda::select(candidates, rewards, choice.temperature, choice.uniforms, step_index, lost, out.latents,
-                     out.index))
-      return out;
-  }
-  return composite::select(candidates, rewards, choice, step_index, lost);
 }
 
 }  // namespace drm

@@ -12,13 +12,14 @@ namespace drm {
 namespace {
 
 /// What went wrong first, for each row of a batch: the step at which its latents stopped being finite, and the one at
-/// which all of its candidates' rewards were NaN; -1 for never. Filled on the device, read when that costs nothing.
+/// which all of its candidates' rewards were NaN (unscored); -1 for never. Filled on the device, read when that costs
+/// nothing.
 class Faults {
  public:
   Faults(const Tensor& latents, const Schedule& schedule)
       : schedule_(schedule),
         not_finite_(at::full({latents.size(0)}, -1, latents.options().dtype(at::kInt))),
-        lost(at::full_like(not_finite_, -1)) {}
+        unscored(at::full_like(not_finite_, -1)) {}
 
   void look(const Tensor& latents, int64_t step) {
     looked_ = true;
@@ -28,17 +29,17 @@ class Faults {
 
   /// Waits for the device if anything was looked at there. Throws Failure(NotFinite) for the earliest fault.
   void raise() const {
-    if (!looked_ && !lost.is_cpu()) return;
-    const auto broken = first(not_finite_), unscored = first(lost);
-    if (broken.step >= 0 && (unscored.step < 0 || broken.step <= unscored.step))
-      fail(broken.step, "expected finite latents, found NaN or infinity in picture " + broken.rows +
+    if (!looked_ && !unscored.is_cpu()) return;
+    const auto broken = first(not_finite_), all_nan = first(unscored);
+    if (broken.step >= 0 && (all_nan.step < 0 || broken.step <= all_nan.step))
+      fail(broken.step, "expected finite latents, found NaN or infinity in image " + broken.rows +
                             " of the batch; if it is step 1 the transformer's weights are damaged (verify them with "
                             "`drm pull`), else try --dtype fp32");
-    if (unscored.step >= 0)
-      fail(unscored.step, "expected a score for at least one candidate, found NaN for all candidates of picture " +
-                              unscored.rows +
-                              " of the batch; the reward model's weights are damaged or overflow: try "
-                              "--dtype fp32, or --score-from and --score-until to pass over this step");
+    if (all_nan.step >= 0)
+      fail(all_nan.step, "expected a score for at least one candidate, found NaN for all candidates of image " +
+                             all_nan.rows +
+                             " of the batch; the reward model's weights are damaged or overflow: try "
+                             "--dtype fp32, or --score-from and --score-until to pass over this step");
   }
 
  private:
@@ -69,7 +70,7 @@ class Faults {
   bool looked_ = false;
 
  public:
-  Tensor lost;
+  Tensor unscored;
 };
 
 void check(const Stepwise& s, int64_t batch) {
@@ -89,10 +90,10 @@ void check(const Stepwise& s, int64_t batch) {
   if (!s.score) refuse("k: expected 1 without a reward, found " + std::to_string(s.k));
   if (static_cast<int64_t>(s.seeds.size()) != batch)
     throw Failure(Code::Internal,
-                  "[sample] " + std::to_string(s.seeds.size()) + " seeds for " + std::to_string(batch) + " pictures");
+                  "[sample] " + std::to_string(s.seeds.size()) + " seeds for " + std::to_string(batch) + " images");
 }
 
-/// A number in (0, 1) for each step and picture, (steps, B): made before the loop, so that the loop copies nothing.
+/// A number in (0, 1) for each step and image, (steps, B): made before the loop, so that the loop copies nothing.
 Tensor choice_uniforms(const std::vector<uint64_t>& seeds, int64_t steps, at::Device device) {
   auto u = at::empty({steps, static_cast<int64_t>(seeds.size())}, at::kFloat);
   auto* p = u.data_ptr<float>();
@@ -109,16 +110,16 @@ Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t 
   return at::randn({1, channels, height, width}, generator, at::TensorOptions().dtype(dtype)).to(at::kFloat);
 }
 
-Tensor score_candidates(const Scorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass) {
+Tensor score_candidates(const LatentScorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass) {
   const auto k = candidates.size(1), rows = candidates.size(0) * k;
   const auto flat = candidates.flatten(0, 1);
   const auto most = rows_per_pass > 0 ? std::min(rows_per_pass, rows) : rows;
   std::vector<Tensor> parts;
   for (int64_t at = 0; at < rows; at += most) {
     const auto n = std::min(most, rows - at);
-    std::vector<int64_t> picture_of(static_cast<size_t>(n));
-    for (int64_t i = 0; i < n; ++i) picture_of[static_cast<size_t>(i)] = (at + i) / k;
-    auto scores = score(flat.narrow(0, at, n), sigma, picture_of).to(at::kFloat);
+    std::vector<int64_t> image_of(static_cast<size_t>(n));
+    for (int64_t i = 0; i < n; ++i) image_of[static_cast<size_t>(i)] = (at + i) / k;
+    auto scores = score(flat.narrow(0, at, n), sigma, image_of).to(at::kFloat);
     if (scores.dim() != 1 || scores.size(0) != n)
       throw Failure(Code::Internal, "[sample] the reward gave another number of scores than it was given candidates");
     parts.push_back(std::move(scores));
@@ -128,42 +129,41 @@ Tensor score_candidates(const Scorer& score, const Tensor& candidates, double si
 
 TextEmbedding text_for_guidance(const Conditioning& text, double scale) {
   if (scale <= 1) return text.conditional;
-  return {at::cat({text.unconditional.context_BLD, text.conditional.context_BLD}, 0),
-          at::cat({text.unconditional.pooled_BD, text.conditional.pooled_BD}, 0)};
+  return join_rows({text.unconditional, text.conditional});
 }
 
-Guided guided_velocity(const MMDiT& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
-                       const VelocityOptions& options) {
+GuidedVelocity guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text,
+                               double scale, const VelocityOptions& options) {
   const auto batch = latents.size(0);
-  const auto x = latents.to(m.proj_out.weight.scalar_type());
-  const auto timesteps = at::full({text.pooled_BD.size(0)}, timestep, latents.options());
-  if (scale <= 1) return {{}, velocity(m, x, timesteps, text, options), 1};
-  const auto v = velocity(m, at::cat({x, x}, 0), timesteps, text, options);
+  const auto x = latents.to(dtype_of(m));
+  const auto timesteps = at::full({text.rows()}, timestep, latents.options());
+  if (scale <= 1) return {{}, m.velocity(x, timesteps, text, options), 1};
+  const auto v = m.velocity(at::cat({x, x}, 0), timesteps, text, options);
   return {v.narrow(0, 0, batch), v.narrow(0, batch, batch), scale};
 }
 
-Policy network_policy(const MMDiT& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance) {
+GuidedPolicy network_policy(const VelocityModel& m, const Conditioning& text, const Schedule& schedule,
+                            const Guidance& guidance) {
   return [&m, &text, &schedule, &guidance, both = text_for_guidance(text, guidance.scale)](const Tensor& latents,
-                                                                                           int64_t i) -> PolicyOutput {
+                                                                                           int64_t i) {
     const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
-    auto used = guided_velocity(m, latents, schedule.timesteps[i], both, guidance.scale);
-    const auto u = used.unconditional, c = used.conditional;
-    if (u.defined() && !guidance.skip_layers.empty() && i > steps * guidance.skip_start &&
-        i < steps * guidance.skip_stop) {
-      const auto timestep = at::full({batch}, schedule.timesteps[i], latents.options());
-      const auto skipped = velocity(m, latents.to(m.proj_out.weight.scalar_type()), timestep, text.conditional,
-                                    {guidance.skip_layers, nullptr});
-      used = {{}, guided(used) + guidance.skip_scale * (c.to(at::kFloat) - skipped.to(at::kFloat)), 1};
-    }
-    return {u, c, used};
+    auto v = guided_velocity(m, latents, schedule.timesteps[i], both, guidance.scale);
+    if (!v.unconditional.defined() || guidance.skip.layers.empty() || i <= steps * guidance.skip.start ||
+        i >= steps * guidance.skip.stop)
+      return v;
+    const auto timestep = at::full({batch}, schedule.timesteps[i], latents.options());
+    const auto skipped =
+        m.velocity(latents.to(dtype_of(m)), timestep, text.conditional, {guidance.skip.layers, nullptr});
+    const auto towards = v.conditional.to(at::kFloat) - skipped.to(at::kFloat);
+    return GuidedVelocity{{}, guided(v) + guidance.skip.scale * towards, 1};
   };
 }
 
-Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
+Tensor denoise(const GuidedPolicy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
                const Control& control, const StepObserver& observer, SamplingTimes* times) {
   const auto batch = latents.size(0), steps = static_cast<int64_t>(schedule.timesteps.size());
   check(stepwise, batch);
-  // A plain step reads back whether its latents are finite, beside a network pass of milliseconds at least: a picture
+  // A plain step reads back whether its latents are finite, beside a network pass of milliseconds at least: an image
   // of NaN found at the end, minutes later and without the step, is worth more than that. With candidates the device is
   // kept busy instead, and told apart at the end; a CPU has nothing to wait for.
   const bool look_each_step = latents.is_cpu() || stepwise.k == 1;
@@ -173,49 +173,44 @@ Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, c
     keys = branch_keys(stepwise.seeds, std::vector<int64_t>(stepwise.seeds.size()), latents.device());
     if (stepwise.temperature > 0) uniforms = choice_uniforms(stepwise.seeds, steps, latents.device());
   }
-  for (int64_t i = 0; i < steps; ++i) {
-    control.check();
-    StepView view{i, schedule.timesteps[i], {}, {}, {}, {}};
+  const auto timed = [&](double SamplingTimes::*part) { return Stopwatch(times ? &(times->*part) : nullptr); };
+  Walk w;
+  w.branch = [&](const Tensor& x, const GuidedVelocity& velocity, int64_t i) -> Tensor {
+    if (!stepwise.branches_at(i, steps)) return {};
+    const auto next = schedule.sigmas[static_cast<size_t>(i) + 1];
+    Tensor candidates, scores;
+    Selected selected;
     {
-      const Stopwatch clock(times ? &times->policy : nullptr);
-      auto out = policy(latents, i);
-      view.unconditional = std::move(out.unconditional);
-      view.conditional = std::move(out.conditional);
-      view.used = std::move(out.used);
+      const auto clock = timed(&SamplingTimes::branch);
+      candidates = branch(x, velocity, sde_step(schedule.sigmas, i, stepwise.noise_level), keys, i, stepwise.k);
     }
-    if (stepwise.branches_at(i, steps)) {
-      Branches branches;
-      {
-        const Stopwatch clock(times ? &times->branch : nullptr);
-        branches = branch(latents, view.used, sde_step(schedule.sigmas, i, stepwise.noise_level), keys, i, stepwise.k);
-      }
-      Tensor scores;
-      {
-        const Stopwatch clock(times ? &times->reward : nullptr);
-        scores = score_candidates(stepwise.score, branches.candidates, schedule.sigmas[i + 1], stepwise.rows_per_pass);
-      }
-      Selected selected;
-      {
-        const Stopwatch clock(times ? &times->branch : nullptr);
-        const Choice choice{stepwise.temperature, uniforms.defined() ? uniforms[i] : Tensor()};
-        selected = select(branches.candidates, scores, choice, i, faults.lost);
-      }
-      if (stepwise.observer)
-        stepwise.observer({i, schedule.sigmas[i + 1], branches.candidates, scores, selected.index});
-      latents = std::move(selected.latents);
-    } else {
-      latents = euler_step(latents, view.velocity(), schedule.sigmas[i], schedule.sigmas[i + 1]);
+    {
+      const auto clock = timed(&SamplingTimes::reward);
+      scores = score_candidates(stepwise.score, candidates, next, stepwise.rows_per_pass);
     }
-    if (!look_each_step || !at::isfinite(latents).all().item<bool>()) faults.look(latents, i);
+    {
+      const auto clock = timed(&SamplingTimes::branch);
+      const Choice choice{stepwise.temperature, uniforms.defined() ? uniforms[i] : Tensor()};
+      selected = select(candidates, scores, choice, i, faults.unscored);
+    }
+    if (stepwise.observer) stepwise.observer({i, next, candidates, scores, selected.index});
+    return selected.latents;
+  };
+  w.after = [&](const Tensor& x, const GuidedVelocity& velocity, int64_t i) {
+    if (!look_each_step || !at::isfinite(x).all().item<bool>()) faults.look(x, i);
     if (look_each_step) faults.raise();
-    view.latents = latents;
-    if (observer) observer(view);
-  }
+    if (observer) observer({i, schedule.timesteps[static_cast<size_t>(i)], velocity, x});
+  };
+  const GuidedPolicy timed_policy = [&](const Tensor& x, int64_t i) {
+    const auto clock = timed(&SamplingTimes::policy);
+    return policy(x, i);
+  };
+  latents = walk(timed_policy, std::move(latents), schedule, w, control);
   if (!look_each_step) faults.raise();
   return latents;
 }
 
-Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
+Tensor denoise(const VelocityModel& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
                const Guidance& guidance, const Control& control, const StepObserver& observer) {
   return denoise(network_policy(m, text, schedule, guidance), std::move(latents), schedule, {}, control, observer);
 }

@@ -6,36 +6,34 @@
 
 #include "common/control.h"
 #include "flow/branch.h"
-#include "flow/scheduler.h"
-#include "mmdit/mmdit.h"
+#include "flow/select.h"
+#include "flow/skip_layer_guidance.h"
+#include "flow/walk.h"
+#include "models/velocity_model.h"
 
 namespace drm {
 
-/// Initial noise of one picture, (1, C, h, w): drawn in `dtype` from libtorch's CPU generator of that seed, as
+/// Initial noise of one image, (1, C, h, w): drawn in `dtype` from libtorch's CPU generator of that seed, as
 /// torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=dtype) gives it; returned in fp32.
 Tensor initial_latents(uint64_t seed, int64_t channels, int64_t height, int64_t width, at::ScalarType dtype);
 
 struct Guidance {
-  double scale = 4.5;                // classifier-free guidance runs when > 1
-  std::vector<int64_t> skip_layers;  // skip-layer guidance: runs when not empty
-  double skip_scale = 2.8, skip_start = 0.01, skip_stop = 0.2;
+  double scale = 4.5;  // classifier-free guidance runs when > 1
+  SkipLayerGuidance skip = {};
 };
 
-/// Text of the B pictures of a batch; `unconditional` is needed when guidance runs.
+/// Text of the B images of a batch; `unconditional` is needed when guidance runs.
 struct Conditioning {
   TextEmbedding conditional, unconditional;
 };
 
-/// Called after each step with its index, the velocities it was made of (halves, where guidance ran) and the latents
-/// after it.
+/// Called after each step with its index, the velocities that it went along (halves, where guidance combines nothing
+/// else with them) and the latents after it.
 struct StepView {
   int64_t index;
   float timestep;
-  Tensor unconditional, conditional;
-  Guided used;  // what the step went along: those halves, or what skip-layer guidance made of them
+  GuidedVelocity velocity;
   Tensor latents;
-  /// Combined, fp32.
-  Tensor velocity() const { return guided(used); }
 };
 using StepObserver = std::function<void(const StepView&)>;
 
@@ -49,9 +47,10 @@ struct BranchView {
 };
 using BranchObserver = std::function<void(const BranchView&)>;
 
-/// Scores of candidates (rows, C, h, w) fp32, all at noise level sigma; row r belongs to picture picture_of[r]. (rows)
+/// Scores of candidates (rows, C, h, w) fp32, all at noise level sigma; row r belongs to image image_of[r]. (rows)
 /// in any floating-point dtype, on the candidates' device.
-using Scorer = std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& picture_of)>;
+using LatentScorer =
+    std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& image_of)>;
 
 /// Step-wise sampling (section 3.4): at each step k candidates branch by the SDE step at `noise_level`, are scored at
 /// their own noise level, and the chosen one goes on. k = 1 is plain sampling. The last step, and steps outside the
@@ -64,8 +63,8 @@ struct Stepwise {
   double temperature = 0;                  // of the choice; 0: the best
   double score_from = 0, score_until = 1;  // fractions of the trajectory: steps i with from <= i / n < until
   int64_t rows_per_pass = 0;    // candidates scored at once, bounded by memory; 0: all. Does not change scores
-  std::vector<uint64_t> seeds;  // of each picture: key the candidates' noise and the soft choice
-  Scorer score;
+  std::vector<uint64_t> seeds;  // of each image: key the candidates' noise and the soft choice
+  LatentScorer score;
   BranchObserver observer;  // may read the device; without it nothing waits for the device between steps
   bool branches_at(int64_t step, int64_t steps) const {
     const double at = static_cast<double>(step) / static_cast<double>(steps);
@@ -78,34 +77,28 @@ struct SamplingTimes {
   double policy = 0, branch = 0, reward = 0;
 };
 
-/// Velocities of all rows of the latents at a step of the grid.
-struct PolicyOutput {
-  Tensor unconditional, conditional;
-  Guided used;
-};
-using Policy = std::function<PolicyOutput(const Tensor& latents, int64_t step)>;
-
 /// latents (B, C, h, w) fp32 at the first sigma -> latents at sigma 0, fp32. Checks `control` before each step.
 /// Throws Failure(NotFinite) naming the step at which NaN or infinity first appears, or at which a reward was NaN for
-/// all of a picture's candidates: at once on a CPU, and on a GPU at once for k = 1, else at the end.
-Tensor denoise(const Policy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
+/// all of an image's candidates: at once on a CPU, and on a GPU at once for k = 1, else at the end.
+Tensor denoise(const GuidedPolicy& policy, Tensor latents, const Schedule& schedule, const Stepwise& stepwise,
                const Control& control, const StepObserver& observer = {}, SamplingTimes* times = nullptr);
 
 /// Scores (B, K) fp32 of candidates (B, K, C, h, w), at most `rows_per_pass` at once (0: all).
-Tensor score_candidates(const Scorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass);
+Tensor score_candidates(const LatentScorer& score, const Tensor& candidates, double sigma, int64_t rows_per_pass);
 
 /// The network's velocities at latents (B, C, h, w) for guidance: `text` holds B unconditional rows, then B
 /// conditional ones, which go through it in one pass; with a scale of at most 1 the conditional alone.
-Guided guided_velocity(const MMDiT& m, const Tensor& latents, float timestep, const TextEmbedding& text, double scale,
-                       const VelocityOptions& options = {});
+GuidedVelocity guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text,
+                               double scale, const VelocityOptions& options = {});
 /// The text that it takes.
 TextEmbedding text_for_guidance(const Conditioning& text, double scale);
 
 /// The policy of a velocity network; refers to its arguments.
-Policy network_policy(const MMDiT& m, const Conditioning& text, const Schedule& schedule, const Guidance& guidance);
+GuidedPolicy network_policy(const VelocityModel& m, const Conditioning& text, const Schedule& schedule,
+                            const Guidance& guidance);
 
 /// Plain sampling from a network.
-Tensor denoise(const MMDiT& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
+Tensor denoise(const VelocityModel& m, Tensor latents, const Conditioning& text, const Schedule& schedule,
                const Guidance& guidance, const Control& control, const StepObserver& observer = {});
 
 }  // namespace drm

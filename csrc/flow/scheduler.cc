@@ -6,14 +6,8 @@
 #include "tensor_io/config_reader.h"
 
 namespace drm {
-namespace {
-
-float shifted(float sigma, float shift) { return shift * sigma / (1 + (shift - 1) * sigma); }
-double shifted(double sigma, double shift) { return shift * sigma / (1 + (shift - 1) * sigma); }
-
-}  // namespace
-
 SchedulerConfig read_scheduler_config(const std::string& path) {
+  if (path.empty()) return {};
   std::shared_ptr<Json> json;
   const auto r = ConfigReader::read(path, json);
   r.expect("_class_name", "FlowMatchEulerDiscreteScheduler");

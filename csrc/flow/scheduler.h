@@ -13,9 +13,16 @@ struct SchedulerConfig {
   double shift = 3.0;
 };
 
-/// Reads scheduler_config.json; refuses other scheduler classes and options that change the numbers (dynamic shifting,
-/// Karras, exponential or beta sigmas, inverted sigmas, terminal shift, stochastic sampling). Throws
-/// Failure(BadConfig).
+/// The shift of a noise level towards noise (Esser et al. 2024, Eq. 23): of floats, doubles and tensors, in their own
+/// precision.
+template <class Level, class Shift>
+Level shifted(const Level& u, Shift shift) {
+  return shift * u / (1 + (shift - 1) * u);
+}
+
+/// Reads scheduler_config.json, or gives SD3's defaults for an empty path; refuses other scheduler classes and options
+/// that change the numbers (dynamic shifting, Karras, exponential or beta sigmas, inverted sigmas, terminal shift,
+/// stochastic sampling). Throws Failure(BadConfig).
 SchedulerConfig read_scheduler_config(const std::string& path);
 
 struct Schedule {

@@ -23,26 +23,8 @@ Levels levels(const std::vector<float>& sigmas, int64_t index) {
   return {sigmas[static_cast<size_t>(index)], sigmas[static_cast<size_t>(index) + 1]};
 }
 
-/// One number of each step, to be broadcast over rows of `like`.
-Tensor column(const Tensor& like, const std::vector<SdeStep>& steps, double SdeStep::*number) {
-  const auto n = static_cast<int64_t>(steps.size());
-  if (n != like.size(0))
-    throw Failure(Code::Internal,
-                  "[sde step] " + std::to_string(n) + " steps for " + std::to_string(like.size(0)) + " rows");
-  auto values = at::empty({n}, at::kFloat);
-  for (int64_t i = 0; i < n; ++i) values.data_ptr<float>()[i] = static_cast<float>(steps[i].*number);
-  std::vector<int64_t> shape(static_cast<size_t>(like.dim()), 1);
-  shape[0] = n;
-  return values.view(shape).to(like.device());
-}
-
-Tensor scaled(const Tensor& x, const std::vector<SdeStep>& steps, double SdeStep::*number) {
-  return steps.size() == 1 ? x * steps[0].*number : x * column(x, steps, number);
-}
-
-void require_noise(const std::vector<SdeStep>& steps) {
-  for (const auto& s : steps)
-    if (s.euler()) throw Failure(Code::Internal, "[sde step] a step without noise has no density");
+void require_noise(const SdeStep& step) {
+  if (step.euler()) throw Failure(Code::Internal, "[sde step] a step without noise has no density");
 }
 
 Tensor mean_of_rows(const Tensor& t) { return t.flatten(1).mean(1); }
@@ -81,46 +63,33 @@ SdeStep cps_step(const std::vector<float>& sigmas, int64_t index, double level) 
   return s;
 }
 
-Tensor step_mean(const Tensor& x, const Tensor& velocity, const std::vector<SdeStep>& steps) {
-  const auto from = x.to(at::kFloat), along = scaled(velocity.to(at::kFloat), steps, &SdeStep::cv);
-  return (steps.size() == 1 && steps[0].cx == 1 ? from : scaled(from, steps, &SdeStep::cx)) + along;
+Tensor step_mean(const Tensor& x, const Tensor& velocity, const SdeStep& step) {
+  const auto from = x.to(at::kFloat), along = velocity.to(at::kFloat) * step.cv;
+  return (step.cx == 1 ? from : from * step.cx) + along;
 }
 
-Tensor step_next(const Tensor& mean, const Tensor& noise, const std::vector<SdeStep>& steps) {
-  return mean + scaled(noise.to(at::kFloat), steps, &SdeStep::noise_std);
+Tensor step_next(const Tensor& mean, const Tensor& noise, const SdeStep& step) {
+  return mean + noise.to(at::kFloat) * step.noise_std;
 }
 
-Tensor element_log_prob(const Tensor& next, const Tensor& mean, const std::vector<SdeStep>& steps) {
-  require_noise(steps);
-  auto inverse = steps;  // of the deviation, and the density's constant
-  auto constant = steps;
-  for (size_t i = 0; i < steps.size(); ++i) {
-    inverse[i].noise_std = 1 / steps[i].noise_std;
-    constant[i].noise_std = std::log(steps[i].noise_std) + 0.5 * std::log(2 * std::numbers::pi);
-  }
-  const auto distance = scaled(next.to(at::kFloat) - mean, inverse, &SdeStep::noise_std);
-  const auto half = distance.square() * -0.5;
-  return steps.size() == 1 ? half - constant[0].noise_std : half - column(half, constant, &SdeStep::noise_std);
+Tensor element_log_prob(const Tensor& next, const Tensor& mean, const SdeStep& step) {
+  require_noise(step);
+  const auto distance = (next.to(at::kFloat) - mean) * (1 / step.noise_std);
+  return distance.square() * -0.5 - (std::log(step.noise_std) + 0.5 * std::log(2 * std::numbers::pi));
 }
 
-Tensor log_prob(const Tensor& next, const Tensor& mean, const std::vector<SdeStep>& steps) {
-  return mean_of_rows(element_log_prob(next, mean, steps));
+Tensor log_prob(const Tensor& next, const Tensor& mean, const SdeStep& step) {
+  return mean_of_rows(element_log_prob(next, mean, step));
 }
 
 Tensor cps_log_prob(const Tensor& next, const Tensor& mean) {
   return -mean_of_rows((next.to(at::kFloat) - mean).square());
 }
 
-Tensor step_divergence(const Tensor& mean, const Tensor& reference, const std::vector<SdeStep>& steps,
-                       Divergence kind) {
-  require_noise(steps);
-  auto inverse = steps;
-  for (auto& s : inverse) {
-    const auto deviation = kind == Divergence::Flow ? s.std_dev : s.noise_std;
-    s.noise_std = 1 / (2 * deviation * deviation);
-  }
-  const auto squares = mean_of_rows((mean - reference).square());
-  return scaled(squares, inverse, &SdeStep::noise_std);
+Tensor step_divergence(const Tensor& mean, const Tensor& reference, const SdeStep& step, Divergence kind) {
+  require_noise(step);
+  const auto deviation = kind == Divergence::Flow ? step.std_dev : step.noise_std;
+  return mean_of_rows((mean - reference).square()) * (1 / (2 * deviation * deviation));
 }
 
 }  // namespace drm

@@ -26,15 +26,15 @@ SdeStep sde_step(const std::vector<float>& sigmas, int64_t index, double noise_l
 /// level's noise is drawn anew. Level 0 to 1.
 SdeStep cps_step(const std::vector<float>& sigmas, int64_t index, double level);
 
-/// Of x and velocity (B, ...), in fp32; `steps` holds one step, or one a row.
-at::Tensor step_mean(const at::Tensor& x, const at::Tensor& velocity, const std::vector<SdeStep>& steps);
+/// Of x and velocity (B, ...), in fp32.
+at::Tensor step_mean(const at::Tensor& x, const at::Tensor& velocity, const SdeStep& step);
 /// mean + noise_std * noise.
-at::Tensor step_next(const at::Tensor& mean, const at::Tensor& noise, const std::vector<SdeStep>& steps);
+at::Tensor step_next(const at::Tensor& mean, const at::Tensor& noise, const SdeStep& step);
 
 /// Density of `next` under the step, elementwise; (B) when averaged over all but the batch, which is what ratios use.
 /// Throws Failure(Internal) where a step has no noise: there is no density.
-at::Tensor element_log_prob(const at::Tensor& next, const at::Tensor& mean, const std::vector<SdeStep>& steps);
-at::Tensor log_prob(const at::Tensor& next, const at::Tensor& mean, const std::vector<SdeStep>& steps);
+at::Tensor element_log_prob(const at::Tensor& next, const at::Tensor& mean, const SdeStep& step);
+at::Tensor log_prob(const at::Tensor& next, const at::Tensor& mean, const SdeStep& step);
 /// What flow_grpo uses as that with CPS: minus the mean square distance, without variance or constants.
 at::Tensor cps_log_prob(const at::Tensor& next, const at::Tensor& mean);
 
@@ -43,7 +43,6 @@ enum class Divergence {
   Exact,  // over 2 noise_std^2: that of the two Gaussians
 };
 /// Kullback-Leibler divergence of two steps of equal variance, averaged over all but the batch: (B).
-at::Tensor step_divergence(const at::Tensor& mean, const at::Tensor& reference, const std::vector<SdeStep>& steps,
-                           Divergence kind);
+at::Tensor step_divergence(const at::Tensor& mean, const at::Tensor& reference, const SdeStep& step, Divergence kind);
 
 }  // namespace drm

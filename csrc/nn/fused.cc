@@ -5,6 +5,7 @@
 
 #include "cuda/kernels.h"
 #include "nn/autocast.h"
+#include "nn/gradients.h"
 
 namespace drm::fused {
 
@@ -20,13 +21,7 @@ bool readable(const Tensor& t) { return supported(t.scalar_type()) || (t.is_cpu(
 
 thread_local bool as_in_training = false;
 
-bool wants_gradients(Tensors tensors) {
-  if (as_in_training) return true;
-  if (!at::GradMode::is_enabled()) return false;
-  for (const auto* t : tensors)
-    if (t->requires_grad()) return true;
-  return false;
-}
+bool wants_gradients(Tensors tensors) { return as_in_training || drm::wants_gradients(tensors); }
 
 /// x is dense, its companions are on its device and their last axis is dense; our CUDA kernels have no gradients and
 /// want one dtype for all.

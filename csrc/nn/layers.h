@@ -8,6 +8,7 @@
 
 #include <functional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "common/failure.h"
@@ -17,7 +18,7 @@ namespace drm {
 
 using at::Tensor;
 
-/// A low-rank adapter of a linear layer; see nn/lora.h.
+/// A low-rank adapter of a linear layer; see lora/adapter.h.
 struct Lora {
   Tensor a, b;  // (rank, in), (out, rank), fp32
   double scale = 1;
@@ -89,6 +90,10 @@ template <class F>
 void each_tensor(const std::string& name, Buffer& b, F&& f) {
   f(name, b.value);
 }
+
+/// A leaf of any kind, and what looks at the leaves of a model whose kind is not known.
+using Leaf = std::variant<Linear*, Conv2d*, Norm*, Table*, Parameter*, Buffer*>;
+using LeafVisitor = std::function<void(const std::string& name, Leaf leaf)>;
 
 /// Every tensor of a model with its name, for any model that has a visitor `each(model, v)`.
 template <class Model, class F>

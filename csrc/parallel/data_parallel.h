@@ -4,10 +4,10 @@
 #include <memory>
 #include <string>
 
+#include "common/metrics.h"
 #include "parallel/collectives.h"
 #include "parallel/gradient_buckets.h"
 #include "parallel/sharding.h"
-#include "train/spec.h"
 
 namespace drm {
 

@@ -4,8 +4,8 @@
 #include <mutex>
 #include <vector>
 
+#include "optim/optimizer.h"
 #include "parallel/collectives.h"
-#include "train/optimizer.h"
 
 namespace drm {
 

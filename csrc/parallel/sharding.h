@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "optim/optimizer.h"
 #include "parallel/collectives.h"
-#include "train/optimizer.h"
 
 namespace drm {
 

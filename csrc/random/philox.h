@@ -26,18 +26,18 @@ enum class Purpose : uint32_t {
   Branch = 5,      // candidates of a step (Eq. 6)
   Continue = 6,    // which candidate goes on
   Evaluation = 7,  // fixed draws of held-out losses
-  Augment = 8,     // changes of a training picture
+  Augment = 8,     // changes of a training image
   Caption = 9,     // which form of a caption a sample is trained with
   Dropout = 10,    // which of a layer's outputs are dropped
   Initial = 11,    // the noise that a trajectory of a rollout begins with
-  Patches = 12,    // which patches of a training picture are left out
+  Patches = 12,    // which patches of a training image are left out
 };
 
 struct Draw {
   uint64_t seed = 0;
   Purpose purpose = Purpose::Noise;
   uint32_t step = 0;       // training step, or step index of sampling
-  uint32_t sample = 0;     // which picture
+  uint32_t sample = 0;     // which image
   uint32_t candidate = 0;  // below 2^24
 };
 

@@ -12,6 +12,10 @@ constexpr double kGroupNormEps = 1e-5;
 /// What the authors published (paper, section 4.1.1): blocks of the base, blocks run.
 constexpr std::pair<int64_t, int64_t> kPublished[] = {{24, 21}, {38, 33}};
 
+KeyReading reward_head_keys(const std::vector<std::string>& names) {
+  return plain_keys(names, "reward_output.", "diffusers");
+}
+
 std::vector<int64_t> down_channels(const RewardHeadConfig& h) {
   std::vector<int64_t> channels(h.strides.size(), 2 * h.channels);
   channels.front() = h.channels;
@@ -25,8 +29,8 @@ void check_reward_config(const RewardConfig& c) {
     throw Failure(Code::BadConfig,
                   std::string("[reward] ") + field + ": expected " + expected + ", found " + std::to_string(found));
   };
-  if (c.keep_layers < 1 || c.keep_layers > c.backbone.num_layers)
-    fail("keep_layers", "1 to " + std::to_string(c.backbone.num_layers) + " (the base's blocks)", c.keep_layers);
+  if (c.keep_layers < 1 || c.keep_layers > c.backbone.info.layers)
+    fail("keep_layers", "1 to " + std::to_string(c.backbone.info.layers) + " (the base's blocks)", c.keep_layers);
   const auto& h = c.head;
   if (h.groups < 1 || h.channels < 1 || h.channels % h.groups)
     fail("head.channels", "a multiple of head.groups = " + std::to_string(h.groups), h.channels);
@@ -45,7 +49,7 @@ RewardConfig read_reward_config(const std::string& path) {
   const auto r = ConfigReader::read(path, json);
   r.expect("_class_name", "DiffusionRewardModel");
   RewardConfig c;
-  c.backbone = read_mmdit_config(r.section("backbone"));
+  c.backbone = read_velocity_config(r.section("backbone"));
   c.keep_layers = r.integer("keep_layers");
   const auto h = r.section("head");
   c.head.channels = h.integer("channels");
@@ -60,7 +64,7 @@ RewardConfig read_reward_config(const std::string& path) {
 }
 
 RewardConfig infer_reward_config(const std::vector<std::string>& files) {
-  const auto head = Weights::open(files, Component::RewardHead);
+  const auto head = Weights::open(files, reward_head_keys);
   const auto shape = [&](const std::string& key) {
     const auto it = head.entries().find(key);
     if (it == head.entries().end() || it->second.info.shape.empty())
@@ -71,18 +75,18 @@ RewardConfig infer_reward_config(const std::vector<std::string>& files) {
     return it->second.info.shape;
   };
   RewardConfig c;
-  c.backbone = infer_mmdit_config(Weights::open(files, Component::Transformer));
+  c.backbone = infer_velocity_config(Weights::open(files, velocity_keys));
   c.head.channels = shape("down1.0.weight")[0];
   c.head.hidden = shape("mlp.0.weight")[0];
   int64_t blocks = 1;
   while (head.has("down" + std::to_string(blocks + 1) + ".0.weight")) ++blocks;
   c.head.strides.assign(static_cast<size_t>(blocks), 2);
   for (const auto& [layers, kept] : kPublished)
-    if (c.backbone.num_layers == layers) c.keep_layers = kept;
+    if (c.backbone.info.layers == layers) c.keep_layers = kept;
   if (c.keep_layers == 0)
     throw Failure(Code::BadFile,
                   "[load] " + head.description() + ": expected the authors' file with 24 or 38 blocks, found " +
-                      std::to_string(c.backbone.num_layers) +
+                      std::to_string(c.backbone.info.layers) +
                       ", which leaves open how many are run; put a config.json beside it (docs/reward-model.md)",
                   {{"file", head.description()}});
   check_reward_config(c);
@@ -93,8 +97,8 @@ RewardNet make_reward_net(const RewardConfig& c) {
   check_reward_config(c);
   RewardNet net;
   net.config = c;
-  net.backbone = make_mmdit(c.backbone, c.keep_layers);
-  auto in = c.backbone.out_channels;
+  net.backbone = c.backbone.plan(c.keep_layers);
+  auto in = c.backbone.info.out_channels;
   for (const auto out : down_channels(c.head)) {
     net.head.down.push_back({make_conv(in, out, 3), make_norm(out)});
     in = out;
@@ -106,8 +110,8 @@ RewardNet make_reward_net(const RewardConfig& c) {
 
 void load_reward_net(RewardNet& net, const std::vector<std::string>& files, at::ScalarType dtype, at::Device device,
                      const std::function<void(uint64_t, uint64_t)>& progress) {
-  load_mmdit(net.backbone, Weights::open(files, Component::Transformer), dtype, device, progress);
-  Weights::open(files, Component::RewardHead)
+  load_velocity_model(*net.backbone, Weights::open(files, velocity_keys), dtype, device, progress);
+  Weights::open(files, reward_head_keys)
       .fill(wanted(net.head), dtype, device, {}, "the head's sizes are in config.json under head");
 }
 
@@ -128,14 +132,14 @@ Tensor reward_of_map(const RewardNet& net, const Tensor& map, const Tensor& drop
 }
 
 Tensor reward(const RewardNet& net, const Tensor& latent, const Tensor& timestep, const TextEmbedding& text) {
-  return reward_of_map(net, velocity(net.backbone, latent, timestep, text));
+  return reward_of_map(net, net.backbone->velocity(latent, timestep, text));
 }
 
 PairScores reward_of_pairs(const RewardNet& net, const Tensor& latent, const Tensor& timestep,
                            const TextEmbedding& text, const TrainingOptions& options) {
   VelocityOptions whole;
   whole.recompute = options.recompute;
-  const auto maps = velocity(net.backbone, latent, timestep, text, whole).chunk(2, 0);
+  const auto maps = net.backbone->velocity(latent, timestep, text, whole).chunk(2, 0);
   const auto kept = options.dropout.defined() ? options.dropout.chunk(2, 0) : std::vector<Tensor>(2);
   return {reward_of_map(net, maps[0], kept[0]), reward_of_map(net, maps[1], kept[1])};
 }

@@ -1,12 +1,12 @@
 // The diffusion-based reward model: a truncated velocity network and a small convolutional head that turn noisy latents
 // and a prompt into a score (paper Eq. 7-8, as the authors' code realises them; see tensor names there).
-// Shapes: B pictures, C latent channels, H W latent size.
+// Shapes: B images, C latent channels, H W latent size.
 #pragma once
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "mmdit/mmdit.h"
+#include "models/registry.h"
 
 namespace drm {
 
@@ -19,8 +19,8 @@ struct RewardHeadConfig {
 };
 
 struct RewardConfig {
-  MMDiTConfig backbone;     // of the whole base model
-  int64_t keep_layers = 0;  // the first blocks of it, which are run
+  VelocityModelConfig backbone;  // of the whole base model
+  int64_t keep_layers = 0;       // the first blocks of it, which are run
   RewardHeadConfig head;
   int64_t t5_length = 512;  // tokens of T5 the model was trained with
   int64_t size = 512;       // pixels a side it was trained at
@@ -46,7 +46,7 @@ struct RewardHead {
 
 struct RewardNet {
   RewardConfig config;
-  MMDiT backbone;
+  std::shared_ptr<VelocityModel> backbone;
   RewardHead head;
 };
 
@@ -66,7 +66,7 @@ struct TrainingOptions {
   bool recompute = false;  // gradient checkpointing, block by block
 };
 
-/// Scores (B) of the two pictures of B pairs.
+/// Scores (B) of the two images of B pairs.
 struct PairScores {
   Tensor chosen, rejected;
 };
@@ -91,7 +91,7 @@ void each(RewardHead& h, V&& visit) {
 
 template <class V>
 void each(RewardNet& net, V&& visit) {
-  each(net.backbone, [&](const std::string& name, auto& leaf) { visit("transformer." + name, leaf); });
+  each(*net.backbone, [&](const std::string& name, auto& leaf) { visit("transformer." + name, leaf); });
   each(net.head, [&](const std::string& name, auto& leaf) { visit("reward_output." + name, leaf); });
 }
 

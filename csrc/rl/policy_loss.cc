@@ -20,14 +20,14 @@ SdeStep noisy_step(StepNoise noise, const std::vector<float>& sigmas, int64_t in
 
 Tensor candidate_log_prob(StepNoise noise, const Tensor& candidates, const Tensor& mean, const SdeStep& step) {
   const auto means = mean.unsqueeze(1).expand_as(candidates).flatten(0, 1), next = candidates.flatten(0, 1);
-  const auto each = noise == StepNoise::Sde ? log_prob(next, means, {step}) : cps_log_prob(next, means);
+  const auto each = noise == StepNoise::Sde ? log_prob(next, means, step) : cps_log_prob(next, means);
   return each.view({candidates.size(0), candidates.size(1)});
 }
 
 Tensor policy_divergence(PolicyDivergence kind, const Tensor& mean, const Tensor& reference_mean,
                          const Tensor& velocity, const Tensor& reference_velocity, const SdeStep& step) {
   if (kind == PolicyDivergence::Velocity) return (velocity - reference_velocity).square().flatten(1).mean(1);
-  return step_divergence(mean, reference_mean, {step},
+  return step_divergence(mean, reference_mean, step,
                          kind == PolicyDivergence::Flow ? Divergence::Flow : Divergence::Exact);
 }
 

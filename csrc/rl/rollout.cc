@@ -29,8 +29,8 @@ Tensor weighted_sum(const std::vector<Tensor>& scores, const std::vector<Weighte
 
 RolloutNoise noise_of_keys(uint64_t seed, const std::vector<int64_t>& samples, at::Device device) {
   const auto keys = branch_keys(std::vector<uint64_t>(samples.size(), seed), samples, device);
-  return {[keys](const Tensor& x, const Guided& velocity, const SdeStep& step, int64_t index, int64_t k) {
-            return branch(x, velocity, step, keys, index, k).candidates;
+  return {[keys](const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, int64_t index, int64_t k) {
+            return branch(x, velocity, step, keys, index, k);
           },
           [seed, samples, device](int64_t index, int64_t k) {
             auto chosen = at::empty({static_cast<int64_t>(samples.size())}, at::kLong);
@@ -57,52 +57,52 @@ Trajectories roll_out(const GuidedPolicy& policy, Tensor x, const Schedule& sche
     for (const auto& s : scorers) scores.push_back(score_candidates(s.score, candidates, sigma, o.rows_per_pass));
     return scores;
   };
-  const auto score_state = [&](int64_t index) {
-    const auto scores = score(x.unsqueeze(1), schedule.sigmas[static_cast<size_t>(index)]);
+  const auto score_state = [&](const Tensor& state, int64_t index) {
+    const auto scores = score(state.unsqueeze(1), schedule.sigmas[static_cast<size_t>(index)]);
     for (size_t i = 0; i < scores.size(); ++i) of_states[i].push_back(scores[i].squeeze(1));
   };
-  for (int64_t i = 0; i < steps; ++i) {
-    control.check();
-    const auto now = schedule.sigmas[static_cast<size_t>(i)], next = schedule.sigmas[static_cast<size_t>(i + 1)];
-    if (o.score_states && i >= o.from && i <= o.until) score_state(i);
-    std::optional<Stopwatch> clock(times ? &times->policy : nullptr);
-    const auto velocity = policy(x, i);
-    if (i < o.from || i >= o.until) {
-      x = euler_step(x, guided(velocity), now, next);
-    } else {
-      RolloutStep s{i, noisy_step(o.noise, schedule.sigmas, i, o.noise_level), x};
-      s.candidates = noise.branch(x, velocity, s.step, i, o.k);
-      // Not the branching kernel's own: the update takes it by this function, and its sums must be rounded alike.
-      s.old_log_prob = candidate_log_prob(o.noise, s.candidates, step_mean(x, guided(velocity), {s.step}), s.step);
-      clock.reset();
-      if (o.k > 1) s.scores = score(s.candidates, next);
-      if (o.go_on == GoOn::Ode && o.k > 1) {
-        x = euler_step(x, guided(velocity), now, next);
-      } else {
-        if (o.k == 1 || o.go_on == GoOn::First) {
-          s.chosen = at::zeros({x.size(0)}, x.options().dtype(at::kLong));
-        } else if (o.go_on == GoOn::Random) {
-          s.chosen = noise.choose(i, o.k);
-        } else {
-          auto lost = at::full({x.size(0)}, -1, x.options().dtype(at::kInt));
-          s.chosen = select(s.candidates, weighted_sum(s.scores, scorers).contiguous(), {}, i, lost).index;
-        }
-        const auto row = at::arange(x.size(0), s.chosen.options());
-        x = s.candidates.flatten(0, 1).index_select(0, row * o.k + s.chosen);
-      }
-      all.steps.push_back(std::move(s));
+  const auto chosen_of = [&](const RolloutStep& s, const Tensor& state) -> Tensor {
+    if (o.k == 1 || o.continuation == Continuation::First)
+      return at::zeros({state.size(0)}, state.options().dtype(at::kLong));
+    if (o.continuation == Continuation::Random) return noise.choose(s.index, o.k);
+    auto unscored = at::full({state.size(0)}, -1, state.options().dtype(at::kInt));
+    return select(s.candidates, weighted_sum(s.scores, scorers).contiguous(), {}, s.index, unscored).index;
+  };
+  std::optional<Stopwatch> policy_clock;
+  Walk w;
+  w.before = [&](const Tensor& state, int64_t i) {
+    if (o.score_states && i >= o.from && i <= o.until) score_state(state, i);
+    policy_clock.emplace(times ? &times->policy : nullptr);
+  };
+  w.branch = [&](const Tensor& state, const GuidedVelocity& velocity, int64_t i) -> Tensor {
+    if (i < o.from || i >= o.until) return {};
+    RolloutStep s{i, noisy_step(o.noise, schedule.sigmas, i, o.noise_level), state};
+    s.candidates = noise.branch(state, velocity, s.step, i, o.k);
+    s.old_log_prob = candidate_log_prob(o.noise, s.candidates, step_mean(state, guided(velocity), s.step), s.step);
+    policy_clock.reset();
+    if (o.k > 1) s.scores = score(s.candidates, schedule.sigmas[static_cast<size_t>(i) + 1]);
+    Tensor next;  // none: the Euler step
+    if (o.continuation != Continuation::Ode || o.k == 1) {
+      s.chosen = chosen_of(s, state);
+      const auto row = at::arange(state.size(0), s.chosen.options());
+      next = s.candidates.flatten(0, 1).index_select(0, row * o.k + s.chosen);
     }
-    clock.reset();
-    // One wait for the device a step, beside two passes of the network: pictures of NaN would be scored for minutes.
-    if (!at::isfinite(x).all().item<bool>())
+    all.steps.push_back(std::move(s));
+    return next;
+  };
+  w.after = [&](const Tensor& latents, const GuidedVelocity&, int64_t i) {
+    policy_clock.reset();
+    // One wait for the device a step, beside two passes of the network: images of NaN would be scored for minutes.
+    if (!at::isfinite(latents).all().item<bool>())
       throw Failure(Code::NotFinite,
                     "[rollout] step " + std::to_string(i + 1) + " of " + std::to_string(steps) +
                         ": expected finite latents, found NaN or infinity; the policy has diverged: "
                         "go on from an earlier checkpoint with a lower learning rate",
                     {{"name", "latents"}, {"found", "nan"}, {"step", std::to_string(i + 1)}});
     if (stepped) stepped(i);
-  }
-  if (o.score_states && o.until == steps) score_state(steps);
+  };
+  x = walk(policy, std::move(x), schedule, w, control);
+  if (o.score_states && o.until == steps) score_state(x, steps);
   all.final = x;
   if (o.score_states) {
     for (auto& states : of_states) all.scores.push_back(at::stack(states));

@@ -9,7 +9,7 @@
 namespace drm {
 
 /// Which candidate goes on.
-enum class GoOn {
+enum class Continuation {
   Random,  // uniform: states stay distributed as under the policy that sampled them
   Best,    // of the largest reward, as in step-wise sampling
   First,
@@ -21,7 +21,7 @@ struct RolloutOptions {
   StepNoise noise = StepNoise::Sde;
   double noise_level = 0.7;
   int64_t from = 0, until = 0;  // steps with noise, from <= step < until; Euler steps outside
-  GoOn go_on = GoOn::Random;
+  Continuation continuation = Continuation::Random;
   int64_t rows_per_pass = 0;  // of the scorers; 0: all
   bool score_states = false;  // with one candidate: scores of the states at steps from ... until, at their own levels
 };
@@ -29,8 +29,9 @@ struct RolloutOptions {
 /// What is random in a rollout, for those who bring their own numbers (fixtures); else see noise_of_keys.
 struct RolloutNoise {
   /// Candidates of a step with their noise, (N, K, C, H, W).
-  std::function<Tensor(const Tensor& x, const Guided& velocity, const SdeStep& step, int64_t index, int64_t k)> branch;
-  /// The candidate that goes on under GoOn::Random, (N) int64.
+  std::function<Tensor(const Tensor& x, const GuidedVelocity& velocity, const SdeStep& step, int64_t index, int64_t k)>
+      branch;
+  /// The candidate that goes on under Continuation::Random, (N) int64.
   std::function<Tensor(int64_t index, int64_t k)> choose;
 };
 /// Philox by (seed, sample, step, candidate): whatever else is in the batch, and on whichever process.
@@ -44,7 +45,7 @@ struct RolloutStep {
   Tensor candidates;           // (N, K, C, H, W)
   Tensor old_log_prob;         // (N, K)
   std::vector<Tensor> scores;  // of each scorer (N, K), where candidates are scored
-  Tensor chosen;               // (N) int64; undefined for GoOn::Ode
+  Tensor chosen;               // (N) int64; undefined for Continuation::Ode
 };
 
 struct RolloutTimes {
@@ -58,12 +59,9 @@ struct Trajectories {
   std::vector<Tensor> scores;
 };
 
-/// The policy's guided velocities at a step of the grid.
-using GuidedPolicy = std::function<Guided(const Tensor& x, int64_t step)>;
-
-/// A scorer with its weight in the sum that GoOn::Best goes by.
+/// A scorer with its weight in the sum that Continuation::Best goes by.
 struct WeightedScorer {
-  Scorer score;
+  LatentScorer score;
   double weight = 1;
 };
 

@@ -1,5 +1,5 @@
 // CLIP as it is trained and as it judges: two towers and a temperature (reference: transformers' CLIPModel).
-// Shapes: B batch, S picture edge, L tokens, P projection width.
+// Shapes: B batch, S image edge, L tokens, P projection width.
 #pragma once
 #include "scorers/clip_vision.h"
 #include "text/clip.h"
@@ -26,6 +26,10 @@ ClipModel make_clip_model(const ClipModelConfig& config);
 void load_clip_model(ClipModel& m, const Weights& weights, at::ScalarType dtype, at::Device device,
                      const std::function<void(uint64_t, uint64_t)>& progress = {});
 
+/// CLIP's scheme (Radford et al. 2021, as transformers has it): normal, with deviations that depend on width and depth;
+/// the temperature begins at 1 / 0.07.
+void initialize_clip(ClipModel& m, at::Generator generator);
+
 /// Unit vectors (B, P) in fp32. pixels (B, 3, S, S) from clip_pixels; ids (B, L) as clip_forward takes them; kept as
 /// clip_vision_forward takes it.
 Tensor image_features(const ClipModel& m, const Tensor& pixels, const std::optional<Tensor>& kept = {});
@@ -33,7 +37,7 @@ Tensor text_features(const ClipModel& m, const Tensor& ids);
 
 struct ClipLoss {
   Tensor loss;           // scalar, fp32: mean of the two cross entropies
-  Tensor image_to_text;  // scalar: share of pictures whose nearest caption is theirs, or equal to theirs
+  Tensor image_to_text;  // scalar: share of images whose nearest caption is theirs, or equal to theirs
   Tensor text_to_image;  // scalar: the other way round
 };
 

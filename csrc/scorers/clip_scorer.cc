@@ -8,15 +8,15 @@
 #include <mutex>
 
 #include "common/stopwatch.h"
-#include "pipeline/device.h"
+#include "models/pass_budget.h"
+#include "runtime/device.h"
 #include "scorers/clip_model.h"
+#include "text/text_keys.h"
 
 namespace drm {
 namespace {
 
-constexpr int64_t kTokensAtOnce = 4096;  // of a network call: enough to fill a device, little memory
-
-/// Refuses a model that wants its pictures prepared in another way than ours.
+/// Refuses a model that wants its images prepared in another way than ours.
 void check_preprocessor(const std::string& path, int64_t size) {
   const auto json = Json::read(path);
   const auto bad = [&](const std::string& what) {
@@ -55,9 +55,9 @@ void check_preprocessor(const std::string& path, int64_t size) {
   }
 }
 
-class Loaded final : public ClipScorer {
+class ClipScorer final : public Scorer {
  public:
-  Loaded(const ClipScorerSource& source, const LoadOptions& options, Control& control)
+  ClipScorer(const ScorerSource& source, const LoadOptions& options, Control& control)
       : device_(parse_device(options.device)), model_(make_clip_model(read_clip_model_config(source.config))) {
     const auto dtype = parse_dtype(options.dtype);
     const auto& vision = model_.vision.config;
@@ -74,33 +74,33 @@ class Loaded final : public ClipScorer {
       control.check();
       control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), clock.seconds()});
     };
-    load_clip_model(model_, Weights::open(source.weights, Component::Clip), dtype, device_, progress);
+    load_clip_model(model_, Weights::open(source.weights, clip_keys()), dtype, device_, progress);
     info_.logit_scale = model_.logit_scale.value.item<double>();
   }
 
-  const ClipScorerInfo& info() const override { return info_; }
+  const ScorerInfo& info() const override { return info_; }
 
-  Features images(const std::vector<Bitmap>& pictures, Control& control) override {
+  Features image_features(const std::vector<Bitmap>& images, Control& control) override {
     const auto size = info_.image_size;
     const auto tower = [&](size_t begin, size_t end) {
       const auto n = static_cast<int64_t>(end - begin);
       auto bytes = at::empty({n, size, size, 3}, at::kByte);
       at::parallel_for(0, n, 1, [&](int64_t from, int64_t to) {
         for (auto i = from; i < to; ++i) {
-          const auto& picture = pictures[begin + static_cast<size_t>(i)];
-          if (picture.channels != 3)
-            throw Failure(Code::BadRequest, "[clip] expected RGB pictures, found one of " +
-                                                std::to_string(picture.channels) + " channels");
-          const auto square = pillow_square(picture, size);
+          const auto& image = images[begin + static_cast<size_t>(i)];
+          if (image.channels != 3)
+            throw Failure(Code::BadRequest,
+                          "[clip] expected RGB images, found one of " + std::to_string(image.channels) + " channels");
+          const auto square = pillow_square(image, size);
           std::copy(square.pixels.begin(), square.pixels.end(), bytes.data_ptr<uint8_t>() + i * size * size * 3);
         }
       });
-      return image_features(model_, clip_pixels(bytes.to(device_)));
+      return drm::image_features(model_, clip_pixels(bytes.to(device_)));
     };
-    return in_batches("images", pictures.size(), 1 + model_.vision.config.patches(), tower, control);
+    return in_batches("images", images.size(), 1 + model_.vision.config.patches(), tower, control);
   }
 
-  Features texts(const std::vector<std::vector<int64_t>>& ids, Control& control) override {
+  Features text_features(const std::vector<std::vector<int64_t>>& ids, Control& control) override {
     const auto tower = [&](size_t begin, size_t end) {
       auto batch = at::empty({static_cast<int64_t>(end - begin), info_.tokens}, at::kLong);
       for (auto i = begin; i < end; ++i) {
@@ -111,7 +111,7 @@ class Loaded final : public ClipScorer {
         std::copy(ids[i].begin(), ids[i].end(),
                   batch.data_ptr<int64_t>() + static_cast<int64_t>(i - begin) * info_.tokens);
       }
-      return text_features(model_, batch.to(device_));
+      return drm::text_features(model_, batch.to(device_));
     };
     return in_batches("texts", ids.size(), info_.tokens, tower, control);
   }
@@ -122,7 +122,7 @@ class Loaded final : public ClipScorer {
     const std::lock_guard<std::mutex> one_at_a_time(mutex_);
     const at::NoGradGuard no_grad;
     const Stopwatch clock;
-    const auto step = static_cast<size_t>(std::max<int64_t>(1, kTokensAtOnce / tokens));
+    const auto step = static_cast<size_t>(rows_per_pass(PassBudget::Scorer, tokens));
     Features out{{}, static_cast<int64_t>(count), info_.width};
     out.values.reserve(count * static_cast<size_t>(info_.width));
     for (size_t begin = 0; begin < count; begin += step) {
@@ -142,15 +142,14 @@ class Loaded final : public ClipScorer {
 
   at::Device device_;
   ClipModel model_;
-  ClipScorerInfo info_;
+  ScorerInfo info_;
   std::mutex mutex_;
 };
 
 }  // namespace
 
-std::shared_ptr<ClipScorer> ClipScorer::load(const ClipScorerSource& source, const LoadOptions& options,
-                                             Control& control) {
-  return std::make_shared<Loaded>(source, options, control);
+std::shared_ptr<Scorer> load_clip_scorer(const ScorerSource& source, const LoadOptions& options, Control& control) {
+  return std::make_shared<ClipScorer>(source, options, control);
 }
 
 }  // namespace drm

@@ -72,12 +72,12 @@ ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, 
   return out;
 }
 
-Tensor clip_pixels(const Tensor& pictures_BHWC) {
-  const auto options = pictures_BHWC.options().dtype(at::kFloat);
+Tensor clip_pixels(const Tensor& images_BHWC) {
+  const auto options = images_BHWC.options().dtype(at::kFloat);
   const auto channels = [&](const std::array<double, 3>& rgb) {
     return at::tensor(at::ArrayRef<double>(rgb), options).view({1, 3, 1, 1});
   };
-  const auto x = pictures_BHWC.permute({0, 3, 1, 2}).to(at::kFloat) / 255.0;
+  const auto x = images_BHWC.permute({0, 3, 1, 2}).to(at::kFloat) / 255.0;
   return (x - channels(kClipMean)) / channels(kClipDeviation);
 }
 

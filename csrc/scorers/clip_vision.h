@@ -1,5 +1,5 @@
 // CLIP's image tower with projection (Radford et al. 2021; reference: transformers' CLIPVisionModelWithProjection).
-// Shapes: B batch, S picture edge, N patches, D width, P projection width.
+// Shapes: B batch, S image edge, N patches, D width, P projection width.
 #pragma once
 #include <array>
 #include <optional>
@@ -40,15 +40,15 @@ struct ClipVisionOutput {
 
 /// pixels (B, 3, S, S) after clip_pixels, fp32. Throws Failure(BadRequest) for another size.
 /// Observer names: "hidden_states.<i>" (0 = embeddings after the pre norm).
-/// kept (B, M), int64: the patches that a picture is seen by, for patch dropout in training (Li et al. 2023, "FLIP");
+/// kept (B, M), int64: the patches that an image is seen by, for patch dropout in training (Li et al. 2023, "FLIP");
 /// N is then M in the output's shapes.
 ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer = nullptr,
                                      const std::optional<Tensor>& kept = {});
 
 inline constexpr std::array<double, 3> kClipMean = {0.48145466, 0.4578275, 0.40821073};
 inline constexpr std::array<double, 3> kClipDeviation = {0.26862954, 0.26130258, 0.27577711};
-/// 8-bit pictures (B, H, W, 3) to what CLIP was trained on: (B, 3, H, W) fp32, (x / 255 - mean) / std.
-Tensor clip_pixels(const Tensor& pictures_BHWC);
+/// 8-bit images (B, H, W, 3) to what CLIP was trained on: (B, 3, H, W) fp32, (x / 255 - mean) / std.
+Tensor clip_pixels(const Tensor& images_BHWC);
 
 template <class V>
 void each_vision_model(ClipVision& v, V&& visit) {

@@ -1,4 +1,4 @@
-// CMMD (Jayasumana et al. 2024, "Rethinking FID"): how far two sets of pictures lie apart in CLIP's eyes.
+// CMMD (Jayasumana et al. 2024, "Rethinking FID"): how far two sets of images lie apart in CLIP's eyes.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -113,26 +113,26 @@ int64_t offset(int64_t surplus, CropRule rule) {
 
 }  // namespace
 
-Bitmap pillow_bicubic(const Bitmap& picture, int64_t height, int64_t width) {
+Bitmap pillow_bicubic(const Bitmap& image, int64_t height, int64_t width) {
   constexpr int64_t kLargest = 1 << 16;
   const auto fits = [](int64_t n) { return n >= 1 && n <= kLargest; };
-  if (!fits(picture.height) || !fits(picture.width) || !fits(height) || !fits(width) ||
-      (picture.channels != 1 && picture.channels != 3) ||
-      static_cast<int64_t>(picture.pixels.size()) != picture.height * picture.width * picture.channels)
+  if (!fits(image.height) || !fits(image.width) || !fits(height) || !fits(width) ||
+      (image.channels != 1 && image.channels != 3) ||
+      static_cast<int64_t>(image.pixels.size()) != image.height * image.width * image.channels)
     throw Failure(Code::BadRequest,
-                  "[resize] expected pictures of 1 to 65536 pixels a side with 1 or 3 channels, found " +
-                      std::to_string(picture.width) + " x " + std::to_string(picture.height) + " x " +
-                      std::to_string(picture.channels) + " in " + std::to_string(picture.pixels.size()) +
+                  "[resize] expected images of 1 to 65536 pixels a side with 1 or 3 channels, found " +
+                      std::to_string(image.width) + " x " + std::to_string(image.height) + " x " +
+                      std::to_string(image.channels) + " in " + std::to_string(image.pixels.size()) +
                       " bytes, to become " + std::to_string(width) + " x " + std::to_string(height));
-  if (width == picture.width) return height == picture.height ? picture : resize_height(picture, height);
-  auto narrowed = resize_width(picture, width);
-  return height == picture.height ? narrowed : resize_height(narrowed, height);
+  if (width == image.width) return height == image.height ? image : resize_height(image, height);
+  auto narrowed = resize_width(image, width);
+  return height == image.height ? narrowed : resize_height(narrowed, height);
 }
 
-Bitmap pillow_square(const Bitmap& picture, int64_t size, CropRule rule) {
-  const auto shorter = std::max<int64_t>(1, std::min(picture.width, picture.height));
+Bitmap pillow_square(const Bitmap& image, int64_t size, CropRule rule) {
+  const auto shorter = std::max<int64_t>(1, std::min(image.width, image.height));
   const auto side = [&](int64_t n) { return n == shorter ? size : size * n / shorter; };
-  const auto whole = pillow_bicubic(picture, side(picture.height), side(picture.width));
+  const auto whole = pillow_bicubic(image, side(image.height), side(image.width));
   if (whole.height == size && whole.width == size) return whole;
   const auto row = size * whole.channels;
   Bitmap out{std::vector<uint8_t>(static_cast<size_t>(size * row)), size, size, whole.channels};

@@ -1,5 +1,6 @@
 #include "tensor_io/config_reader.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "common/failure.h"
@@ -97,10 +98,15 @@ std::vector<std::string> ConfigReader::strings(const char* key, std::vector<std:
   }
   return all;
 }
-void ConfigReader::expect(const char* key, const std::string& only) const {
+void ConfigReader::expect(const char* key, const std::string& only) const { one_of(key, {only}); }
+std::string ConfigReader::one_of(const char* key, const std::vector<std::string>& known) const {
   const auto* value = present(*object_, key);
-  if (value && (!value->is_string() || value->as_string() != only))
-    bad_field(file_, key, "\"" + only + "\", the only kind this program knows", value);
+  if (!value) return known.front();
+  if (value->is_string() && std::find(known.begin(), known.end(), value->as_string()) != known.end())
+    return value->as_string();
+  std::string expected = "\"" + known.front() + "\"";
+  for (size_t i = 1; i < known.size(); ++i) expected += " or \"" + known[i] + "\"";
+  bad_field(file_, key, expected + ", the only kind" + (known.size() > 1 ? "s" : "") + " this program knows", value);
 }
 void ConfigReader::expect_flag(const char* key, bool only) const {
   const auto* value = present(*object_, key);

@@ -28,6 +28,8 @@ class ConfigReader {
   /// Refuses a config that asks for something this program does not do.
   void expect(const char* key, const std::string& only) const;  // absent or null is fine
   void expect_flag(const char* key, bool only) const;
+  /// Which of them it asks for; absent or null: the first.
+  std::string one_of(const char* key, const std::vector<std::string>& known) const;
   const std::string& file() const { return file_; }
 
  private:

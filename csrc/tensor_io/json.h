@@ -1,4 +1,4 @@
-// JSON as a tree, for configs and indexes, which come from strangers: depth and number of values are bounded, keys that
+// JSON as a tree, for configs and indexes, which come from anywhere: depth and number of values are bounded, keys that
 // appear twice are refused, numbers keep whether they were integers. What is too large for a tree is read with a
 // JsonCursor. libtorch ships no JSON library and the package registries that a build may use have no header-only one,
 // hence our own.

@@ -58,7 +58,7 @@ const char* name_of(at::ScalarType t) {
   throw Failure(Code::BadFile, "[load] " + path + ": " + what, {{"file", path}});
 }
 
-/// A stranger's name in a message.
+/// A name that a file states, in a message.
 std::string shown(const std::string& name) { return name.size() <= 200 ? name : name.substr(0, 200) + " ..."; }
 
 struct Descriptor {  // closes on every way out

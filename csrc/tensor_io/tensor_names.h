@@ -7,7 +7,5 @@ namespace drm {
 
 /// Names of all tensors, as the files have them; a file may be an index of shards. Throws Failure as Weights::open().
 std::vector<std::string> tensor_names(const std::vector<std::string>& files);
-/// What a single file of SD3's original form holds beside the transformer: "vae", "clip_l", "clip_g", "t5xxl".
-std::vector<std::string> components_inside(const std::string& file);
 
 }  // namespace drm

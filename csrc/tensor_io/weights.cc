@@ -7,7 +7,6 @@
 
 #include "common/failure.h"
 #include "tensor_io/json.h"
-#include "tensor_io/spellings.h"
 #include "tensor_io/tensor_names.h"
 
 namespace drm {
@@ -20,7 +19,7 @@ using Keys = std::map<std::string, LocatedTensor>;
 
 constexpr const char* kIndexEnding = ".index.json";
 
-/// A stranger's name in a message.
+/// A name that a file states, in a message.
 std::string shown(const std::string& name) { return name.size() <= 200 ? name : name.substr(0, 200) + " ..."; }
 
 void add_all(Keys& keys, const File& file) {
@@ -160,89 +159,6 @@ at::Tensor take(const at::Tensor& t, const Source& source) {
   return t;
 }
 
-bool any_starts(const std::vector<std::string>& names, const std::string& prefix) {
-  const auto it = std::lower_bound(names.begin(), names.end(), prefix);  // names are sorted
-  return it != names.end() && it->rfind(prefix, 0) == 0;
-}
-
-// In a single file of SD3's authors.
-constexpr const char* kSingleFileVae = "first_stage_model.";
-std::string encoder_prefix(const std::string& which) { return "text_encoders." + which + ".transformer."; }
-
-struct Reading {
-  std::string spelling;
-  std::vector<Translated> tensors;
-};
-
-/// Keys below `prefix` as they are, without it.
-Reading plain(const std::vector<std::string>& names, const std::string& prefix, const char* spelling) {
-  Reading r{spelling, {}};
-  for (const auto& name : names)
-    if (name.rfind(prefix, 0) == 0) r.tensors.push_back({name.substr(prefix.size()), {name}});
-  return r;
-}
-
-/// In a single file other components' keys are passed over; a key below our own prefix that no rule knows is kept under
-/// its own name, so that it is reported as unexpected.
-template <class Translate>
-Reading translated(const std::vector<std::string>& names, const std::string& prefix, const char* spelling,
-                   Translate translate) {
-  Reading r{spelling, {}};
-  for (const auto& name : names) {
-    if (name.rfind(prefix, 0) != 0) continue;
-    auto parts = translate(name);
-    if (parts.empty()) parts.push_back({name, {name}});
-    r.tensors.insert(r.tensors.end(), parts.begin(), parts.end());
-  }
-  return r;
-}
-
-/// Attention of the VAE as older diffusers wrote it.
-void modernise_vae_attention(Reading& r) {
-  for (auto& t : r.tensors)
-    for (const auto& [old, ours] : {std::pair(".query.", ".to_q."), std::pair(".key.", ".to_k."),
-                                    std::pair(".value.", ".to_v."), std::pair(".proj_attn.", ".to_out.0.")}) {
-      const auto at = t.key.find(old);
-      if (t.key.find(".attentions.") != std::string::npos && at != std::string::npos)
-        t.key.replace(at, std::string(old).size(), ours);
-    }
-}
-
-Reading read_spelling(const std::vector<std::string>& names, Component component, const std::string& which) {
-  switch (component) {
-    case Component::Transformer:
-      for (const std::string prefix : {"model.diffusion_model.", ""})
-        if (any_starts(names, prefix + "joint_blocks.")) {
-          const auto last = count_sd3_blocks(names, prefix) - 1;
-          return translated(names, prefix, "sd3",
-                            [&](const std::string& name) { return translate_sd3(name, prefix, last); });
-        }
-      return plain(names, any_starts(names, "transformer.transformer_blocks.") ? "transformer." : "", "diffusers");
-    case Component::RewardHead:
-      return plain(names, "reward_output.", "diffusers");
-    case Component::Vae: {
-      for (const std::string prefix : {kSingleFileVae, "vae.", ""})
-        if (any_starts(names, prefix + "decoder.up.")) {
-          const auto levels = count_ldm_levels(names, prefix);
-          return translated(names, prefix, "ldm",
-                            [&](const std::string& name) { return translate_ldm_vae(name, prefix, levels); });
-        }
-      auto r = plain(names, "", "diffusers");
-      modernise_vae_attention(r);
-      return r;
-    }
-    case Component::Clip:
-    case Component::T5: {
-      const auto prefix = encoder_prefix(which);
-      if (!which.empty() && any_starts(names, prefix)) return plain(names, prefix, "single file");
-      if (component == Component::Clip && any_starts(names, "transformer.resblocks."))
-        return translated(names, "", "OpenAI", translate_open_clip);
-      return plain(names, "", "transformers");
-    }
-  }
-  return {};
-}
-
 struct Listing {
   std::string head, all;  // the first few for the message, all for details
   size_t count = 0;
@@ -271,26 +187,26 @@ uint64_t bytes_of(const std::vector<WantedTensor>& wanted, at::ScalarType dtype)
   return total;
 }
 
-Weights Weights::open(const std::vector<std::string>& files, Component component, const std::string& which) {
-  auto w = arrange(gather(files), component, which);
+Weights Weights::open(const std::vector<std::string>& files, const KeyReader& read) {
+  auto w = arrange(gather(files), read);
   w.description_ = files.size() == 1 ? files[0] : files[0] + " and " + std::to_string(files.size() - 1) + " more";
   return w;
 }
 
-Weights Weights::open(std::shared_ptr<const SafetensorsFile> file, Component component, const std::string& which) {
+Weights Weights::open(std::shared_ptr<const SafetensorsFile> file, const KeyReader& read) {
   std::map<std::string, LocatedTensor> keys;
   add_all(keys, file);
-  auto w = arrange(std::move(keys), component, which);
+  auto w = arrange(std::move(keys), read);
   w.description_ = file->path();
   return w;
 }
 
-Weights Weights::arrange(std::map<std::string, LocatedTensor> keys, Component component, const std::string& which) {
+Weights Weights::arrange(std::map<std::string, LocatedTensor> keys, const KeyReader& read) {
   const auto scales = take_scales(keys);
   std::vector<std::string> names;
   names.reserve(keys.size());
   for (const auto& [name, located] : keys) names.push_back(name);
-  const auto reading = read_spelling(names, component, which);
+  const auto reading = read(names);
   Weights w;
   w.spelling_ = reading.spelling;
   for (const auto& [key, source] : reading.tensors) {
@@ -327,15 +243,6 @@ std::vector<std::string> tensor_names(const std::vector<std::string>& files) {
   std::vector<std::string> names;
   for (const auto& [name, located] : gather(files)) names.push_back(name);
   return names;
-}
-
-std::vector<std::string> components_inside(const std::string& file) {
-  const auto names = tensor_names({file});
-  std::vector<std::string> found;
-  if (any_starts(names, kSingleFileVae)) found.push_back("vae");
-  for (const char* which : {"clip_l", "clip_g", "t5xxl"})
-    if (any_starts(names, encoder_prefix(which))) found.push_back(which);
-  return found;
 }
 
 void Weights::check(const std::vector<WantedTensor>& wanted, const std::function<bool(const std::string&)>& ignorable,

@@ -1,5 +1,5 @@
 // Where a component's tensors come from: one file, several, or an index of shards, under whichever naming. Models ask
-// for tensors by their diffusers (transformers for text encoders) keys; other spellings are translated here alone.
+// for tensors by their diffusers (transformers for text encoders) keys; a KeyReader translates other spellings.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -10,12 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "tensor_io/key_names.h"
 #include "tensor_io/safetensors.h"
 
 namespace drm {
-
-/// Which component the files hold; decides what foreign spellings are looked for.
-enum class Component { Transformer, RewardHead, Vae, Clip, T5 };
 
 /// A tensor that a model wants.
 struct WantedTensor {
@@ -35,17 +33,12 @@ struct LocatedTensor {
 class Weights {
  public:
   /// `files`: one .safetensors file, several, or one *.safetensors.index.json (its shards lie beside it).
-  /// Recognises the spelling from the keys: diffusers; for Transformer the single-file SD3 naming (`joint_blocks.*`,
-  /// with or without `model.diffusion_model.`), or the transformer's keys in a reward model's file (`transformer.*`),
-  /// whose `reward_output.*` are the RewardHead's; for Vae the LDM naming (`first_stage_model.*` or bare
-  /// `decoder.up.*`); for Clip and T5 the single-file prefixes (`text_encoders.clip_l.transformer.*` and so on;
-  /// `which` picks clip_l, clip_g or t5xxl there); for Clip also OpenAI's names (`visual.*`, `transformer.*`). Keys of
-  /// other components in a single file are ignored.
+  /// `read` knows the model's spellings.
   /// Weights in FP8 are taken times the scales beside them (`scale_weight` or `weight_scale`), whatever the spelling.
   /// Throws Failure(BadFile), or as MappedFile::open().
-  static Weights open(const std::vector<std::string>& files, Component component, const std::string& which = "");
+  static Weights open(const std::vector<std::string>& files, const KeyReader& read);
   /// The same of one open file.
-  static Weights open(std::shared_ptr<const SafetensorsFile> file, Component component, const std::string& which = "");
+  static Weights open(std::shared_ptr<const SafetensorsFile> file, const KeyReader& read);
 
   /// Logical tensors by diffusers key with shape and dtype, after translation (qkv split, scale/shift halves swapped,
   /// 1x1 convolutions squeezed): nothing is read for this.
@@ -71,7 +64,7 @@ class Weights {
             const std::function<void(uint64_t done_bytes, uint64_t total_bytes)>& progress = {}) const;
 
  private:
-  static Weights arrange(std::map<std::string, LocatedTensor> keys, Component component, const std::string& which);
+  static Weights arrange(std::map<std::string, LocatedTensor> keys, const KeyReader& read);
   std::map<std::string, Entry> entries_;
   std::string spelling_, description_;
 };

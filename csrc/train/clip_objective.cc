@@ -5,10 +5,12 @@
 #include <cmath>
 #include <numbers>
 
+#include "nn/initialize.h"
 #include "random/draws.h"
 #include "scorers/clip_model.h"
 #include "tensor_io/safetensors.h"
-#include "train/initialize.h"
+#include "text/text_keys.h"
+#include "train/trainable.h"
 
 namespace drm {
 namespace {
@@ -20,7 +22,7 @@ class ClipObjective final : public Objective {
     if (spec.weights.empty())
       initialize_clip(model_, seeded_generator(seed));
     else
-      load_clip_model(model_, Weights::open(spec.weights, Component::Clip), at::kFloat, device);
+      load_clip_model(model_, Weights::open(spec.weights, clip_keys()), at::kFloat, device);
     parameters_ = trainable(model_, device);
   }
 
@@ -59,7 +61,7 @@ class ClipObjective final : public Objective {
     const auto across = 1 + by(0), down = 1 + by(1);
     const auto angle = up_to(spec_.rotate * std::numbers::pi / 180, 7);
     const auto cosine = angle.cos(), sine = angle.sin();
-    // A picture spans 2 in the grid's coordinates.
+    // An image spans 2 in the grid's coordinates.
     const auto theta = at::stack(
         {at::stack({across * cosine, -down * sine, by(2)}, 1), at::stack({across * sine, down * cosine, by(3)}, 1)}, 1);
     const auto grid = at::affine_grid_generator(theta, pixels.sizes(), /*align_corners=*/false);
@@ -74,7 +76,7 @@ class ClipObjective final : public Objective {
     return grey + turned + each(by(6));
   }
 
-  /// (B, M) patches that are not dropped, at least one a picture.
+  /// (B, M) patches that are not dropped, at least one an image.
   std::optional<Tensor> kept_patches(const TrainBatch& batch, const StepKey& key) const {
     const auto patches = model_.vision.config.patches();
     const auto kept = std::max<int64_t>(1, std::llround(static_cast<double>(patches) * (1 - spec_.patch_dropout)));

@@ -1,4 +1,4 @@
-// Training CLIP: pictures and captions of a batch are told apart from each other (Radford et al. 2021).
+// Training CLIP: images and captions of a batch are told apart from each other (Radford et al. 2021).
 #pragma once
 #include <memory>
 

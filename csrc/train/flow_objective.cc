@@ -4,11 +4,14 @@
 #include <ATen/core/grad_mode.h>
 
 #include "flow/sampler.h"
+#include "lora/adapter.h"
+#include "lora/lora_file.h"
+#include "models/registry.h"
+#include "nn/initialize.h"
 #include "random/draws.h"
-#include "tensor_io/lora_file.h"
 #include "tensor_io/safetensors.h"
 #include "train/frozen_inputs.h"
-#include "train/initialize.h"
+#include "train/trainable.h"
 #include "vae/pictures.h"
 
 namespace drm {
@@ -19,29 +22,27 @@ class Flow final : public FlowObjective {
   Flow(const FlowSpec& spec, uint64_t seed, at::Device device, Control& control)
       : spec_(spec),
         device_(device),
-        scheduler_(spec.source.scheduler_config.empty() ? SchedulerConfig{}
-                                                        : read_scheduler_config(spec.source.scheduler_config)),
-        transformer_(make_mmdit(read_mmdit_config(spec.source.transformer.config))),
-        inputs_(spec.source, spec.t5_length, transformer_.config.joint_attention_dim, at::kFloat, device, control) {
+        scheduler_(read_scheduler_config(spec.source.scheduler_config)),
+        model_(velocity_config_of(spec.source.transformer).plan(0)),
+        inputs_(spec.source, spec.t5_length, model_, at::kFloat, device, control) {
     if (!spec.source.transformer.present()) {
-      if (spec.lora)
+      if (spec.lora.rank > 0)
         throw Failure(Code::BadRequest,
                       "[flow] LoRA adapts trained weights: expected a model to start from, found only a config; give "
                       "--model, or train all weights with --set lora_rank=0");
-      initialize_mmdit(transformer_, seeded_generator(seed));
+      model_->initialize(seeded_generator(seed));
     } else {
-      load_mmdit(transformer_, Weights::open(spec.source.transformer.weights, Component::Transformer), at::kFloat,
-                 device);
+      load_velocity_model(*model_, Weights::open(spec.source.transformer.weights, velocity_keys), at::kFloat, device);
     }
-    inputs_.require_fit(transformer_.config, spec.source.transformer.config, "flow");
-    if (spec.lora) {
-      each_tensor(transformer_, [&](const std::string&, Tensor& t) { t = t.to(device); });
-      adapted_ = find_targets(transformer_, spec.lora->targets);
-      add_lora(adapted_, *spec.lora, seeded_generator(seed));
+    inputs_.require_fit(spec.source.transformer.config, "flow");
+    if (spec.lora.rank > 0) {
+      each_tensor(*model_, [&](const std::string&, Tensor& t) { t = t.to(device); });
+      adapted_ = find_targets(*model_, spec.lora.targets);
+      add_lora(adapted_, spec.lora, seeded_generator(seed));
       parameters_ = lora_tensors(adapted_);
       for (auto& [name, p] : parameters_) p.requires_grad_(true);
     } else {
-      parameters_ = trainable(transformer_, device);
+      parameters_ = trainable(*model_, device);
     }
   }
 
@@ -78,55 +79,49 @@ class Flow final : public FlowObjective {
     return {errors.mean(), {part("loss_low_noise", low), part("loss_high_noise", 1 - low)}};
   }
 
-  Tensor preview(const PreviewRequest& r, const Control& control) override {
+  void preview(const PreviewRequest& r, const Control& control) override {
     const at::InferenceMode inference;
     const auto& vae = inputs_.vae();
     const auto f = vae.config.factor();
-    const auto side = [&](int64_t asked) { return asked ? asked / f : transformer_.config.sample_size; };
+    const auto side = [&](int64_t asked) { return asked ? asked / f : model_->info().default_size; };
     std::vector<Tensor> first;
     for (const auto seed : r.seeds)
       first.push_back(initial_latents(seed, vae.config.latent_channels, side(r.height), side(r.width), at::kFloat));
     const auto rows = at::tensor(r.texts, at::kLong).to(device_);
     const Conditioning text{text_rows(rows), text_rows(at::zeros_like(rows))};
-    const auto latents = denoise(transformer_, at::cat(first, 0).to(device_), text,
-                                 sampling_schedule(scheduler_, r.steps), {r.guidance}, control);
-    return decode_to_bytes(vae, latents, 0, control);
+    const auto latents = denoise(*model_, at::cat(first, 0).to(device_), text, sampling_schedule(scheduler_, r.steps),
+                                 {r.guidance}, control);
+    emit_images(vae, latents, {}, control);
   }
 
   void export_weights(const std::string& path, at::ScalarType dtype) override {
-    if (spec_.lora) return save_lora(path, adapted_, *spec_.lora);
+    if (spec_.lora.rank > 0) return save_lora(path, adapted_, spec_.lora);
     std::vector<std::pair<std::string, Tensor>> all;
-    each_tensor(transformer_,
-                [&](const std::string& name, Tensor& t) { all.emplace_back(name, t.detach().to(dtype)); });
+    each_tensor(*model_, [&](const std::string& name, Tensor& t) { all.emplace_back(name, t.detach().to(dtype)); });
     save_safetensors(path, all, {{"format", "pt"}});
   }
 
  private:
   Tensor noise_levels(const Draw& draw, const std::vector<int64_t>& samples) const {
-    const auto u = spec_.logit_normal
-                       ? at::sigmoid(spec_.mean + spec_.deviation * draw_normal(draw, samples, {1}, device_).squeeze(1))
+    const auto u = spec_.logit_normal()
+                       ? at::sigmoid(spec_.logit_mean +
+                                     spec_.logit_deviation * draw_normal(draw, samples, {1}, device_).squeeze(1))
                        : draw_uniform(draw, samples, device_);
-    if (!spec_.shifted) return u;
-    const auto s = scheduler_.shift;
-    return s * u / (1 + (s - 1) * u);
+    return spec_.shifted ? drm::shifted(u, scheduler_.shift) : u;
   }
 
-  TextEmbedding text_rows(const Tensor& rows) const {
-    const auto prompts = inputs_.rows(rows);
-    return embed_text(transformer_, prompts.sequence, prompts.pooled);
-  }
+  TextEmbedding text_rows(const Tensor& rows) const { return model_->embed_text(inputs_.rows(rows)); }
 
   Tensor predict(const Tensor& x_t, const Tensor& sigma, const Tensor& rows) const {
     VelocityOptions options;
-    options.recompute = spec_.recompute;
-    return velocity(transformer_, x_t, sigma * static_cast<double>(scheduler_.num_train_timesteps), text_rows(rows),
-                    options);
+    options.recompute = spec_.gradient_checkpointing;
+    return model_->velocity(x_t, sigma * static_cast<double>(scheduler_.num_train_timesteps), text_rows(rows), options);
   }
 
   FlowSpec spec_;
   at::Device device_;
   SchedulerConfig scheduler_;
-  MMDiT transformer_;
+  std::shared_ptr<VelocityModel> model_;
   FrozenInputs inputs_;
   std::vector<AdaptedLayer> adapted_;
   NamedTensors parameters_;

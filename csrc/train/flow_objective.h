@@ -1,4 +1,4 @@
-// Training the velocity network by flow matching (Eq. 1-2; Lipman et al. 2023, Esser et al. 2024), from nothing or from
+// Training the velocity network by flow matching (Eq. 1-2; Lipman et al. 2023, Esser et al. 2024), from scratch or from
 // given weights, all of it or LoRA alone. VAE and text encoders are frozen and serve through caches.
 #pragma once
 #include <memory>
@@ -13,8 +13,8 @@ class FlowObjective : public CachingObjective {
   static std::unique_ptr<FlowObjective> create(const FlowSpec& spec, uint64_t seed, at::Device device,
                                                Control& control);
 
-  /// Samples from the current weights: (B, H, W, 3) uint8.
-  virtual at::Tensor preview(const PreviewRequest& request, const Control& control) = 0;
+  /// Images from the current weights, as events (see emit_images()).
+  virtual void preview(const PreviewRequest& request, const Control& control) = 0;
 };
 
 }  // namespace drm

@@ -13,14 +13,14 @@ at::Tensor view(const std::vector<T>& data, std::vector<int64_t> shape, at::Scal
 }  // namespace
 
 at::Tensor batch_pixels(const TrainBatch& batch) {
-  const auto pictures = static_cast<int64_t>(batch.picture_ids().size());
-  const auto expected = pictures * batch.height * batch.width * 3;
+  const auto images = static_cast<int64_t>(batch.image_ids().size());
+  const auto expected = images * batch.height * batch.width * 3;
   if (batch.pixels.empty() || static_cast<int64_t>(batch.pixels.size()) != expected)
-    throw Failure(Code::BadRequest, "[train] pixels of " + std::to_string(pictures) + " pictures of " +
+    throw Failure(Code::BadRequest, "[train] pixels of " + std::to_string(images) + " images of " +
                                         std::to_string(batch.width) + " x " + std::to_string(batch.height) +
                                         ": expected " + std::to_string(expected) + " bytes, found " +
                                         std::to_string(batch.pixels.size()));
-  return view(batch.pixels, {pictures, batch.height, batch.width, 3}, at::kByte);
+  return view(batch.pixels, {images, batch.height, batch.width, 3}, at::kByte);
 }
 
 at::Tensor batch_ids(const TrainBatch& batch) {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "common/control.h"
-#include "train/optimizer.h"
+#include "optim/optimizer.h"
 #include "train/spec.h"
 
 namespace drm {
@@ -24,7 +24,7 @@ struct StepKey {
   bool evaluation = false;
 };
 
-/// (pictures, H, W, 3) uint8 on the CPU, a view of the batch's own memory. Throws Failure(BadRequest) when there are
+/// (images, H, W, 3) uint8 on the CPU, a view of the batch's own memory. Throws Failure(BadRequest) when there are
 /// none or their number does not fit.
 at::Tensor batch_pixels(const TrainBatch& batch);
 /// (B, L) int64 on the CPU, a view. Throws Failure(BadRequest).
@@ -65,7 +65,7 @@ class Objective {
   virtual void export_weights(const std::string& path, at::ScalarType dtype) = 0;
 };
 
-/// An objective whose pictures and prompts go through frozen parts, which serve through caches (frozen_inputs.h).
+/// An objective whose images and prompts go through frozen parts, which serve through caches (frozen_inputs.h).
 class CachingObjective : public Objective {
  public:
   virtual FrozenInputs& inputs() = 0;

@@ -4,54 +4,39 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <set>
 
+#include "common/settings.h"
 #include "common/stopwatch.h"
+#include "lora/lora_file.h"
+#include "models/latent_size.h"
+#include "models/registry.h"
 #include "nn/fused.h"
-#include "pipeline/device.h"
-#include "pipeline/reward_scorer.h"
+#include "nn/initialize.h"
 #include "random/draws.h"
-#include "reward/reward_model.h"
 #include "rl/rollout.h"
-#include "tensor_io/lora_file.h"
+#include "runtime/device.h"
 #include "train/frozen_inputs.h"
-#include "train/initialize.h"
+#include "train/policy_prompts.h"
+#include "train/policy_rewards.h"
+#include "train/trajectory_store.h"
 #include "vae/pictures.h"
 
 namespace drm {
 namespace {
 
-/// Adapters count for nothing while one of these lives.
-class AdaptersOff {
- public:
-  explicit AdaptersOff(const std::vector<AdaptedLayer>& layers, bool off = true) : layers_(layers), off_(off) {
-    if (off_) enable_lora(layers_, false);
-  }
-  ~AdaptersOff() {
-    if (off_) enable_lora(layers_, true);
-  }
-  AdaptersOff(const AdaptersOff&) = delete;
-  AdaptersOff& operator=(const AdaptersOff&) = delete;
-
- private:
-  const std::vector<AdaptedLayer>& layers_;
-  bool off_;
-};
-
-GoOn go_on_from(const std::string& name) {
-  if (name == "random") return GoOn::Random;
-  if (name == "best") return GoOn::Best;
-  if (name == "first") return GoOn::First;
-  if (name == "ode") return GoOn::Ode;
+Continuation continuation_from(const std::string& name) {
+  if (name == "random") return Continuation::Random;
+  if (name == "best") return Continuation::Best;
+  if (name == "first") return Continuation::First;
+  if (name == "ode") return Continuation::Ode;
   throw Failure(Code::BadRequest,
                 "[rollout] which candidate goes on: expected random, best, first or ode, found " + name);
 }
 
 PolicyDivergence divergence_from(const std::string& name) {
-  if (name == "flow") return PolicyDivergence::Flow;
-  if (name == "exact") return PolicyDivergence::Exact;
-  if (name == "velocity") return PolicyDivergence::Velocity;
-  throw Failure(Code::BadRequest, "[policy] kl: expected flow, exact or velocity, found " + name);
+  return name == "flow"    ? PolicyDivergence::Flow
+         : name == "exact" ? PolicyDivergence::Exact
+                           : PolicyDivergence::Velocity;
 }
 
 std::vector<float> to_floats(const Tensor& t) {
@@ -60,68 +45,45 @@ std::vector<float> to_floats(const Tensor& t) {
   return {p, p + dense.numel()};
 }
 
-/// What an adapter file says of all its layers. Throws Failure(BadFile) where they differ: one line is written back.
-LoraConfig config_of(const LoraFile& file) {
-  LoraConfig c;
-  c.targets.clear();
-  std::set<std::string> targets;
-  for (const auto& [name, entry] : file.layers) {
-    if (targets.empty()) {
-      c.rank = entry.a.size(0);
-      c.alpha = entry.alpha;
-    } else if (c.rank != entry.a.size(0) || c.alpha != entry.alpha) {
-      throw Failure(Code::BadFile,
-                    "[lora] " + file.path + ": expected one rank and alpha to go on from, found rank " +
-                        std::to_string(c.rank) + " and rank " + std::to_string(entry.a.size(0)) + " (" + name +
-                        "); merge it into the base and begin a new adapter",
-                    {{"file", file.path}, {"key", name}});
-    }
-    const auto block = name.find('.', std::string("transformer_blocks.").size());
-    targets.insert(name.starts_with("transformer_blocks.") && block != std::string::npos ? name.substr(block + 1)
-                                                                                         : name);
-  }
-  c.targets.assign(targets.begin(), targets.end());
-  return c;
-}
-
 class AdaptedPolicy final : public PolicyObjective {
  public:
   AdaptedPolicy(const PolicySpec& spec, uint64_t seed, at::ScalarType dtype, at::Device device, Control& control)
-      : spec_(spec),
+      : spec_((check_settings(spec, "policy"), spec)),
         seed_(seed),
         dtype_(dtype),
         device_(device),
         lora_(spec.lora),
         divergence_(divergence_from(spec.kl)),
-        scheduler_(spec.source.scheduler_config.empty() ? SchedulerConfig{}
-                                                        : read_scheduler_config(spec.source.scheduler_config)),
-        schedule_(sampling_schedule(scheduler_, spec.steps)),
-        transformer_(make_mmdit(read_mmdit_config(spec.source.transformer.config))),
-        frozen_(spec.source, spec.t5_length, transformer_.config.joint_attention_dim, dtype, device, control) {
-    load_mmdit(transformer_, Weights::open(spec.source.transformer.weights, Component::Transformer), dtype, device,
-               [&](uint64_t, uint64_t) { control.check(); });
-    frozen_.require_fit(transformer_.config, spec.source.transformer.config, "policy");
-    height_ = side(spec.height, "height");
-    width_ = side(spec.width, "width");
+        scheduler_(read_scheduler_config(spec.source.scheduler_config)),
+        schedule_(sampling_schedule(scheduler_, spec.denoising_steps)),
+        model_(velocity_config_of(spec.source.transformer).plan(0)),
+        frozen_(spec.source, spec.t5_length, model_, dtype, device, control) {
+    load_velocity_model(*model_, Weights::open(spec.source.transformer.weights, velocity_keys), dtype, device,
+                        [&](uint64_t, uint64_t) { control.check(); });
+    frozen_.require_fit(spec.source.transformer.config, "policy");
+    side_ = latent_side(model_->info(), frozen_.vae_config().factor(), spec.size, "[policy] size");
     if (spec.lora_from.empty()) {
-      adapted_ = find_targets(transformer_, spec.lora.targets);
+      adapted_ = find_targets(*model_, spec.lora.targets);
       add_lora(adapted_, spec.lora, seeded_generator(seed));
     } else {
       const auto file = read_lora(spec.lora_from);
-      lora_ = config_of(file);
-      adapted_ = apply_lora(transformer_, file);
+      lora_ = config_of(file, model_->info().blocks);
+      adapted_ = apply_lora(*model_, file);
     }
     parameters_ = lora_tensors(adapted_);
     for (auto& [name, p] : parameters_) p.requires_grad_(true);
-    for (const auto& [name, layer] : adapted_) trains_text_ |= !name.starts_with("transformer_blocks.");
+    const auto& blocks = model_->info().blocks;
+    const bool embedders_train = std::any_of(adapted_.begin(), adapted_.end(),
+                                             [&](const auto& layer) { return !layer.name.starts_with(blocks); });
+    prompts_.emplace(*model_, frozen_.encoders(),
+                     PolicyPrompts::Settings{spec.t5_length, dtype, device, embedders_train});
   }
 
   NamedTensors parameters() override { return parameters_; }
   bool autocasts() const override { return false; }
 
   Loss loss(const TrainBatch& batch, const StepKey&) override {
-    const auto at = gather(batch);
-    const auto l = step_loss(at, batch);
+    const auto l = step_loss(batch);
     const auto n = std::to_string(batch.step);
     const auto variance = (l.ratio - 1).square().mean(), ratio = l.ratio.mean();
     std::vector<Metric> metrics{{"policy_loss", l.policy}};
@@ -140,7 +102,7 @@ class AdaptedPolicy final : public PolicyObjective {
   }
 
   double ratio_error(const TrainBatch& batch) override {
-    return (step_loss(gather(batch), batch).ratio - 1).abs().max().item<double>();
+    return (step_loss(batch).ratio - 1).abs().max().item<double>();
   }
 
   void export_weights(const std::string& path, at::ScalarType) override { save_lora(path, adapted_, lora_); }
@@ -151,54 +113,52 @@ class AdaptedPolicy final : public PolicyObjective {
     if (n == 0 || static_cast<int64_t>(r.samples.size()) != n || static_cast<int64_t>(r.latents.size()) != n)
       throw Failure(Code::Internal, "[rollout] expected a prompt, a sample number and an initial latent for each of " +
                                         std::to_string(n) + " trajectories");
-    if (!collected_.empty() && r.iteration != iteration_) collected_.clear();
-    iteration_ = r.iteration;
+    collected_.begin(r.iteration);
 
     Rollout out;
     RolloutTimes times;
-    Collected c;
-    Scorers scorers;
+    TrajectoryStore::Collected c;
+    PolicyRewards rewards;
     {
       const Stopwatch clock(&out.encode_seconds);
       control.report({"encode", 0, 1, 0});
-      c.text = encode(r.prompts, r.negative, control);
+      c.text = prompts_->encode(r.prompts, r.negative, control);
       c.prompt_of = r.prompt_of;
-      scorers = scorers_of(r, c.text, control);
+      rewards = rewards_of(r, c.text, control);
       control.report({"encode", 1, 1, clock.seconds()});
     }
     const RolloutOptions options{r.k,
-                                 spec_.cps ? StepNoise::Cps : StepNoise::Sde,
+                                 spec_.sde == "cps" ? StepNoise::Cps : StepNoise::Sde,
                                  spec_.noise_level,
                                  r.from,
                                  r.until,
-                                 go_on_from(r.go_on),
-                                 scorers.rows_per_pass,
+                                 continuation_from(r.continuation),
+                                 rewards.rows_per_pass,
                                  r.score_states};
     const auto latents =
-        draw_normal({seed_, Purpose::Initial}, r.latents, {transformer_.config.in_channels, height_, width_}, device_);
-    const auto text = text_for_guidance(rows(c.text, r.prompt_of), spec_.guidance);
+        draw_normal({seed_, Purpose::Initial}, r.latents, {model_->info().in_channels, side_, side_}, device_);
+    const auto text = text_for_guidance(prompts_->rows(c.text, r.prompt_of), spec_.guidance);
     const Stopwatch clock;
     c.walked = roll_out(
         [&](const Tensor& x, int64_t i) { return velocity_at(x, schedule_.timesteps[static_cast<size_t>(i)], text); },
-        latents, schedule_, options, noise_of_keys(seed_, r.samples, device_), scorers.all, control,
+        latents, schedule_, options, noise_of_keys(seed_, r.samples, device_), rewards.scorers, control,
         [&](int64_t i) {
-          control.report({"rollout", i + 1, spec_.steps, clock.seconds()});
+          control.report({"rollout", i + 1, spec_.denoising_steps, clock.seconds()});
         },
         &times);
     out.policy_seconds = times.policy;
     out.reward_seconds = times.reward;
-    for (size_t i = 0; i < scorers.all.size(); ++i) {
+    for (size_t i = 0; i < rewards.scorers.size(); ++i) {
       std::vector<Tensor> of_steps;
       if (r.k > 1)
         for (const auto& s : c.walked.steps) of_steps.push_back(s.scores[i]);
       out.scores.push_back(to_floats(r.k > 1 ? at::stack(of_steps) : c.walked.scores[i]));
     }
-    if (r.pictures) {
+    if (r.images) {
       const Stopwatch decoding(&out.decode_seconds);
-      emit_pictures(c.walked.final, control);
+      emit_images(frozen_.vae(), c.walked.final, {}, control);
     }
-    for (const auto& other : collected_) out.first_row += static_cast<int64_t>(other.prompt_of.size());
-    collected_.push_back(std::move(c));
+    out.first_row = collected_.add(std::move(c));
     return out;
   }
 
@@ -208,211 +168,63 @@ class AdaptedPolicy final : public PolicyObjective {
       throw Failure(Code::Internal, "[policy] " + std::to_string(r.prompt_of.size()) + " prompts for " +
                                         std::to_string(r.seeds.size()) + " seeds");
     control.report({"encode", 0, 1, 0});
-    const auto text = encode(r.prompts, r.negative, control);
-    const auto scorers = scorers_of(r, text, control);
+    const auto text = prompts_->encode(r.prompts, r.negative, control);
+    const auto rewards = rewards_of(r, text, control);
     control.report({"encode", 1, 1, 0});
     std::vector<Tensor> first;
     for (const auto seed : r.seeds)
-      first.push_back(initial_latents(seed, transformer_.config.in_channels, height_, width_, dtype_));
+      first.push_back(initial_latents(seed, model_->info().in_channels, side_, side_, dtype_));
     const auto schedule = sampling_schedule(scheduler_, r.steps);
     const Guidance guidance{r.guidance};
     const Stopwatch clock;
-    const auto latents = denoise(transformer_, at::cat(first, 0).to(device_), rows(text, r.prompt_of), schedule,
+    const auto latents = denoise(*model_, at::cat(first, 0).to(device_), prompts_->rows(text, r.prompt_of), schedule,
                                  guidance, control, [&](const StepView& v) {
                                    control.report({"denoise", v.index + 1, r.steps, clock.seconds()});
                                  });
-    emit_pictures(latents, control);
+    emit_images(frozen_.vae(), latents, {}, control);
     PolicyScores scores;
-    for (const auto& s : scorers.all)
-      scores.push_back(to_floats(score_candidates(s.score, latents.unsqueeze(1), 0, scorers.rows_per_pass)));
+    for (const auto& s : rewards.scorers)
+      scores.push_back(to_floats(score_candidates(s.score, latents.unsqueeze(1), 0, rewards.rows_per_pass)));
     return scores;
   }
 
  private:
-  /// Embeds of the prompts (P) and of the negative prompt; embedded where no adapter can change that.
-  struct Text {
-    PromptEmbeds prompts, negative;
-    std::optional<Conditioning> embedded;
-  };
-  /// One rollout's trajectories.
-  struct Collected {
-    Text text;
-    std::vector<int64_t> prompt_of;
-    Trajectories walked;
-  };
-  /// Rows of what was collected, at one denoising step.
-  struct Gathered {
-    SdeStep step;
-    float timestep = 0;
-    Tensor state, candidates, old_log_prob;
-    TextEmbedding text;
-  };
-  struct Scorers {
-    std::vector<WeightedScorer> all;
-    int64_t rows_per_pass = 0;
-  };
-
-  int64_t side(int64_t asked, const char* name) const {
-    const auto factor = frozen_.vae_config().factor(), unit = factor * transformer_.config.patch_size;
-    const auto size = asked ? asked : transformer_.config.sample_size * factor;
-    if (size < unit || size % unit || size > unit * transformer_.config.pos_embed_max_size)
-      throw Failure(Code::BadRequest, std::string("[policy] ") + name + ": expected a multiple of " +
-                                          std::to_string(unit) + " up to " +
-                                          std::to_string(unit * transformer_.config.pos_embed_max_size) + ", found " +
-                                          std::to_string(size));
-    return size / factor;
-  }
-
-  static TextEmbedding select(const TextEmbedding& all, const std::vector<int64_t>& rows) {
-    const auto index = at::tensor(rows, at::kLong).to(all.pooled_BD.device());
-    return {all.context_BLD.index_select(0, index), all.pooled_BD.index_select(0, index)};
-  }
-  static TextEmbedding expand(const TextEmbedding& one, int64_t n) {
-    return {one.context_BLD.expand({n, -1, -1}), one.pooled_BD.expand({n, -1})};
-  }
-
-  static TextEmbedding joined(const std::vector<TextEmbedding>& parts) {
-    std::vector<Tensor> context, pooled;
-    for (const auto& part : parts) {
-      context.push_back(part.context_BLD);
-      pooled.push_back(part.pooled_BD);
-    }
-    return {at::cat(context), at::cat(pooled)};
-  }
-
-  PromptEmbeds encode(const std::vector<PromptTokens>& prompts, int64_t t5_length, const Control& control) const {
-    return encode_prompts(frozen_.encoders(), prompts, t5_length, transformer_.config.joint_attention_dim, device_,
-                          control);
-  }
-  Text encode(const std::vector<PromptTokens>& prompts, const PromptTokens& negative, const Control& control) const {
-    Text t{encode(prompts, spec_.t5_length, control), encode({negative}, spec_.t5_length, control), {}};
-    if (!trains_text_) t.embedded = embed(t);
-    return t;
-  }
-  Conditioning embed(const Text& t) const {
-    if (t.embedded) return *t.embedded;
-    const auto embedded = [&](const PromptEmbeds& e) {
-      return embed_text(transformer_, e.sequence.to(dtype_), e.pooled.to(dtype_));
-    };
-    return {embedded(t.prompts), embedded(t.negative)};
-  }
-  /// A row for each of these prompts.
-  Conditioning rows(const Text& t, const std::vector<int64_t>& prompt_of) const {
-    const auto embedded = embed(t);
-    return {select(embedded.conditional, prompt_of),
-            expand(embedded.unconditional, static_cast<int64_t>(prompt_of.size()))};
-  }
-
-  Scorers scorers_of(const PolicyInputs& in, const Text& policys, const Control& control) const {
-    Scorers s;
-    for (const auto& [reward, weight] : in.rewards) {
-      const auto& net = reward->net();
-      require_same_base(net, transformer_.config);
-      if (parse_device(reward->info().device) != device_)
-        throw Failure(Code::BadRequest, "[policy] reward model: expected it on " + device_.str() +
-                                            " as the policy, found " + reward->info().device);
-      const auto length = net.config.t5_length;
-      const bool same_length = length == spec_.t5_length, without_t5 = !frozen_.encoders().t5.has_value();
-      if (!same_length && !without_t5 && in.reward_prompts.size() != in.prompts.size())
-        throw Failure(Code::BadRequest, "[policy] reward model: expected prompts of " + std::to_string(length) +
-                                            " T5 tokens, found those of the policy; reward models in one sum must "
-                                            "read equally many");
-      const auto embeds =
-          same_length ? policys.prompts : encode(without_t5 ? in.prompts : in.reward_prompts, length, control);
-      auto text = select(embed_for_reward(net, embeds), in.prompt_of);
-      const auto most = drm::rows_per_pass(net, text, height_, width_);
-      s.rows_per_pass = s.rows_per_pass == 0 ? most : std::min(s.rows_per_pass, most);
-      s.all.push_back({reward_scorer(net, std::move(text)), weight});
-    }
-    return s;
-  }
-
-  void emit_pictures(const Tensor& latents, const Control& control) const {
-    const Stopwatch clock;
-    for (int64_t i = 0; i < latents.size(0); ++i) {  // one at a time: a batch would multiply the peak memory
-      control.check();
-      auto e = picture_event("image", decode_to_bytes(frozen_.vae(), latents.narrow(0, i, 1), 0, control)[0]);
-      e.fields.emplace_back("index", static_cast<double>(i));
-      control.emit(std::move(e));
-      control.report({"decode", i + 1, latents.size(0), clock.seconds()});
-    }
-  }
-
-  Gathered gather(const TrainBatch& batch) const {
-    const auto refuse = [](const std::string& what) { throw Failure(Code::Internal, "[policy] " + what); };
-    struct Part {
-      const Collected* from;
-      std::vector<int64_t> rows;
-    };
-    std::vector<Part> parts;
-    for (auto row : batch.samples) {
-      const Collected* from = nullptr;
-      for (const auto& c : collected_) {
-        const auto n = static_cast<int64_t>(c.prompt_of.size());
-        if (row >= 0 && row < n) {
-          from = &c;
-          break;
-        }
-        row -= n;
-      }
-      if (!from) refuse("an update names a trajectory that was not collected in this iteration");
-      if (parts.empty() || parts.back().from != from) parts.push_back({from, {}});
-      parts.back().rows.push_back(row);
-    }
-    if (parts.empty()) refuse("an update without trajectories");
-    Gathered g;
-    std::vector<Tensor> states, candidates, old;
-    std::vector<TextEmbedding> conditional, unconditional;
-    for (const auto& [from, rows_here] : parts) {
-      const auto& steps = from->walked.steps;
-      const auto s = std::find_if(steps.begin(), steps.end(), [&](const auto& s) { return s.index == batch.step; });
-      if (s == steps.end()) refuse("denoising step " + std::to_string(batch.step) + " was sampled without noise");
-      const auto index = at::tensor(rows_here, at::kLong).to(device_);
-      states.push_back(s->state.index_select(0, index));
-      candidates.push_back(s->candidates.index_select(0, index));
-      old.push_back(s->old_log_prob.index_select(0, index));
-      std::vector<int64_t> prompts;
-      for (const auto row : rows_here) prompts.push_back(from->prompt_of[static_cast<size_t>(row)]);
-      const auto text = rows(from->text, prompts);
-      conditional.push_back(text.conditional);
-      unconditional.push_back(text.unconditional);
-      g.step = s->step;
-    }
-    g.timestep = schedule_.timesteps[static_cast<size_t>(batch.step)];
-    g.state = at::cat(states);
-    g.candidates = at::cat(candidates);
-    g.old_log_prob = at::cat(old);
-    g.text = text_for_guidance({joined(conditional), joined(unconditional)}, spec_.guidance);
-    return g;
+  PolicyRewards rewards_of(const PolicyInputs& inputs, const PolicyPrompts::Text& text, const Control& control) const {
+    const RewardedPolicy policy{model_->info(), device_, spec_.t5_length, frozen_.encoders().t5.has_value(),
+                                side_,          side_};
+    return prepare_rewards(inputs, policy, *prompts_, text.prompts, control);
   }
 
   /// The policy's velocities (N, C, H, W): the same bits whether or not their gradients are wanted.
-  Guided velocity_at(const Tensor& x, float timestep, const TextEmbedding& text) const {
+  GuidedVelocity velocity_at(const Tensor& x, float timestep, const TextEmbedding& text) const {
     const fused::AsInTraining same_bits;
     VelocityOptions options;
-    options.recompute = spec_.recompute;
-    auto v = guided_velocity(transformer_, x, timestep, text, spec_.guidance, options);
+    options.recompute = spec_.gradient_checkpointing;
+    auto v = guided_velocity(*model_, x, timestep, text, spec_.guidance, options);
     if (spec_.detach_unconditional && v.unconditional.defined()) v.unconditional = v.unconditional.detach();
     return v;
   }
 
-  PolicyLoss step_loss(const Gathered& g, const TrainBatch& batch) const {
+  PolicyLoss step_loss(const TrainBatch& batch) const {
+    const auto g = collected_.rows(batch, *prompts_);
     const auto n = g.candidates.size(0), k = g.candidates.size(1);
     if (static_cast<int64_t>(batch.advantages.size()) != n * k)
       throw Failure(Code::Internal, "[policy] " + std::to_string(batch.advantages.size()) + " advantages for " +
                                         std::to_string(n * k) + " candidates");
-    const auto noise = spec_.cps ? StepNoise::Cps : StepNoise::Sde;
-    const auto v = guided(velocity_at(g.state, g.timestep, g.text));
-    const auto mean = step_mean(g.state, v, {g.step});
+    const auto noise = spec_.sde == "cps" ? StepNoise::Cps : StepNoise::Sde;
+    const auto timestep = schedule_.timesteps[static_cast<size_t>(batch.step)];
+    const auto text = text_for_guidance(g.text, spec_.guidance);
+    const auto v = guided(velocity_at(g.state, timestep, text));
+    const auto mean = step_mean(g.state, v, g.step);
     Tensor divergence;
     if (spec_.kl_beta > 0) {
       Tensor reference;
       {
         const at::NoGradGuard no_grad;
         const AdaptersOff off(adapted_);
-        reference = guided(velocity_at(g.state, g.timestep, g.text));
+        reference = guided(velocity_at(g.state, timestep, text));
       }
-      divergence = policy_divergence(divergence_, mean, step_mean(g.state, reference, {g.step}), v, reference, g.step);
+      divergence = policy_divergence(divergence_, mean, step_mean(g.state, reference, g.step), v, reference, g.step);
     }
     return policy_loss(candidate_log_prob(noise, g.candidates, mean, g.step), g.old_log_prob,
                        at::tensor(batch.advantages, at::kFloat).view({n, k}).to(device_), divergence,
@@ -427,14 +239,13 @@ class AdaptedPolicy final : public PolicyObjective {
   PolicyDivergence divergence_;
   SchedulerConfig scheduler_;
   Schedule schedule_;
-  MMDiT transformer_;
+  std::shared_ptr<VelocityModel> model_;
   FrozenInputs frozen_;
-  int64_t height_ = 0, width_ = 0;  // of latents
+  int64_t side_ = 0;  // latent pixels
   std::vector<AdaptedLayer> adapted_;
   NamedTensors parameters_;
-  bool trains_text_ = false;
-  std::vector<Collected> collected_;
-  int64_t iteration_ = -1;
+  std::optional<PolicyPrompts> prompts_;
+  TrajectoryStore collected_;
 };
 
 }  // namespace

@@ -5,13 +5,14 @@
 
 #include "flow/scheduler.h"
 #include "flow/timesteps.h"
-#include "nn/lora.h"
+#include "lora/adapter.h"
+#include "nn/initialize.h"
 #include "random/draws.h"
-#include "reward/preference.h"
+#include "reward/bradley_terry.h"
 #include "reward/reward_net.h"
 #include "tensor_io/safetensors.h"
 #include "train/frozen_inputs.h"
-#include "train/initialize.h"
+#include "train/trainable.h"
 
 namespace drm {
 namespace {
@@ -21,18 +22,15 @@ RewardConfig config_of(const RewardSpec& spec) {
     return spec.checkpoint.config.empty() ? infer_reward_config(spec.checkpoint.weights)
                                           : read_reward_config(spec.checkpoint.config);
   RewardConfig c;
-  c.backbone = spec.source.transformer.config.empty()
-                   ? infer_mmdit_config(Weights::open(spec.source.transformer.weights, Component::Transformer))
-                   : read_mmdit_config(spec.source.transformer.config);
+  c.backbone = velocity_config_of(spec.source.transformer);
   c.keep_layers = spec.keep_layers;
-  c.head = {spec.head_channels, spec.head_groups, spec.head_hidden, spec.dropout};
+  c.head = {spec.head_channels, spec.head_groups, spec.head_hidden, spec.head_dropout};
   return c;
 }
 
 /// The scheduler's table of training levels, or the one without its shift.
 Schedule levels_of(const RewardSpec& spec) {
-  auto config =
-      spec.source.scheduler_config.empty() ? SchedulerConfig{} : read_scheduler_config(spec.source.scheduler_config);
+  auto config = read_scheduler_config(spec.source.scheduler_config);
   if (!spec.shifted) config.shift = 1;
   return training_schedule(config);
 }
@@ -47,28 +45,27 @@ class Reward final : public RewardObjective {
         device_(device),
         levels_(levels_of(spec)),
         net_(make_reward_net(config_of(spec))),
-        inputs_(spec.source, spec.t5_length, net_.config.backbone.joint_attention_dim, dtype, device, control) {
+        inputs_(spec.source, spec.t5_length, net_.backbone, dtype, device, control) {
     auto generator = seeded_generator(seed);
     if (spec.checkpoint.present()) {
       load_reward_net(net_, spec.checkpoint.weights, at::kFloat, device);
     } else {
       if (spec.source.transformer.present())
-        load_mmdit(net_.backbone, Weights::open(spec.source.transformer.weights, Component::Transformer), at::kFloat,
-                   device);
+        load_velocity_model(*net_.backbone, Weights::open(spec.source.transformer.weights, velocity_keys), at::kFloat,
+                            device);
       else
-        initialize_mmdit(net_.backbone, generator);
+        net_.backbone->initialize(generator);
       initialize(net_.head, generator);
       if (!spec.source.transformer.present()) initialize_output(generator);
     }
-    const auto& backbone = net_.config.backbone;
-    if (inputs_.vae_config().latent_channels != backbone.in_channels ||
-        inputs_.encoders().pooled_width() != backbone.pooled_projection_dim)
+    const auto& backbone = net_.backbone->info();
+    if (!inputs_.fit())
       throw Failure(
           Code::BadConfig,
           "[reward] expected a backbone of " + std::to_string(inputs_.vae_config().latent_channels) +
               " latent channels and pooled embeds of width " + std::to_string(inputs_.encoders().pooled_width()) +
               " as the base's VAE and text encoders have them, found " + std::to_string(backbone.in_channels) +
-              " and " + std::to_string(backbone.pooled_projection_dim) + "; the reward model belongs to another base");
+              " and " + std::to_string(backbone.pooled_width) + "; the reward model belongs to another base");
     choose_parameters(generator);
   }
 
@@ -76,9 +73,9 @@ class Reward final : public RewardObjective {
   FrozenInputs& inputs() override { return inputs_; }
 
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
-    if (batch.pictures.size() != 2 * batch.samples.size())
-      throw Failure(Code::BadRequest, "[reward] expected two pictures a pair, found " +
-                                          std::to_string(batch.pictures.size()) + " for " +
+    if (batch.images.size() != 2 * batch.samples.size())
+      throw Failure(Code::BadRequest, "[reward] expected two images a pair, found " +
+                                          std::to_string(batch.images.size()) + " for " +
                                           std::to_string(batch.samples.size()) + " pairs");
     const auto [mean, deviation] = inputs_.posterior_of(batch);
     const auto shape = mean.sizes().slice(1);
@@ -86,19 +83,19 @@ class Reward final : public RewardObjective {
     if (spec_.posterior_sample) z = z + deviation * both_sides(key, Purpose::Posterior, batch, shape);
     const auto x_0 = scale_latents(inputs_.vae_config(), z);
     const auto u = draw_uniform(draw(key, Purpose::Timestep, 0), batch.samples, device_);
-    const auto levels = look_up_levels(levels_, distribute({spec_.logit_normal, spec_.mean, spec_.deviation}, u));
+    const auto levels =
+        look_up_levels(levels_, distribute({spec_.logit_normal(), spec_.logit_mean, spec_.logit_deviation}, u));
     const auto x_t = add_noise(x_0, both_sides(key, Purpose::Noise, batch, shape), twice(levels.sigma));
-    const auto prompts = inputs_.prompts_of(batch);
-    const auto text = embed_text(net_.backbone, prompts.sequence, prompts.pooled);
+    const auto text = net_.backbone->embed_text(inputs_.prompts_of(batch));
 
     TrainingOptions options;
-    options.recompute = spec_.recompute;
+    options.recompute = spec_.gradient_checkpointing;
     if (const auto p = net_.config.head.dropout; p > 0 && !key.evaluation) {
       const auto kept = both_sides(key, Purpose::Dropout, batch, {net_.config.head.hidden}).ge(p);
       options.dropout = kept.to(at::kFloat) / (1 - p);
     }
     const auto [chosen, rejected] =
-        reward_of_pairs(net_, x_t, twice(levels.timestep), {twice(text.context_BLD), twice(text.pooled_BD)}, options);
+        reward_of_pairs(net_, x_t, twice(levels.timestep), join_rows({text, text}), options);
     const auto right = preferred(chosen, rejected).detach();
     Loss l{preference_loss(chosen, rejected).mean(),
            {{"accuracy", right.mean()}, {"margin", (chosen - rejected).mean().detach()}}};
@@ -121,11 +118,11 @@ class Reward final : public RewardObjective {
       throw Failure(Code::BadRequest,
                     "[reward] the authors' layout holds the base's skipped blocks too: expected weights of a base, "
                     "found a backbone that began from random ones; export our own layout instead");
-    const auto base = Weights::open(files, Component::Transformer);
+    const auto base = Weights::open(files, velocity_keys);
     NamedTensors skipped;
     for (const auto& [key, entry] : base.entries())
-      if (is_left_out(net_.backbone, key)) skipped.emplace_back("transformer." + key, entry.load(dtype, at::kCPU));
-    if (skipped.empty() && net_.config.keep_layers < net_.config.backbone.num_layers)
+      if (net_.backbone->is_left_out(key)) skipped.emplace_back("transformer." + key, entry.load(dtype, at::kCPU));
+    if (skipped.empty() && net_.config.keep_layers < net_.backbone->info().layers)
       throw Failure(Code::BadRequest,
                     "[reward] the authors' layout holds the base's skipped blocks too: expected them "
                     "in " +
@@ -136,18 +133,18 @@ class Reward final : public RewardObjective {
  private:
   /// DiT's scheme begins with an output of zeros, which would leave a head nothing to see and its gradient nothing to
   /// pass: a reward model from random weights has an output layer like any other.
-  void initialize_output(at::Generator generator) { initialize_leaf(net_.backbone.proj_out, generator); }
+  void initialize_output(at::Generator generator) { initialize_leaf(net_.backbone->output_layer(), generator); }
 
   void choose_parameters(at::Generator generator) {
-    const auto frozen = spec_.freeze_backbone || spec_.lora;
-    if (frozen) each_tensor(net_.backbone, [&](const std::string&, Tensor& t) { t = t.to(device_); });
-    if (spec_.lora) {
-      adapted_ = find_targets(net_.backbone, spec_.lora->targets);
-      add_lora(adapted_, *spec_.lora, generator);
+    const bool lora = spec_.backbone == "lora", frozen = spec_.backbone != "full";
+    if (frozen) each_tensor(*net_.backbone, [&](const std::string&, Tensor& t) { t = t.to(device_); });
+    if (lora) {
+      adapted_ = find_targets(*net_.backbone, spec_.lora.targets);
+      add_lora(adapted_, spec_.lora, generator);
       for (auto& [name, t] : lora_tensors(adapted_)) parameters_.emplace_back("transformer." + name, t);
       for (auto& [name, t] : parameters_) t.requires_grad_(true);
     } else if (!frozen) {
-      for (auto& [name, t] : trainable(net_.backbone, device_)) parameters_.emplace_back("transformer." + name, t);
+      for (auto& [name, t] : trainable(*net_.backbone, device_)) parameters_.emplace_back("transformer." + name, t);
     }
     for (auto& [name, t] : trainable(net_.head, device_))
       // The last bias shifts both scores alike: its gradient is rounding noise, which Adam would turn into drift.

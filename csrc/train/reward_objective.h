@@ -1,7 +1,7 @@
 // Training a reward model by preferences over noisy latents (paper Eq. 9-10; the authors' recipe is the default).
 //
-// A batch has B pairs: samples (B) name them, pictures (2 B) their pictures, the chosen of all pairs first, then the
-// rejected; pixels, where given, in the same order; texts or prompts (B). Both pictures of a pair go through the
+// A batch has B pairs: samples (B) name them, images (2 B) their images, the chosen of all pairs first, then the
+// rejected; pixels, where given, in the same order; texts or prompts (B). Both images of a pair go through the
 // network in one batch, at one noise level.
 #pragma once
 #include <memory>

@@ -8,106 +8,171 @@
 #include <variant>
 #include <vector>
 
-#include "nn/lora_config.h"
-#include "pipeline/pipeline.h"
+#include "common/metrics.h"
+#include "common/model_source.h"
+#include "lora/lora_config.h"
+#include "optim/trainer_options.h"
+#include "text/prompt_tokens.h"
 
 namespace drm {
 
-class RewardModel;
+struct RewardNet;
 
-struct TrainerOptions {
-  std::string device = "cpu";  // "cpu", "cuda", "cuda:N"
-  /// Of matrix products: "fp32", or "fp16" or "bf16" by autocast, where weights stay fp32; of a policy, of its frozen
-  /// weights. In fp16 the loss is scaled (loss_scale.h).
-  std::string dtype = "fp32";
-  uint64_t seed = 0;
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
-  double max_gradient_norm = 1;  // 0: only measured
-  double ema_decay = 0;          // 0: no averages
-  int64_t ema_every = 1;         // steps between updates of the averages
-  bool zero = false;             // of several processes, each keeps a share of the optimizer's state (ZeRO-1)
-};
+// Settings have the names that configs give them (configs/schema), and each spec lists its own once, in each_setting():
+// v(name, member), and v(name, member, choices) for a text that is one of several. What reads, checks and prints them
+// (settings.h, the binding) goes by these lists.
 
-/// An AutoencoderKL from pictures alone (vae_objective.h).
+/// An AutoencoderKL from images alone (vae_objective.h).
 struct VaeSpec {
   std::string config;                // vae/config.json
-  std::vector<std::string> weights;  // empty: from nothing
-  // Weights of the loss terms, each a mean over elements of pictures in [-1, 1] (KL: of latents).
+  std::vector<std::string> weights;  // empty: from scratch
+  // Weights of the loss terms, each a mean over elements of images in [-1, 1] (KL: of latents).
   double l1 = 1, l2 = 1;
   double edges = 0.5;  // L1 between horizontal and vertical differences of neighbouring pixels: sharp outlines
   double kl = 1e-3;    // pull of the posterior to N(0, 1)
 };
+template <class V>
+void each_setting(VaeSpec& s, V&& v) {
+  v("l1", s.l1);
+  v("l2", s.l2);
+  v("edges", s.edges);
+  v("kl", s.kl);
+}
 
 /// A CLIP model: both towers, contrastively (clip_objective.h).
 struct ClipSpec {
   std::string config;                // config.json of a transformers CLIPModel
-  std::vector<std::string> weights;  // empty: from nothing
-  /// How far training pictures are moved and scaled (fraction of their edge) and their colours turned (fraction of half
+  std::vector<std::string> weights;  // empty: from scratch
+  /// How far training images are moved and scaled (fraction of their edge) and their colours turned (fraction of half
   /// a turn), faded or lit; 0 leaves them alone.
   double augment = 0;
-  double rotate = 0;  // degrees by which training pictures are rotated at most, either way
-  /// Share of a picture's patches that training leaves out, drawn anew each time (Li et al. 2023, "FLIP").
+  double rotate = 0;  // degrees by which training images are rotated at most, either way
+  /// Share of an image's patches that training leaves out, drawn anew each time (Li et al. 2023, "FLIP").
   double patch_dropout = 0;
 };
+template <class V>
+void each_setting(ClipSpec& s, V&& v) {
+  v("augment", s.augment);
+  v("rotate", s.rotate);
+  v("patch_dropout", s.patch_dropout);
+}
+
+template <class V>
+void each_setting(LoraConfig& s, V&& v) {
+  v("lora_rank", s.rank);
+  v("lora_alpha", s.alpha);
+  v("lora_targets", s.targets);
+}
+
+/// How timesteps are drawn in training.
+struct TimestepSettings {
+  std::string timestep_sampling = "logit_normal";  // u = sigmoid(normal) (Esser et al. 2024), or "uniform"
+  double logit_mean = 0, logit_deviation = 1;      // of that normal
+  bool shifted = false;                            // towards noise, by the scheduler's shift
+  bool logit_normal() const { return timestep_sampling == "logit_normal"; }
+};
+template <class V>
+void each_setting(TimestepSettings& s, V&& v) {
+  v("timestep_sampling", s.timestep_sampling, {"logit_normal", "uniform"});
+  v("logit_mean", s.logit_mean);
+  v("logit_deviation", s.logit_deviation);
+  v("shifted", s.shifted);
+}
 
 /// The velocity network by flow matching (flow_objective.h).
-struct FlowSpec {
-  PipelineSource source;           // transformer.weights may be empty: from nothing, by its config
-  bool logit_normal = true;        // u = sigmoid(normal(mean, deviation)) (Esser et al. 2024), else uniform
-  double mean = 0, deviation = 1;  // of the logit
-  bool shifted = false;            // the scheduler's shift applied to u, as in sampling
-  double prompt_dropout = 0.1;     // share of samples trained with the empty prompt, for guidance
-  bool posterior_sample = true;    // latents sampled from the VAE's posterior, else its mode
-  bool recompute = false;          // gradient checkpointing, block by block
-  int64_t t5_length = 256;         // tokens of T5 (zeros without one)
-  std::optional<LoraConfig> lora;  // only adapters are trained
+struct FlowSpec : TimestepSettings {
+  PipelineSource source;                // transformer.weights may be empty: from scratch, by its config
+  double prompt_dropout = 0.1;          // share of samples trained with the empty prompt, for guidance
+  bool posterior_sample = true;         // latents sampled from the VAE's posterior, else its mode
+  bool gradient_checkpointing = false;  // block by block
+  int64_t t5_length = 256;              // tokens of T5 (zeros without one)
+  LoraConfig lora = {0};                // of rank 0: all weights are trained, else adapters alone
 };
+template <class V>
+void each_setting(FlowSpec& s, V&& v) {
+  each_setting(static_cast<TimestepSettings&>(s), v);
+  v("prompt_dropout", s.prompt_dropout);
+  v("posterior_sample", s.posterior_sample);
+  v("gradient_checkpointing", s.gradient_checkpointing);
+  v("t5_length", s.t5_length);
+  each_setting(s.lora, v);
+}
 
 /// A reward model by preferences (reward_objective.h).
-struct RewardSpec {
-  PipelineSource source;      // the base: its transformer (weights may be empty: random), VAE and text encoders
-  ComponentFiles checkpoint;  // a reward model to go on from, or absent
-  int64_t keep_layers = 0;    // of the base's blocks; the head's sizes
+struct RewardSpec : TimestepSettings {
+  RewardSpec() { shifted = true; }  // levels from the scheduler's table, else from the one without shift
+  PipelineSource source;            // the base: its transformer (weights may be empty: random), VAE and text encoders
+  ComponentFiles checkpoint;        // a reward model to go on from, or absent
+  int64_t keep_layers = 0;          // of the base's blocks; the head's sizes
   int64_t head_channels = 256, head_groups = 32, head_hidden = 512;
-  double dropout = 0.1;
-  bool logit_normal = true;        // t of the distribution in flow/timesteps.h, else uniform
-  double mean = 0, deviation = 1;  // of the logit
-  bool shifted = true;             // levels from the scheduler's table, else from the one without shift
-  bool shared_noise = false;       // the same noise on both pictures of a pair
-  bool posterior_sample = true;    // latents sampled from the VAE's posterior, else its mode
-  bool recompute = false;          // gradient checkpointing, block by block
-  int64_t t5_length = 512;         // tokens of T5 (zeros without one)
-  bool freeze_backbone = false;    // only the head is trained
-  std::optional<LoraConfig> lora;  // of the backbone only adapters are trained; the head is trained whole
+  double head_dropout = 0.1;
+  bool shared_noise = false;            // the same noise on both images of a pair
+  bool posterior_sample = true;         // latents sampled from the VAE's posterior, else its mode
+  bool gradient_checkpointing = false;  // block by block
+  int64_t t5_length = 512;              // tokens of T5 (zeros without one)
+  std::string backbone = "full";        // trained whole, or "lora": adapters of it, or "frozen"; the head always is
+  LoraConfig lora;
 };
+template <class V>
+void each_setting(RewardSpec& s, V&& v) {
+  v("keep_layers", s.keep_layers);
+  v("head_channels", s.head_channels);
+  v("head_groups", s.head_groups);
+  v("head_hidden", s.head_hidden);
+  v("head_dropout", s.head_dropout);
+  each_setting(static_cast<TimestepSettings&>(s), v);
+  v("shared_noise", s.shared_noise);
+  v("posterior_sample", s.posterior_sample);
+  v("gradient_checkpointing", s.gradient_checkpointing);
+  v("t5_length", s.t5_length);
+  v("backbone", s.backbone, {"full", "lora", "frozen"});
+  each_setting(s.lora, v);
+}
 
 /// An adapter of a text-to-image model by policy gradients (policy_objective.h).
 struct PolicySpec {
   PipelineSource source;
   LoraConfig lora;
-  std::string lora_from;          // an adapter file to go on from, or empty
-  int64_t t5_length = 256;        // tokens of T5 (zeros without one)
-  int64_t height = 0, width = 0;  // pixels; 0: the model's default size
-  int64_t steps = 10;             // of the denoising grid
-  double guidance = 4.5;          // in rollout and update; 1: none
+  std::string lora_from;         // an adapter file to go on from, or empty
+  int64_t t5_length = 256;       // tokens of T5 (zeros without one)
+  int64_t size = 0;              // pixels a side; 0: the model's default size
+  int64_t denoising_steps = 10;  // of the grid
+  double guidance = 4.5;         // in rollout and update; 1: none
   double noise_level = 0.7;
-  bool cps = false;                   // the noise of cps_step() instead of sde_step()
-  double clip_range = 1e-4;           // of the ratio
-  double advantage_clip = 5;          // advantages are clamped to +- this; 0: not at all
-  double kl_beta = 0;                 // weight of the divergence from the model without adapter; 0: no such pass
-  std::string kl = "flow";            // "flow", "exact", "velocity": see PolicyDivergence
-  bool detach_unconditional = false;  // no gradient through guidance's unconditional half
-  bool recompute = false;             // gradient checkpointing, block by block
+  std::string sde = "sde";              // the noise of sde_step(), or "cps": of cps_step()
+  double clip_range = 1e-4;             // of the ratio
+  double advantage_clip = 5;            // advantages are clamped to +- this; 0: not at all
+  double kl_beta = 0;                   // weight of the divergence from the model without adapter; 0: no such pass
+  std::string kl = "flow";              // "flow", "exact", "velocity": see PolicyDivergence
+  bool detach_unconditional = false;    // no gradient through guidance's unconditional half
+  bool gradient_checkpointing = false;  // block by block
 };
+template <class V>
+void each_setting(PolicySpec& s, V&& v) {
+  each_setting(s.lora, v);
+  v("lora_from", s.lora_from);
+  v("t5_length", s.t5_length);
+  v("size", s.size);
+  v("denoising_steps", s.denoising_steps);
+  v("guidance", s.guidance);
+  v("noise_level", s.noise_level);
+  v("sde", s.sde, {"sde", "cps"});
+  v("clip_range", s.clip_range);
+  v("advantage_clip", s.advantage_clip);
+  v("kl_beta", s.kl_beta);
+  v("kl", s.kl, {"flow", "exact", "velocity"});
+  v("detach_unconditional", s.detach_unconditional);
+  v("gradient_checkpointing", s.gradient_checkpointing);
+}
 
-using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec, PolicySpec>;
+/// What is trained on given data; a policy brings its own (PolicySpec).
+using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec>;
 
 /// A micro-batch of B samples. Which fields are needed is the objective's affair.
 struct TrainBatch {
   std::vector<int64_t> samples;  // (B) indices in the data set: they key the samples' random numbers
-  std::vector<int64_t>
-      pictures;  // which pictures the batch has, when a sample is not one picture: see reward_objective.h
-  std::vector<uint8_t> pixels;  // (pictures, height, width, 3), or empty
+  std::vector<int64_t> images;   // which images the batch has, when a sample is not one image: see reward_objective.h
+  std::vector<uint8_t> pixels;   // (images, height, width, 3), or empty
   int64_t height = 0, width = 0;
   std::vector<int64_t> ids;           // (B, L) token ids, or empty
   std::vector<int64_t> texts;         // (B) rows of the cached prompts, or empty
@@ -116,11 +181,11 @@ struct TrainBatch {
   int64_t step = -1;
   std::vector<float> advantages;  // (B, K)
   int64_t size() const { return static_cast<int64_t>(samples.size()); }
-  /// What names the pictures: latents are cached under these.
-  const std::vector<int64_t>& picture_ids() const { return pictures.empty() ? samples : pictures; }
+  /// What names the images: latents are cached under these.
+  const std::vector<int64_t>& image_ids() const { return images.empty() ? samples : images; }
 };
 
-/// Pictures from the model as it is now.
+/// Images from the model as it is now.
 struct PreviewRequest {
   std::vector<int64_t> texts;   // rows of the cached prompts
   std::vector<uint64_t> seeds;  // initial latents, as in `drm sample`
@@ -130,7 +195,7 @@ struct PreviewRequest {
 
 /// A reward model that scores latents, and its weight in the sum that chooses.
 struct WeightedReward {
-  std::shared_ptr<RewardModel> reward;  // on the trainer's device
+  std::shared_ptr<const RewardNet> net;  // on the trainer's device
   double weight = 1;
 };
 
@@ -139,7 +204,7 @@ struct PolicyInputs {
   std::vector<PromptTokens> prompts;
   std::vector<PromptTokens> reward_prompts;  // with the reward models' number of T5 tokens; empty: the same
   PromptTokens negative;
-  std::vector<int64_t> prompt_of;  // (N) of each trajectory or picture, an index into prompts
+  std::vector<int64_t> prompt_of;  // (N) of each trajectory or image, an index into prompts
   std::vector<WeightedReward> rewards;
 };
 
@@ -148,12 +213,12 @@ struct RolloutRequest : PolicyInputs {
   int64_t iteration = 0;
   std::vector<int64_t> samples, latents;  // (N) what keys a trajectory's noise, and its initial latents
   int64_t k = 1;
-  std::string go_on = "random";  // "random", "best", "first", "ode": see GoOn
-  int64_t from = 0, until = 0;   // denoising steps with noise
-  bool score_states = false;     // see RolloutOptions
-  bool pictures = false;         // "image" events {index, width, height} of the final latents
+  std::string continuation = "random";  // "random", "best", "first", "ode": see Continuation
+  int64_t from = 0, until = 0;          // denoising steps with noise
+  bool score_states = false;            // see RolloutOptions
+  bool images = false;                  // "image" events {index, width, height} of the final latents
 };
-// Reports phases "encode", "rollout" (steps) and "decode" (pictures).
+// Reports phases "encode", "rollout" (steps) and "decode" (images).
 struct Rollout {
   int64_t first_row = 0;  // rows of these trajectories, for TrainBatch::samples, count from here
   /// Of each reward: with k > 1 (until - from, N, k); else (N), or with score_states (until - from + 1, N).
@@ -161,7 +226,7 @@ struct Rollout {
   double encode_seconds = 0, policy_seconds = 0, reward_seconds = 0, decode_seconds = 0;
 };
 
-/// Pictures of a policy's averaged adapter by plain sampling, as events "image"; phases "encode", "denoise" and
+/// Images of a policy's averaged adapter by plain sampling, as events "image"; phases "encode", "denoise" and
 /// "decode".
 struct PolicySampleRequest : PolicyInputs {
   std::vector<uint64_t> seeds;  // initial latents, as in `drm sample`
@@ -170,14 +235,6 @@ struct PolicySampleRequest : PolicyInputs {
 };
 /// Of each reward (N): scores of the final latents at timestep 0.
 using PolicyScores = std::vector<std::vector<float>>;
-
-struct MetricValue {
-  std::string name;
-  double value = 0;
-  double weight = 0;  // of how many samples it is the mean
-};
-/// Those of which at least one sample had something to say.
-using Metrics = std::vector<MetricValue>;
 
 /// How a reward model's file names and holds its tensors.
 enum class RewardLayout {

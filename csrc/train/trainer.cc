@@ -9,7 +9,7 @@
 #include <set>
 
 #include "nn/autocast.h"
-#include "pipeline/device.h"
+#include "runtime/device.h"
 #include "tensor_io/safetensors.h"
 
 namespace drm {

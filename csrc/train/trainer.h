@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "optim/loss_scale.h"
 #include "parallel/data_parallel.h"
-#include "train/loss_scale.h"
 #include "train/objective.h"
 
 namespace drm {

@@ -2,10 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/initialize.h"
 #include "random/draws.h"
 #include "tensor_io/safetensors.h"
-#include "train/initialize.h"
+#include "train/trainable.h"
 #include "vae/autoencoder.h"
+#include "vae/vae_keys.h"
 
 namespace drm {
 namespace {
@@ -27,7 +29,7 @@ class VaeObjective final : public Objective {
     if (spec.weights.empty())
       initialize(vae_, seeded_generator(seed));
     else
-      load_vae(vae_, Weights::open(spec.weights, Component::Vae), at::kFloat, device);
+      load_vae(vae_, Weights::open(spec.weights, vae_keys), at::kFloat, device);
     parameters_ = trainable(vae_, device);
     // Convolutions are fastest with channels innermost; the weights keep that layout through every step.
     for (auto& [name, p] : parameters_)
@@ -37,7 +39,7 @@ class VaeObjective final : public Objective {
   NamedTensors parameters() override { return parameters_; }
 
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
-    const auto x = pictures(batch);
+    const auto x = images(batch);
     const auto moments = encode_moments(vae_, x).to(at::kFloat);
     const auto p = posterior(moments);
     const Draw draw{key.seed, key.evaluation ? Purpose::Evaluation : Purpose::Posterior,
@@ -51,7 +53,7 @@ class VaeObjective final : public Objective {
   }
 
   std::vector<Metric> evaluate(const TrainBatch& batch, const StepKey&) override {
-    const auto x = pictures(batch);
+    const auto x = images(batch);
     const auto mode = posterior(encode_moments(vae_, x).to(at::kFloat)).mode();
     const auto y = unit_range(decode(vae_, mode.contiguous(at::MemoryFormat::ChannelsLast)));
     const auto error = (y - unit_range(x)).square().flatten(1).mean(1);
@@ -67,15 +69,15 @@ class VaeObjective final : public Objective {
   }
 
  private:
-  Tensor pictures(const TrainBatch& batch) const {
+  Tensor images(const TrainBatch& batch) const {
     const auto pixels = batch_pixels(batch);
     const auto f = vae_.config.factor();
     if (batch.height % f || batch.width % f)
-      throw Failure(Code::BadRequest, "[vae] pictures of " + std::to_string(batch.width) + " x " +
+      throw Failure(Code::BadRequest, "[vae] images of " + std::to_string(batch.width) + " x " +
                                           std::to_string(batch.height) + ": expected multiples of " +
                                           std::to_string(f) + "; set --size");
     // (B, H, W, 3) bytes are channels-last already: the permuted view keeps that layout.
-    return picture_from_bytes(pixels.to(device_).permute({0, 3, 1, 2}));
+    return image_from_bytes(pixels.to(device_).permute({0, 3, 1, 2}));
   }
 
   Vae vae_;

@@ -175,10 +175,10 @@ Posterior posterior(const Tensor& moments) {
   return {parts[0], parts[1].clamp(-30.0, 20.0)};
 }
 
-Tensor encode_moments(const Vae& v, const Tensor& pictures, const Observer* observer) {
+Tensor encode_moments(const Vae& v, const Tensor& images, const Observer* observer) {
   const auto& e = v.encoder;
   const Ops ops{v.config.norm_num_groups, observer};
-  auto x = conv2d(e.conv_in, pictures, 1, 1);
+  auto x = conv2d(e.conv_in, images, 1, 1);
   for (size_t i = 0; i < e.down.size(); ++i) {
     for (const auto& r : e.down[i].resnets) x = resnet(r, x, ops);
     // One row below and one column to the right, not all around: this is how the reference halves.
@@ -209,8 +209,8 @@ Tensor unscale_latents(const VaeConfig& c, const Tensor& latents) {
   return latents / c.scaling_factor + c.shift_factor;
 }
 
-Tensor picture_from_bytes(const Tensor& bytes) { return bytes.to(at::kFloat) / 255 * 2 - 1; }
-Tensor unit_range(const Tensor& picture) { return (picture.to(at::kFloat) * 0.5 + 0.5).clamp(0, 1); }
+Tensor image_from_bytes(const Tensor& bytes) { return bytes.to(at::kFloat) / 255 * 2 - 1; }
+Tensor unit_range(const Tensor& image) { return (image.to(at::kFloat) * 0.5 + 0.5).clamp(0, 1); }
 Tensor bytes_from_unit(const Tensor& unit) {
   return (unit.permute({0, 2, 3, 1}) * 255).round().to(at::kByte).contiguous();
 }

@@ -81,9 +81,9 @@ struct Posterior {
 /// Splits moments (B, 2C, h, w).
 Posterior posterior(const Tensor& moments);
 
-/// Pictures in [-1, 1], (B, 3, H, W), H and W multiples of the factor -> moments (B, 2C, h, w).
-Tensor encode_moments(const Vae& v, const Tensor& pictures, const Observer* observer = nullptr);
-/// Unscaled latents (B, C, h, w) -> pictures around [-1, 1], (B, 3, H, W), not clamped.
+/// Images in [-1, 1], (B, 3, H, W), H and W multiples of the factor -> moments (B, 2C, h, w).
+Tensor encode_moments(const Vae& v, const Tensor& images, const Observer* observer = nullptr);
+/// Unscaled latents (B, C, h, w) -> images around [-1, 1], (B, 3, H, W), not clamped.
 Tensor decode(const Vae& v, const Tensor& latents, const Observer* observer = nullptr);
 
 /// VAE space <-> the space the transformer works in: (z - shift) * scale and back.
@@ -91,9 +91,9 @@ Tensor scale_latents(const VaeConfig& c, const Tensor& z);
 Tensor unscale_latents(const VaeConfig& c, const Tensor& latents);
 
 /// bytes (B, 3, H, W) uint8 -> [-1, 1] fp32, as 2 * x / 255 - 1.
-Tensor picture_from_bytes(const Tensor& bytes);
+Tensor image_from_bytes(const Tensor& bytes);
 /// [-1, 1] -> [0, 1] clamped, fp32.
-Tensor unit_range(const Tensor& picture);
+Tensor unit_range(const Tensor& image);
 /// [0, 1] (B, 3, H, W) -> uint8 (B, H, W, 3), rounding halves to even.
 Tensor bytes_from_unit(const Tensor& unit);
 
@@ -104,7 +104,7 @@ struct Tiling {
 /// decode() in tiles: memory is bounded by one tile, seams are blended. Cancellable between tiles.
 Tensor decode_tiled(const Vae& v, const Tensor& latents, const Tiling& tiling, const Control& control);
 /// encode_moments() in tiles of edge * factor pixels.
-Tensor encode_moments_tiled(const Vae& v, const Tensor& pictures, const Tiling& tiling, const Control& control);
+Tensor encode_moments_tiled(const Vae& v, const Tensor& images, const Tiling& tiling, const Control& control);
 
 template <class V>
 void each(const std::string& n, ResnetBlock& r, V&& visit) {

@@ -1,4 +1,4 @@
-// Large pictures in tiles. Neighbouring tiles overlap; where they do, their weights ramp linearly and sum to one, so a
+// Large images in tiles. Neighbouring tiles overlap; where they do, their weights ramp linearly and sum to one, so a
 // seam is a cross-fade. (The result differs a little from one pass: group norms see one tile at a time.)
 #include <ATen/ATen.h>
 
@@ -73,9 +73,9 @@ Tensor decode_tiled(const Vae& v, const Tensor& latents, const Tiling& tiling, c
                [&](const Tensor& tile) { return decode(v, tile); });
 }
 
-Tensor encode_moments_tiled(const Vae& v, const Tensor& pictures, const Tiling& tiling, const Control& control) {
+Tensor encode_moments_tiled(const Vae& v, const Tensor& images, const Tiling& tiling, const Control& control) {
   const auto t = checked(tiling);
-  return tiled(pictures, t.edge, t.overlap, 1, v.config.factor(), control, "encode",
+  return tiled(images, t.edge, t.overlap, 1, v.config.factor(), control, "encode",
                [&](const Tensor& tile) { return encode_moments(v, tile); });
 }
 

@@ -1,6 +1,6 @@
 // `npm run bench -- data`: preparing preference pairs at size. Makes a Pick-a-Pic shard of
-// 500 MB (row groups of 1,000 rows, a picture column of one page) and an HPDv3 list of 200 MB with its pictures in 13 archive
-// parts, prepares both in processes of their own, and decodes the same pictures in a plain loop of sharp. Then both again,
+// 500 MB (row groups of 1,000 rows, an image column of one page) and an HPDv3 list of 200 MB with its images in 13 archive
+// parts, prepares both in processes of their own, and decodes the same images in a plain loop of sharp. Then both again,
 // killed half-way and resumed: the manifests must be the same.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -24,8 +24,8 @@ import { fileURLToPath } from 'node:url';
 import { createGzip } from 'node:zlib';
 import { fileWriter, parquetWrite } from 'hyparquet-writer';
 import sharp from 'sharp';
-import { philox } from '../../cli/data/order.js';
-import { END, padded, tarHeader } from '../../cli/data/tar.js';
+import { END, padded, tarHeader } from '../../cli/data/io/tar.js';
+import { philox } from '../../cli/random/philox.js';
 import { drm, machine, rounded, timed } from './common.js';
 
 const EDGE = 768;
@@ -74,7 +74,7 @@ async function makePickapic(folder: string, pictures: Buffer[]): Promise<{ bytes
   await parquetWrite({
     writer: fileWriter(path),
     columnData: [
-      text('caption', (i) => `a picture, number ${i}, of ${'many words '.repeat(1 + (i % 9))}`),
+      text('caption', (i) => `an image, number ${i}, of ${'many words '.repeat(1 + (i % 9))}`),
       { name: 'has_label', data: numbers.map(() => true), type: 'BOOLEAN' },
       text('image_0_uid', (i) => uid(2 * i)),
       text('image_1_uid', (i) => uid(2 * i + 1)),
@@ -91,7 +91,7 @@ async function makePickapic(folder: string, pictures: Buffer[]): Promise<{ bytes
   return { bytes: statSync(path).size };
 }
 
-/** A list of `records` over the pictures, 700 bytes a record, and the pictures in parts of one gzip stream. */
+/** A list of `records` over the images, 700 bytes a record, and the images in parts of one gzip stream. */
 async function makeHpdv3(
   folder: string,
   pictures: Buffer[],
@@ -201,12 +201,12 @@ async function measure(set: string, from: string, out: string, loop: { rate: num
 export async function data(): Promise<void> {
   const work = mkdtempSync(join(tmpdir(), 'drm-bench-data-'));
   process.once('exit', () => rmSync(work, { recursive: true, force: true }));
-  console.error(`making pictures, a Parquet shard, a list and an archive in ${work}`);
+  console.error(`making images, a Parquet shard, a list and an archive in ${work}`);
   const count = 3040;
   const pictures: Buffer[] = [];
   mkdirSync(join(work, 'plain'));
   for (let i = 0; i < count; i++) {
-    // Every name is decoded by itself, whatever its bytes; drawing as many pictures would take longer than preparing them.
+    // Every name is decoded by itself, whatever its bytes; drawing as many images would take longer than preparing them.
     const bytes = i < DRAWN ? await picture(i) : (pictures[i % DRAWN] as Buffer);
     pictures.push(bytes);
     writeFileSync(join(work, 'plain', `${i}.jpg`), bytes);

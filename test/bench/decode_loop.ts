@@ -1,4 +1,4 @@
-// What preparing pictures is measured against: every file of a folder decoded by sharp, four at a time, and nothing else.
+// What preparing images is measured against: every file of a folder decoded by sharp, four at a time, and nothing else.
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

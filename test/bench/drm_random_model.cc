@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "mmdit/mmdit.h"
+#include "models/sd3/sd3.h"
 #include "reward/reward_net.h"
 #include "tensor_io/safetensors.h"
 #include "text/clip.h"
@@ -39,17 +39,19 @@ void write(Model model, const std::string& path, at::ScalarType dtype) {
   save_safetensors(path, tensors, {{"format", "pt"}});
 }
 
+void fill_positions(Sd3& m) { m.network().positions.value = position_table(m.network().config); }
+
 int run(const std::string& folder, at::ScalarType dtype) {
   if (const auto own = folder + "/config.json"; std::filesystem::exists(own)) {
     auto net = make_reward_net(read_reward_config(own));
-    net.backbone.positions.value = position_table(net.backbone.config);
+    fill_positions(dynamic_cast<Sd3&>(*net.backbone));
     std::printf("{\"reward_parameters\":%lld}\n", static_cast<long long>(size_of(net).parameters));
     write(std::move(net), folder + "/model.safetensors", dtype);
     return 0;
   }
   const auto config = [&](const char* part) { return folder + "/" + part + "/config.json"; };
-  auto m = make_mmdit(read_mmdit_config(config("transformer")));
-  m.positions.value = position_table(m.config);
+  Sd3 m(make_mmdit(read_mmdit_config(config("transformer"))));
+  fill_positions(m);
   std::printf("{\"transformer_parameters\":%lld}\n", static_cast<long long>(size_of(m).parameters));
   write(std::move(m), folder + "/transformer/diffusion_pytorch_model.safetensors", dtype);
   write(make_vae(read_vae_config(config("vae"))), folder + "/vae/diffusion_pytorch_model.safetensors", dtype);

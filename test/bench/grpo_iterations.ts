@@ -3,8 +3,8 @@
 // and prints what they computed.
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { groupAdvantages, RewardModel, setThreads, Trainer } from '../../binding/index.js';
-import type { PromptTokens, TrainerOptions } from '../../binding/types.js';
+import { PolicyTrainer, RewardModel, setThreads, stepAdvantages } from '../../binding/index.js';
+import type { PromptTokens } from '../../binding/types.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
 import { loadTokenizers } from '../../cli/text/tokenizer.js';
 
@@ -26,7 +26,15 @@ export interface PolicyWorkload {
   klBeta: number;
   learningRate: number;
   lora: { rank: number; alpha: number; targets: string[] };
-  optimizer: Omit<TrainerOptions, 'device' | 'dtype' | 'seed'>;
+  optimizer: {
+    beta1: number;
+    beta2: number;
+    eps: number;
+    weightDecay: number;
+    maxGradientNorm: number;
+    emaDecay: number;
+    emaEvery: number;
+  };
   /** Where this side leaves its first adapter, for the other to begin with when both are checked. */
   adapter: string;
 }
@@ -53,15 +61,25 @@ setThreads(work.threads);
 const model = await resolveModel(work.model);
 const checkpoint = { config: join(work.reward, 'config.json'), weights: [join(work.reward, 'model.safetensors')] };
 const reward = await RewardModel.load({ checkpoint }, { device: 'cpu', dtype: 'fp32' });
-const { clipRange, advantageClip, klBeta, guidance, noiseLevel, steps, lora } = work;
-const trainer = await Trainer.create(
+const { optimizer } = work;
+const trainer = await PolicyTrainer.of(
   {
-    kind: 'policy',
     source: model.source,
-    ...{ clipRange, advantageClip, klBeta, guidance, noiseLevel, steps, lora },
-    ...{ t5Length: 0, height: 0, width: 0, sde: 'sde', kl: 'flow', detachUnconditional: false, recompute: false },
+    settings: {
+      ...{ clip_range: work.clipRange, advantage_clip: work.advantageClip, kl_beta: work.klBeta, kl: 'flow' },
+      ...{ guidance: work.guidance, noise_level: work.noiseLevel, sde: 'sde', denoising_steps: work.steps, size: 0 },
+      ...{ lora_rank: work.lora.rank, lora_alpha: work.lora.alpha, lora_targets: work.lora.targets, lora_from: '' },
+      ...{ t5_length: 0, detach_unconditional: false, gradient_checkpointing: false },
+    },
   },
-  { device: 'cpu', dtype: 'fp32', seed: BigInt(work.seed), ...work.optimizer },
+  {
+    ...{ device: 'cpu', dtype: 'fp32', seed: BigInt(work.seed), zero: false },
+    settings: {
+      ...{ beta1: optimizer.beta1, beta2: optimizer.beta2, eps: optimizer.eps, weight_decay: optimizer.weightDecay },
+      ...{ max_gradient_norm: optimizer.maxGradientNorm, ema_decay: optimizer.emaDecay, ema_every: optimizer.emaEvery },
+      zero: false,
+    },
+  },
 );
 await trainer.save(work.adapter);
 
@@ -70,7 +88,7 @@ const tokens = async (text: string): Promise<PromptTokens> => (await tokenizers.
 const prompts = await Promise.all(captions.map(tokens));
 const negative = await tokens('');
 const count = captions.length * each;
-const trained = steps - 1;
+const trained = work.steps - 1;
 const range = (from: number, until: number) => Array.from({ length: until - from }, (_, i) => from + i);
 let index = 0;
 
@@ -88,7 +106,7 @@ async function iterate(iteration: number): Promise<{ parts: Parts; computed: Com
       prompts: prompts.slice(first, Math.floor((at + batch - 1) / each) + 1),
       negative,
       promptOf: rows.map((row) => Math.floor(row / each) - first),
-      ...{ samples, latents: samples, k, goOn: 'random', from: 0, until: trained, score: 'final', pictures: false },
+      ...{ samples, latents: samples, k, continue: 'random', from: 0, until: trained, score: 'final', pictures: false },
       rewards: [{ reward: reward.handle(), weight: 1 }],
     });
     rewardSeconds += walked.rewardSeconds;
@@ -100,8 +118,11 @@ async function iterate(iteration: number): Promise<{ parts: Parts; computed: Com
   for (const [call, values] of calls.entries())
     for (let j = 0; j < scored; j++)
       scores.set(values.subarray(j * batch * k, (j + 1) * batch * k), (j * count + call * batch) * k);
-  const groups = Array.from(scores, (_, i) => Math.floor(i / (k > 1 ? k : each)));
-  const { advantages } = groupAdvantages({ rewards: scores, groups, globalDeviation: false, epsilon: 1e-4 });
+  const { advantages } = stepAdvantages({
+    rewards: scores,
+    ...{ steps: scored, candidates: k, epsilon: 1e-4, globalDeviation: false },
+    groups: range(0, count).map((row) => (k > 1 ? row : Math.floor(row / each))),
+  });
   const collected = performance.now();
   const sampling = process.cpuUsage(before);
 

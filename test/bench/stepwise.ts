@@ -35,7 +35,7 @@ function prepareReward(model: string, name: string, dtype: string): string {
 }
 
 interface Run {
-  /** Making the pictures: prompts, steps, decoding; without loading. */
+  /** Making the images: prompts, steps, decoding; without loading. */
   seconds_per_picture: number;
   denoise_s: number;
   peak_mb: number;

@@ -5,9 +5,9 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { resolveConfig } from '../../cli/config/resolve.js';
-import { readManifest } from '../../cli/data/manifest.js';
+import { readManifest } from '../../cli/data/prepared/manifest.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
-import { keptByRule } from '../../cli/rewards/drm_config.js';
+import { keptByRule } from '../../cli/rewards/base_fit.js';
 import { loadTokenizers, Tokenizer } from '../../cli/text/tokenizer.js';
 import { drm, machine, repository, rounded, timed } from './common.js';
 import { compareSteps, dataWait } from './sides.js';
@@ -31,7 +31,7 @@ async function shortRun(data: string, steps: number, latents: string, threads: s
   const scratch = mkdtempSync(join(tmpdir(), 'drm-bench-'));
   try {
     const never = { evaluate_every: 0, checkpoint_every: 0, checkpoint_minutes: 0 };
-    // The smallest part that holds a few batches: all of its pictures are encoded first, where latents are cached.
+    // The smallest part that holds a few batches: all of its images are encoded first, where latents are cached.
     const splits = Object.entries(readManifest(data, 'pairs').splits).sort((a, b) => a[1] - b[1]);
     const split = splits.find(([, pairs]) => pairs >= 1000)?.[0] ?? 'train';
     const set = Object.entries({ split, steps, log_every: steps, warm_up: 1, latents, ...never });

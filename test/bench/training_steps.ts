@@ -11,7 +11,7 @@ import type {
   TrainSettings,
 } from '../../cli/config/types.js';
 import { trainerOptions } from '../../cli/train/run.js';
-import { rewardObjective } from '../../cli/train/tasks/reward.js';
+import { rewardObjective } from '../../cli/train/tasks/reward_plan.js';
 
 export type Workload = {
   config: string; // of what is trained
@@ -37,11 +37,15 @@ function objective(): ObjectiveSpec {
     case 'reward':
       return rewardObjective(work.settings, work);
     case 'vae': {
-      const { l1, l2, edges, kl } = work.settings;
-      return { kind: 'vae', config, weights: [], loss: { l1, l2, edges, kl } };
+      return { kind: 'vae', config, weights: [], settings: work.settings };
     }
     case 'clip':
-      return { kind: 'clip', config, weights: [], augment: 0, rotate: 0, patch_dropout: 0 };
+      return {
+        kind: 'clip',
+        config,
+        weights: [],
+        settings: { ...work.settings, augment: 0, rotate: 0, patch_dropout: 0 },
+      };
     case 'flow': {
       const part = (folder: string, file: string) => ({
         config: join(folder, 'config.json'),
@@ -57,20 +61,13 @@ function objective(): ObjectiveSpec {
           textEncoder: part(parts.clipL, 'model.safetensors'),
           textEncoder2: part(parts.clipG, 'model.safetensors'),
         },
-        logitNormal: true,
-        logitMean: settings.logit_mean,
-        logitDeviation: settings.logit_deviation,
-        shifted: false,
-        promptDropout: settings.prompt_dropout,
-        posteriorSample: settings.posterior_sample,
-        recompute: settings.gradient_checkpointing,
-        t5Length: settings.t5_length,
+        settings: { ...settings, timestep_sampling: 'logit_normal', shifted: false, lora_rank: 0 },
       };
     }
   }
 }
 
-/** Pairs of pictures, as latents or to be encoded at every step, each with its prompt. */
+/** Pairs of images, as latents or to be encoded at every step, each with its prompt. */
 async function preparePairs(trainer: Trainer, latents: TrainSettings['latents']): Promise<TrainBatch> {
   const pictures = Array.from({ length: 2 * size }, (_, i) => i);
   const pixels = Uint8Array.from({ length: 2 * size * edge * edge * 3 }, (_, i) => (i * 2654435761) >>> 24);
@@ -97,7 +94,7 @@ function prompts(count: number): PromptTokens[] {
   });
 }
 
-/** The same pictures and captions every step: what is timed is the step, not the loader. */
+/** The same images and captions every step: what is timed is the step, not the loader. */
 async function prepare(trainer: Trainer): Promise<TrainBatch> {
   if (work.part === 'reward') return preparePairs(trainer, work.settings.latents);
   const samples = Array.from({ length: size }, (_, i) => i);

@@ -48,7 +48,7 @@ const request = (change: Partial<SampleRequest> = {}): SampleRequest => ({
 });
 
 describe('Pipeline', () => {
-  test('loads, tells about itself, samples pictures, is disposed', async () => {
+  test('loads, tells about itself, samples images, is disposed', async () => {
     const pipeline = await Pipeline.load(source, options);
     expect(pipeline.info).toMatchObject({ device: 'cpu', dtype: 'fp32', vaeFactor: 8 });
     expect(pipeline.info.weightBytes).toBeGreaterThan(0);
@@ -158,7 +158,7 @@ describe('a process that samples', () => {
     const ids = (length, ids, pad) => BigInt64Array.from({ length }, (_, i) => ids[i] ?? pad);
     const tokens = { clipL: ids(77, [932n, 5n], 933n), clipG: ids(77, [932n, 5n], 933n), t5: ids(256, [7n, 1n], 0n) };
     const request = { ...${JSON.stringify(request({ prompts: [], negatives: [], pictures: [], steps: 100_000 }))},
-      prompts: [tokens], negatives: [tokens], pictures: [{ prompt: 0, negative: 0, seed: 0n }] };
+      prompts: [tokens], negatives: [tokens], images: [{ prompt: 0, negative: 0, seed: 0n }] };
     const load = () => Pipeline.load(${JSON.stringify(source)}, ${JSON.stringify(options)});
     ${body}`;
 

@@ -8,6 +8,7 @@
 #include "check.h"
 #include "tensor_io/json.h"
 #include "tensor_io/safetensors.h"
+#include "text/text_keys.h"
 
 using namespace drm;
 
@@ -46,7 +47,7 @@ ClipModelConfig config_of(const std::string& name) {
 ClipModel load(const std::string& name, const std::string& spelling) {
   auto m = make_clip_model(config_of(name));
   const auto file = golden() + name + "." + spelling + ".safetensors";
-  load_clip_model(m, Weights::open({file}, Component::Clip), at::kFloat, at::kCPU);
+  load_clip_model(m, Weights::open({file}, clip_keys()), at::kFloat, at::kCPU);
   return m;
 }
 
@@ -102,12 +103,12 @@ TEST(patches_keep_their_places_whatever_their_order_and_what_is_left_out_does_no
   const auto m = load("clip_l", "hf");
   const auto pixels = Io{.name = "clip_l"}["pixel_values"];
   const auto batch = pixels.size(0), patches = m.vision.config.patches();
-  const auto seen_by = [&](const Tensor& places, const Tensor& picture) {
-    return clip_vision_forward(m.vision, picture, nullptr, places.expand({batch, -1})).embeds;
+  const auto seen_by = [&](const Tensor& places, const Tensor& image) {
+    return clip_vision_forward(m.vision, image, nullptr, places.expand({batch, -1})).embeds;
   };
   const auto backwards = at::arange(patches - 1, -1, -1, at::kLong);
   close(seen_by(backwards, pixels), clip_vision_forward(m.vision, pixels).embeds, 5e-5, "all, backwards");
-  // Blacken the last row of patches: seen with it the picture is another, without it the same.
+  // Blacken the last row of patches: seen with it the image is another, without it the same.
   auto other = pixels.clone();
   other.narrow(2, other.size(2) - m.vision.config.patch_size, m.vision.config.patch_size).zero_();
   const auto rest = at::arange(patches - m.vision.config.image_size / m.vision.config.patch_size, at::kLong);
@@ -205,7 +206,7 @@ TEST(loss_and_gradients_equal_transformers) {
     if (!leaf.grad().defined()) test::fail(__FILE__, __LINE__, name + " has no gradient");
 }
 
-TEST(equal_captions_are_partners_of_each_others_pictures) {
+TEST(equal_captions_are_partners_of_each_others_images) {
   const at::NoGradGuard no_grad;
   auto m = load("clip_l", "hf");
   m.logit_scale.value.fill_(1.5);
@@ -218,7 +219,7 @@ TEST(equal_captions_are_partners_of_each_others_pictures) {
   const auto shared = at::tensor({0.5, 0.5, 0., 0.5, 0.5, 0., 0., 0., 1.}, at::kFloat).view({3, 3});
   const auto entropy = [&](const Tensor& x) { return -(shared * x.log_softmax(1)).sum(1).mean(); };
   close(l.loss, (entropy(logits) + entropy(logits.t())) / 2, 1e-6, "loss");
-  // ... and a picture that finds the other's equal caption is right.
+  // ... and an image that finds the other's equal caption is right.
   const auto found = shared.gt(0).to(at::kFloat);
   close(l.image_to_text, found.gather(1, logits.argmax(1, true)).mean(), 0, "image to text");
   close(l.text_to_image, found.gather(1, logits.argmax(0).unsqueeze(1)).mean(), 0, "text to image");
@@ -283,7 +284,7 @@ TEST(gradient_steps_learn_three_pairs) {
 TEST(bf16_weights_give_nearly_the_same_features) {
   const at::NoGradGuard no_grad;
   auto m = make_clip_model(config_of("clip_h"));
-  load_clip_model(m, Weights::open({golden() + "clip_h.hf.safetensors"}, Component::Clip), at::kBFloat16, at::kCPU);
+  load_clip_model(m, Weights::open({golden() + "clip_h.hf.safetensors"}, clip_keys()), at::kBFloat16, at::kCPU);
   const Io io{.name = "clip_h"};
   const auto cosine = image_features(m, io["pixel_values"]).matmul(text_features(m, io["input_ids"]).t());
   CHECK(cosine.scalar_type() == at::kFloat);

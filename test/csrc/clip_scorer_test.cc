@@ -1,6 +1,4 @@
 // What surrounds CLIP when it judges: Pillow's resampling, CMMD, and the loaded scorer.
-#include "scorers/clip_scorer.h"
-
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -9,7 +7,9 @@
 
 #include "check.h"
 #include "scorers/clip_model.h"
+#include "scorers/registry.h"
 #include "tensor_io/safetensors.h"
+#include "text/text_keys.h"
 
 using namespace drm;
 
@@ -70,7 +70,7 @@ TEST(squares_crop_the_middle_by_either_rule) {
   expect_pixels(pillow_square(wide, 2, CropRule::Torchvision), {2, 3, 7, 8});
 }
 
-TEST(nothing_is_no_picture) {
+TEST(nothing_is_no_image) {
   EXPECT_FAILURE(BadRequest, ({"[resize]", "7 x 5 x 1 in 34 bytes"}),
                  pillow_bicubic({std::vector<uint8_t>(34), 5, 7, 1}, 2, 2));
   EXPECT_FAILURE(BadRequest, ({"to become 0 x 3"}), pillow_bicubic({pattern(), 5, 7, 1}, 3, 0));
@@ -136,7 +136,7 @@ struct Folder {
   }
   ~Folder() { std::filesystem::remove_all(path); }
   void write(const std::string& name, const std::string& text) const { std::ofstream(path + "/" + name) << text; }
-  ClipScorerSource source() const { return {path + "/config.json", {path + "/model.safetensors"}, ""}; }
+  ScorerSource source() const { return {"clip", path + "/config.json", {path + "/model.safetensors"}, ""}; }
 };
 
 }  // namespace
@@ -144,25 +144,25 @@ struct Folder {
 TEST(scorer_gives_the_models_features) {
   const Folder folder;
   Control control;
-  const auto scorer = ClipScorer::load(folder.source(), {}, control);
+  const auto scorer = load_scorer(folder.source(), {}, control);
   CHECK_EQ(scorer->info().image_size, 32);
   CHECK_EQ(scorer->info().tokens, 12);
   CHECK_EQ(scorer->info().width, 8);
-  // 400 pictures: several network calls; one picture alone gives what it gives among others.
+  // 400 images: several network calls; one image alone gives what it gives among others.
   std::vector<Bitmap> many;
   for (int i = 0; i < 400; ++i) {
-    auto picture = colours();
-    picture.pixels[static_cast<size_t>(i % 105)] ^= 0xff;
-    many.push_back(picture);
+    auto image = colours();
+    image.pixels[static_cast<size_t>(i % 105)] ^= 0xff;
+    many.push_back(image);
   }
   std::vector<std::pair<std::string, int64_t>> reports;
   control.on_progress = [&](const Progress& p) { reports.emplace_back(p.phase, p.step); };
-  const auto all = scorer->images(many, control);
+  const auto all = scorer->image_features(many, control);
   CHECK_EQ(all.rows, 400);
   CHECK(reports.size() >= 2 && reports.back().first == "images" && reports.back().second == 400);
-  const auto one = scorer->images({many[399]}, control);
+  const auto one = scorer->image_features({many[399]}, control);
   auto m = make_clip_model(read_clip_model_config(folder.path + "/config.json"));
-  load_clip_model(m, Weights::open(folder.source().weights, Component::Clip), at::kFloat, at::kCPU);
+  load_clip_model(m, Weights::open(folder.source().weights, clip_keys()), at::kFloat, at::kCPU);
   const auto square = pillow_square(many[399], 32);
   const auto pixels = at::tensor(square.pixels, at::kByte).view({1, 32, 32, 3});
   const auto direct = image_features(m, clip_pixels(pixels));
@@ -171,7 +171,7 @@ TEST(scorer_gives_the_models_features) {
     CHECK(std::abs(all.values[static_cast<size_t>(399 * 8 + i)] - direct[0][i].item<float>()) < 1e-5f);
   }
   const std::vector<int64_t> ids = {1, 5, 39, 39, 39, 39, 39, 39, 39, 39, 39, 39};
-  const auto texts = scorer->texts({ids, ids}, control);
+  const auto texts = scorer->text_features({ids, ids}, control);
   const auto said = text_features(m, at::tensor(ids, at::kLong).unsqueeze(0));
   CHECK(std::abs(texts.values[9] - said[0][1].item<float>()) < 1e-5f);
 }
@@ -179,18 +179,19 @@ TEST(scorer_gives_the_models_features) {
 TEST(scorer_stops_when_cancelled) {
   const Folder folder;
   Control control;
-  const auto scorer = ClipScorer::load(folder.source(), {}, control);
+  const auto scorer = load_scorer(folder.source(), {}, control);
   control.cancelled = true;
-  EXPECT_FAILURE(Cancelled, ({"cancelled"}), scorer->images({colours()}, control));
+  EXPECT_FAILURE(Cancelled, ({"cancelled"}), scorer->image_features({colours()}, control));
 }
 
 TEST(scorer_refuses_what_it_cannot_judge) {
   const Folder folder;
   Control control;
-  const auto scorer = ClipScorer::load(folder.source(), {}, control);
-  EXPECT_FAILURE(BadRequest, ({"caption 0", "expected 12", "found 3"}), scorer->texts({{1, 5, 39}}, control));
-  EXPECT_FAILURE(BadRequest, ({"token id 40"}), scorer->texts({std::vector<int64_t>(12, 40)}, control));
-  EXPECT_FAILURE(BadRequest, ({"[resize]"}), scorer->images({Bitmap{std::vector<uint8_t>(5), 2, 2, 3}}, control));
+  const auto scorer = load_scorer(folder.source(), {}, control);
+  EXPECT_FAILURE(BadRequest, ({"caption 0", "expected 12", "found 3"}), scorer->text_features({{1, 5, 39}}, control));
+  EXPECT_FAILURE(BadRequest, ({"token id 40"}), scorer->text_features({std::vector<int64_t>(12, 40)}, control));
+  EXPECT_FAILURE(BadRequest, ({"[resize]"}),
+                 scorer->image_features({Bitmap{std::vector<uint8_t>(5), 2, 2, 3}}, control));
 }
 
 TEST(another_preprocessing_is_refused) {
@@ -201,14 +202,63 @@ TEST(another_preprocessing_is_refused) {
   const std::string usual = R"("image_mean": [0.48145466, 0.4578275, 0.40821073], "resample": 3,
                                "size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32})";
   folder.write("preprocessor_config.json", "{" + usual + "}");
-  ClipScorer::load(source, {}, control);
+  load_scorer(source, {}, control);
   folder.write("preprocessor_config.json", R"({"image_mean": [0.5, 0.5, 0.5]})");
-  EXPECT_FAILURE(BadConfig, ({"preprocessor_config.json", "another image_mean"}),
-                 ClipScorer::load(source, {}, control));
+  EXPECT_FAILURE(BadConfig, ({"preprocessor_config.json", "another image_mean"}), load_scorer(source, {}, control));
   folder.write("preprocessor_config.json", R"({"resample": 2})");
-  EXPECT_FAILURE(BadConfig, ({"resample"}), ClipScorer::load(source, {}, control));
+  EXPECT_FAILURE(BadConfig, ({"resample"}), load_scorer(source, {}, control));
   folder.write("preprocessor_config.json", R"({"crop_size": 224})");
-  EXPECT_FAILURE(BadConfig, ({"crop_size", "32"}), ClipScorer::load(source, {}, control));
+  EXPECT_FAILURE(BadConfig, ({"crop_size", "32"}), load_scorer(source, {}, control));
+}
+
+// A scorer is a class and a line: this one finds bright images good, and reads no prompt.
+namespace {
+
+class Brightness final : public Scorer {
+ public:
+  const ScorerInfo& info() const override { return info_; }
+  std::vector<float> score(const ImagesToScore& request, Control&) override {
+    std::vector<float> scores;
+    for (const auto& image : request.images) {
+      double sum = 0;
+      for (const auto byte : image.pixels) sum += byte;
+      scores.push_back(static_cast<float>(sum / 255 / static_cast<double>(image.pixels.size())));
+    }
+    return scores;
+  }
+
+ private:
+  ScorerInfo info_{"cpu", "fp32"};
+};
+
+std::shared_ptr<Scorer> load_brightness(const ScorerSource&, const LoadOptions&, Control&) {
+  return std::make_shared<Brightness>();
+}
+
+}  // namespace
+
+TEST(a_further_scorer_is_a_class_and_a_line) {
+  add_scorer({"brightness", load_brightness});
+  Control control;
+  const auto scorer = load_scorer({"brightness"}, {}, control);
+  const auto grey = [](uint8_t value) { return Bitmap{std::vector<uint8_t>(2 * 2 * 3, value), 2, 2, 3}; };
+  CHECK(scorer->score({{grey(255), grey(0)}, {}, {}}, control) == (std::vector<float>{1, 0}));
+  EXPECT_FAILURE(BadRequest, ({"no features of images"}), scorer->image_features({grey(1)}, control));
+  EXPECT_FAILURE(BadRequest, ({"clip, brightness", "taste"}), load_scorer({"taste"}, {}, control));
+}
+
+TEST(a_score_is_the_cosine_of_image_and_prompt) {
+  const Folder folder;
+  Control control;
+  const auto scorer = load_scorer(folder.source(), {}, control);
+  const std::vector<std::vector<int64_t>> prompts{std::vector<int64_t>(static_cast<size_t>(scorer->info().tokens), 1)};
+  const ImagesToScore request{{colours(), colours()}, prompts, {0, 0}};
+  const auto scores = scorer->score(request, control);
+  const auto image = scorer->image_features({colours()}, control), text = scorer->text_features(prompts, control);
+  double want = 0;
+  for (size_t i = 0; i < image.values.size(); ++i) want += static_cast<double>(image.values[i]) * text.values[i];
+  CHECK(std::abs(scores[0] - want) < 1e-5 && std::abs(scores[0] - scores[1]) < 1e-5);
+  EXPECT_FAILURE(BadRequest, ({"a prompt for each of 2"}), scorer->score({request.images, prompts, {0}}, control));
 }
 
 DRM_TEST_MAIN

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "pipeline/device.h"
+#include "runtime/device.h"
 
 namespace drm::test {
 

@@ -7,13 +7,14 @@
 #include <filesystem>
 #include <limits>
 
+#include "api/reward_model.h"
 #include "check.h"
-#include "mmdit/mmdit.h"
-#include "reward/reward_model.h"
+#include "models/sd3/sd3.h"
+#include "optim/loss_scale.h"
 #include "text/t5.h"
+#include "text/text_keys.h"
 #include "train/flow_objective.h"
 #include "train/frozen_inputs.h"
-#include "train/loss_scale.h"
 #include "train/policy_objective.h"
 #include "train/reward_objective.h"
 #include "train/vae_objective.h"
@@ -42,7 +43,7 @@ double distance(const Tensor& got, const Tensor& want) {
 T5 small_t5(at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
   auto t = make_t5(read_t5_config(kGolden + "/t5/config.json"));
-  load_t5(t, Weights::open({kGolden + "/t5/model.safetensors"}, Component::T5), dtype, at::kCPU);
+  load_t5(t, Weights::open({kGolden + "/t5/model.safetensors"}, t5_keys()), dtype, at::kCPU);
   return t;
 }
 
@@ -77,23 +78,23 @@ TEST(the_transformers_streams_pass_fp16s_range_and_its_velocity_does_not) {
   const at::NoGradGuard no_grad;
   at::manual_seed(1);
   const auto config = read_mmdit_config(kGolden + "/mmdit/config.json");
-  const auto weights = Weights::open({kGolden + "/mmdit/diffusion_pytorch_model.safetensors"}, Component::Transformer);
+  const auto weights = Weights::open({kGolden + "/mmdit/diffusion_pytorch_model.safetensors"}, velocity_keys);
   const auto latent = at::randn({2, config.in_channels, 8, 8}), timestep = at::tensor({900.f, 300.f});
   const auto sequence = at::randn({2, 5, config.joint_attention_dim}),
              pooled = at::randn({2, config.pooled_projection_dim});
   double largest = 0;
   const auto run = [&](at::ScalarType dtype, double more, const Observer* look) {
-    auto m = make_mmdit(config);
-    load_mmdit(m, weights, dtype, at::kCPU);
-    for (auto& b : m.blocks) {
+    Sd3 m(make_mmdit(config));
+    load_velocity_model(m, weights, dtype, at::kCPU);
+    for (auto& b : m.network().blocks) {
       b.image.ff.out.bias.add_(more);
       const auto d = config.width();
       b.image.ada.bias.narrow(0, 5 * d, d).fill_(1);  // the gate of the feed-forward
     }
-    const auto text = embed_text(m, sequence.to(dtype), pooled.to(dtype));
+    const auto text = m.embed_text({sequence.to(dtype), pooled.to(dtype)});
     VelocityOptions options;
     options.observer = look;
-    return velocity(m, latent.to(dtype), timestep, text, options);
+    return m.velocity(latent.to(dtype), timestep, text, options);
   };
   const Observer look = [&](const std::string& name, const Tensor& x) {
     if (name.ends_with(".img")) largest = std::max(largest, x.abs().max().item<double>());
@@ -258,7 +259,7 @@ TEST(a_reward_model_learns_in_fp16_as_in_fp32) {
     b.height = b.width = 32;
     b.samples = {0, 1};
     b.texts = {0, 1};
-    b.pictures = {0, 2, 1, 3};
+    b.images = {0, 2, 1, 3};
     for (int64_t i = 0; i < 4 * 32 * 32 * 3; ++i) b.pixels.push_back(static_cast<uint8_t>((i * 7919) >> 3));
     std::vector<double> losses;
     for (int64_t i = 0; i < 12; ++i) losses.push_back(metric(t.step({b}, 0, 1e-3, control), "loss"));
@@ -299,9 +300,9 @@ TEST(before_the_first_update_the_ratio_is_1_exactly_in_fp16) {
     PolicySpec s;
     s.source = pipeline_at(kModels + "tiny/");
     s.t5_length = 0;
-    s.steps = 3;
+    s.denoising_steps = 3;
     s.guidance = 3;
-    s.height = s.width = 32;
+    s.size = 32;
     s.lora.rank = 4;
     s.lora.alpha = 8;
     s.kl_beta = 0.01;
@@ -319,7 +320,7 @@ TEST(before_the_first_update_the_ratio_is_1_exactly_in_fp16) {
     r.samples = r.latents = {0, 1};
     r.k = k;
     r.until = 2;
-    r.go_on = "first";
+    r.continuation = "first";
     const auto reward = [] {
       Control own;
       LoadOptions half;
@@ -327,7 +328,7 @@ TEST(before_the_first_update_the_ratio_is_1_exactly_in_fp16) {
       return RewardModel::load({{kModels + "tiny-drm/config.json", {kModels + "tiny-drm/model.safetensors"}}, {}}, half,
                                own);
     }();
-    r.rewards = {{reward, 1}};
+    r.rewards = {{reward->net(), 1}};
     const auto rolled = policy->rollout(r, control);
     for (const auto score : rolled.scores[0]) CHECK(std::isfinite(score));
     std::vector<TrainBatch> all;

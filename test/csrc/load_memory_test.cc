@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "check.h"
+#include "models/registry.h"
 #include "tensor_io/weights.h"
 
 using namespace drm;
@@ -34,7 +35,7 @@ int64_t peak_growth(at::ScalarType dtype, int64_t tensors) {
     save_safetensors(path, all);
   }
   // The Transformer component takes diffusers keys as they are.
-  const auto weights = Weights::open({path}, Component::Transformer);
+  const auto weights = Weights::open({path}, velocity_keys);
   std::vector<at::Tensor> loaded(tensors);
   std::vector<WantedTensor> wanted;
   for (int64_t i = 0; i < tensors; ++i) wanted.push_back({name(i), {1024, 2048}, &loaded[i]});

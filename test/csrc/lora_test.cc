@@ -5,14 +5,15 @@
 #include <filesystem>
 #include <fstream>
 
+#include "api/lora_tools.h"
 #include "check.h"
-#include "mmdit/mmdit.h"
-#include "pipeline/applied_loras.h"
-#include "pipeline/lora_tools.h"
+#include "lora/applied_loras.h"
+#include "lora/lora_file.h"
+#include "models/sd3/sd3.h"
+#include "nn/initialize.h"
+#include "temporary_folder.h"
 #include "tensor_io/json.h"
-#include "tensor_io/lora_file.h"
 #include "tensor_io/safetensors.h"
-#include "train/initialize.h"
 
 using namespace drm;
 namespace fs = std::filesystem;
@@ -24,31 +25,27 @@ const std::string kAdapter = kGolden + "/lora/pytorch_lora_weights.safetensors";
 
 using Tensors = std::vector<std::pair<std::string, Tensor>>;
 
-struct TemporaryFolder {
-  fs::path path = fs::temp_directory_path() / ("drm-lora-" + std::to_string(::getpid()));
-  TemporaryFolder() { fs::create_directories(path); }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  std::string file(const std::string& name) const { return (path / name).string(); }
+struct TemporaryFolder : test::TemporaryFolder {
+  using test::TemporaryFolder::write;
   std::string write(const Tensors& tensors, const std::map<std::string, std::string>& metadata = {}) const {
     save_safetensors(file("lora.safetensors"), tensors, metadata);
     return file("lora.safetensors");
   }
-  void text(const std::string& name, const std::string& text) const { std::ofstream(path / name) << text; }
 };
 
-MMDiT small() {
+Sd3 small() {
   const auto folder = kGolden + "/mmdit/";
-  auto m = make_mmdit(read_mmdit_config(folder + "config.json"));
-  load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat,
-             at::kCPU);
+  Sd3 m(make_mmdit(read_mmdit_config(folder + "config.json")));
+  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat,
+                      at::kCPU);
   return m;
 }
 
-Tensor run(const MMDiT& m) {
+Tensor run(const VelocityModel& m) {
   const auto io = SafetensorsFile::open(kGolden + "/lora/io.safetensors");
   const auto in = [&](const char* name) { return io->load(name); };
   const at::NoGradGuard no_grad;
-  return velocity(m, in("latent"), in("timestep"), embed_text(m, in("context"), in("pooled")));
+  return m.velocity(in("latent"), in("timestep"), m.embed_text({in("context"), in("pooled")}));
 }
 
 double distance(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>(); }
@@ -122,7 +119,7 @@ TEST(every_spelling_gives_the_same_adapters_back) {
     write_lora(path, original, spelling);
     const auto back = read_lora(path);
     CHECK(back.alpha_stated);
-    CHECK(back.strangers.empty());
+    CHECK(back.unmatched_keys.empty());
     expect_same(original, back);
     // And from there to the others and back.
     write_lora(folder.file("again.safetensors"), back, LoraSpelling::Kohya);
@@ -188,8 +185,8 @@ TEST(kohyas_adapters_act_on_the_layers_they_name) {
   save_safetensors(folder.file("merged.safetensors"), weights);
   const auto config = read_mmdit_config(kGolden + "/mmdit_sd35_naming/config.json");
   const auto load = [&](const std::string& file) {
-    auto m = make_mmdit(config);
-    load_mmdit(m, Weights::open({file}, Component::Transformer), at::kFloat, at::kCPU);
+    Sd3 m(make_mmdit(config));
+    load_velocity_model(m, Weights::open({file}, velocity_keys), at::kFloat, at::kCPU);
     return m;
   };
   auto by_hand = load(folder.file("merged.safetensors"));
@@ -320,11 +317,11 @@ TEST(pefts_config_lies_beside) {
   folder.write(pair("base_model.model.transformer_blocks.0.attn.to_q.lora_A.weight",
                     "base_model.model.transformer_blocks.0.attn.to_q.lora_B.weight"));
   fs::rename(folder.file("lora.safetensors"), folder.file("adapter_model.safetensors"));
-  folder.text("adapter_config.json", R"({"r": 2, "lora_alpha": 16, "alpha_pattern": null, "use_rslora": false})");
+  folder.write("adapter_config.json", R"({"r": 2, "lora_alpha": 16, "alpha_pattern": null, "use_rslora": false})");
   const auto file = read_lora(folder.path.string());
   CHECK_EQ(file.spelling, std::string("peft"));
   CHECK_EQ(file.layers.at("transformer_blocks.0.attn.to_q").alpha, 16.0);
-  folder.text("adapter_config.json", "[");
+  folder.write("adapter_config.json", "[");
   EXPECT_FAILURE(BadFile, ({"adapter_config.json"}), read_lora(folder.path.string()));
   fs::remove(folder.file("adapter_model.safetensors"));
   EXPECT_FAILURE(BadFile, ({"found neither"}), read_lora(folder.path.string()));
@@ -341,7 +338,7 @@ TEST(adapters_of_a_changed_base_are_refused_by_name) {
   const auto path = folder.file("adapter_model.safetensors");
   const auto beside = [&](const std::string& members, const Tensors& tensors) {
     save_safetensors(path, tensors);
-    folder.text("adapter_config.json", "{\"peft_type\": \"LORA\", \"lora_alpha\": 4, " + members + "}");
+    folder.write("adapter_config.json", "{\"peft_type\": \"LORA\", \"lora_alpha\": 4, " + members + "}");
     return read_lora(folder.path.string());
   };
   const auto inside = [&](const std::string& key, const std::string& text, const Tensors& tensors) {
@@ -384,11 +381,11 @@ TEST(adapters_of_a_changed_base_are_refused_by_name) {
   const auto other = folder.file("style.safetensors");
   fs::remove(path);
   save_safetensors(other, diffusers);
-  folder.text("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
+  folder.write("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
   EXPECT_FAILURE(BadFile, ({"adapter_config.json", "PiSSA"}), read_lora(other));
-  folder.text("adapter_config.json", R"({"init_lora_weights": true, "lora_alpha": 4})");
+  folder.write("adapter_config.json", R"({"init_lora_weights": true, "lora_alpha": 4})");
   CHECK(!read_lora(other).alpha_stated);
-  folder.text("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
+  folder.write("adapter_config.json", R"({"init_lora_weights": "pissa", "lora_alpha": 4})");
   save_safetensors(folder.file("second.safetensors"), diffusers);
   CHECK_EQ(read_lora(other).layers.size(), size_t{1});
   fs::remove(folder.file("second.safetensors"));
@@ -502,7 +499,7 @@ TEST(alpha_patterns_cost_what_they_are_long) {
   for (int i = 0; i < 300'000; ++i) name += ".a";
   CHECK_EQ(read_lora(folder.write(pair(name + ".lora_A.weight", name + ".lora_B.weight"),
                                   {{"lora_adapter_metadata", "{\"transformer.alpha_pattern\": {\"a\": 5}}"}}))
-               .strangers.size(),
+               .unmatched_keys.size(),
            size_t{1});
 }
 
@@ -510,7 +507,7 @@ TEST(a_partial_match_is_refused_and_changes_nothing) {
   const TemporaryFolder folder;
   auto m = small();
   const auto off = run(m);
-  const auto width = m.config.width();
+  const auto width = m.info().width;
   auto tensors = pair("transformer.transformer_blocks.0.attn.to_q.lora_A.weight",
                       "transformer.transformer_blocks.0.attn.to_q.lora_B.weight", width, width);
   const auto add = [&](const Tensors& more) { tensors.insert(tensors.end(), more.begin(), more.end()); };
@@ -521,7 +518,7 @@ TEST(a_partial_match_is_refused_and_changes_nothing) {
   add(pair("text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight",
            "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_B.weight"));
   const auto file = read_lora(folder.write(tensors));
-  CHECK_EQ(file.strangers.size(), size_t{1});
+  CHECK_EQ(file.unmatched_keys.size(), size_t{1});
   const auto message = EXPECT_FAILURE(
       KeysMismatch, ({"2 of 8 tensors matched", "transformer_blocks.99.attn.to_q", "attn.to_k", "text_encoder"}),
       apply_lora(m, file));
@@ -576,10 +573,10 @@ TEST(files_that_are_no_plain_lora) {
         "diffusion_model.", "lora_transformer_transformer_blocks_x_attn_to_q"}) {
     const auto file = read_lora(
         folder.write(pair(std::string(name) + ".lora_down.weight", std::string(name) + ".lora_up.weight", 4, 12)));
-    CHECK_EQ(file.strangers.size(), size_t{1});
+    CHECK_EQ(file.unmatched_keys.size(), size_t{1});
     CHECK(file.layers.empty());
   }
-  folder.text("lora.safetensors", "PK\x03\x04 a pickle");
+  folder.write("lora.safetensors", "PK\x03\x04 a pickle");
   EXPECT_FAILURE(BadFile, ({"lora.safetensors"}), read_lora(folder.file("lora.safetensors")));
   EXPECT_FAILURE(BadFile, ({"missing.safetensors"}), read_lora(folder.file("missing.safetensors")));
 }
@@ -617,8 +614,8 @@ TEST(merging_rounds_once_and_leaves_the_rest_alone) {
   CHECK_EQ(infos.size(), size_t{2});
   CHECK_EQ(infos[0].tensors, 2 * infos[0].layers);
   CHECK(!phases.empty());
-  auto merged = make_mmdit(read_mmdit_config(base.config));
-  load_mmdit(merged, Weights::open({folder.file("m.safetensors")}, Component::Transformer), at::kFloat, at::kCPU);
+  Sd3 merged(make_mmdit(read_mmdit_config(base.config)));
+  load_velocity_model(merged, Weights::open({folder.file("m.safetensors")}, velocity_keys), at::kFloat, at::kCPU);
   auto applied = small();
   apply_lora(applied, read_lora(kAdapter));
   CHECK(distance(run(merged), run(applied)) < 2e-5);

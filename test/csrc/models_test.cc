@@ -4,7 +4,7 @@
 #include <set>
 
 #include "check.h"
-#include "mmdit/mmdit.h"
+#include "models/sd3/sd3.h"
 #include "tensor_io/safetensors.h"
 #include "text/clip.h"
 #include "text/t5.h"
@@ -40,20 +40,20 @@ VaeConfig sd3_vae() {
 }  // namespace
 
 TEST(sd35_medium_has_the_published_size) {
-  auto m = make_mmdit(sd35_medium());
+  Sd3 m(make_mmdit(sd35_medium()));
   CHECK_EQ(size_of(m).parameters, 2243171520);
   CHECK_EQ(size_of(m).tensors, 909);
 }
 
 TEST(first_21_blocks_of_sd35_medium) {
   // What a DRM keeps: embeddings, blocks 0..20 as they are (the last of them with its text side), output.
-  auto m = make_mmdit(sd35_medium());
-  m.blocks.resize(21);
+  Sd3 m(make_mmdit(sd35_medium()));
+  m.network().blocks.resize(21);
   CHECK_EQ(size_of(m).parameters, 2018914752);
 }
 
 TEST(sd35_large_has_the_published_size) {
-  auto m = make_mmdit(sd35_large());
+  Sd3 m(make_mmdit(sd35_large()));
   CHECK_EQ(size_of(m).parameters, 8056627520);
   CHECK_EQ(size_of(m).tensors, 1227);
 }
@@ -65,7 +65,7 @@ TEST(sd3_vae_has_the_published_size) {
 }
 
 TEST(visitor_names_are_unique) {
-  auto m = make_mmdit(sd35_medium());
+  Sd3 m(make_mmdit(sd35_medium()));
   std::set<std::string> names;
   each_tensor(m, [&](const std::string& name, Tensor&) { CHECK(names.insert(name).second); });
 }
@@ -86,7 +86,7 @@ void covers(Model& m, const std::string& file) {
 
 TEST(visitors_cover_the_libraries_files) {
   const std::string golden = DRM_GOLDEN;
-  auto m = make_mmdit(read_mmdit_config(golden + "/mmdit/config.json"));
+  Sd3 m(make_mmdit(read_mmdit_config(golden + "/mmdit/config.json")));
   covers(m, "/mmdit/diffusion_pytorch_model.safetensors");
   auto v = make_vae(read_vae_config(golden + "/vae/config.json"));
   covers(v, "/vae/diffusion_pytorch_model.safetensors");
@@ -99,7 +99,7 @@ TEST(visitors_cover_the_libraries_files) {
 TEST(config_is_told_from_the_shapes) {
   const std::string folder = std::string(DRM_GOLDEN) + "/mmdit_sd35_naming/";
   const auto said = read_mmdit_config(folder + "config.json");
-  const auto told = infer_mmdit_config(Weights::open({folder + "sd3.5_tiny.safetensors"}, Component::Transformer));
+  const auto told = infer_mmdit_config(Weights::open({folder + "sd3.5_tiny.safetensors"}, velocity_keys));
   CHECK_EQ(told.num_layers, said.num_layers);
   CHECK_EQ(told.heads, said.heads);
   CHECK_EQ(told.head_dim, said.head_dim);
@@ -122,13 +122,13 @@ TEST(position_table_is_the_stored_one) {
 TEST(large_weights_under_a_medium_config_are_recognised) {
   auto c = read_mmdit_config(std::string(DRM_GOLDEN) + "/mmdit/config.json");
   c.heads = 3;
-  auto m = make_mmdit(c);
+  Sd3 m(make_mmdit(c));
   const auto weights =
-      Weights::open({std::string(DRM_GOLDEN) + "/mmdit/diffusion_pytorch_model.safetensors"}, Component::Transformer);
+      Weights::open({std::string(DRM_GOLDEN) + "/mmdit/diffusion_pytorch_model.safetensors"}, velocity_keys);
   EXPECT_FAILURE(
       KeysMismatch,
       ({"pos_embed.proj.weight: expected (48, 16, 2, 2), found (32, 16, 2, 2)", "width 32", "config says 48"}),
-      load_mmdit(m, weights, at::kFloat, at::kCPU));
+      load_velocity_model(m, weights, at::kFloat, at::kCPU));
 }
 
 DRM_TEST_MAIN

@@ -85,7 +85,7 @@ std::string scratch(const std::string& name) {
       .string();
 }
 
-TrainBatch pictures(const std::vector<int64_t>& samples, int64_t edge = 16) {
+TrainBatch images(const std::vector<int64_t>& samples, int64_t edge = 16) {
   TrainBatch b;
   b.height = b.width = edge;
   b.samples = samples;
@@ -165,10 +165,10 @@ TEST(gradients_are_summed_in_buckets_that_leave_while_others_are_computed) {
 }
 
 TEST(two_processes_learn_what_one_does_however_the_batch_is_split) {
-  const std::vector<std::vector<TrainBatch>> whole{{pictures({0, 1, 2, 3, 4})}, {pictures({5, 6, 7})}, {pictures({8})}};
+  const std::vector<std::vector<TrainBatch>> whole{{images({0, 1, 2, 3, 4})}, {images({5, 6, 7})}, {images({8})}};
   const std::vector<std::vector<TrainBatch>> parts[2] = {
-      {{pictures({0}), pictures({1})}, {pictures({5, 6})}, {pictures({8})}},
-      {{pictures({2, 3, 4})}, {pictures({7})}, {pictures({})}},
+      {{images({0}), images({1})}, {images({5, 6})}, {images({8})}},
+      {{images({2, 3, 4})}, {images({7})}, {images({})}},
   };
   for (const bool zero : {false, true})
     in_processes(2, [&](const auto& group, Control& control) {
@@ -188,7 +188,7 @@ TEST(two_processes_learn_what_one_does_however_the_batch_is_split) {
 
 TEST(a_sharded_optimizer_is_the_whole_one_to_the_bit_and_so_is_its_file) {
   in_processes(3, [](const auto& group, Control& control) {
-    const auto batch = [&](int64_t step) { return std::vector{pictures({3 * step + group->rank()})}; };
+    const auto batch = [&](int64_t step) { return std::vector{images({3 * step + group->rank()})}; };
     auto plain = trainer(false, group, control), sharded = trainer(true, group, control);
     const auto step = [&](Trainer& t, int64_t i) { t.step(batch(i), i, 1e-3, control); };
     for (int64_t i = 0; i < 3; ++i) step(plain, i), step(sharded, i);
@@ -233,21 +233,21 @@ TEST(in_fp16_all_processes_skip_the_step_that_overflows_on_one_and_have_one_scal
       o.dtype = "fp16";
       Trainer t(std::make_unique<Own>(group->rank() == 1), o, group, control);
       const double scale = 8192;  // after steps 0 and 1, whose 2.5 s passes 65504, and step 2
-      for (int64_t i = 0; i < 3; ++i) t.step({pictures({group->rank()})}, i, 1e-2, control);
+      for (int64_t i = 0; i < 3; ++i) t.step({images({group->rank()})}, i, 1e-2, control);
       const auto before = copies(t);
-      const auto m = t.step({pictures({group->rank()})}, 3, 1e-2, control);
+      const auto m = t.step({images({group->rank()})}, 3, 1e-2, control);
       CHECK_EQ(metric(m, "loss_scale"), scale);
       CHECK_EQ(metric(m, "overflows"), 3.0);
       CHECK(std::abs(metric(m, "grad_norm") - 5 * std::sqrt(5.0)) < 1e-4);
       CHECK(!same(before, copies(t)));
-      t.step({pictures({group->rank()})}, 2, 1e-2, control);  // the infinite one again
+      t.step({images({group->rank()})}, 2, 1e-2, control);  // the infinite one again
       const auto file = scratch("scale");
       t.save(file, control);
       Trainer resumed(std::make_unique<Own>(group->rank() == 1), o, group, control);
       resumed.restore(file, control);
       CHECK(same(copies(t), copies(resumed)));
       for (auto* one : {&t, &resumed}) {
-        const auto next = one->step({pictures({group->rank()})}, 4, 1e-2, control);
+        const auto next = one->step({images({group->rank()})}, 4, 1e-2, control);
         CHECK_EQ(metric(next, "loss_scale"), scale / 2);
         CHECK_EQ(metric(next, "overflows"), 4.0);
       }

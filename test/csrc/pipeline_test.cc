@@ -1,14 +1,15 @@
 // The pipeline as the binding uses it, on the fixtures' small random pipeline.
-#include "pipeline/pipeline.h"
+#include "api/pipeline.h"
 
 #include <ATen/ATen.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "api/prompt_chunks.h"
 #include "check.h"
 #include "device.h"
-#include "pipeline/prompt_chunks.h"
+#include "temporary_folder.h"
 #include "tensor_io/safetensors.h"
 
 using namespace drm;
@@ -32,15 +33,7 @@ PipelineSource fixture(const std::string& folder = kFolder) {
   return s;
 }
 
-struct TemporaryFolder {
-  std::string path =
-      (fs::temp_directory_path() / ("drm-pipeline-" + std::to_string(::getpid()) + "-" + std::to_string(counter++)))
-          .string() +
-      "/";
-  TemporaryFolder() { fs::create_directories(path); }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  static inline int counter = 0;
-};
+using test::TemporaryFolder;
 
 /// Padded ids as the fixture's tokenizers would give for an empty prompt.
 PromptTokens tokens(int64_t first = 5, int64_t t5_length = 20, int64_t clip_length = 77) {
@@ -53,11 +46,11 @@ PromptTokens tokens(int64_t first = 5, int64_t t5_length = 20, int64_t clip_leng
   return t;
 }
 
-SampleRequest request(int64_t pictures = 1) {
+SampleRequest request(int64_t images = 1) {
   SampleRequest r;
   r.prompts = {tokens(5), tokens(9)};
   r.negatives = {tokens(1)};
-  for (int64_t i = 0; i < pictures; ++i) r.pictures.push_back({i % 2, 0, static_cast<uint64_t>(i)});
+  for (int64_t i = 0; i < images; ++i) r.images.push_back({i % 2, 0, static_cast<uint64_t>(i)});
   r.steps = 2;
   r.height = 32;
   r.width = 48;
@@ -101,12 +94,12 @@ TEST(info_describes_the_model) {
   CHECK(i.transformer_parameters > 0 && i.weight_bytes > 0);
 }
 
-TEST(pictures_arrive_in_order_with_their_size) {
+TEST(images_arrive_in_order_with_their_size) {
   Seen seen;
   auto r = request(3);
   r.batch = 2;
   const auto s = loaded()->sample(r, seen.control);
-  CHECK_EQ(s.pictures, 3);
+  CHECK_EQ(s.images, 3);
   CHECK_EQ(s.batches, 2);
   CHECK_EQ(seen.events.size(), size_t{3});
   for (size_t i = 0; i < 3; ++i) {
@@ -117,7 +110,7 @@ TEST(pictures_arrive_in_order_with_their_size) {
   CHECK(seen.events[0].bytes != seen.events[1].bytes);
 }
 
-TEST(pictures_do_not_depend_on_the_batch) {
+TEST(images_do_not_depend_on_the_batch) {
   Seen one, three;
   auto r = request(3);
   r.batch = 1;
@@ -131,11 +124,11 @@ TEST(pictures_do_not_depend_on_the_batch) {
 
 TEST(prompts_are_read_in_chunks_of_whole_batches) {
   const auto chunks_of = [](const std::vector<std::pair<int64_t, int64_t>>& texts, int64_t batch, int64_t most) {
-    std::vector<PictureRequest> pictures;
-    for (const auto& [prompt, negative] : texts) pictures.push_back({prompt, negative, 0});
-    return prompt_chunks(pictures, batch, most);
+    std::vector<ImageRequest> images;
+    for (const auto& [prompt, negative] : texts) images.push_back({prompt, negative, 0});
+    return prompt_chunks(images, batch, most);
   };
-  // Two pictures each of five prompts, in batches of three: two prompts a batch.
+  // Two images each of five prompts, in batches of three: two prompts a batch.
   const auto c = chunks_of({{7, 0}, {7, 0}, {3, 0}, {3, 0}, {5, 0}, {5, 0}, {9, 0}, {9, 0}, {1, 0}, {1, 0}}, 3, 3);
   CHECK_EQ(c.size(), size_t{2});
   CHECK_EQ(c[0].begin, 0);
@@ -163,17 +156,17 @@ TEST(prompts_are_read_in_chunks_of_whole_batches) {
   CHECK_EQ(at, 2048);
 }
 
-TEST(pictures_of_many_prompts_are_those_of_each_alone) {
+TEST(images_of_many_prompts_are_those_of_each_alone) {
   SampleRequest r = request();
   r.prompts.clear();
-  r.pictures.clear();
+  r.images.clear();
   r.height = r.width = 16;
   r.steps = 1;
   r.batch = 4;
   const int64_t count = 2 * kPromptsInMemory + 3;
   for (int64_t i = 0; i < count; ++i) {
     r.prompts.push_back(tokens(5 + i));
-    r.pictures.push_back({count - 1 - i, 0, static_cast<uint64_t>(i)});
+    r.images.push_back({count - 1 - i, 0, static_cast<uint64_t>(i)});
   }
   for (const bool free : {false, true}) {
     Seen seen;
@@ -187,14 +180,13 @@ TEST(pictures_of_many_prompts_are_those_of_each_alone) {
     CHECK(encoded.back() == std::make_pair(int64_t{3}, int64_t{3}));
     for (const int64_t i : {int64_t{0}, kPromptsInMemory - 1, kPromptsInMemory, count - 1}) {
       auto one = r;
-      one.pictures = {r.pictures[static_cast<size_t>(i)]};
+      one.images = {r.images[static_cast<size_t>(i)]};
       one.free_encoders = false;
       Seen alone;
       loaded()->sample(one, alone.control);
-      const auto& picture = seen.events[static_cast<size_t>(i)];
-      CHECK_EQ(number(picture, "index"), static_cast<double>(i));
-      for (size_t p = 0; p < picture.bytes.size(); ++p)
-        CHECK(std::abs(picture.bytes[p] - alone.events[0].bytes[p]) <= 1);
+      const auto& image = seen.events[static_cast<size_t>(i)];
+      CHECK_EQ(number(image, "index"), static_cast<double>(i));
+      for (size_t p = 0; p < image.bytes.size(); ++p) CHECK(std::abs(image.bytes[p] - alone.events[0].bytes[p]) <= 1);
     }
   }
 }
@@ -203,20 +195,20 @@ TEST(latents_are_saved_and_given_again) {
   TemporaryFolder folder;
   Seen first, second;
   auto r = request(2);
-  r.save_latents = folder.path + "final.safetensors";
+  r.save_latents = folder.file("final.safetensors");
   loaded()->sample(r, first.control);
   const auto saved = SafetensorsFile::open(r.save_latents)->load("latents");
   CHECK(saved.sizes() == at::IntArrayRef({2, 16, 4, 6}));
   CHECK(saved.scalar_type() == at::kFloat);
 
-  // The seeds' own noise, given as a file, gives the same pictures.
+  // The seeds' own noise, given as a file, gives the same images.
   std::vector<at::Tensor> noise;
   for (uint64_t seed = 0; seed < 2; ++seed) {
     auto g = at::detail::createCPUGenerator(seed);
     noise.push_back(at::randn({1, 16, 4, 6}, g, at::TensorOptions()));
   }
-  save_safetensors(folder.path + "first.safetensors", {{"x", at::cat(noise)}});
-  r.init_latents = folder.path + "first.safetensors";
+  save_safetensors(folder.file("first.safetensors"), {{"x", at::cat(noise)}});
+  r.init_latents = folder.file("first.safetensors");
   r.init_tensor = "x";
   loaded()->sample(r, second.control);
   CHECK(first.events[0].bytes == second.events[0].bytes);
@@ -299,7 +291,7 @@ TEST(fp16_runs_near_fp32_and_its_vae_and_t5s_output_layers_are_fp32) {
   const auto latents = [&](Pipeline& from, const std::string& name) {
     Seen seen;
     auto r = request();
-    r.save_latents = folder.path + name;
+    r.save_latents = folder.file(name);
     from.sample(r, seen.control);
     CHECK_EQ(seen.events.size(), size_t{1});
     return SafetensorsFile::open(r.save_latents)->load("latents");
@@ -325,7 +317,7 @@ TEST(requests_that_make_no_sense_are_refused) {
   refused([](auto& r) { r.width = -16; }, {"width", "-16"});
   refused([](auto& r) { r.width = 16384; }, {"width", "at most"});
   refused([](auto& r) { r.guidance = std::nan(""); }, {"guidance"});
-  refused([](auto& r) { r.pictures.clear(); }, {"no pictures"});
+  refused([](auto& r) { r.images.clear(); }, {"no images"});
   refused([](auto& r) { r.prompts[1].clip_l.resize(5); }, {"prompt 1", "77", "CLIP-L", "5"});
   refused([](auto& r) { r.prompts[0].clip_g.resize(5); }, {"prompt 0", "77", "CLIP-G", "5"});
   refused([](auto& r) { r.t5_length = 0; }, {"T5 length", "1 to 4096", "without T5"});
@@ -356,9 +348,9 @@ TEST(components_that_do_not_belong_together) {
 
 TEST(another_scheduler_is_refused) {
   TemporaryFolder folder;
-  std::ofstream(folder.path + "scheduler_config.json") << R"({"_class_name": "DDIMScheduler"})";
+  std::ofstream(folder.file("scheduler_config.json")) << R"({"_class_name": "DDIMScheduler"})";
   auto source = fixture();
-  source.scheduler_config = folder.path + "scheduler_config.json";
+  source.scheduler_config = folder.file("scheduler_config.json");
   Control c;
   EXPECT_FAILURE(BadConfig, ({"_class_name", "FlowMatchEulerDiscreteScheduler", "DDIMScheduler"}),
                  Pipeline::load(source, {}, c));

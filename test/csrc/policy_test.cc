@@ -6,11 +6,11 @@
 #include <limits>
 #include <numeric>
 
+#include "api/pipeline.h"
+#include "api/reward_model.h"
 #include "check.h"
-#include "pipeline/pipeline.h"
-#include "reward/reward_model.h"
-#include "rl/advantage.h"
 #include "rl/rollout.h"
+#include "rl/step_advantages.h"
 #include "train/policy_objective.h"
 #include "training.h"
 
@@ -35,7 +35,7 @@ PolicySpec policy_spec() {
   PolicySpec s;
   s.source = test::pipeline_at(kModels + "tiny/");
   s.t5_length = 0;
-  s.steps = 4;
+  s.denoising_steps = 4;
   s.guidance = 3;
   s.lora.rank = 4;
   s.lora.alpha = 8;
@@ -61,7 +61,7 @@ RolloutRequest request(int64_t trajectories, int64_t k, int64_t iteration = 0) {
   }
   r.k = k;
   r.until = 3;
-  r.rewards = {{embedded_reward(), 1}};
+  r.rewards = {{embedded_reward()->net(), 1}};
   return r;
 }
 
@@ -146,10 +146,26 @@ TEST(advantages_do_not_depend_on_the_order_of_candidates) {
   for (size_t i = 0; i < 6; ++i) CHECK(std::abs(forward.values[i] - backward.values[5 - i]) < 1e-6);
 }
 
+TEST(steps_and_states_are_compared_each_by_itself) {
+  // Two steps of two states with two candidates: Step-GRPO's groups, and all of a step as one.
+  const StepRewards apart{{1, 3, 10, 30, 5, 5, -1, 1}, 2, 2, {0, 1}};
+  const auto a = step_advantages(apart, {0});
+  CHECK(a.values == std::vector<float>({-1, 1, -1, 1, 0, 0, -1, 1}));
+  CHECK(a.statistics.size() == 2 && a.statistics[0].groups == 2 && a.statistics[1].zero_variance == 1);
+  CHECK(a.statistics[0].mean == 11 && a.statistics[1].mean == 2.5);
+  auto together = apart;
+  together.group_of = {7, 7};
+  const auto b = step_advantages(together, {0});
+  CHECK(b.statistics[0].groups == 1 && b.values[3] > 1.5f && b.values[0] < 0);
+  auto odd = apart;
+  odd.steps = 3;
+  EXPECT_FAILURE(Internal, ({"8 rewards", "3 steps", "2 states"}), step_advantages(odd));
+}
+
 TEST(before_the_first_update_the_ratio_is_1_exactly) {
   auto cps = policy_spec(), recomputed = policy_spec(), unguided = policy_spec(), text = policy_spec();
-  cps.cps = true;
-  recomputed.recompute = true;
+  cps.sde = "cps";
+  recomputed.gradient_checkpointing = true;
   unguided.guidance = 1;
   text.lora.targets.emplace_back("context_embedder");
   for (const auto& spec : {policy_spec(), cps, recomputed, unguided, text})
@@ -222,7 +238,7 @@ TEST(what_cannot_be_learned_from_is_said) {
   Learner silent(quiet);
   EXPECT_FAILURE(BadRequest, ({"noise level 0", "nothing to learn"}), silent.policy->rollout(request(2, 1), control));
   auto cps = policy_spec();
-  cps.cps = true;
+  cps.sde = "cps";
   Learner to_the_end(cps);
   auto whole = request(2, 1);
   whole.until = 4;
@@ -235,24 +251,27 @@ TEST(what_cannot_be_learned_from_is_said) {
   nowhere.lora.targets = {"attn.nowhere"};
   EXPECT_FAILURE(BadRequest, ({"targets"}), Learner(std::as_const(nowhere)));
   auto odd = policy_spec();
-  odd.height = 60;
-  EXPECT_FAILURE(BadRequest, ({"height", "multiple of 16", "60"}), Learner(std::as_const(odd)));
+  odd.size = 60;
+  EXPECT_FAILURE(BadRequest, ({"size", "multiple of 16", "60"}), Learner(std::as_const(odd)));
 }
 
 TEST(the_best_candidate_and_the_first_and_none) {
   const auto schedule = sampling_schedule({1000, 3.0}, 4);
-  const GuidedPolicy still = [](const Tensor& x, int64_t) -> Guided { return {{}, at::zeros_like(x), 1}; };
-  const Scorer brightness = [](const Tensor& c, double, const std::vector<int64_t>&) { return c.flatten(1).mean(1); };
+  const GuidedPolicy still = [](const Tensor& x, int64_t) -> GuidedVelocity { return {{}, at::zeros_like(x), 1}; };
+  const LatentScorer brightness = [](const Tensor& c, double, const std::vector<int64_t>&) {
+    return c.flatten(1).mean(1);
+  };
   const auto x = at::zeros({2, 4, 2, 2}, test::device());
   RolloutOptions o;
   o.k = 5;
   o.until = 3;
   const auto noise = noise_of_keys(1, {10, 11}, test::device());
-  const auto walk = [&](GoOn rule) {
-    o.go_on = rule;
+  const auto walk = [&](Continuation rule) {
+    o.continuation = rule;
     return roll_out(still, x, schedule, o, noise, {{brightness, 1}}, {});
   };
-  const auto best = walk(GoOn::Best), first = walk(GoOn::First), none = walk(GoOn::Ode), chance = walk(GoOn::Random);
+  const auto best = walk(Continuation::Best), first = walk(Continuation::First), none = walk(Continuation::Ode),
+             chance = walk(Continuation::Random);
   for (const auto& s : best.steps) CHECK(at::equal(s.chosen, s.scores[0].argmax(1)));
   for (const auto& s : first.steps) CHECK(s.chosen.eq(0).all().item<bool>());
   CHECK(none.final.eq(0).all().item<bool>());  // without velocity or noise nothing moves
@@ -270,7 +289,7 @@ TEST(chance_is_uniform) {
 
 TEST(steps_outside_the_window_are_euler_steps) {
   const auto schedule = sampling_schedule({1000, 3.0}, 6);
-  const GuidedPolicy policy = [](const Tensor& x, int64_t i) -> Guided { return {{}, x * 0.1 * (i + 1), 1}; };
+  const GuidedPolicy policy = [](const Tensor& x, int64_t i) -> GuidedVelocity { return {{}, x * 0.1 * (i + 1), 1}; };
   RolloutOptions o;
   o.from = 2;
   o.until = 4;
@@ -281,8 +300,8 @@ TEST(steps_outside_the_window_are_euler_steps) {
   CHECK(at::equal(walked.steps[0].state, x));
 }
 
-/// A smoke test of all signs at once: brightness is punished, so pictures must become darker.
-TEST(a_reward_of_minus_the_mean_pixel_darkens_pictures) {
+/// A smoke test of all signs at once: brightness is punished, so images must become darker.
+TEST(a_reward_of_minus_the_mean_pixel_darkens_images) {
   auto spec = policy_spec();
   spec.lora.rank = 8;
   spec.lora.alpha = 16;
@@ -299,7 +318,7 @@ TEST(a_reward_of_minus_the_mean_pixel_darkens_pictures) {
   for (int64_t iteration = 0; iteration < 10; ++iteration) {
     auto r = request(12, 1, iteration);
     r.rewards.clear();
-    r.pictures = true;
+    r.images = true;
     for (auto& s : r.samples) s += 12 * iteration;
     r.latents = r.samples;
     brightness.clear();

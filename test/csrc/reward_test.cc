@@ -1,12 +1,12 @@
-// Reward models: training by preferences, the files it writes, and scoring pictures with them.
+// Reward models: training by preferences, the files it writes, and scoring images with them.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "api/reward_model.h"
 #include "check.h"
-#include "reward/reward_model.h"
 #include "reward/reward_net.h"
 #include "tensor_io/safetensors.h"
 #include "train/frozen_inputs.h"
@@ -29,17 +29,17 @@ RewardSpec small() {
   s.head_channels = 8;
   s.head_groups = 4;
   s.head_hidden = 12;
-  s.dropout = 0.2;
+  s.head_dropout = 0.2;
   s.t5_length = 4;
   return s;
 }
 
-/// Light pictures are the chosen ones, dark ones the rejected.
-std::vector<uint8_t> pixels_of(int64_t picture) {
+/// Light images are the chosen ones, dark ones the rejected.
+std::vector<uint8_t> pixels_of(int64_t image) {
   std::vector<uint8_t> all;
-  const int64_t light = picture % 2 ? 40 : 160;
+  const int64_t light = image % 2 ? 40 : 160;
   for (int64_t p = 0; p < kEdge * kEdge * 3; ++p)
-    all.push_back(static_cast<uint8_t>(light + ((picture * 57 + p * 7919) >> 3) % 60));
+    all.push_back(static_cast<uint8_t>(light + ((image * 57 + p * 7919) >> 3) % 60));
   return all;
 }
 
@@ -52,7 +52,7 @@ TrainBatch pairs(int64_t first, int64_t count) {
   }
   for (const int64_t side : {0, 1})
     for (const auto i : b.samples) {
-      b.pictures.push_back(2 * i + side);
+      b.images.push_back(2 * i + side);
       const auto bytes = pixels_of(2 * i + side);
       b.pixels.insert(b.pixels.end(), bytes.begin(), bytes.end());
     }
@@ -96,13 +96,13 @@ void write_config(const std::string& path, int64_t keep_layers = 2) {
                       << R"( "backbone": )" << backbone.rdbuf() << "}";
 }
 
-ScoreRequest request(const std::vector<int64_t>& pictures, double timestep = 0) {
+ScoreRequest request(const std::vector<int64_t>& images, double timestep = 0) {
   ScoreRequest r;
   r.prompts = prompts(2);
   r.timesteps = {timestep};
   r.seed = 5;
-  for (const auto p : pictures) {
-    r.pictures.push_back({pixels_of(p), kEdge, kEdge, 3});
+  for (const auto p : images) {
+    r.images.push_back({pixels_of(p), kEdge, kEdge, 3});
     r.prompt_of.push_back((p / 2) % 2);
     r.samples.push_back(p);
   }
@@ -115,7 +115,7 @@ TEST(preferences_are_learned) {
   // The fixtures' VAE is random: its posterior is as wide as its means, and high noise leaves nothing to see.
   auto spec = small();
   spec.posterior_sample = false;
-  spec.mean = 4;
+  spec.logit_mean = 4;
   Trainer t(objective(spec), options());
   Control control;
   const auto held_out = pairs(100, 8);
@@ -148,7 +148,7 @@ TEST(micro_batches_and_order_do_not_matter) {
   CHECK(furthest(copies(whole), copies(parts)) < 1e-4);  // Adam's first step is lr-sized: far below it
 }
 
-TEST(cached_latents_and_prompts_encoded_now_train_as_cached_prompts_and_pictures_do) {
+TEST(cached_latents_and_prompts_encoded_now_train_as_cached_prompts_and_images_do) {
   Control control;
   Trainer plain(objective(), options());
   auto owned = objective();
@@ -184,14 +184,14 @@ TEST(resumed_is_uninterrupted) {
 TEST(recomputation_gives_the_same_step) {
   Control control;
   auto spec = small();
-  spec.recompute = true;
+  spec.gradient_checkpointing = true;
   Trainer plain(objective(), options()), recomputed(objective(spec), options());
   const auto a = plain.step({pairs(0, 4)}, 0, 1e-3, control), b = recomputed.step({pairs(0, 4)}, 0, 1e-3, control);
   for (const char* name : {"loss", "grad_norm"}) CHECK(std::abs(metric(a, name) - metric(b, name)) < 1e-5);
 }
 
-TEST(shared_noise_hides_no_difference_between_equal_pictures) {
-  // Two times the same picture with the same noise: the scores are equal, which counts as wrong.
+TEST(shared_noise_hides_no_difference_between_equal_images) {
+  // Two times the same image with the same noise: the scores are equal, which counts as wrong.
   auto spec = small();
   spec.shared_noise = true;
   spec.posterior_sample = false;
@@ -207,9 +207,10 @@ TEST(shared_noise_hides_no_difference_between_equal_pictures) {
 TEST(adapters_or_the_head_alone_leave_the_backbone) {
   Control control;
   auto lora = small();
+  lora.backbone = "lora";
   lora.lora = LoraConfig{2, 4, {"attn.to_q", "attn.to_v"}};
   auto head = small();
-  head.freeze_backbone = true;
+  head.backbone = "frozen";
   for (const auto& spec : {lora, head}) {
     Trainer t(objective(spec), options());
     for (const auto& [name, p] : t.objective().parameters())
@@ -224,7 +225,8 @@ TEST(both_layouts_score_alike_and_training_goes_on_from_either) {
   const Folder folder;
   Control control;
   auto spec = small();
-  spec.lora = LoraConfig{2, 4, {"attn.to_q", "attn.to_v"}};  // merged when written
+  spec.backbone = "lora";  // merged when written
+  spec.lora = LoraConfig{2, 4, {"attn.to_q", "attn.to_v"}};
   auto owned = objective(spec);
   auto& reward = *owned;
   Trainer t(std::move(owned), options());
@@ -249,7 +251,7 @@ TEST(both_layouts_score_alike_and_training_goes_on_from_either) {
   CHECK(scores[0] == scores[1]);
 }
 
-TEST(scores_depend_on_the_picture_alone) {
+TEST(scores_depend_on_the_image_alone) {
   const Folder folder;
   Control control;
   Trainer t(objective(), options());
@@ -318,8 +320,8 @@ TEST(what_does_not_fit_is_named) {
 
   Trainer t(objective(), options());
   auto odd = pairs(0, 2);
-  odd.pictures.pop_back();
-  EXPECT_FAILURE(BadRequest, ({"two pictures a pair"}), t.step({odd}, 0, 1e-3, control));
+  odd.images.pop_back();
+  EXPECT_FAILURE(BadRequest, ({"two images a pair"}), t.step({odd}, 0, 1e-3, control));
   t.export_weights(folder.file("model.safetensors"), "fp32");
   write_config(folder.file("config.json"), 3);
   EXPECT_FAILURE(KeysMismatch, ({"add_q_proj", "missing"}),

@@ -1,4 +1,4 @@
-// The safetensors reader against strangers' files, and the writer.
+// The safetensors reader against damaged and hostile files, and the writer.
 #include "tensor_io/safetensors.h"
 
 #include <ATen/ATen.h>
@@ -9,22 +9,14 @@
 #include <sstream>
 
 #include "check.h"
+#include "temporary_folder.h"
 
 using namespace drm;
 namespace fs = std::filesystem;
 
 namespace {
 
-struct TemporaryFolder {
-  fs::path path = fs::temp_directory_path() / ("drm-safetensors-" + std::to_string(::getpid()));
-  TemporaryFolder() { fs::create_directories(path); }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  std::string file(const std::string& name) const { return (path / name).string(); }
-  std::string write(const std::string& name, const std::string& bytes) const {
-    std::ofstream(path / name, std::ios::binary) << bytes;
-    return file(name);
-  }
-};
+using test::TemporaryFolder;
 
 std::string with_header(const std::string& header, size_t data) {
   std::string out(8, '\0');

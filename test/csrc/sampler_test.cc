@@ -8,22 +8,22 @@
 
 #include "check.h"
 #include "device.h"
+#include "models/sd3/sd3.h"
 
 using namespace drm;
 
 namespace {
 
-MMDiT small_transformer() {
+Sd3 small_transformer() {
   const auto folder = std::string(DRM_GOLDEN) + "/mmdit/";
-  auto m = make_mmdit(read_mmdit_config(folder + "config.json"));
-  load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat,
-             test::device());
+  Sd3 m(make_mmdit(read_mmdit_config(folder + "config.json")));
+  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat,
+                      test::device());
   return m;
 }
 
-TextEmbedding some_text(const MMDiT& m, int64_t batch) {
-  return embed_text(m, test::randn({batch, 5, m.config.joint_attention_dim}),
-                    test::randn({batch, m.config.pooled_projection_dim}));
+TextEmbedding some_text(const VelocityModel& m, int64_t batch) {
+  return m.embed_text({test::randn({batch, 5, m.info().sequence_width}), test::randn({batch, m.info().pooled_width})});
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ TEST(guidance_of_one_is_the_conditional_velocity) {
   CHECK(at::equal(guide(u, u, 7.5), u));
 }
 
-TEST(a_batch_gives_what_single_pictures_give) {
+TEST(a_batch_gives_what_single_images_give) {
   const at::NoGradGuard no_grad;
   at::manual_seed(4);
   const auto m = small_transformer();
@@ -92,7 +92,7 @@ TEST(skip_layer_guidance_acts_only_in_its_window) {
     denoise(m, x, {text, negative}, schedule, g, Control(), [&](const StepView& s) { steps.push_back(s.latents); });
   };
   run({4.5}, plain);
-  run({4.5, {1}, 2.8, 0.2, 0.5}, skipping);
+  run({4.5, {{1}, 2.8, 0.2, 0.5}}, skipping);
   // The reference compares with strict inequalities: steps 3 and 4 of 10 lie inside (2, 5).
   for (int i = 0; i < 3; ++i) CHECK(at::equal(plain[i], skipping[i]));
   CHECK(!at::allclose(plain[3], skipping[3]));
@@ -101,10 +101,10 @@ TEST(skip_layer_guidance_acts_only_in_its_window) {
 TEST(nan_is_reported_at_its_step) {
   const at::NoGradGuard no_grad;
   auto m = small_transformer();
-  m.proj_out.bias[0] = std::numeric_limits<float>::quiet_NaN();
+  m.output_layer().bias[0] = std::numeric_limits<float>::quiet_NaN();
   const auto text = some_text(m, 2);
   EXPECT_FAILURE(
-      NotFinite, ({"step 1 of 3", "NaN", "picture 0, 1"}),
+      NotFinite, ({"step 1 of 3", "NaN", "image 0, 1"}),
       denoise(m, test::randn({2, 16, 4, 4}), {text, {}}, sampling_schedule({1000, 3.0}, 3), {1.0}, Control()));
 }
 
@@ -127,9 +127,9 @@ TEST(sizes_beyond_the_position_table_are_refused) {
   const auto m = small_transformer();
   const auto text = some_text(m, 1);
   EXPECT_FAILURE(BadRequest, ({"patches", "position table"}),
-                 velocity(m, test::randn({1, 16, 26, 26}), at::zeros({1}, test::device()), text));
+                 m.velocity(test::randn({1, 16, 26, 26}), at::zeros({1}, test::device()), text));
   EXPECT_FAILURE(BadRequest, ({"multiples of the patch"}),
-                 velocity(m, test::randn({1, 16, 5, 4}), at::zeros({1}, test::device()), text));
+                 m.velocity(test::randn({1, 16, 5, 4}), at::zeros({1}, test::device()), text));
 }
 
 DRM_TEST_MAIN

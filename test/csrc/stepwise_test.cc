@@ -8,6 +8,7 @@
 #include "check.h"
 #include "device.h"
 #include "flow/sampler.h"
+#include "models/sd3/sd3.h"
 
 using namespace drm;
 
@@ -17,10 +18,10 @@ Schedule grid(int64_t steps) { return sampling_schedule({1000, 3.0}, steps); }
 
 /// For Gaussian data of deviation q the exact velocity is linear (rl.md, section 2.1).
 double gaussian_slope(double t, double q) { return (t - (1 - t) * q * q) / ((1 - t) * (1 - t) * q * q + t * t); }
-Policy gaussian_policy(const Schedule& schedule, double q) {
-  return [&schedule, q](const Tensor& x, int64_t i) -> PolicyOutput {
+GuidedPolicy gaussian_policy(const Schedule& schedule, double q) {
+  return [&schedule, q](const Tensor& x, int64_t i) -> GuidedVelocity {
     const auto v = x * gaussian_slope(schedule.sigmas[i], q);
-    return {{}, v, {{}, v, 1}};
+    return {{}, v, 1};
   };
 }
 
@@ -32,19 +33,19 @@ Tensor no_preference(const Tensor& candidates, double, const std::vector<int64_t
   return at::zeros({candidates.size(0)}, candidates.options());
 }
 
-Stepwise stepwise(int64_t k, Scorer score, int64_t pictures) {
+Stepwise stepwise(int64_t k, LatentScorer score, int64_t images) {
   Stepwise s;
   s.k = k;
   s.score = std::move(score);
-  for (int64_t i = 0; i < pictures; ++i) s.seeds.push_back(100 + i);
+  for (int64_t i = 0; i < images; ++i) s.seeds.push_back(100 + i);
   return s;
 }
 
-MMDiT small_transformer() {
+Sd3 small_transformer() {
   const auto folder = std::string(DRM_GOLDEN) + "/mmdit/";
-  auto m = make_mmdit(read_mmdit_config(folder + "config.json"));
-  load_mmdit(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Transformer), at::kFloat,
-             test::device());
+  Sd3 m(make_mmdit(read_mmdit_config(folder + "config.json")));
+  load_velocity_model(m, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, velocity_keys), at::kFloat,
+                      test::device());
   return m;
 }
 
@@ -86,8 +87,7 @@ TEST(one_candidate_is_plain_sampling_bit_for_bit_and_scores_nothing) {
   at::manual_seed(2);
   const auto m = small_transformer();
   const auto embed = [&] {
-    return embed_text(m, test::randn({2, 5, m.config.joint_attention_dim}),
-                      test::randn({2, m.config.pooled_projection_dim}));
+    return m.embed_text({test::randn({2, 5, m.info().sequence_width}), test::randn({2, m.info().pooled_width})});
   };
   const Conditioning text{embed(), embed()};
   const auto x = test::randn({2, 16, 6, 6});
@@ -114,10 +114,10 @@ TEST(candidates_are_scored_at_their_own_level_and_the_best_goes_on) {
   std::vector<double> levels;
   auto s = stepwise(
       4,
-      [&](const Tensor& c, double sigma, const std::vector<int64_t>& picture_of) {
+      [&](const Tensor& c, double sigma, const std::vector<int64_t>& image_of) {
         levels.push_back(sigma);
-        CHECK(picture_of == (std::vector<int64_t>{0, 0, 0, 0, 1, 1, 1, 1}));
-        return mean_of_row(c, sigma, picture_of);
+        CHECK(image_of == (std::vector<int64_t>{0, 0, 0, 0, 1, 1, 1, 1}));
+        return mean_of_row(c, sigma, image_of);
       },
       2);
   std::vector<Tensor> after;
@@ -203,11 +203,11 @@ TEST(rewards_of_nan_alone_are_an_error_that_names_the_step) {
       3,
       [&](const Tensor& c, double, const std::vector<int64_t>&) {
         auto scores = test::randn({c.size(0)});
-        if (++calls >= 3) scores.narrow(0, 3, 3).fill_(nan);  // the second picture, from the third step on
+        if (++calls >= 3) scores.narrow(0, 3, 3).fill_(nan);  // the second image, from the third step on
         return scores;
       },
       2);
-  EXPECT_FAILURE(NotFinite, ({"step 3 of 8", "score", "picture 1", "--score-from"}),
+  EXPECT_FAILURE(NotFinite, ({"step 3 of 8", "score", "image 1", "--score-from"}),
                  denoise(gaussian_policy(schedule, 1), test::randn({2, 1, 4, 4}), schedule, s, Control()));
   CHECK_EQ(calls, test::device().is_cpu() ? 3 : 7);  // a GPU is asked at the end alone
   // Some NaN: those candidates do not go on.

@@ -28,7 +28,7 @@ std::string scratch(const std::string& name) {
 
 VaeSpec small_vae() { return {kPipeline + "vae/config.json", {}, 1, 1, 0.5, 1e-3}; }
 
-TrainBatch pictures(int64_t first, int64_t count, int64_t edge = 16) {
+TrainBatch images(int64_t first, int64_t count, int64_t edge = 16) {
   TrainBatch b;
   b.height = b.width = edge;
   for (int64_t i = first; i < first + count; ++i) {
@@ -52,10 +52,10 @@ Trainer vae_trainer(const TrainerOptions& o = options()) { return {small(o), o};
 
 void run(Trainer& t, int64_t from, int64_t to) {
   Control control;
-  for (int64_t i = from; i < to; ++i) t.step({pictures(4 * i, 4)}, i, 1e-3, control);
+  for (int64_t i = from; i < to; ++i) t.step({images(4 * i, 4)}, i, 1e-3, control);
 }
 
-/// The fixtures' small pipeline: its transformer from nothing or from its weights.
+/// The fixtures' small pipeline: its transformer from scratch or from its weights.
 FlowSpec small_flow(bool from_weights) {
   FlowSpec s;
   s.source = small_pipeline();
@@ -74,7 +74,7 @@ TrainBatch with_texts(TrainBatch b) {
 TEST(training_lowers_the_loss) {
   auto t = vae_trainer();
   Control control;
-  const auto batch = pictures(0, 4);
+  const auto batch = images(0, 4);
   const double before = metric(t.step({batch}, 0, 3e-3, control), "loss");
   double after = before;
   for (int64_t i = 1; i < 60; ++i) after = metric(t.step({batch}, i, 3e-3, control), "loss");
@@ -118,8 +118,8 @@ TEST(resumed_is_uninterrupted_and_weights_alone_are_not) {
 TEST(micro_batches_give_the_gradients_of_the_whole) {
   auto whole = vae_trainer(), parts = vae_trainer();
   Control control;
-  const auto a = metric(whole.step({pictures(0, 4)}, 0, 1e-3, control), "grad_norm");
-  const auto b = metric(parts.step({pictures(0, 1), pictures(1, 3)}, 0, 1e-3, control), "grad_norm");
+  const auto a = metric(whole.step({images(0, 4)}, 0, 1e-3, control), "grad_norm");
+  const auto b = metric(parts.step({images(0, 1), images(1, 3)}, 0, 1e-3, control), "grad_norm");
   CHECK(std::abs(a - b) < 1e-4 * a);
 }
 
@@ -129,17 +129,17 @@ TEST(a_cancelled_or_broken_step_changes_nothing) {
   const auto before = copies(t);
   Control cancelled;
   cancelled.cancelled = true;
-  EXPECT_FAILURE(Cancelled, ({"cancelled"}), t.step({pictures(0, 4)}, 1, 1e-3, cancelled));
+  EXPECT_FAILURE(Cancelled, ({"cancelled"}), t.step({images(0, 4)}, 1, 1e-3, cancelled));
   Control control;
-  auto short_batch = pictures(0, 4);
+  auto short_batch = images(0, 4);
   short_batch.pixels.resize(100);
-  EXPECT_FAILURE(BadRequest, ({"pixels of 4 pictures", "found 100"}), t.step({short_batch}, 1, 1e-3, control));
+  EXPECT_FAILURE(BadRequest, ({"pixels of 4 images", "found 100"}), t.step({short_batch}, 1, 1e-3, control));
   EXPECT_FAILURE(BadRequest, ({"expected samples"}), t.step({}, 1, 1e-3, control));
-  EXPECT_FAILURE(BadRequest, ({"multiples of"}), t.step({pictures(0, 2, 12)}, 1, 1e-3, control));
+  EXPECT_FAILURE(BadRequest, ({"multiples of"}), t.step({images(0, 2, 12)}, 1, 1e-3, control));
   auto first = t.objective().parameters().front().second;
   const auto kept = first.detach().clone();
   first.detach().fill_(std::numeric_limits<double>::quiet_NaN());
-  EXPECT_FAILURE(NotFinite, ({"step 7", "finite"}), t.step({pictures(0, 4)}, 7, 1e-3, control));
+  EXPECT_FAILURE(NotFinite, ({"step 7", "finite"}), t.step({images(0, 4)}, 7, 1e-3, control));
   first.detach().copy_(kept);
   CHECK(same(before, copies(t)));
 }
@@ -157,7 +157,7 @@ TEST(held_out_figures_are_those_of_the_averages_and_repeatable) {
   auto t = vae_trainer();
   run(t, 0, 2);
   const auto before = copies(t);
-  const auto a = metric(t.evaluate(pictures(50, 4)), "psnr"), b = metric(t.evaluate(pictures(50, 4)), "psnr");
+  const auto a = metric(t.evaluate(images(50, 4)), "psnr"), b = metric(t.evaluate(images(50, 4)), "psnr");
   CHECK_EQ(a, b);
   CHECK(same(before, copies(t)));  // the current weights are back
   const auto file = scratch("averages");
@@ -165,7 +165,7 @@ TEST(held_out_figures_are_those_of_the_averages_and_repeatable) {
   auto spec = small_vae();
   spec.weights = {file};
   Trainer exported(vae_objective(spec, 0, device()), options(0));
-  CHECK_EQ(metric(exported.evaluate(pictures(50, 4)), "psnr"), a);
+  CHECK_EQ(metric(exported.evaluate(images(50, 4)), "psnr"), a);
 }
 
 TEST(recomputation_changes_no_gradient) {
@@ -194,11 +194,11 @@ TEST(flow_recomputes_to_the_same_step) {
   std::vector<Metrics> results;
   for (const bool recompute : {false, true}) {
     auto spec = small_flow(true);
-    spec.recompute = recompute;
+    spec.gradient_checkpointing = recompute;
     auto objective = FlowObjective::create(spec, 1, device(), control);
     objective->inputs().cache_prompts(prompts(3), control);
     Trainer t(std::move(objective), options());
-    results.push_back(t.step({with_texts(pictures(0, 4, 64))}, 0, 1e-3, control));
+    results.push_back(t.step({with_texts(images(0, 4, 64))}, 0, 1e-3, control));
   }
   for (const char* name : {"loss", "grad_norm"}) {
     const auto a = metric(results[0], name), b = metric(results[1], name);
@@ -206,7 +206,7 @@ TEST(flow_recomputes_to_the_same_step) {
   }
 }
 
-TEST(cached_latents_train_as_pictures_do) {
+TEST(cached_latents_train_as_images_do) {
   Control control;
   std::vector<std::vector<Tensor>> results;
   for (const bool cached : {false, true}) {
@@ -214,7 +214,7 @@ TEST(cached_latents_train_as_pictures_do) {
     auto& flow = *owned;
     flow.inputs().cache_prompts(prompts(3), control);
     Trainer t(std::move(owned), options());
-    auto batch = with_texts(pictures(0, 4, 64));
+    auto batch = with_texts(images(0, 4, 64));
     if (cached) {
       flow.inputs().cache_latents(batch);
       batch.pixels.clear();
@@ -232,11 +232,14 @@ TEST(flow_from_nothing_starts_at_the_loss_of_predicting_zero) {
   auto& flow = *owned;
   Trainer t(std::move(owned), options());
   // adaLN-Zero: the output layer is zero, so the loss is the mean square of noise - x_0.
-  const auto batch = with_texts(pictures(0, 4, 64));
+  const auto batch = with_texts(images(0, 4, 64));
   const auto loss = metric(t.evaluate(batch), "loss");
   CHECK(loss > 0.9);
-  const auto out = flow.preview({{1, 2}, {0, 1}, 2, 64, 96, 3}, control);
-  CHECK((out.sizes().vec() == std::vector<int64_t>{2, 64, 96, 3}));
+  std::vector<Event> images;
+  control.on_event = [&](Event&& e) { images.push_back(std::move(e)); };
+  flow.preview({{1, 2}, {0, 1}, 2, 64, 96, 3}, control);
+  CHECK_EQ(images.size(), size_t{2});
+  for (const auto& e : images) CHECK_EQ(e.bytes.size(), size_t{64 * 96 * 3});
 }
 
 TEST(lora_trains_adapters_alone) {
@@ -248,20 +251,20 @@ TEST(lora_trains_adapters_alone) {
   Trainer t(std::move(owned), options());
   for (const auto& [name, p] : t.objective().parameters()) CHECK(name.find(".lora_") != std::string::npos);
   const auto before = copies(t);
-  t.step({with_texts(pictures(0, 4, 64))}, 0, 1e-2, control);
+  t.step({with_texts(images(0, 4, 64))}, 0, 1e-2, control);
   CHECK(!same(before, copies(t)));
   spec.source.transformer.weights.clear();
   EXPECT_FAILURE(BadRequest, ({"LoRA", "--model"}), FlowObjective::create(spec, 1, device(), control));
 }
 
-TEST(pictures_are_rotated_and_patches_dropped_in_training_alone_and_otherwise_each_time) {
+TEST(images_are_rotated_and_patches_dropped_in_training_alone_and_otherwise_each_time) {
   const auto json = scratch("clip-config");
   std::ofstream(json) << R"({"projection_dim": 8,
     "text_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
                     "vocab_size": 8, "max_position_embeddings": 4, "eos_token_id": 7, "bos_token_id": 6},
     "vision_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
                       "image_size": 16, "patch_size": 4}})";
-  auto batch = pictures(0, 4);
+  auto batch = images(0, 4);
   for (int64_t i = 0; i < 4; ++i) batch.ids.insert(batch.ids.end(), {6, i, 7, 7});
   const auto loss = [&](double rotated, double dropped, int64_t step, bool evaluation = false) {
     const auto objective = clip_objective({json, {}, 0, rotated, dropped}, 3, device());

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "api/pipeline.h"
 #include "common/failure.h"
 #include "device.h"
-#include "pipeline/pipeline.h"
 #include "train/trainer.h"
 
 namespace drm::test {

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "vae/autoencoder.h"
+#include "vae/vae_keys.h"
 
 using namespace drm;
 
@@ -12,7 +13,7 @@ namespace {
 Vae small_vae() {
   const auto folder = std::string(DRM_GOLDEN) + "/vae/";
   auto v = make_vae(read_vae_config(folder + "config.json"));
-  load_vae(v, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat, at::kCPU);
+  load_vae(v, Weights::open({folder + "diffusion_pytorch_model.safetensors"}, vae_keys), at::kFloat, at::kCPU);
   return v;
 }
 

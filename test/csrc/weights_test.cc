@@ -6,29 +6,28 @@
 #include <filesystem>
 #include <fstream>
 
+#include "api/single_file.h"
 #include "check.h"
+#include "models/registry.h"
+#include "temporary_folder.h"
 #include "tensor_io/tensor_names.h"
+#include "text/text_keys.h"
+#include "vae/vae_keys.h"
 
 using namespace drm;
 namespace fs = std::filesystem;
 
 namespace {
 
-struct TemporaryFolder {
-  fs::path path = fs::temp_directory_path() / ("drm-weights-" + std::to_string(::getpid()));
-  TemporaryFolder() { fs::create_directories(path); }
-  ~TemporaryFolder() { fs::remove_all(path); }
-  std::string file(const std::string& name) const { return (path / name).string(); }
-  void write(const std::string& name, const std::string& text) const { std::ofstream(path / name) << text; }
-};
+using test::TemporaryFolder;
 
 const std::string kGolden = DRM_GOLDEN;
 
 }  // namespace
 
 TEST(single_file_names_give_the_diffusers_tensors) {
-  const auto single = Weights::open({kGolden + "/mmdit_sd35_naming/sd3.5_tiny.safetensors"}, Component::Transformer);
-  const auto folder = Weights::open({kGolden + "/mmdit/diffusion_pytorch_model.safetensors"}, Component::Transformer);
+  const auto single = Weights::open({kGolden + "/mmdit_sd35_naming/sd3.5_tiny.safetensors"}, velocity_keys);
+  const auto folder = Weights::open({kGolden + "/mmdit/diffusion_pytorch_model.safetensors"}, velocity_keys);
   CHECK_EQ(single.spelling(), std::string("sd3"));
   CHECK_EQ(folder.spelling(), std::string("diffusers"));
   CHECK_EQ(single.entries().size(), folder.entries().size());
@@ -53,7 +52,7 @@ TEST(ldm_names_of_the_vae) {
                     {"first_stage_model.decoder.mid.block_2.conv1.weight", at::ones({1})},
                     {"first_stage_model.encoder.norm_out.weight", at::ones({1})},
                     {"model.diffusion_model.other", at::ones({1})}});
-  const auto w = Weights::open({folder.file("v.safetensors")}, Component::Vae);
+  const auto w = Weights::open({folder.file("v.safetensors")}, vae_keys);
   CHECK_EQ(w.spelling(), std::string("ldm"));
   for (const char* key :
        {"encoder.down_blocks.1.resnets.0.conv_shortcut.weight", "encoder.down_blocks.0.downsamplers.0.conv.bias",
@@ -71,7 +70,7 @@ TEST(shards_are_found_beside_their_index) {
   save_safetensors(folder.file("b.safetensors"), {{"y", at::full({3}, 2.0)}});
   folder.write("m.safetensors.index.json",
                R"({"metadata": {}, "weight_map": {"x": "a.safetensors", "y": "b.safetensors"}})");
-  const auto open = [&](const std::string& name) { return Weights::open({folder.file(name)}, Component::T5); };
+  const auto open = [&](const std::string& name) { return Weights::open({folder.file(name)}, t5_keys()); };
   CHECK_EQ(open("m.safetensors.index.json").entries().size(), size_t{2});
   folder.write("e.index.json", R"({"weight_map": {"x": "../a.safetensors"}})");
   EXPECT_FAILURE(BadFile, ({"e.index.json", "plain file name"}), open("e.index.json"));
@@ -91,7 +90,7 @@ TEST(every_key_that_does_not_fit_is_listed) {
     tensors.emplace_back(name.append(std::to_string(i)), at::ones({1}));
   }
   save_safetensors(folder.file("m.safetensors"), tensors);
-  const auto w = Weights::open({folder.file("m.safetensors")}, Component::T5);
+  const auto w = Weights::open({folder.file("m.safetensors")}, t5_keys());
   at::Tensor good, shape, missing;
   const std::vector<WantedTensor> wanted = {
       {"good", {2}, &good}, {"shape", {3, 2}, &shape}, {"missing", {1}, &missing}};
@@ -124,7 +123,7 @@ TEST(weights_in_fp8_are_taken_times_their_scales) {
     tensors.emplace_back(layer + "weight", stored);
     tensors.emplace_back("model.diffusion_model.scaled_fp8", at::zeros({2}).to(at::kFloat8_e4m3fn));
     save_safetensors(folder.file("m.safetensors"), tensors);
-    const auto w = Weights::open({folder.file("m.safetensors")}, Component::Transformer);
+    const auto w = Weights::open({folder.file("m.safetensors")}, velocity_keys);
     CHECK_EQ(w.entries().size(), size_t{3});  // scales and marks are none of the model's
     std::vector<at::Tensor> parts;
     for (const char* part : {"to_q", "to_k", "to_v"}) {
@@ -160,9 +159,9 @@ TEST(weights_in_fp8_are_taken_times_their_scales) {
 }
 
 TEST(a_file_as_it_is_passed_around_gives_the_model_it_was_made_of) {
-  const auto scaled = Weights::open({std::string(DRM_TEST_DATA) + "/../../samples/weights/sd35_fp8_scaled.safetensors"},
-                                    Component::Transformer);
-  const auto original = Weights::open({kGolden + "/mmdit_sd35_naming/sd3.5_tiny.safetensors"}, Component::Transformer);
+  const auto scaled =
+      Weights::open({std::string(DRM_TEST_DATA) + "/../../samples/weights/sd35_fp8_scaled.safetensors"}, velocity_keys);
+  const auto original = Weights::open({kGolden + "/mmdit_sd35_naming/sd3.5_tiny.safetensors"}, velocity_keys);
   CHECK_EQ(scaled.entries().size(), original.entries().size());
   for (const auto& [key, entry] : original.entries()) {
     const auto got = scaled.entries().at(key).load(at::kFloat, at::kCPU), want = entry.load(at::kFloat, at::kCPU);
@@ -177,27 +176,26 @@ TEST(scales_are_found_in_every_component_and_shard) {
   const auto stored = at::randn({2, 3}).to(at::kFloat8_e5m2);
   const auto expected = stored.to(at::kFloat) * 3;
   const auto scale = at::tensor(3.0f);
-  const auto expect = [&](const std::vector<std::string>& files, Component component, const std::string& which,
-                          const std::string& key) {
-    const auto w = Weights::open(files, component, which);
+  const auto expect = [&](const std::vector<std::string>& files, const KeyReader& read, const std::string& key) {
+    const auto w = Weights::open(files, read);
     CHECK_EQ(w.entries().size(), size_t{1});
     CHECK(at::equal(w.entries().at(key).load(at::kFloat, at::kCPU), expected));
   };
   const auto file = folder.file("m.safetensors");
   const std::string t5 = "encoder.block.0.layer.0.SelfAttention.q.", clip = "text_model.encoder.layers.0.mlp.fc1.";
   save_safetensors(file, {{t5 + "weight", stored}, {t5 + "scale_weight", scale}, {"scaled_fp8", stored}});
-  expect({file}, Component::T5, "t5xxl", t5 + "weight");
+  expect({file}, t5_keys("t5xxl"), t5 + "weight");
   const auto single = "text_encoders.clip_l.transformer." + clip;
   save_safetensors(file, {{single + "weight", stored}, {single + "weight_scale", scale}});
-  expect({file}, Component::Clip, "clip_l", clip + "weight");
+  expect({file}, clip_keys("clip_l"), clip + "weight");
   const std::string vae = "first_stage_model.decoder.up.0.block.0.conv1.";
   save_safetensors(file, {{vae + "weight", stored}, {vae + "scale_weight", scale}});
-  expect({file}, Component::Vae, "", "decoder.up_blocks.0.resnets.0.conv1.weight");
+  expect({file}, vae_keys, "decoder.up_blocks.0.resnets.0.conv1.weight");
   save_safetensors(file, {{t5 + "weight", stored}});
   save_safetensors(folder.file("s.safetensors"), {{t5 + "weight_scale", scale}});
   folder.write("m.index.json", "{\"weight_map\": {\"" + t5 + "weight\": \"m.safetensors\", \"" + t5 +
                                    "weight_scale\": \"s.safetensors\"}}");
-  expect({folder.file("m.index.json")}, Component::T5, "", t5 + "weight");
+  expect({folder.file("m.index.json")}, t5_keys(), t5 + "weight");
 }
 
 TEST(wanted_tensors_are_floating_point_numbers) {
@@ -206,7 +204,7 @@ TEST(wanted_tensors_are_floating_point_numbers) {
   for (const auto dtype : {at::kChar, at::kByte, at::kShort, at::kInt, at::kLong, at::kBool}) {
     save_safetensors(folder.file("m.safetensors"),
                      {{"a", at::ones({2}, dtype)}, {"b", at::ones({2})}, {"position_ids", at::ones({3}, at::kLong)}});
-    const auto w = Weights::open({folder.file("m.safetensors")}, Component::Clip);
+    const auto w = Weights::open({folder.file("m.safetensors")}, clip_keys());
     EXPECT_FAILURE(BadFile,
                    ({"m.safetensors", "a: expected floating-point numbers", w.entries().at("a").info.dtype_name()}),
                    w.fill({{"a", {2}, &a}, {"b", {2}, &b}}, at::kFloat, at::kCPU));

@@ -1,12 +1,12 @@
-// Small pictures and archives for the data tests, and what a folder holds.
+// Small images and archives for the data tests, and what a folder holds.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { crc32, deflateRawSync } from 'node:zlib';
 import sharp from 'sharp';
-import { checksumOf, tarHeader } from '../../cli/data/tar.js';
+import { checksumOf, tarHeader } from '../../cli/data/io/tar.js';
 
-/** A picture whose pixels tell which one it is: first the number, then a gradient. */
+/** An image whose pixels tell which one it is: first the number, then a gradient. */
 export function pixelsOf(number: number, width = 40, height = 32): Buffer {
   const pixels = Buffer.alloc(width * height * 3);
   for (let i = 0; i < pixels.length; i++) pixels[i] = (i * 7 + number * 31) % 256;
@@ -26,7 +26,7 @@ export function write(folder: string, files: Record<string, string | Uint8Array>
   return folder;
 }
 
-/** `count` pictures with a captions.jsonl. */
+/** `count` images with a captions.jsonl. */
 export async function writePictures(folder: string, count: number): Promise<string> {
   const files: Record<string, string | Uint8Array> = {};
   for (let i = 0; i < count; i++) files[`pictures/${i}.png`] = await pngOf(i);

@@ -49,7 +49,7 @@ test('a folder that is no pipeline', async () => {
 test('a missing component', async () => {
   const folder = model();
   rmSync(join(folder, 'vae'), { recursive: true });
-  await fails(['--model', folder], 4, [join(folder, 'vae'), 'turns latents into pictures', 'drm pull']);
+  await fails(['--model', folder], 4, [join(folder, 'vae'), 'turns latents into images', 'drm pull']);
 });
 test('only a pickle', async () => {
   const folder = model();

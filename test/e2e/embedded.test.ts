@@ -9,7 +9,7 @@ import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 const model = join(repository, 'models/tiny');
 const pixels = (file: string) => sharp(file).removeAlpha().raw().toBuffer();
 
-/** Mean red, green and blue of the middle of a picture. */
+/** Mean red, green and blue of the middle of an image. */
 async function middle(file: string): Promise<number[]> {
   const { channels } = await sharp(file).extract({ left: 20, top: 24, width: 24, height: 24 }).stats();
   return channels.slice(0, 3).map((channel) => channel.mean);
@@ -47,7 +47,7 @@ const python = process.env.DRM_BENCH_PYTHON ?? 'python3';
 const hasDiffusers = spawnSync(python, ['-c', 'import diffusers'], { stdio: 'ignore' }).status === 0;
 
 // Python is optional: without diffusers this is counted as skipped.
-test.skipIf(!hasDiffusers)('diffusers draws the same picture from the same folder', { timeout: 300_000 }, async () => {
+test.skipIf(!hasDiffusers)('diffusers draws the same image from the same folder', { timeout: 300_000 }, async () => {
   const out = temporaryFolder();
   const prompt = 'red apple, noto style';
   const settings = { steps: 6, guidance: 3, seed: 4, height: 64, width: 64, threads: 1, dtype: 'fp32' };

@@ -44,7 +44,7 @@ test('a training reads the files and learns the same, to the rounding of other b
   expect(figures(own)).toHaveLength(12);
   expect(largestDifference(figures(run), figures(own))).toBeLessThan(1e-4);
 
-  // The bound would not hold were a file's rows another picture's.
+  // The bound would not hold were a file's rows another image's.
   const file = join(folder(), 'latents-00000.safetensors');
   const before = readFileSync(file);
   const tensors = readTensors(file);
@@ -84,7 +84,7 @@ test('another size or dtype is another encoding; a set that changed is told', as
   expect(weights('mended').equals(weights('read'))).toBe(true); // encoded in the same batches, hence the same bits
 });
 
-test('a set prepared anew in its place, with more pictures: what is there of the old one is not taken for it', async () => {
+test('a set prepared anew in its place, with more images: what is there of the old one is not taken for it', async () => {
   const grown = join(work, 'grown');
   const encodeGrown = async () => {
     await runDrm(['data', 'encode', grown, '--model', fixture, '--size', '32', '--t5-length', '8']);

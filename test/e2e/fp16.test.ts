@@ -1,4 +1,4 @@
-// fp16 wherever a dtype can be given, on the fixtures' pipeline: pictures, scores, encodings, and training with its loss scale.
+// fp16 wherever a dtype can be given, on the fixtures' pipeline: images, scores, encodings, and training with its loss scale.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';

@@ -53,7 +53,7 @@ describe('noise and credit', () => {
   test('gains with --step, with the reason', () =>
     mistake(['--step', ...set('credit=gain')], 3, ['credit', 'same state before them', "the group's mean takes away"]));
   test('gains of a scorer', () =>
-    mistake(['--reward', 'judge', ...set('credit=gain')], 3, ['credit', 'judge', 'finished pictures']));
+    mistake(['--reward', 'judge', ...set('credit=gain')], 3, ['credit', 'judge', 'finished images']));
 });
 
 describe('rewards', () => {

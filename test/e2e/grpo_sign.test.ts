@@ -1,14 +1,14 @@
-// The sign of it all: a policy that is rewarded for darkness darkens its pictures.
+// The sign of it all: a policy that is rewarded for darkness darkens its images.
 import { expect, test, vi } from 'vitest';
 import { setThreads } from '../../binding/index.js';
+import { findPolicy, loadPolicy } from '../../cli/grpo/load_policy.js';
+import { pictureFigures } from '../../cli/grpo/pictures.js';
+import { planner } from '../../cli/grpo/plan.js';
+import { PolicyTask } from '../../cli/grpo/policy_task.js';
+import { RewardParts } from '../../cli/grpo/reward_parts.js';
 import { Team } from '../../cli/parallel/team.js';
 import type { Reward } from '../../cli/rewards/reward.js';
-import { findPolicy, loadPolicy } from '../../cli/rl/load_policy.js';
-import { pictureFigures } from '../../cli/rl/pictures.js';
-import { planner } from '../../cli/rl/plan.js';
-import { RewardParts } from '../../cli/rl/reward_parts.js';
-import { PolicyTask } from '../../cli/train/tasks/policy.js';
-import { grpoSettings } from '../rl/settings.js';
+import { grpoSettings } from '../grpo/settings.js';
 
 vi.setConfig({ testTimeout: 600_000 });
 
@@ -17,15 +17,14 @@ const darkness: Reward = {
     name: 'darkness',
     unit: 'share',
     weights: '',
-    noisy: false,
-    sizes: [],
+    sees: 'images',
     definitions: () => ['minus the mean pixel'],
   },
   score: async (judged) => [judged.map(({ picture }) => -pictureFigures([picture]).brightness)],
   dispose: () => {},
 };
 
-test('rewarded by minus the mean pixel, the pictures of the embedded model darken', async () => {
+test('rewarded by minus the mean pixel, the images of the embedded model darken', async () => {
   const s = grpoSettings({
     ...{ model: 'tiny', reward: 'judge', size: 64, t5_length: 0, guidance: 1, denoising_steps: 5, window_until: 0.6 },
     ...{ prompts_per_iteration: 2, group: 8, batch: 16, updates_per_iteration: 1, kl_beta: 0, learning_rate: 2e-3 },

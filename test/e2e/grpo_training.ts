@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { command } from '../../cli/commands/grpo.js';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 import { fixture, type RunOptions, runDrm } from '../run_drm.js';
 import { refusedHere, runHere } from './here.js';
 

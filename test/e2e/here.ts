@@ -1,10 +1,10 @@
 // A command in the test's own process: quick, and an event can be acted upon before the next one.
 import { expect } from 'vitest';
 import type { DrmError } from '../../binding/error.js';
-import type { Command, GlobalOptions } from '../../cli/command.js';
-import { exitCode } from '../../cli/errors.js';
-import type { Event } from '../../cli/events.js';
-import { describe } from '../../cli/program.js';
+import { describe } from '../../cli/commands/describe.js';
+import type { Command, GlobalOptions } from '../../cli/common/command.js';
+import { exitCode } from '../../cli/common/errors.js';
+import type { Event } from '../../cli/common/events.js';
 
 type OnEvent = (event: Event) => void;
 

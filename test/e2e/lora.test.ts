@@ -21,7 +21,7 @@ const latentsOf = (file: string, name = 'latents') => {
 };
 const expected = (name: string) => diffusers.get(name)?.data ?? [];
 
-/** The picture of data/lora.py, and its latents. */
+/** The image of data/lora.py, and its latents. */
 async function sampled(folder: string, model: string, ...flags: string[]) {
   const latents = join(folder, 'latents.safetensors');
   const outcome = await runDrm([
@@ -68,7 +68,7 @@ describe('adapters', { timeout: 180_000 }, () => {
     expect(off32).toBeLessThan(0.2 * far);
   });
 
-  test('a picture says which adapters made it, and is repeated with them', async () => {
+  test('an image says which adapters made it, and is repeated with them', async () => {
     const [folder, again] = [temporaryFolder(), temporaryFolder()];
     const file = join(folder, 'style:v1.safetensors');
     cpSync(adapter, file);
@@ -83,7 +83,7 @@ describe('adapters', { timeout: 180_000 }, () => {
     const repeated = await runDrm(['sample', '--from', picture, '--out', again]);
     expect(repeated.code, repeated.stderr).toBe(0);
     expect(readFileSync(join(again, '3-x.png')).equals(readFileSync(picture))).toBe(true);
-    // Without the adapter it would be another picture.
+    // Without the adapter it would be another image.
     await runDrm([...flags, '--out', join(again, 'plain')]);
     const plain = readFileSync(join(again, 'plain/3-x.png'));
     expect(JSON.parse(readText(plain).drm ?? '')).not.toHaveProperty('loras');
@@ -92,7 +92,7 @@ describe('adapters', { timeout: 180_000 }, () => {
     cpSync(withoutAlpha(folder), file);
     const changed = await runDrm(['sample', '--from', picture, '--out', join(again, 'changed')]);
     expect(changed.code).toBe(0);
-    expect(changed.stderr).toContain('is not the file that made the picture');
+    expect(changed.stderr).toContain('is not the file that made the image');
     expect(changed.stderr).toContain('does not say its alpha');
   });
 

@@ -1,9 +1,9 @@
-// What goes wrong in the middle of a run: bad pictures, a lost shard, a full disk. Named, counted, and nothing lost.
+// What goes wrong in the middle of a run: bad images, a lost shard, a full disk. Named, counted, and nothing lost.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test, vi } from 'vitest';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 import { pngOf } from '../data/pictures.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
 import { learned, preparedSet, pretrain, resumeArguments, vaeArchitecture } from './pretraining.js';
@@ -31,7 +31,7 @@ const shard = (set: string) => join(path(set), 'train-00000.tar');
 const argv = (run: string, set: string) => ['vae', '--config', config, '--data', path(set), '--out', path(run)];
 const warnings = (events: Event[]) => events.flatMap((e) => (e.event === 'warning' ? [e.message] : []));
 
-/** A copy of the set, the pictures of these numbers overwritten. */
+/** A copy of the set, the images of these numbers overwritten. */
 async function damaged(name: string, numbers: number[]): Promise<void> {
   cpSync(path('set'), path(name), { recursive: true });
   for (const file of readdirSync(path(name)).filter((file) => file.endsWith('.tar'))) {
@@ -44,7 +44,7 @@ async function damaged(name: string, numbers: number[]): Promise<void> {
   }
 }
 
-test('bad pictures are named once each, left out and counted, and the run ends well', async () => {
+test('bad images are named once each, left out and counted, and the run ends well', async () => {
   await damaged('bad', [0, 1, 2, 4]); // 4 is held out
   const events = await pretrainHere([...argv('bad-run', 'bad'), '--batch', '8', '--steps', '4']);
   const told = warnings(events);
@@ -52,7 +52,7 @@ test('bad pictures are named once each, left out and counted, and the run ends w
   expect(new Set(told).size).toBe(4);
   for (const message of told) expect(message).toMatch(/(train|test)-00000\.tar: \d{9}: .*; left out from now on/);
   expect(told.filter((message) => message.includes('train-'))).toHaveLength(3);
-  // Two epochs of 16 pictures, 13 of them good.
+  // Two epochs of 16 images, 13 of them good.
   expect(events.at(-1)).toMatchObject({ event: 'done', facts: { steps: 4, samples: 26, pictures_left_out: 3 } });
 });
 

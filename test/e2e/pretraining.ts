@@ -5,7 +5,7 @@ import { expect } from 'vitest';
 import { writePictures } from '../data/pictures.js';
 import { fixture, type Outcome, type RunOptions, runDrm } from '../run_drm.js';
 
-/** 24 pictures of 40 × 32 with captions, a quarter of them held out as split `test`, in one shard a split. */
+/** 24 images of 40 × 32 with captions, a quarter of them held out as split `test`, in one shard a split. */
 export async function preparedSet(work: string, name = 'set', more: string[] = []): Promise<string> {
   const set = join(work, name);
   const from = join(await writePictures(join(work, 'pictures'), 24), 'captions.jsonl');
@@ -28,7 +28,7 @@ function architecture(folder: string, config: object): string {
   return folder;
 }
 
-/** An AutoencoderKL that halves the picture's sides once. */
+/** An AutoencoderKL that halves the image's sides once. */
 export function vaeArchitecture(folder: string): string {
   const blocks = (name: string) => [`${name}Block2D`, `${name}Block2D`];
   return architecture(folder, {
@@ -40,7 +40,7 @@ export function vaeArchitecture(folder: string): string {
   });
 }
 
-/** A CLIPModel for pictures of 16 × 16; `width` is that of its text tower and of its features. */
+/** A CLIPModel for images of 16 × 16; `width` is that of its text tower and of its features. */
 export function clipArchitecture(folder: string, width: number, tokenizer: string): string {
   const ids = JSON.parse(readFileSync(join(tokenizer, 'vocab.json'), 'utf8')) as Record<string, number>;
   const tower = { intermediate_size: 32, num_attention_heads: 2, hidden_act: 'quick_gelu', layer_norm_eps: 1e-5 };

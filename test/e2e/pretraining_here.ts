@@ -1,6 +1,6 @@
 // `drm pretrain` in the test's own process.
 import { command } from '../../cli/commands/pretrain.js';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 import { refusedHere, runHere } from './here.js';
 
 /** Runs the command line after `drm pretrain`; returns its events. */

@@ -2,14 +2,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { command } from '../../cli/commands/train.js';
-import { type Pair, pairSource } from '../../cli/data/pair.js';
-import { prepare } from '../../cli/data/prepare.js';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
+import { type Pair, pairSource } from '../../cli/data/prepared/pair.js';
+import { prepare } from '../../cli/data/prepared/prepare.js';
 import { pngOf } from '../data/pictures.js';
 import { fixture, type RunOptions, runDrm } from '../run_drm.js';
 import { refusedHere, runHere } from './here.js';
 
-/** `train` pairs and `test` pairs of 40 × 32 pictures, every picture in one pair; pictures are numbered 2 i and 2 i + 1. */
+/** `train` pairs and `test` pairs of 40 × 32 images, every image in one pair; images are numbered 2 i and 2 i + 1. */
 export async function preparedPairs(
   folder: string,
   {

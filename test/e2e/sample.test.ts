@@ -7,7 +7,7 @@ import { readText } from '../../cli/image/png_text.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
 import { fixture, quick, repository, runDrm, temporaryFolder } from '../run_drm.js';
 
-test('pictures go to the folder, their paths to stdout, all else to stderr', async () => {
+test('images go to the folder, their paths to stdout, all else to stderr', async () => {
   const out = temporaryFolder();
   const { code, stdout, stderr } = await runDrm([
     ...quick,
@@ -32,7 +32,7 @@ test('pictures go to the folder, their paths to stdout, all else to stderr', asy
   expect([grid.width, grid.height]).toEqual([2 * 48 + 3 * 8, 32 + 2 * 8]);
 });
 
-test('a picture is repeated from the settings inside it, byte for byte', async () => {
+test('an image is repeated from the settings inside it, byte for byte', async () => {
   const out = temporaryFolder();
   const again = temporaryFolder();
   await runDrm([...quick, '--prompt', 'ein Fuchs 🦊', '--seed', '7', '--guidance', '3', '--out', out]);
@@ -49,7 +49,7 @@ test('a picture is repeated from the settings inside it, byte for byte', async (
   expect(readFileSync(join(again, name ?? '')).equals(readFileSync(file))).toBe(true);
 });
 
-test('a sheet of many prompts with one picture each is about square', async () => {
+test('a sheet of many prompts with one image each is about square', async () => {
   const out = temporaryFolder();
   const prompts = ['a', 'b', 'c', 'd', 'e'].flatMap((prompt) => ['--prompt', prompt]);
   const { stdout } = await runDrm([...quick, ...prompts, '--grid', '--json', '--out', out]);
@@ -57,7 +57,7 @@ test('a sheet of many prompts with one picture each is about square', async () =
   expect(sheets.map((line) => JSON.parse(line))).toMatchObject([{ width: 3 * 48 + 4 * 8, height: 2 * 32 + 3 * 8 }]);
 });
 
-test('a picture depends on its own seed, not on what else is in the run', async () => {
+test('an image depends on its own seed, not on what else is in the run', async () => {
   const many = temporaryFolder();
   const one = temporaryFolder();
   await runDrm([...quick, '--prompt', 'cat', '--seed', '3', '--n', '3', '--batch', '1', '--out', many]);
@@ -170,7 +170,7 @@ test('skip-layer guidance and previews', async () => {
   expect(readdirSync(out).sort()).toEqual(['0-x.png', 'preview.png']);
 });
 
-test('Ctrl-C finishes cleanly: exit 130, whole pictures only', async () => {
+test('Ctrl-C finishes cleanly: exit 130, whole images only', async () => {
   const out = temporaryFolder();
   const many = ['--prompt', 'x', '--n', '500', '--batch', '1', '--json', '--out', out];
   const { code, stdout, stderr } = await runDrm([...quick, ...many], {

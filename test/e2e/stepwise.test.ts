@@ -25,7 +25,7 @@ test('one candidate is plain sampling, byte for byte, and looks for no reward', 
   expect(picture(one).equals(picture(plain))).toBe(true);
 });
 
-test('a picture says what chose it, and is repeated from that', async () => {
+test('an image says what chose it, and is repeated from that', async () => {
   const chosen = await sampled([...fox, '--k', '3', '--reward', reward, '--noise-level', '0.5']);
   const { settings } = JSON.parse(readText(picture(chosen)).drm ?? '{}');
   expect(settings).toMatchObject({ k: 3, reward, noise_level: 0.5, select: 'argmax', score_from: 0, score_until: 1 });
@@ -37,7 +37,7 @@ test('a picture says what chose it, and is repeated from that', async () => {
   expect((await pixels(chosen)).equals(await pixels(await sampled(fox)))).toBe(false);
 });
 
-test('a picture does not depend on batches or on what else is in the run', async () => {
+test('an image does not depend on batches or on what else is in the run', async () => {
   const args = [...quick, '--prompt', 'a', '--prompt', 'b', '--n', '2', '--k', '4', '--reward', `drm:${reward}`];
   const together = await sampled(args);
   const alone = await sampled([...args, '--batch', '1']);
@@ -87,7 +87,7 @@ test('softmax draws by the seed', async () => {
 test.each<[string, string[], number, string[]]>([
   ['no reward', ['--k', '6'], 2, ['--k 6', 'recommends none', '--reward']],
   ['a reward that is no such thing', ['--k', '6', '--reward', 'tinny'], 2, ['--reward tinny', 'did you mean tiny?']],
-  ['a scorer of finished pictures', ['--k', '6', '--reward', 'judge'], 2, ['judge', 'reward model (DRM)']],
+  ['a scorer of finished images', ['--k', '6', '--reward', 'judge'], 2, ['judge', 'reward model (DRM)']],
   ['a folder that is not there', ['--k', '6', '--reward', 'drm:/no/such'], 4, ['/no/such', 'drm train']],
   ['k below 1', ['--k', '0', '--reward', reward], 2, ['k', '1']],
   ['k beyond measure', ['--k', '100000', '--reward', reward], 2, ['k', '1024']],

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, expect, test, vi } from 'vitest';
-import { findDrm } from '../../cli/rewards/drm_config.js';
+import { findDrm } from '../../cli/rewards/base_fit.js';
 import { killedAgainAndAgain, nextCheckpoint, resuming } from '../killing.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
 import { drm, fixture, runDrm, temporaryFolder } from '../run_drm.js';
@@ -54,7 +54,7 @@ test('kill -9 at random moments, again and again: the same model, the same figur
 });
 
 test('the result is a reward model that says what it is, and that scores', async () => {
-  const { config: own, checkpoint } = findDrm(path('whole'));
+  const { description: own, checkpoint } = findDrm(path('whole'));
   expect(own).toMatchObject({
     base: fixture,
     keep_layers: 2,
@@ -103,7 +103,7 @@ test("the authors' layout holds the skipped block as the base has it, and is gon
     expect(largestDifference(data, ours.get(name)?.data ?? []), name).toBeLessThan(1e-6);
 });
 
-test('bright pictures over dark ones: learnt, and known of pictures never seen, at every noise level', async () => {
+test('bright images over dark ones: learnt, and known of images never seen, at every noise level', async () => {
   const flat = (i: number) => {
     const level = i % 2 === 0 ? 190 + (i % 60) : 5 + (i % 60); // even numbers are the chosen
     return sharp({ create: { width: 64, height: 64, channels: 3, background: { r: level, g: level, b: level } } })
@@ -159,7 +159,7 @@ const whole = () =>
 
 test.each([
   ['prompts encoded at every step', ['text=on_the_fly']],
-  ['pictures encoded at every step', ['latents=on_the_fly']],
+  ['images encoded at every step', ['latents=on_the_fly']],
   ['both at every step, block by block', ['text=on_the_fly', 'latents=on_the_fly', 'gradient_checkpointing=true']],
   ['all of a step in one pass', ['micro_batch=0']],
 ])('%s: the same losses to rounding', async (name, settings) => {

@@ -2,8 +2,8 @@
 import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { readManifest } from '../../cli/data/manifest.js';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
+import { readManifest } from '../../cli/data/prepared/manifest.js';
 import { pngOf } from '../data/pictures.js';
 import { fixture, temporaryFolder } from '../run_drm.js';
 import { learned, preparedSet } from './pretraining.js';
@@ -32,7 +32,7 @@ describe('data', () => {
   test('none named', () => mistake(['--data', ''], 2, ['--data DIR', 'drm data prepare']));
   test('not there', () => mistake(['--data', at('no')], 3, [at('no'), 'manifest.json', 'drm data prepare']));
   test('of another kind', () =>
-    mistake(['--data', at('captions')], 3, [at('captions'), 'preference pairs', 'pictures with captions']));
+    mistake(['--data', at('captions')], 3, [at('captions'), 'preference pairs', 'images with captions']));
   test('a split that is not there', () =>
     mistake(set('split=val'), 3, [/^\[train\] split/, 'train', 'found val', '--set split=']));
   test('batch larger than the set', () => mistake(['--batch', '17'], 3, ['at most 16', '--batch 16']));
@@ -110,7 +110,7 @@ describe('--from', () => {
 
 const warnings = (events: Event[]) => events.flatMap((e) => (e.event === 'warning' ? [e.message] : []));
 
-/** A copy of the set, the pictures of these numbers overwritten. */
+/** A copy of the set, the images of these numbers overwritten. */
 async function damaged(name: string, numbers: number[]): Promise<void> {
   cpSync(at('pairs'), at(name), { recursive: true });
   for (const file of readdirSync(at(name)).filter((file) => file.endsWith('.tar'))) {
@@ -123,7 +123,7 @@ async function damaged(name: string, numbers: number[]): Promise<void> {
   }
 }
 
-describe.each(['cached', 'on_the_fly'])('bad pictures, latents %s', (latents) => {
+describe.each(['cached', 'on_the_fly'])('bad images, latents %s', (latents) => {
   test('are named once each; their pairs are left out and counted', async () => {
     await damaged('bad', [0, 1, 6, 40]); // pairs 0 and 3, and 20, which is held out
     const more = ['--data', at('bad'), '--epochs', '2', '--steps', '0', ...set(`latents=${latents}`)];
@@ -164,8 +164,8 @@ describe('shards', () => {
 });
 
 test('a caption of 100,000 characters is cut, said so, and trained with', async () => {
-  const { pairSource } = await import('../../cli/data/pair.js');
-  const { prepare } = await import('../../cli/data/prepare.js');
+  const { pairSource } = await import('../../cli/data/prepared/pair.js');
+  const { prepare } = await import('../../cli/data/prepared/prepare.js');
   const prompt = 'a very long caption '.repeat(5000);
   const side = (i: number) => ({ id: `p${i}`, read: () => pngOf(i) });
   const pairs = [0, 1, 2, 3].map((i) => ({

@@ -11,7 +11,7 @@ const seeds = (prompts: string[], more = {}) =>
   ).map(({ prompt, seed }) => [prompt, seed] as const);
 
 describe('seeds of an evaluation', () => {
-  test("are a prompt's own: no two pictures share their noise", () => {
+  test("are a prompt's own: no two images share their noise", () => {
     const prompts = Array.from({ length: 2048 }, (_, i) => `prompt ${i}`);
     expect(new Set(seeds(prompts).map(([, seed]) => seed)).size).toBe(4096);
   });

@@ -3,13 +3,13 @@ import { cpSync, existsSync, readdirSync, readFileSync, statSync, truncateSync, 
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { ClipScorer, cmmd } from '../../binding/index.js';
+import { cmmd, Scorer } from '../../binding/index.js';
 import { readText } from '../../cli/image/png_text.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
 import { readTensors, writeTensors } from '../parity/safetensors.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { fixture, repository, runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 import { colours, writeSet } from './small_set.js';
 
 interface Estimate {
@@ -42,7 +42,7 @@ type World = ReturnType<typeof world>;
 const run = ({ prompts, judge, out }: World, ...more: string[]) =>
   runDrm([
     ...['eval', 'images', '--model', fixture, '--prompts', prompts, '--scorer', judge, '--out', out],
-    // One picture a call: a picture made again alone is then the same bits on every CPU.
+    // One image a call: an image made again alone is then the same bits on every CPU.
     ...['--steps', '2', '--size', '32', '--threads', '1', '--batch', '1', ...more],
   ]);
 
@@ -59,7 +59,7 @@ const times = (folder: string) => pngs(folder).map((name) => statSync(join(folde
 
 // Up to four runs a test; on a machine that is busy otherwise each may take a quarter of a minute.
 describe('drm eval images', { timeout: 180_000 }, () => {
-  test('says what the features of the pictures on disk say', async () => {
+  test('says what the features of the images on disk say', async () => {
     const w = world();
     const set = await writeSet(join(w.folder, 'set'));
     const { code, stdout, stderr } = await run(w, '--n', '2', '--reference', set, '--json');
@@ -73,8 +73,8 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(row.seconds_per_picture).toBeGreaterThan(0);
 
     const folder = join(w.folder, 'judge');
-    const clip = await ClipScorer.load(
-      { config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
+    const clip = await Scorer.load(
+      { kind: 'clip', config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
       { device: 'cpu', dtype: 'fp32' },
     );
     const tokenizer = Tokenizer.fromFolder(folder);
@@ -121,11 +121,11 @@ describe('drm eval images', { timeout: 180_000 }, () => {
       hits(real, (i) => i),
       9,
     );
-    expect(text).toMatch(/real pictures/);
+    expect(text).toMatch(/real images/);
     clip.dispose();
   });
 
-  test('makes no picture again that is there already, and any that is not', async () => {
+  test('makes no image again that is there already, and any that is not', async () => {
     const w = world();
     const first = await run(w, '--json');
     expect(first.code).toBe(0);
@@ -151,7 +151,7 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(pngs(w.out)).toHaveLength(3);
   });
 
-  test('makes pictures again when the weights under the same name have changed', async () => {
+  test('makes images again when the weights under the same name have changed', async () => {
     const w = world();
     const model = join(w.folder, 'model');
     cpSync(fixture, model, { recursive: true });
@@ -216,7 +216,7 @@ describe('drm eval images', { timeout: 180_000 }, () => {
       three.verdicts[0].score.mean - one.verdicts[0].score.mean,
       12,
     );
-    expect(three.against_first[0].score.n).toBe(3); // prompts, not pictures
+    expect(three.against_first[0].score.n).toBe(3); // prompts, not images
     expect(three.time_ratio).toBeCloseTo(three.seconds_per_picture / one.seconds_per_picture, 12);
     expect(three.cost.reward).toBeGreaterThan(0);
     expect(one.cost.reward).toBe(0);
@@ -245,7 +245,7 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(chosen().every((time, i) => time !== before[i])).toBe(true);
   });
 
-  test('compares adapters with the base, and makes pictures again when an adapter is another', async () => {
+  test('compares adapters with the base, and makes images again when an adapter is another', async () => {
     const w = world();
     const adapter = join(w.folder, 'adapter.safetensors');
     cpSync(join(repository, 'test/e2e/data/lora.safetensors'), adapter);

@@ -1,4 +1,4 @@
-// `drm eval images`: noise of each prompt's own, and several processes that share the pictures.
+// `drm eval images`: noise of each prompt's own, and several processes that share the images.
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,9 +8,9 @@ import { command as evaluate } from '../../cli/commands/eval.js';
 import { seedOfPrompt } from '../../cli/eval/image_jobs.js';
 import { readText } from '../../cli/image/png_text.js';
 import { refusedHere, runHere } from '../e2e/here.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { fixture, runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 
 const work = temporaryFolder();
 const path = (name: string) => join(work, name);
@@ -44,7 +44,7 @@ const pngs = (folder: string) =>
 const recipeOf = (file: string) => JSON.parse(readText(readFileSync(file)).drm ?? '{}');
 const pixels = (file: string) => sharp(file).raw().toBuffer();
 
-test('every prompt and picture has noise of its own, the same for every setting', async () => {
+test('every prompt and image has noise of its own, the same for every setting', async () => {
   await here('seeds', '--n', '2', '--sweep', 'guidance=1,2', '--seed', '9');
   const folders = ['guidance-1', 'guidance-2'].map((name) => path(`seeds/${name}`));
   const [one, two] = folders.map((folder) => pngs(folder).map((name) => recipeOf(join(folder, name)))) as [
@@ -59,7 +59,7 @@ test('every prompt and picture has noise of its own, the same for every setting'
 }, 120_000);
 
 describe('several processes', { timeout: 240_000 }, () => {
-  test('make the pictures of one, to rounding, and none twice', async () => {
+  test('make the images of one, to rounding, and none twice', async () => {
     const settings = ['--k', '1,3', '--reward', path('drm')];
     const alone = await here('one', ...settings);
     const shared = await runDrm(['eval', ...command('two', ...settings, '--nproc', '2', '--json')]);

@@ -79,8 +79,8 @@ test('scores: NaN and null are none, a mark is passed over, null tables are abse
   expect(entry?.validation).toBeUndefined();
 });
 
-test('HPDv2 counts ties in the divisor; a picture that failed takes its own pairs alone, which is said', () => {
-  // Of 4 pictures, 6 pairs: one tie of people, one inversion.
+test('HPDv2 counts ties in the divisor; an image that failed takes its own pairs alone, which is said', () => {
+  // Of 4 images, 6 pairs: one tie of people, one inversion.
   expect(rankAgreement([{ ranks: [1, 2, 2, 3], scores: [3, 4, 2, 1] }])).toMatchObject({
     accuracy: { mean: 1 - 1 / 6 },
     of: 1,

@@ -3,10 +3,11 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { accuracyPlot } from '../../cli/eval/accuracy_plot.js';
-import { loadScorer } from '../../cli/scorers/registry.js';
+import { findImageReward } from '../../cli/rewards/registry.js';
+import { scoreImages } from '../../cli/rewards/reward.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 import { picture, type PairRow as Row, rows, writePairs } from './small_pairs.js';
 
 async function world(all?: readonly Row[]) {
@@ -39,14 +40,14 @@ const readLog = (out: string) =>
     .map((line) => JSON.parse(line));
 
 describe('drm eval pairs --data', () => {
-  test('counts what the reward itself says of every picture', async () => {
+  test('counts what the reward itself says of every image', async () => {
     const w = await world();
     const { code, data, stderr } = await run(w);
     expect(stderr).toBe('');
     expect(code).toBe(0);
-    const scorer = await loadScorer(w.reward, { device: 'cpu', dtype: 'fp32' });
+    const reward = await findImageReward(w.reward).load({ device: 'cpu' });
     const right = async ({ chosen, rejected, prompt }: Row) => {
-      const [a = 0, b = 0] = await scorer.score([picture(chosen), picture(rejected)], [prompt, prompt]);
+      const [a = 0, b = 0] = await scoreImages(reward, [picture(chosen), picture(rejected)], [prompt, prompt]);
       return Number(a > b);
     };
     const sum = async (some: Row[]) => (await Promise.all(some.map(right))).reduce((x, y) => x + y, 0);
@@ -59,15 +60,15 @@ describe('drm eval pairs --data', () => {
     expect(Object.keys(row.by.kind)).toEqual(['blur', 'noise']);
     expect(row.by.grade['grade 2'].correct).toBe(await sum(decided.filter(({ grade }) => grade === 2)));
     expect(row.by['kind and grade']['blur, grade 1'].of).toBe(2);
-    // Four pictures, six pairs, the pair of equals in the divisor alone.
+    // Four images, six pairs, the pair of equals in the divisor alone.
     const wrong = 5 - (await sum(decided.filter(({ source }) => source === 'hpdv2')));
     expect(row.own.hpdv2[0]).toMatchObject({ protocol: 'rank', of: 1 });
     expect(row.own.hpdv2[0].accuracy.mean).toBeCloseTo(1 - wrong / 6, 12);
     expect(row.own.hpdv2[1]).toMatchObject({ protocol: 'pooled', correct: 5 - wrong, of: 5 });
-    scorer.dispose();
+    reward.dispose();
   });
 
-  test('scores a picture once a prompt, and none that an earlier run has scored', async () => {
+  test('scores an image once a prompt, and none that an earlier run has scored', async () => {
     const w = await world();
     const first = await run(w);
     const distinct = new Set(
@@ -118,7 +119,7 @@ describe('drm eval pairs --data', () => {
     expect(
       data.rows.map(({ reward, timestep }: Row & { timestep: number; reward: string }) => [reward, timestep]),
     ).toEqual([[w.reward, 0], ...[0, 500, 900].map((timestep) => [drm, timestep])]);
-    expect(events.find(({ event }) => event === 'warning').message).toContain('clean pictures only');
+    expect(events.find(({ event }) => event === 'warning').message).toContain('clean images only');
     expect(data.rows[2].viewing).toContain('noise of level 0.5 added');
     expect(data.rows[2].viewing).toContain('mean of 2 draws');
     const scores = (timestep: number) =>
@@ -166,11 +167,11 @@ describe('drm eval pairs --data', () => {
     expect(done.data).toEqual(fresh.data);
   });
 
-  test('names a picture that cannot be read, and leaves out its pairs', async () => {
+  test('names an image that cannot be read, and leaves out its pairs', async () => {
     const w = await world();
     const shard = join(w.data, readdirSync(w.data).find((name) => name.endsWith('.tar')) as string);
     const bytes = readFileSync(shard);
-    const at = bytes.indexOf('RIFF'); // the first picture, which is picture 0
+    const at = bytes.indexOf('RIFF'); // the first image, which is image 0
     bytes.fill(0, at + 12, at + 40);
     writeFileSync(shard, bytes);
     const { code, data, events } = await run(w);
@@ -213,8 +214,8 @@ test('a plot has a line and a band for each reward, and holds any name', () => {
     ],
     'Title',
   );
-  expect(svg.match(/<polyline/g)).toHaveLength(1);
-  expect(svg.match(/<polygon/g)).toHaveLength(1);
+  expect(svg.match(/<path [^>]*fill="none"/g)).toHaveLength(1);
+  expect(svg.match(/<path [^>]*fill-opacity/g)).toHaveLength(1);
   expect(svg.match(/<circle/g)).toHaveLength(4);
   expect(svg).toContain('a&#60;b &#38; &#34;c&#34;');
   const ys = [...svg.matchAll(/cy="([\d.]+)"/g)].map(([, y]) => Number(y));

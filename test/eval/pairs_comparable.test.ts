@@ -8,11 +8,12 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { command as evaluate } from '../../cli/commands/eval.js';
 import { command as score } from '../../cli/commands/score.js';
 import { bestThreshold, type ScoredChoice, tieAware } from '../../cli/eval/protocols.js';
-import { loadScorer } from '../../cli/scorers/registry.js';
+import { findImageReward } from '../../cli/rewards/registry.js';
+import { scoreImages } from '../../cli/rewards/reward.js';
 import { refusedHere, runHere } from '../e2e/here.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 import { type PairRow, picture, rows, writePairs } from './small_pairs.js';
 
 const work = temporaryFolder();
@@ -164,11 +165,11 @@ test('the size that reward models see is asked for, and scores of another are ke
   const copies = path('copies');
   await writePairs(copies, few, { size: 16 });
   const [enlarged] = (await pairs('--data', copies, '--reward', drm)).warnings;
-  expect(enlarged).toMatch(/copies was prepared with pictures of at most 16 pixels a side, and they are scored at 32/);
+  expect(enlarged).toMatch(/copies was prepared with images of at most 16 pixels a side, and they are scored at 32/);
   expect((await pairs('--data', copies, '--reward', drm, '--size', '16')).warnings).toEqual([]);
-  expect(small.warnings).toEqual([`${clip} sees pictures at its own size; --size is for reward models`]);
-  expect(small.data.rows[0]?.viewing).toContain('pictures at 16 x 16');
-  expect(own.data.rows[0]?.viewing).toContain('pictures at 32 x 32');
+  expect(small.warnings).toEqual([`${clip} sees images at its own size; --size is for reward models`]);
+  expect(small.data.rows[0]?.viewing).toContain('images at 16 x 16');
+  expect(own.data.rows[0]?.viewing).toContain('images at 32 x 32');
   expect(scoresIn(small.out)).not.toEqual(scoresIn(own.out));
   await runHere(evaluate, ['pairs', '--out', own.out, ...data, '--size', '16']);
   expect(readdirSync(own.out).filter((name) => name.endsWith('.jsonl'))).toHaveLength(3);
@@ -176,17 +177,17 @@ test('the size that reward models see is asked for, and scores of another are ke
 
 describe('protocols of counting', { timeout: 120_000 }, () => {
   const set = ['--data', path('choices'), '--reward', clip];
-  /** Choices of a split as logits, by the scorer itself. */
+  /** Choices of a split as logits, by the reward itself. */
   async function logits(split: string): Promise<ScoredChoice[]> {
-    const scorer = await loadScorer(clip, { device: 'cpu', dtype: 'fp32' });
-    const scale = scorer.scale as number;
+    const reward = await findImageReward(clip).load({ device: 'cpu' });
+    const scale = reward.scale as number;
     expect(scale).toBeGreaterThan(1);
     const found: ScoredChoice[] = [];
     for (const { prompt, chosen, rejected, tie } of choices.filter((one) => one.split === split)) {
-      const [a = 0, b = 0] = await scorer.score([picture(chosen), picture(rejected)], [prompt, prompt]);
+      const [a = 0, b = 0] = await scoreImages(reward, [picture(chosen), picture(rejected)], [prompt, prompt]);
       found.push({ label: tie ? 0.5 : 1, scores: [scale * a, scale * b], group: prompt });
     }
-    scorer.dispose();
+    reward.dispose();
     return found;
   }
 

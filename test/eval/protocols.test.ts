@@ -74,7 +74,7 @@ describe('rankings', () => {
     expect(pooledRankings([tied])).toMatchObject({ correct: 0, of: 2, tied: 1 });
   });
 
-  test('a reward that gives all pictures one score gains nothing by it', () => {
+  test('a reward that gives all images one score gains nothing by it', () => {
     const flat = [
       { ranks: [1, 2, 3], scores: [0, 0, 0] },
       { ranks: [3, 2, 1], scores: [0, 0, 0] },
@@ -83,7 +83,7 @@ describe('rankings', () => {
     expect(rankAgreement(flat).accuracy.mean).toBe(0.5);
   });
 
-  test('only the pairs with an unscored picture go', () => {
+  test('only the pairs with an unscored image go', () => {
     const found = pooledRankings([{ ranks: [1, 2, 3], scores: [3, undefined, 1] }]);
     expect(found).toMatchObject({ correct: 1, of: 1, failed: 2 });
     expect(rankAgreement([{ ranks: [1, 2], scores: [1, undefined] }])).toMatchObject({ of: 0, failed: 1 });

@@ -1,18 +1,18 @@
-// Real pictures against their captions: by a space that knows the answer, and by a CLIP folder from the command line.
+// Real images against their captions: by a space that knows the answer, and by a CLIP folder from the command line.
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ClipScorer } from '../../binding/index.js';
+import { Scorer } from '../../binding/index.js';
 import type { Features } from '../../binding/types.js';
-import { CaptionedSet } from '../../cli/data/captioned_set.js';
+import { CaptionedSet } from '../../cli/data/prepared/captioned_set.js';
 import { retrieveSet } from '../../cli/eval/retrieval.js';
-import type { Space } from '../../cli/scorers/scorer.js';
+import type { FeatureSpace } from '../../cli/rewards/reward.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 import { colours, writeSet } from './small_set.js';
 
-/** Puts pictures and captions where their colour is, or all captions one colour further. */
-function colourSpace(shift = 0): Space {
+/** Puts images and captions where their colour is, or all captions one colour further. */
+function colourSpace(shift = 0): FeatureSpace {
   const features = (rows: number[][]): Features => ({
     values: Float32Array.from(rows.flatMap((row) => row.map((value) => value / Math.hypot(...row)))),
     rows: rows.length,
@@ -28,7 +28,7 @@ function colourSpace(shift = 0): Space {
   };
 }
 
-describe('pictures of a set', () => {
+describe('images of a set', () => {
   test('are all found by a space that knows them, none by one that mixes them up', async () => {
     const set = await CaptionedSet.open(await writeSet(join(temporaryFolder(), 'set')));
     const right = await retrieveSet(colourSpace(), set, { among: 256, seed: 0 }, {});
@@ -90,8 +90,8 @@ test('drm eval retrieval prints what its features say', async () => {
   expect(text.split('\n')).toHaveLength(4);
   for (const line of text.split('\n').slice(1)) expect(line.length).toBeLessThanOrEqual(80);
 
-  const clip = await ClipScorer.load(
-    { config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
+  const clip = await Scorer.load(
+    { kind: 'clip', config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] },
     { device: 'cpu', dtype: 'fp32' },
   );
   const tokenizer = Tokenizer.fromFolder(folder);

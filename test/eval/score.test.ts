@@ -7,9 +7,9 @@ import { RewardModel } from '../../binding/index.js';
 import { readPictureJobs } from '../../cli/eval/picture_jobs.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
 import { loadTokenizers } from '../../cli/text/tokenizer.js';
+import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { fixture, runDrm, temporaryFolder } from '../run_drm.js';
-import { writeClip } from './clip_folder.js';
 
 const folder = temporaryFolder();
 const images = ['a.png', 'b.png', 'c.png'].map((name) => join(folder, name));
@@ -58,7 +58,7 @@ describe('drm score', () => {
     model.dispose();
   });
 
-  test('gives a picture the same score whatever is scored beside it, and another for another seed', async () => {
+  test('gives an image the same score whatever is scored beside it, and another for another seed', async () => {
     const [, second = ''] = images;
     const noisy = ['--reward', drm, '--prompt', 'a red fox', '--timestep', '700'];
     const all = await score(...noisy, ...images);
@@ -102,16 +102,16 @@ describe('drm score', () => {
     expect(stdout.replace(/\s+/g, ' ')).toContain('no noise added');
   });
 
-  test('names pictures that cannot be read, and scores the others', async () => {
+  test('names images that cannot be read, and scores the others', async () => {
     const broken = join(folder, 'broken.png');
-    writeFileSync(broken, 'no picture');
+    writeFileSync(broken, 'no image');
     const { code, stderr, scores, events, data } = await score(
       ...['--reward', clip, '--prompt', 'a red fox', broken, images[0] as string, '/nowhere.png'],
     );
     expect(code).toBe(3);
     expect(scores).toHaveLength(1);
     expect(data.bad.map(({ image }: { image: string }) => image)).toEqual([broken, '/nowhere.png']);
-    expect(stderr).toContain('2 of 3 pictures could not be read');
+    expect(stderr).toContain('2 of 3 images could not be read');
     expect(events.filter(({ event }) => event === 'warning')).toHaveLength(2);
   });
 
@@ -127,7 +127,7 @@ describe('drm score', () => {
     [['--reward', 'judge', 'a.png'], 2, 'expected a prompt'],
     [['--reward', 'judge', '--prompt', 'x'], 2, 'at least one image'],
     [['--reward', 'judge', '--prompt', 'x', '--pairs', 'p.jsonl'], 2, 'found both'],
-    [['--reward', 'judge', '--prompt', 'x', '--timestep', '500', 'a.png'], 2, 'clean pictures only'],
+    [['--reward', 'judge', '--prompt', 'x', '--timestep', '500', 'a.png'], 2, 'clean images only'],
     [['--reward', 'judge', '--prompt', 'x', '--timestep', '1001', 'a.png'], 2, '--timestep 1001'],
     [['--reward', 'judge', '--pairs', '/nowhere'], 3, '/nowhere'],
     [['--reward', 'drm:/nowhere', '--prompt', 'x', 'a.png'], 4, '/nowhere'],

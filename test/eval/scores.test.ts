@@ -87,7 +87,7 @@ describe('drm eval pairs --scores', () => {
     ]);
   });
 
-  test('looks into archives and folders alike, and says where there are no pictures', async () => {
+  test('looks into archives and folders alike, and says where there are no images', async () => {
     const folder = temporaryFolder();
     cpSync(join(samples, 'imagerewarddb/test.json'), join(folder, 'test.json'));
     const file = join(folder, 'scores.json');

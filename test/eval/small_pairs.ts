@@ -1,7 +1,8 @@
 // Small prepared sets of preference pairs.
-import { type Pair, pairSource } from '../../cli/data/pair.js';
-import { encodeLossless } from '../../cli/data/picture.js';
-import { prepare } from '../../cli/data/prepare.js';
+
+import { encodeLossless } from '../../cli/data/io/picture.js';
+import { type Pair, pairSource } from '../../cli/data/prepared/pair.js';
+import { prepare } from '../../cli/data/prepared/prepare.js';
 import { colours } from './small_set.js';
 
 export const picture = (i: number) => {
@@ -25,7 +26,7 @@ export interface PairRow {
   split?: string;
 }
 
-/** Graded pairs of three prompts, one tie, and a ranking of four pictures of which two are equal. */
+/** Graded pairs of three prompts, one tie, and a ranking of four images of which two are equal. */
 export const rows: PairRow[] = [
   ...Array.from(
     { length: 12 },

@@ -1,8 +1,8 @@
 // A prepared set of plain colours, made as any other set is.
 
-import { encodeLossless } from '../../cli/data/picture.js';
-import { prepare } from '../../cli/data/prepare.js';
-import type { Planned } from '../../cli/data/source.js';
+import { encodeLossless } from '../../cli/data/io/picture.js';
+import { prepare } from '../../cli/data/prepared/prepare.js';
+import type { Planned } from '../../cli/data/prepared/source.js';
 
 export interface Colour {
   caption: string;

@@ -1,12 +1,12 @@
 // Intervals, ranks and tables: the arithmetic between scores and what is printed.
 import { describe, expect, test } from 'vitest';
 import type { Features } from '../../binding/types.js';
-import { philox } from '../../cli/data/order.js';
 import { estimate } from '../../cli/eval/bootstrap.js';
 import { spreads } from '../../cli/eval/diversity.js';
 import { nearness, retrieval } from '../../cli/eval/retrieval.js';
-import { percent, table } from '../../cli/eval/table.js';
-import { ranks } from '../../cli/scorers/features.js';
+import { philox } from '../../cli/random/philox.js';
+import { ranks } from '../../cli/rewards/features.js';
+import { percent, table } from '../../cli/ui/table.js';
 
 const features = (rows: number[][]): Features => ({
   values: Float32Array.from(rows.flat()),
@@ -64,13 +64,13 @@ describe('ranks', () => {
     expect(ranks(same, same, (i) => i)).toEqual([3, 3, 3]);
   });
 
-  test('become shares of pictures, weighed by prompt', () => {
+  test('become shares of images, weighed by prompt', () => {
     const pictures = features([
       [1, 0],
       [1, 0],
       [0, 1],
     ]);
-    // Two pictures of prompt 0, of which one is filed under the wrong caption, and one of prompt 1.
+    // Two images of prompt 0, of which one is filed under the wrong caption, and one of prompt 1.
     const found = retrieval(nearness(pictures, captions, [0, 1, 1]), captions.rows, (i) => (i < 2 ? 0 : 1));
     expect(found.top1.mean).toBe(0.75);
     expect(found.top5.mean).toBe(1);
@@ -79,21 +79,21 @@ describe('ranks', () => {
   });
 });
 
-test('pictures of a prompt are as different as the mean of their pairs', () => {
+test('images of a prompt are as different as the mean of their pairs', () => {
   const all = features([
     [1, 0],
     [0, 1],
     [0, 1],
     [1, 0],
   ]);
-  expect(spreads(all, (i) => (i < 3 ? 7 : 8))).toEqual([2 / 3]); // of prompt 8 there is one picture alone
+  expect(spreads(all, (i) => (i < 3 ? 7 : 8))).toEqual([2 / 3]); // of prompt 8 there is one image alone
 });
 
 test('a table lines its columns up', () => {
   const text = table(
     ['name', 'top-1'],
     [
-      ['a', percent({ mean: 0.5, low: 0.25, high: 1, n: 4 })],
+      ['a', percent({ mean: 0.5, low: 0.25, high: 1 })],
       ['longer', '-'],
     ],
   );

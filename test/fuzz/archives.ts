@@ -1,24 +1,25 @@
-// Archives and pictures: tars as the sets take pictures out of them, WebDataset's samples, zips, what a killed preparation
-// left, and the pictures themselves.
+// Archives and images: tars as the sets take images out of them, WebDataset's samples, zips, what a killed preparation
+// left, and the images themselves.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { decodePicture } from '../../cli/data/picture.js';
-import { archiveFiles, PictureArchive } from '../../cli/data/pictures_at.js';
-import { Drop, type Listing } from '../../cli/data/source.js';
-import { StagedPictures } from '../../cli/data/staged_pictures.js';
-import { BLOCK, checksumOf } from '../../cli/data/tar.js';
-import { webdatasetSource } from '../../cli/data/webdataset.js';
-import { ZipFolder } from '../../cli/data/zip.js';
+import { Drop } from '../../cli/data/io/drop.js';
+import { decodePicture } from '../../cli/data/io/picture.js';
+import { BLOCK, checksumOf } from '../../cli/data/io/tar.js';
+import { ZipFolder } from '../../cli/data/io/zip.js';
+import type { Listing } from '../../cli/data/prepared/source.js';
+import { archiveFiles, PictureArchive } from '../../cli/data/sets/pictures_at.js';
+import { StagedPictures } from '../../cli/data/sets/staged_pictures.js';
+import { webdatasetSource } from '../../cli/data/sets/webdataset.js';
 import { repository } from '../bench/common.js';
 import { linkIn, tarOf, zipOf } from '../data/pictures.js';
 import { type FuzzTarget, scratch } from './driver.js';
 
 const listing: Listing = { isDone: () => false, most: 1, signal: new AbortController().signal, onProgress: () => {} };
-const pictures = join(repository, 'test/data/pillow');
+const pictures = join(repository, 'test/data/io/pillow');
 const picture = (name: string): Buffer => readFileSync(join(pictures, name));
 
-/** Pictures, captions, links of both kinds and a header for a long name, as tar writes it. */
+/** Images, captions, links of both kinds and a header for a long name, as tar writes it. */
 function tars(): Uint8Array[] {
   const jpeg = picture('plain.jpg');
   const long = `images/${'long/'.repeat(30)}name.jpg`;

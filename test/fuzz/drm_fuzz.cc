@@ -1,4 +1,4 @@
-// Fuzzes what reads strangers' weights, adapters and configs: no input may crash, hang, take more than a GiB of memory,
+// Fuzzes what reads unmatched_keys' weights, adapters and configs: no input may crash, hang, take more than a GiB of memory,
 // or end in anything but a Failure that blames the file.
 //   drm_fuzz [--executions N] [--from I] [--seed S] [--target NAME]
 // Inputs go round the targets; input I of seed S is always the same, and is named when something goes wrong.
@@ -22,9 +22,12 @@
 #include "common/failure.h"
 #include "mutate.h"
 #include "tensor_io/json.h"
-#include "tensor_io/lora_file.h"
-#include "tensor_io/peft_config.h"
+#include "lora/lora_file.h"
+#include "lora/peft_config.h"
 #include "tensor_io/weights.h"
+#include "models/registry.h"
+#include "text/text_keys.h"
+#include "vae/vae_keys.h"
 
 using namespace drm;
 using fuzz::Dice;
@@ -78,8 +81,10 @@ void fuzz_lora(const Seeds& seeds, Dice& dice) {
 void fuzz_weights(const Seeds& seeds, Dice& dice) {
   const auto bytes = fuzz::mutate_safetensors(dice.of(seeds), seeds, dice);
   const auto file = SafetensorsFile::read(bytes, "input");
-  constexpr Component components[] = {Component::Transformer, Component::Vae, Component::Clip, Component::T5};
-  const auto weights = Weights::open(file, components[dice.below(4)], dice.one_in(2) ? "clip_l" : "");
+  const auto reader = dice.below(4);
+  const std::string which = dice.one_in(2) ? "clip_l" : "";
+  const KeyReader readers[] = {velocity_keys, vae_keys, clip_keys(which), t5_keys(which)};
+  const auto weights = Weights::open(file, readers[reader]);
   std::vector<at::Tensor> tensors(weights.entries().size());
   std::vector<WantedTensor> wanted;
   for (const auto& [key, entry] : weights.entries())

@@ -1,5 +1,5 @@
 // Good inputs spoilt: an input is a function of seed and number alone.
-import { Draws } from '../../cli/data/draws.js';
+import { PhiloxStream } from '../../cli/random/philox_stream.js';
 
 const FUZZ = 0x66757a7a; // keeps these draws apart from all others
 
@@ -18,16 +18,16 @@ export interface Spoiling {
   words: readonly string[];
 }
 
-type Change = (bytes: Buffer, draws: Draws, seeds: readonly Uint8Array[], words: readonly string[]) => Buffer;
+type Change = (bytes: Buffer, draws: PhiloxStream, seeds: readonly Uint8Array[], words: readonly string[]) => Buffer;
 
-const somewhere = (bytes: Buffer, draws: Draws): number => draws.below(bytes.length + 1);
-const within = (bytes: Buffer, draws: Draws): number => draws.below(Math.max(1, bytes.length));
+const somewhere = (bytes: Buffer, draws: PhiloxStream): number => draws.below(bytes.length + 1);
+const within = (bytes: Buffer, draws: PhiloxStream): number => draws.below(Math.max(1, bytes.length));
 /** Short ones are more frequent. */
-const length = (draws: Draws): number => 1 + draws.below(draws.pick([2, 8, 64, 1024]));
+const length = (draws: PhiloxStream): number => 1 + draws.below(draws.pick([2, 8, 64, 1024]));
 const replaced = (bytes: Buffer, at: number, count: number, by: Uint8Array): Buffer =>
   Buffer.concat([bytes.subarray(0, at), by, bytes.subarray(Math.min(bytes.length, at + count))]);
 
-function encoded(draws: Draws): Buffer {
+function encoded(draws: PhiloxStream): Buffer {
   const number = draws.pick(NUMBERS);
   const kind = draws.below(6);
   if (kind === 0) return Buffer.from(String(number));
@@ -92,7 +92,7 @@ const CHANGES: readonly Change[] = [
 ];
 
 export function mutate(seeds: readonly Uint8Array[], { seed, input, words }: Spoiling): Uint8Array {
-  const draws = new Draws(seed, FUZZ, input);
+  const draws = new PhiloxStream(seed, FUZZ, input);
   let bytes = Buffer.from(draws.pick(seeds)); // a copy, which changes may write to
   for (let left = draws.pick([1, 1, 1, 2, 2, 3, 5, 10]); left > 0; left--) {
     bytes = Buffer.from(draws.pick(CHANGES)(bytes, draws, seeds, words));

@@ -1,12 +1,12 @@
 // Parquet files as the sets read them: the small columns of each row group whole, one of byte arrays row by row.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ParquetFile } from '../../cli/data/parquet/file.js';
-import { PictureColumn } from '../../cli/data/parquet/picture_column.js';
+import { ParquetFile } from '../../cli/data/io/parquet/file.js';
+import { PictureColumn } from '../../cli/data/sets/picture_column.js';
 import { repository } from '../bench/common.js';
 import { type FuzzTarget, scratch } from './driver.js';
 
-/** Labels of other types, pictures in structs. */
+/** Labels of other types, images in structs. */
 const STRUCTS = ['pickapic-image-struct', 'pickapic-labels/int64'].map((name) => `samples/cases/${name}`);
 
 const PICTURES = new Set(['jpg', 'jpg_0', 'jpg_1']);
@@ -42,7 +42,7 @@ const filesIn = (folder: string): Uint8Array[] =>
 export const targets: FuzzTarget[] = [
   {
     name: 'parquet',
-    seeds: () => ['data/parquet', 'samples/imagerewarddb', 'samples/pickapic/data', ...STRUCTS].flatMap(filesIn),
+    seeds: () => ['data/io/parquet', 'samples/imagerewarddb', 'samples/pickapic/data', ...STRUCTS].flatMap(filesIn),
     async run(input) {
       const path = join(scratch(), 'fuzzed.parquet');
       writeFileSync(path, input);

@@ -3,20 +3,21 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { hashOfFile } from '../../cli/common/files.js';
+import { parseJson } from '../../cli/common/json.js';
 import { resolveConfig } from '../../cli/config/resolve.js';
-import { hashOfFile } from '../../cli/data/json_list.js';
-import { recordsOf, survey } from '../../cli/data/jsonl.js';
-import { readManifest } from '../../cli/data/manifest.js';
+import { Drop } from '../../cli/data/io/drop.js';
+import { recordsOf, survey } from '../../cli/data/io/jsonl.js';
+import { readManifest } from '../../cli/data/prepared/manifest.js';
+import type { Source } from '../../cli/data/prepared/source.js';
 import { hpdv2Source } from '../../cli/data/sets/hpdv2.js';
 import { hpdv3Source } from '../../cli/data/sets/hpdv3.js';
 import { imagerewardSource } from '../../cli/data/sets/imagereward.js';
-import { Drop, type Source } from '../../cli/data/source.js';
-import { StagedPictures } from '../../cli/data/staged_pictures.js';
-import { userSource } from '../../cli/data/user_pictures.js';
+import { StagedPictures } from '../../cli/data/sets/staged_pictures.js';
+import { userSource } from '../../cli/data/sets/user_source.js';
 import { readJudgedList } from '../../cli/eval/judged_lists.js';
 import { readPictureJobs } from '../../cli/eval/picture_jobs.js';
 import { judgeScores, readScores } from '../../cli/eval/score_file.js';
-import { parseJson } from '../../cli/json.js';
 import { groupsOf } from '../../cli/report/groups.js';
 import { pageOf } from '../../cli/report/page.js';
 import { readRuns } from '../../cli/report/read.js';
@@ -47,7 +48,7 @@ function placed(name: string, input: Uint8Array): string {
   return file;
 }
 
-/** Lists a source without making pictures; what it plans must be of a split, what it says of itself must be JSON. */
+/** Lists a source without making images; what it plans must be of a split, what it says of itself must be JSON. */
 async function listAll(source: Source): Promise<void> {
   const listing = {
     isDone: () => true,
@@ -204,7 +205,7 @@ export const targets: FuzzTarget[] = [
           'ranks' in record &&
           (record.ranks.length !== record.pictures.length || !record.ranks.every(Number.isFinite))
         )
-          throw new Error('ranks of other pictures');
+          throw new Error('ranks of other images');
     },
     words,
   },

@@ -2,7 +2,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { packageRoot } from '../../cli/root.js';
+import { packageRoot } from '../../cli/common/root.js';
 import { limits } from '../../cli/text/library.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
 import { type FuzzTarget, scratch } from './driver.js';

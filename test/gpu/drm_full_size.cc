@@ -19,16 +19,18 @@
 
 #include "common/stopwatch.h"
 #include "flow/sampler.h"
+#include "models/sd3/sd3.h"
 #include "nn/attention.h"
 #include "nn/autocast.h"
-#include "nn/lora.h"
+#include "lora/adapter.h"
 #include "nn/modulation.h"
-#include "pipeline/pipeline.h"
+#include "api/pipeline.h"
 #include "profile.h"
-#include "reward/preference.h"
+#include "reward/bradley_terry.h"
 #include "reward/reward_net.h"
 #include "rl/policy_loss.h"
-#include "train/optimizer.h"
+#include "runtime/runtime.h"
+#include "optim/optimizer.h"
 #if __has_include(<cuda_runtime_api.h>)
 #include <c10/cuda/CUDAFunctions.h>
 #define DRM_SYNC_DEBUG 1
@@ -84,9 +86,10 @@ Sizes sizes_of(bool small) {
   return s;
 }
 
-/// FLOP of one row through the network's blocks and ends; the prompt's own embedding, once a picture, is left out.
-double flop_of_row(MMDiT& m, const Sizes& s) {
+/// FLOP of one row through the network's blocks and ends; the prompt's own embedding, once an image, is left out.
+double flop_of_row(VelocityModel& model, const Sizes& s) {
   double flop = 0;
+  auto& m = dynamic_cast<Sd3&>(model).network();
   each(m, [&](const std::string& name, auto& leaf) {
     if constexpr (std::is_same_v<std::decay_t<decltype(leaf)>, Linear>) {
       const bool once = name.find("norm") != std::string::npos || name.starts_with("time_text");
@@ -215,9 +218,8 @@ class Bench {
   at::TensorOptions options() const { return at::TensorOptions().device(o_.device).dtype(dtype_); }
   Tensor random(at::IntArrayRef shape) const { return at::randn(shape, options()); }
 
-  TextEmbedding text_of(const MMDiT& m, int64_t rows) const {
-    return embed_text(m, random({rows, s_.text, s_.network.joint_attention_dim}),
-                      random({rows, s_.network.pooled_projection_dim}));
+  TextEmbedding text_of(const VelocityModel& m, int64_t rows) const {
+    return m.embed_text({random({rows, s_.text, s_.network.joint_attention_dim}), random({rows, s_.network.pooled_projection_dim})});
   }
   Tensor latents(int64_t rows) const {
     return at::randn({rows, s_.network.in_channels, s_.latent, s_.latent}, options().dtype(at::kFloat));
@@ -242,22 +244,30 @@ class Bench {
     Line("ceilings").with("matrix_tflops", matrix_ / 1e12).with("copy_gb_s", copy_ / 1e9);
   }
 
+  void fill_positions(VelocityModel& model, const at::TensorOptions& like) const {
+    dynamic_cast<Sd3&>(model).network().positions.value = position_table(s_.network).to(like);
+  }
+
+  void make_policy() {
+    policy_ = std::make_unique<Sd3>(make_mmdit(s_.network));
+    draw_weights(*policy_, options());
+    fill_positions(*policy_, options());
+  }
+
   void load() {
-    policy_ = make_mmdit(s_.network);
-    draw_weights(policy_, options());
-    policy_.positions.value = position_table(s_.network).to(options());
+    make_policy();
     RewardConfig c;
-    c.backbone = s_.network;
+    c.backbone = sd3_config(s_.network);
     c.keep_layers = s_.keep;
     c.head = s_.head;
     reward_ = make_reward_net(c);
     draw_weights(reward_, options());
-    reward_.backbone.positions.value = policy_.positions.value;
+    fill_positions(*reward_.backbone, options());
     Line("load")
-        .with("policy_parameters", size_of(policy_).parameters)
+        .with("policy_parameters", size_of(*policy_).parameters)
         .with("reward_parameters", size_of(reward_).parameters)
-        .with("tflop_policy_row", flop_of_row(policy_, s_) / 1e12)
-        .with("tflop_reward_row", flop_of_row(reward_.backbone, s_) / 1e12);
+        .with("tflop_policy_row", flop_of_row(*policy_, s_) / 1e12)
+        .with("tflop_reward_row", flop_of_row(*reward_.backbone, s_) / 1e12);
   }
 
   Tensor timesteps(int64_t rows) const { return at::full({rows}, 500.0, options().dtype(at::kFloat)); }
@@ -265,15 +275,15 @@ class Bench {
   void forward() {
     const at::InferenceMode no_grad;
     for (const int64_t rows : {1, 2, 4, 6, 8, 16}) {
-      const auto text = text_of(policy_, rows);
+      const auto text = text_of(*policy_, rows);
       const auto x = latents(rows).to(dtype_);
       const auto t = timesteps(rows);
-      const auto [seconds, queued] = time([&] { velocity(policy_, x, t, text); });
-      speed("forward", "policy", rows, seconds, queued, flop_of_row(policy_, s_) * static_cast<double>(rows));
+      const auto [seconds, queued] = time([&] { policy_->velocity(x, t, text); });
+      speed("forward", "policy", rows, seconds, queued, flop_of_row(*policy_, s_) * static_cast<double>(rows));
       if (rows != 2 && rows != 6) continue;
-      const auto reward_text = text_of(reward_.backbone, rows);
+      const auto reward_text = text_of(*reward_.backbone, rows);
       const auto [s, q] = time([&] { reward(reward_, x, t, reward_text); });
-      speed("forward", "reward", rows, s, q, flop_of_row(reward_.backbone, s_) * static_cast<double>(rows));
+      speed("forward", "reward", rows, s, q, flop_of_row(*reward_.backbone, s_) * static_cast<double>(rows));
     }
   }
 
@@ -359,33 +369,32 @@ class Bench {
     for (const int64_t batch : {int64_t{1}, o_.small ? int64_t{2} : int64_t{512}}) {
       const int64_t k = 6;
       const auto z = latents(batch);
-      const Guided v{z.to(dtype_), z.to(dtype_), 4.5};
+      const GuidedVelocity v{z.to(dtype_), z.to(dtype_), 4.5};
       const auto keys = branch_keys(std::vector<uint64_t>(static_cast<size_t>(batch), 7),
                                     std::vector<int64_t>(static_cast<size_t>(batch)), o_.device);
       const auto read = static_cast<double>(z.nbytes()), halves = 2.0 * static_cast<double>(v.conditional.nbytes());
       const auto name = " of " + std::to_string(batch) + " x 6";
       bandwidth(("branch" + name).c_str(), time([&] { branch(z, v, step, keys, 10, k); }).first,
                 read + halves + k * read);
-      const auto candidates = branch(z, v, step, keys, 10, k).candidates;
+      const auto candidates = branch(z, v, step, keys, 10, k);
       const auto scores = at::randn({batch, k}, z.options());
-      auto lost = at::full({batch}, -1, z.options().dtype(at::kInt));
-      bandwidth(("select" + name).c_str(), time([&] { select(candidates, scores, {}, 10, lost); }).first, 2 * read);
+      auto unscored = at::full({batch}, -1, z.options().dtype(at::kInt));
+      bandwidth(("select" + name).c_str(), time([&] { select(candidates, scores, {}, 10, unscored); }).first, 2 * read);
     }
   }
 
-  /// Final latents of one picture by k candidates a step, and the wall time of the loop.
-  std::pair<Tensor, double> picture(int64_t k, int64_t steps) {
+  /// Final latents of one image by k candidates a step, and the wall time of the loop.
+  std::pair<Tensor, double> image(int64_t k, int64_t steps) {
     const at::InferenceMode no_grad;
     const auto schedule = sampling_schedule({}, steps);
     const auto to = [&](const Tensor& t) { return t.to(options()); };
     auto generator = at::make_generator<at::CPUGeneratorImpl>(3);
     const auto draw = [&](at::IntArrayRef shape) { return to(at::randn(shape, generator)); };
-    const auto embeds = [&](const MMDiT& m) {
-      return embed_text(m, draw({1, s_.text, s_.network.joint_attention_dim}),
-                        draw({1, s_.network.pooled_projection_dim}));
+    const auto embeds = [&](const VelocityModel& m) {
+      return m.embed_text({draw({1, s_.text, s_.network.joint_attention_dim}), draw({1, s_.network.pooled_projection_dim})});
     };
-    const Conditioning text{embeds(policy_), embeds(policy_)};
-    const auto reward_text = embeds(reward_.backbone);
+    const Conditioning text{embeds(*policy_), embeds(*policy_)};
+    const auto reward_text = embeds(*reward_.backbone);
     const Guidance guidance{4.5, {}};
     Stepwise stepwise;
     stepwise.k = k;
@@ -399,14 +408,14 @@ class Bench {
     auto x = initial_latents(5, s_.network.in_channels, s_.latent, s_.latent, dtype_).to(o_.device);
     synchronize();
     const Stopwatch clock;
-    x = denoise(network_policy(policy_, text, schedule, guidance), x, schedule, stepwise, Control());
+    x = denoise(network_policy(*policy_, text, schedule, guidance), x, schedule, stepwise, Control());
     synchronize();
     return {x, clock.seconds()};
   }
 
   void twice() {
     for (const int64_t k : {1, 6}) {
-      const auto a = picture(k, 4).first, b = picture(k, 4).first;
+      const auto a = image(k, 4).first, b = image(k, 4).first;
       Line("twice")
           .with("k", k)
           .with("same_bits", at::equal(a, b))
@@ -422,20 +431,20 @@ class Bench {
       const at::InferenceMode no_grad;
       const auto schedule = sampling_schedule({}, 3);
       const auto keys = branch_keys({7}, {0}, o_.device);
-      auto lost = at::full({1}, -1, at::TensorOptions().device(o_.device).dtype(at::kInt));
-      const auto text = text_for_guidance({text_of(policy_, 1), text_of(policy_, 1)}, 4.5);
-      const auto reward_text = text_of(reward_.backbone, 6);
+      auto unscored = at::full({1}, -1, at::TensorOptions().device(o_.device).dtype(at::kInt));
+      const auto text = text_for_guidance({text_of(*policy_, 1), text_of(*policy_, 1)}, 4.5);
+      const auto reward_text = text_of(*reward_.backbone, 6);
       auto x = latents(1);
       auto& state = c10::cuda::warning_state();
       for (const bool strict : {false, true}) {  // the first pass makes handles and plans
         state.set_sync_debug_mode(strict ? c10::cuda::SyncDebugMode::L_ERROR : c10::cuda::SyncDebugMode::L_DISABLED);
         try {
           for (int64_t i = 0; i < 2; ++i) {
-            const auto v = guided_velocity(policy_, x, schedule.timesteps[static_cast<size_t>(i)], text, 4.5);
+            const auto v = guided_velocity(*policy_, x, schedule.timesteps[static_cast<size_t>(i)], text, 4.5);
             const auto b = branch(x, v, sde_step(schedule.sigmas, i, 0.7), keys, i, 6);
             const auto t = at::full({6}, 500.0, x.options());
-            const auto scores = reward(reward_, b.candidates.flatten(0, 1).to(dtype_), t, reward_text);
-            x = select(b.candidates, scores.view({1, 6}), {}, i, lost).latents;
+            const auto scores = reward(reward_, b.flatten(0, 1).to(dtype_), t, reward_text);
+            x = select(b, scores.view({1, 6}), {}, i, unscored).latents;
           }
         } catch (...) {
           state.set_sync_debug_mode(c10::cuda::SyncDebugMode::L_DISABLED);
@@ -451,11 +460,11 @@ class Bench {
   }
 
   void sample() {
-    const auto policy_row = flop_of_row(policy_, s_), reward_row = flop_of_row(reward_.backbone, s_);
+    const auto policy_row = flop_of_row(*policy_, s_), reward_row = flop_of_row(*reward_.backbone, s_);
     double of_one = 0;
     for (const int64_t k : {1, 2, 4, 6}) {
-      picture(k, 2);
-      const auto seconds = picture(k, o_.steps).second;
+      image(k, 2);
+      const auto seconds = image(k, o_.steps).second;
       if (k == 1) of_one = seconds;
       const auto scored = k > 1 ? static_cast<double>(k * (o_.steps - 1)) : 0;
       const auto flop = 2 * policy_row * static_cast<double>(o_.steps) + reward_row * scored;
@@ -467,15 +476,15 @@ class Bench {
           .with("ms_a_step", 1e3 * seconds / static_cast<double>(o_.steps))
           .with("share_of_matrix_rate", flop / seconds / matrix_);
     }
-    profiled("3 steps of K = 6", [&] { picture(6, 3); });
+    profiled("3 steps of K = 6", [&] { image(6, 3); });
   }
 
-  /// Bradley-Terry on a pair, all weights trained, as `drm train` runs it: fp32 weights under autocast, AdamW.
+  /// Bradley–Terry on a pair, all weights trained, as `drm train` runs it: fp32 weights under autocast, AdamW.
   void train_reward() {
-    policy_ = {};
+    policy_.reset();
     auto net = make_reward_net(reward_.config);
     draw_weights(net, options().dtype(at::kFloat));
-    net.backbone.positions.value = reward_.backbone.positions.value.to(at::kFloat);
+    fill_positions(*net.backbone, options().dtype(at::kFloat));
     NamedTensors parameters;
     each(net, [&](const std::string& name, auto& leaf) {
       if constexpr (!std::is_same_v<std::decay_t<decltype(leaf)>, Buffer>)
@@ -495,7 +504,7 @@ class Bench {
         TrainingOptions training;
         training.recompute = recompute;
         const auto scores =
-            reward_of_pairs(net, x, timesteps(2 * pairs), embed_text(net.backbone, embeds, pooled), training);
+            reward_of_pairs(net, x, timesteps(2 * pairs), net.backbone->embed_text({embeds, pooled}), training);
         preference_loss(scores.chosen, scores.rejected).mean().backward();
         clip_gradients(parameters, 1);
         optimizer.step();
@@ -503,7 +512,7 @@ class Bench {
       };
       const auto [seconds, queued] = time(step);
       speed("train reward", recompute ? "checkpointing" : "plain", pairs, seconds, queued,
-            3 * flop_of_row(net.backbone, s_) * 2 * static_cast<double>(pairs));
+            3 * flop_of_row(*net.backbone, s_) * 2 * static_cast<double>(pairs));
       Line("train reward").with("pairs_a_second", static_cast<double>(pairs) / seconds).with("peak_gib", peak_gib());
       if (!recompute) profiled("a training step", step);
     }
@@ -511,11 +520,9 @@ class Bench {
 
   /// One step of GRPO's update: 6 candidates of one state, LoRA on the attention, the base in bf16.
   void update_policy() {
-    reward_ = {};
-    policy_ = make_mmdit(s_.network);
-    draw_weights(policy_, options());
-    policy_.positions.value = position_table(s_.network).to(options());
-    const auto layers = find_targets(policy_, LoraConfig{}.targets);
+    reward_.backbone.reset();
+    make_policy();
+    const auto layers = find_targets(*policy_, LoraConfig{}.targets);
     auto generator = at::make_generator<at::CPUGeneratorImpl>(1);
     add_lora(layers, LoraConfig{}, generator);
     auto parameters = lora_tensors(layers);
@@ -525,11 +532,11 @@ class Bench {
     const auto step = noisy_step(StepNoise::Sde, schedule.sigmas, 3, 0.7);
     for (const int64_t states : {1, 4}) {
       const auto z = latents(states);
-      const auto text = text_of(policy_, 2 * states);
+      const auto text = text_of(*policy_, 2 * states);
       const auto candidates = z.unsqueeze(1) + at::randn({states, 6, z.size(1), z.size(2), z.size(3)}, z.options());
       const auto advantages = at::randn({states, 6}, z.options());
       const auto update = [&] {
-        const auto v = guided(guided_velocity(policy_, z, schedule.timesteps[3], text, 4.5));
+        const auto v = guided(guided_velocity(*policy_, z, schedule.timesteps[3], text, 4.5));
         const auto mean = step.cx * z + step.cv * v;
         const auto log_prob = candidate_log_prob(StepNoise::Sde, candidates, mean, step);
         policy_loss(log_prob, log_prob.detach(), advantages, {}, {}).total.backward();
@@ -539,7 +546,7 @@ class Bench {
       };
       const auto [seconds, queued] = time(update);
       speed("update policy", "states x 6 candidates", states, seconds, queued,
-            2 * flop_of_row(policy_, s_) * 2 * static_cast<double>(states));  // no gradients of the base's weights
+            2 * flop_of_row(*policy_, s_) * 2 * static_cast<double>(states));  // no gradients of the base's weights
       if (states == 1) profiled("an update", update);
     }
   }
@@ -547,7 +554,7 @@ class Bench {
   Options o_;
   Sizes s_;
   at::ScalarType dtype_;
-  MMDiT policy_;
+  std::unique_ptr<Sd3> policy_;
   RewardNet reward_;
   double matrix_ = 1, copy_ = 1;
   int failed_ = 0;

@@ -31,6 +31,7 @@ test.each([
   [{ HF_HOME: '~' }, '/home/u'],
   [{ HF_HOME: '~root/hf' }, '/root/hf'],
   [{ HF_HOME: '~no_such_user/x' }, '~no_such_user/x'],
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's spelling of a variable
   [{ HF_HOME: '$A/${B}/$NO_SUCH/${NO_SUCH}/$' }, '/aa/bb/$NO_SUCH/${NO_SUCH}/$'],
   [{ HF_HOME: '~/x', HOME: '/' }, '/x'],
   [{ XDG_CACHE_HOME: '~/c' }, '/home/u/c/huggingface'],

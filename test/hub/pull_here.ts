@@ -1,9 +1,9 @@
 // `drm pull` in the test's own process: its events, and what it throws.
 import { afterEach, vi } from 'vitest';
-import type { GlobalOptions } from '../../cli/command.js';
 import { command } from '../../cli/commands/pull.js';
-import { errorEvent } from '../../cli/errors.js';
-import type { Event } from '../../cli/events.js';
+import type { GlobalOptions } from '../../cli/common/command.js';
+import { errorEvent } from '../../cli/common/errors.js';
+import type { Event } from '../../cli/common/events.js';
 import { patience } from '../../cli/hub/client.js';
 
 const usual = { ...patience };

@@ -18,7 +18,7 @@ import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { FileLock } from '../../cli/lock.js';
+import { FileLock } from '../../cli/common/lock.js';
 import { temporaryFolder } from '../run_drm.js';
 import { pullHere } from './pull_here.js';
 import { COMMIT, TestHub } from './server.js';

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { packageRoot } from '../../cli/root.js';
+import { packageRoot } from '../../cli/common/root.js';
 import { openCheckpoint } from '../../cli/runs/checkpoints.js';
 import { contentOf, pngOf, write, writePictures } from '../data/pictures.js';
 import { COMMIT, TestHub } from '../hub/server.js';

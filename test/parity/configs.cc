@@ -34,7 +34,7 @@ MMDiTConfig mmdit_config(const Json& sizes) {
 
 RewardConfig reward_config(const Json& sizes) {
   RewardConfig r;
-  r.backbone = mmdit_config(field(sizes, "backbone"));
+  r.backbone = sd3_config(mmdit_config(field(sizes, "backbone")));
   r.keep_layers = number(sizes, "keep_layers");
   const auto& head = field(sizes, "head");
   r.head.channels = number(head, "base_ch");

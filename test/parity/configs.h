@@ -1,5 +1,6 @@
 // Sizes of networks as the fixtures' config.json has them.
 #pragma once
+#include "models/sd3/sd3.h"
 #include "reward/reward_net.h"
 #include "tensor_io/json.h"
 

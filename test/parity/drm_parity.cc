@@ -16,30 +16,32 @@
 
 #include "case.h"
 #include "flow/sampler.h"
-#include "mmdit/mmdit.h"
-#include "pipeline/device.h"
-#include "pipeline/text_encoders.h"
-#include "tensor_io/lora_file.h"
-#include "text/prompt.h"
-#include "train/optimizer.h"
+#include "lora/lora_file.h"
+#include "models/encode_prompts.h"
+#include "models/sd3/prompt.h"
+#include "models/sd3/sd3.h"
+#include "optim/optimizer.h"
+#include "runtime/device.h"
+#include "text/text_keys.h"
 #include "vae/autoencoder.h"
+#include "vae/vae_keys.h"
 
 using namespace drm;
 using namespace drm::parity;
 
 namespace {
 
-MMDiT load_transformer(const std::string& config, const std::string& weights) {
-  auto m = make_mmdit(read_mmdit_config(config));
-  load_mmdit(m, Weights::open({weights}, Component::Transformer), at::kFloat, device);
+Sd3 load_transformer(const std::string& config, const std::string& weights) {
+  Sd3 m(make_mmdit(read_mmdit_config(config)));
+  load_velocity_model(m, Weights::open({weights}, velocity_keys), at::kFloat, device);
   return m;
 }
 
-Outputs transformer_run(const MMDiT& m, const Case& c, const std::string& run) {
+Outputs transformer_run(const VelocityModel& m, const Case& c, const std::string& run) {
   Outputs seen;
   const Observer observer = [&](const std::string& name, const Tensor& value) { seen[name] = value; };
-  const auto text = embed_text(m, c.in(run + ".context"), c.in(run + ".pooled"));
-  seen["velocity"] = velocity(m, c.in(run + ".latent"), c.in(run + ".timestep"), text, {{}, &observer});
+  const auto text = m.embed_text({c.in(run + ".context"), c.in(run + ".pooled")});
+  seen["velocity"] = m.velocity(c.in(run + ".latent"), c.in(run + ".timestep"), text, {{}, &observer});
   return seen;
 }
 
@@ -54,8 +56,8 @@ Outputs check_mmdit(const Case& c) {
   each_tensor(m, [&](const std::string& name, Tensor& t) { leaves[name] = t.requires_grad_(true); });
   for (const char* name : {"latent", "context", "pooled"})
     leaves[std::string("input.") + name] = c.in(std::string("r0.") + name).requires_grad_(true);
-  const auto text = embed_text(m, leaves["input.context"], leaves["input.pooled"]);
-  const auto loss = velocity(m, leaves["input.latent"], c.in("r0.timestep"), text).square().mean();
+  const auto text = m.embed_text({leaves["input.context"], leaves["input.pooled"]});
+  const auto loss = m.velocity(leaves["input.latent"], c.in("r0.timestep"), text).square().mean();
   loss.backward();
   out["loss"] = loss.reshape({1});
   for (auto& [name, leaf] : leaves) out["grad." + name] = leaf.grad().defined() ? leaf.grad() : at::zeros_like(leaf);
@@ -65,18 +67,18 @@ Outputs check_mmdit(const Case& c) {
 Outputs check_vae(const Case& c) {
   const at::NoGradGuard no_grad;
   auto v = make_vae(read_vae_config(c.folder + "config.json"));
-  load_vae(v, Weights::open({c.folder + "diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat, device);
+  load_vae(v, Weights::open({c.folder + "diffusion_pytorch_model.safetensors"}, vae_keys), at::kFloat, device);
   Outputs out;
   for (const auto& run : c.runs()) {
     Outputs seen;
     const Observer observer = [&](const std::string& name, const Tensor& value) { seen[name] = value; };
-    const auto picture = picture_from_bytes(c.in(run + ".image_u8"));
-    const auto moments = encode_moments(v, picture, &observer);
+    const auto image = image_from_bytes(c.in(run + ".image_u8"));
+    const auto moments = encode_moments(v, image, &observer);
     const auto p = posterior(moments);
     const auto latent = scale_latents(v.config, p.mode()), z = unscale_latents(v.config, latent);
     const auto decoded = decode(v, z, &observer);
     put(seen, "",
-        {{"image_norm", picture},
+        {{"image_norm", image},
          {"moments", moments},
          {"mean", p.mean},
          {"logvar", p.logvar},
@@ -97,7 +99,7 @@ Outputs check_clip(const Case& c) {
   const at::NoGradGuard no_grad;
   Outputs out;
   auto model = make_clip(read_clip_config(c.folder + "config.json"));
-  load_clip(model, Weights::open({c.folder + "model.safetensors"}, Component::Clip), at::kFloat, device);
+  load_clip(model, Weights::open({c.folder + "model.safetensors"}, clip_keys()), at::kFloat, device);
   const Observer observer = [&](const std::string& name, const Tensor& value) { out[name] = value; };
   const auto o = clip_forward(model, c.in("input_ids"), &observer);
   put(out, "", {{"penultimate", o.penultimate}, {"last_hidden_state", o.last}, {"text_embeds", o.pooled}});
@@ -110,7 +112,7 @@ Outputs check_t5(const Case& c) {
   const at::NoGradGuard no_grad;
   Outputs out;
   auto t = make_t5(read_t5_config(c.folder + "config.json"));
-  load_t5(t, Weights::open({c.folder + "model.safetensors"}, Component::T5), at::kFloat, device);
+  load_t5(t, Weights::open({c.folder + "model.safetensors"}, t5_keys()), at::kFloat, device);
   const auto short_ids = c.in("short_ids"), ids = c.in("input_ids");
   const Observer observer = [&](const std::string& name, const Tensor& value) { out["short." + name] = value; };
   out["short.last_hidden_state"] = t5_forward(t, short_ids, {}, &observer);
@@ -177,14 +179,12 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
   const auto m = load_transformer(c.folder + "transformer/config.json",
                                   c.folder + "transformer/diffusion_pytorch_model.safetensors");
   auto v = make_vae(read_vae_config(c.folder + "vae/config.json"));
-  load_vae(v, Weights::open({c.folder + "vae/diffusion_pytorch_model.safetensors"}, Component::Vae), at::kFloat,
-           device);
+  load_vae(v, Weights::open({c.folder + "vae/diffusion_pytorch_model.safetensors"}, vae_keys), at::kFloat, device);
 
   const auto tokens = Json::read(tokens_file);
   const auto encode = [&](const char* rows) {
     const auto prompts = read_tokens(*tokens.find(rows));
-    return encode_prompts(encoders, prompts, static_cast<int64_t>(prompts.at(0).t5.size()),
-                          m.config.joint_attention_dim, device, control);
+    return encode_prompts(m, encoders, prompts, static_cast<int64_t>(prompts.at(0).t5.size()), device, control);
   };
   Outputs out;
   const auto prompt = encode("prompts"), negative = encode("negatives");
@@ -200,13 +200,13 @@ Outputs check_pipeline(const Case& c, const std::string& tokens_file) {
       sampling_schedule(read_scheduler_config(c.folder + "scheduler/scheduler_config.json"), c.fact("steps").as_int());
   out["sigmas"] = as_tensor(schedule.sigmas);
   out["timesteps"] = as_tensor(schedule.timesteps);
-  const Conditioning text{embed_text(m, prompt.sequence, prompt.pooled),
-                          embed_text(m, negative.sequence, negative.pooled)};
+  const Conditioning text{m.embed_text({prompt.sequence, prompt.pooled}),
+                          m.embed_text({negative.sequence, negative.pooled})};
   const auto final_latents = denoise(m, c.in("initial_latents"), text, schedule, {c.fact("guidance").as_double()},
                                      control, [&](const StepView& s) {
                                        const auto i = std::to_string(s.index);
-                                       out["velocity_uncond_step" + i] = s.unconditional;
-                                       out["velocity_cond_step" + i] = s.conditional;
+                                       out["velocity_uncond_step" + i] = s.velocity.unconditional;
+                                       out["velocity_cond_step" + i] = s.velocity.conditional;
                                        out["latents_after_step" + i] = s.latents;
                                      });
   out["decoder_input"] = unscale_latents(v.config, final_latents);
@@ -226,13 +226,13 @@ std::string beside(const std::string& root, const std::string& name) {
   return folder;
 }
 
-MMDiT mmdit_beside(const std::string& root) {
+Sd3 mmdit_beside(const std::string& root) {
   const auto folder = beside(root, "mmdit");
   return load_transformer(folder + "/config.json", folder + "/diffusion_pytorch_model.safetensors");
 }
 
-Tensor run_with(const MMDiT& m, const Case& c) {
-  return velocity(m, c.in("latent"), c.in("timestep"), embed_text(m, c.in("context"), c.in("pooled")));
+Tensor run_with(const VelocityModel& m, const Case& c) {
+  return m.velocity(c.in("latent"), c.in("timestep"), m.embed_text({c.in("context"), c.in("pooled")}));
 }
 
 Outputs check_lora(const Case& c, const std::string& root) {
@@ -347,11 +347,11 @@ int run(int argc, char** argv) {
     std::string file;
     for (const auto& f : c.doc.find("files")->items())
       if (f.as_string().ends_with(".safetensors")) file = f.as_string();
-    const auto weights = Weights::open({c.folder + file}, Component::Transformer);
-    auto by_config = make_mmdit(read_mmdit_config(c.folder + "config.json"));
-    auto by_shape = make_mmdit(infer_mmdit_config(weights));
+    const auto weights = Weights::open({c.folder + file}, velocity_keys);
+    Sd3 by_config(make_mmdit(read_mmdit_config(c.folder + "config.json")));
+    Sd3 by_shape(make_mmdit(infer_mmdit_config(weights)));
     for (auto* m : {&by_config, &by_shape}) {
-      load_mmdit(*m, weights, at::kFloat, device);
+      load_velocity_model(*m, weights, at::kFloat, device);
       for (const auto& r : base.runs()) {
         Outputs out;
         put(out, r + ".", transformer_run(*m, base, r));

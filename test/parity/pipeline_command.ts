@@ -76,12 +76,12 @@ export async function checkPipelineThroughCommand(folder: string): Promise<Compa
     const final = readTensors(latents).get('latents');
     compare('drm sample: final latents', final?.data ?? [], last);
 
-    // Pictures in the order they were printed; pixels compared as one list.
+    // Images in the order they were printed; pixels compared as one list.
     const paths = printed.split('\n').filter((line) => line.endsWith('.png'));
     const files = paths.length ? paths : readdirSync(out).filter((f) => f.endsWith('.png'));
     const pixels: number[] = [];
     for (const file of files) pixels.push(...(await sharp(resolve(out, file)).removeAlpha().raw().toBuffer()));
-    compare('drm sample: pictures', pixels, 'image_u8_nhwc');
+    compare('drm sample: images', pixels, 'image_u8_nhwc');
     return comparisons;
   } finally {
     rmSync(scratch, { recursive: true, force: true });

@@ -5,11 +5,11 @@
 #include "case.h"
 #include "configs.h"
 #include "flow/scheduler.h"
-#include "nn/lora.h"
-#include "pipeline/reward_scorer.h"
-#include "rl/advantage.h"
+#include "lora/adapter.h"
+#include "optim/optimizer.h"
+#include "reward/reward_scorer.h"
+#include "rl/group_advantages.h"
 #include "rl/rollout.h"
-#include "train/optimizer.h"
 
 namespace drm::parity {
 namespace {
@@ -76,14 +76,14 @@ Outputs check_grpo_loss(const Case& c) {
     const auto step = noisy_step(StepNoise::Sde, schedule.sigmas, c.at({"step_of_sub_case", name.c_str()}).as_int(),
                                  c.at({"a"}).as_double());
     const auto x = in("x"), next = in("x_next").unsqueeze(1), reference = in("v_ref");
-    const auto mean_reference = step_mean(x, reference, {step});
+    const auto mean_reference = step_mean(x, reference, step);
     put("mean_ref", mean_reference);
     const auto& betas = c.at({"betas"}).items();
     for (size_t b = 0; b < betas.size(); ++b)
       for (const auto& [kind, divergence] :
            {std::pair("flow", PolicyDivergence::Flow), std::pair("exact", PolicyDivergence::Exact)}) {
         const auto v = in("v_new").requires_grad_(true);
-        const auto mean = step_mean(x, v, {step});
+        const auto mean = step_mean(x, v, step);
         const auto log_prob = candidate_log_prob(StepNoise::Sde, next, mean, step);
         const auto l =
             policy_loss(log_prob, in("old_log_prob").unsqueeze(1), in("adv").unsqueeze(1),
@@ -137,7 +137,7 @@ Outputs check_ema(const Case& c) {
 
 /// A tiny policy with its adapter and its reward model, as the case holds them.
 struct Networks {
-  MMDiT policy;
+  Sd3 policy;
   RewardNet reward;
   std::vector<AdaptedLayer> adapted;
   NamedTensors adapters;
@@ -171,8 +171,8 @@ Outputs check_policy_training(const Case& c, int64_t group, int64_t k) {
   const auto schedule = sampling_schedule({1000, c.at({"shift"}).as_double()}, steps);
   const auto latents = c.in("in.latents");
   const auto n = latents.size(0);
-  const auto embedded = [&](const MMDiT& m, const char* context, const char* pooled, int64_t each) {
-    return repeated(embed_text(m, c.in(context), c.in(pooled)), each);
+  const auto embedded = [&](const VelocityModel& m, const char* context, const char* pooled, int64_t each) {
+    return repeated(m.embed_text({c.in(context), c.in(pooled)}), each);
   };
   const auto policys = text_for_guidance(
       {embedded(nets.policy, "in.ctx", "in.pooled", group), embedded(nets.policy, "in.neg_ctx", "in.neg_pooled", n)},
@@ -182,11 +182,11 @@ Outputs check_policy_training(const Case& c, int64_t group, int64_t k) {
   };
 
   std::vector<Tensor> velocities, means;
-  const RolloutNoise noise{[&](const Tensor& x, const Guided& v, const SdeStep& step, int64_t index, int64_t) {
+  const RolloutNoise noise{[&](const Tensor& x, const GuidedVelocity& v, const SdeStep& step, int64_t index, int64_t) {
                              velocities.push_back(guided(v));
-                             means.push_back(step_mean(x, velocities.back(), {step}));
+                             means.push_back(step_mean(x, velocities.back(), step));
                              const auto given = c.in("in.noise")[index];
-                             return composite::branch(x, v, step, k > 1 ? given : given.unsqueeze(0)).candidates;
+                             return composite::branch(x, v, step, k > 1 ? given : given.unsqueeze(0));
                            },
                            [&](int64_t index, int64_t) { return c.in("in.choice")[index]; }};
   RolloutOptions options;
@@ -197,8 +197,9 @@ Outputs check_policy_training(const Case& c, int64_t group, int64_t k) {
   Trajectories walked;
   {
     const at::NoGradGuard no_grad;
-    walked = roll_out(velocity_at, latents, schedule, options, noise,
-                      {{reward_scorer(nets.reward, embedded(nets.reward.backbone, "in.ctx", "in.pooled", group))}}, {});
+    walked =
+        roll_out(velocity_at, latents, schedule, options, noise,
+                 {{reward_scorer(nets.reward, embedded(*nets.reward.backbone, "in.ctx", "in.pooled", group))}}, {});
   }
   std::vector<Tensor> states, candidates, old, scores;
   for (const auto& s : walked.steps) {
@@ -231,12 +232,12 @@ Outputs check_policy_training(const Case& c, int64_t group, int64_t k) {
       const auto& s = walked.steps[static_cast<size_t>(j)];
       auto v = velocity_at(s.state, j);
       if (detach_unconditional) v.unconditional = v.unconditional.detach();
-      const auto mean = step_mean(s.state, guided(v), {s.step});
+      const auto mean = step_mean(s.state, guided(v), s.step);
       Tensor reference;
       {
         const at::NoGradGuard no_grad;
         enable_lora(nets.adapted, false);
-        reference = step_mean(s.state, guided(velocity_at(s.state, j)), {s.step});
+        reference = step_mean(s.state, guided(velocity_at(s.state, j)), s.step);
         enable_lora(nets.adapted, true);
       }
       const auto log_prob = candidate_log_prob(StepNoise::Sde, s.candidates, mean, s.step);

@@ -6,9 +6,9 @@
 #include "configs.h"
 #include "flow/scheduler.h"
 #include "flow/timesteps.h"
-#include "reward/preference.h"
+#include "optim/optimizer.h"
+#include "reward/bradley_terry.h"
 #include "reward/reward_net.h"
-#include "train/optimizer.h"
 
 namespace drm::parity {
 namespace {
@@ -57,7 +57,7 @@ Outputs check_drm(const Case& c) {
   load_reward_net(net, {c.folder + "io.safetensors"}, at::kFloat, device);
   {
     const at::NoGradGuard no_grad;
-    const auto text = embed_text(net.backbone, c.in("in.ctx"), c.in("in.pooled"));
+    const auto text = net.backbone->embed_text({c.in("in.ctx"), c.in("in.pooled")});
     const auto timesteps = c.in("in.timesteps");
     for (size_t i = 0; i < c.at({"resolutions"}).items().size(); ++i) {
       const auto run = std::string("r").append(std::to_string(i));
@@ -65,7 +65,7 @@ Outputs check_drm(const Case& c) {
       std::vector<Tensor> features, scores;
       for (int64_t j = 0; j < timesteps.size(0); ++j) {
         const auto t = timesteps[j].expand({x.size(0)});
-        features.push_back(velocity(net.backbone, x, t, text));
+        features.push_back(net.backbone->velocity(x, t, text));
         scores.push_back(reward(net, x, t, text));
       }
       out["out." + run + ".features"] = at::stack(features);
@@ -88,9 +88,9 @@ Outputs check_drm(const Case& c) {
     const auto noised = [&](const std::string& side) {
       return add_noise(c.in("in.bt.x0_" + side), c.in("in.bt.noise_" + side)[i], sigma);
     };
-    // Both pictures in one batch, as in training.
-    const auto text = embed_text(net.backbone, at::cat({c.in("in.bt.ctx"), c.in("in.bt.ctx")}),
-                                 at::cat({c.in("in.bt.pooled"), c.in("in.bt.pooled")}));
+    // Both images in one batch, as in training.
+    const auto text = net.backbone->embed_text(
+        {at::cat({c.in("in.bt.ctx"), c.in("in.bt.ctx")}), at::cat({c.in("in.bt.pooled"), c.in("in.bt.pooled")})});
     const auto scores =
         reward_of_pairs(net, at::cat({noised("win"), noised("lose")}), at::cat({timestep, timestep}), text);
     return {preference_loss(scores.chosen, scores.rejected).mean(), scores.chosen, scores.rejected};

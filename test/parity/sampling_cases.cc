@@ -5,6 +5,8 @@
 #include "common/failure.h"
 #include "flow/branch.h"
 #include "flow/scheduler.h"
+#include "flow/select.h"
+#include "rl/policy_loss.h"
 
 namespace drm::parity {
 namespace {
@@ -70,11 +72,11 @@ Outputs check_sde_step(const Case& c) {
   Record sde;
   for (size_t i = 0; i < noise_levels.size(); ++i)
     for (int64_t j = 0; j < steps; ++j) {
-      const std::vector<SdeStep> step{sde_step(sigmas, j, noise_levels[i])};
+      const auto step = sde_step(sigmas, j, noise_levels[i]);
       const auto mean = step_mean(x[j], v[j], step), reference = step_mean(x[j], v_ref[j], step),
                  next = step_next(mean, eps[j], step), stored = given[static_cast<int64_t>(i)][j];
-      sde.add("std_dev", step[0].std_dev);
-      sde.add("noise_std", step[0].noise_std);
+      sde.add("std_dev", step.std_dev);
+      sde.add("noise_std", step.noise_std);
       sde.add("mean", mean);
       sde.add("mean_ref", reference);
       sde.add("x_next", next);
@@ -96,9 +98,9 @@ Outputs check_sde_step(const Case& c) {
   Record cps;
   for (const auto level : cps_levels)
     for (int64_t j = 0; j < steps; ++j) {
-      const std::vector<SdeStep> step{cps_step(sigmas, j, level)};
+      const auto step = cps_step(sigmas, j, level);
       const auto mean = step_mean(x[j], v[j], step), next = step_next(mean, eps[j], step);
-      cps.add("std", step[0].noise_std);
+      cps.add("std", step.noise_std);
       cps.add("mean", mean);
       cps.add("x_next", next);
       cps.add("log_prob", cps_log_prob(next, mean));
@@ -110,31 +112,39 @@ Outputs check_sde_step(const Case& c) {
   std::vector<SdeStep> mixed;
   for (int64_t b = 0; b < which.size(0); ++b)
     mixed.push_back(sde_step(sigmas, which[b].item<int64_t>(), c.at({"mixed_a"}).as_double()));
-  out["out.mixed.mean"] = step_mean(c.in("in.mixed.x"), c.in("in.mixed.v"), mixed);
-  out["out.mixed.x_next"] = step_next(out["out.mixed.mean"], c.in("in.mixed.eps"), mixed);
-  out["out.mixed.log_prob_mean"] = log_prob(out["out.mixed.x_next"], out["out.mixed.mean"], mixed);
+  std::vector<Tensor> means, nexts, log_probs;
+  for (size_t b = 0; b < mixed.size(); ++b) {
+    const auto row = [&](const char* name) { return c.in(name).narrow(0, static_cast<int64_t>(b), 1); };
+    means.push_back(step_mean(row("in.mixed.x"), row("in.mixed.v"), mixed[b]));
+    nexts.push_back(step_next(means.back(), row("in.mixed.eps"), mixed[b]));
+    log_probs.push_back(log_prob(nexts.back(), means.back(), mixed[b]));
+  }
+  out["out.mixed.mean"] = at::cat(means);
+  out["out.mixed.x_next"] = at::cat(nexts);
+  out["out.mixed.log_prob_mean"] = at::cat(log_probs);
   return out;
 }
 
 Outputs check_branch_select(const Case& c) {
   Outputs out;
   const auto step = sde_step(levels(c.stored("in.sigmas")), c.at({"step"}).as_int(), c.at({"a"}).as_double());
-  const Guided velocity{{}, c.in("in.v"), 1};
-  out["out.mean"] = step_mean(c.in("in.x"), velocity.conditional, {step});
-  const auto branches = composite::branch(c.in("in.x"), velocity, step, c.in("in.noise"));
-  out["out.candidates"] = branches.candidates;
-  out["out.log_prob_mean"] = out["out.log_prob_mean_f64"] = branches.log_prob;
+  const GuidedVelocity velocity{{}, c.in("in.v"), 1};
+  out["out.mean"] = step_mean(c.in("in.x"), velocity.conditional, step);
+  const auto candidates = composite::branch(c.in("in.x"), velocity, step, c.in("in.noise"));
+  out["out.candidates"] = candidates;
+  out["out.log_prob_mean"] = out["out.log_prob_mean_f64"] =
+      candidate_log_prob(StepNoise::Sde, candidates, out["out.mean"], step);
 
   const auto rewards = c.in("in.rewards"), uniforms = c.in("in.u");
   const auto temperatures = numbers(c.at({"taus"}));
   const auto batch = rewards.size(1);
   // The fused selection, and its definition, which must agree on every row.
   const auto choose = [&](int64_t set, const Choice& choice) -> Selected {
-    auto lost = at::full({batch}, -1, rewards.options().dtype(at::kInt)), lost_by_definition = lost.clone();
-    const auto selected = select(branches.candidates, rewards[set], choice, 0, lost);
-    const auto defined = composite::select(branches.candidates, rewards[set], choice, 0, lost_by_definition);
+    auto unscored = at::full({batch}, -1, rewards.options().dtype(at::kInt)), unscored_by_definition = unscored.clone();
+    const auto selected = select(candidates, rewards[set], choice, 0, unscored);
+    const auto defined = composite::select(candidates, rewards[set], choice, 0, unscored_by_definition);
     if (!at::equal(selected.index, defined.index) || !at::equal(selected.latents, defined.latents) ||
-        !at::equal(lost, lost_by_definition) || !at::equal(lost.ge(0), rewards[set].isnan().all(1)))
+        !at::equal(unscored, unscored_by_definition) || !at::equal(unscored.ge(0), rewards[set].isnan().all(1)))
       throw Failure(Code::Internal, "reward set " + std::to_string(set) + ": fused and composite selections differ");
     return selected;
   };

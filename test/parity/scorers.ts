@@ -1,13 +1,13 @@
-// The golden scorers: pictures as CLIP sees them byte by byte, and what its two towers say of picture files and token
+// The golden scorers: images as CLIP sees them byte by byte, and what its two towers say of image files and token
 // ids, through the binding. Their inner states are compared in test/csrc/clip_model_test.cc.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { ClipScorer, resizePictures } from '../../binding/index.js';
+import { resizeImages, Scorer } from '../../binding/index.js';
 import type { Bitmap, Features } from '../../binding/types.js';
-import { cosine } from '../../cli/scorers/features.js';
-import { type ClipSizes, clipConfig } from '../eval/clip_folder.js';
+import { cosine } from '../../cli/rewards/features.js';
+import { type ClipSizes, clipConfig } from '../rewards/clip_folder.js';
 import type { Comparison } from './report.js';
 import { largestDifference, readTensors, type Tensor } from './safetensors.js';
 
@@ -61,11 +61,13 @@ class Scorers {
 
 async function checkSquares(s: Scorers): Promise<Comparison[]> {
   const all: Comparison[] = [];
-  const { square } = s.stored.cases.pre?.config as { square: Square[] };
+  const config = s.stored.cases.pre?.config;
+  if (config === undefined) throw new Error('the fixture has no case `pre`');
+  const { square } = config as { square: Square[] };
   for (const { image, kind, size } of square) {
     if (!kind.startsWith('square_')) continue; // the letterbox comes with HPSv2
     const rule = kind === 'square_tv' ? 'torchvision' : 'transformers';
-    const [got] = await resizePictures({ pictures: [await s.photo(image)], width: size, height: size, square: rule });
+    const [got] = await resizeImages({ pictures: [await s.photo(image)], width: size, height: size, square: rule });
     const name = `pre/${kind}_${size}_${image}_u8`;
     all.push({ tensor: name, error: largestDifference(got?.pixels ?? [], s.tensor(name).data), atol: 0 });
   }
@@ -91,8 +93,8 @@ async function checkClip(s: Scorers, name: string, scratch: string): Promise<Com
   const pictures = await Promise.all(sizes.images.map((image) => s.photo(image)));
   const all: Comparison[] = [];
   for (const weights of described?.weights ?? []) {
-    const clip = await ClipScorer.load(
-      { config, weights: [join(s.folder, weights)] },
+    const clip = await Scorer.load(
+      { kind: 'clip', config, weights: [join(s.folder, weights)] },
       { device: 'cpu', dtype: 'fp32' },
     );
     try {
@@ -117,7 +119,7 @@ async function checkClip(s: Scorers, name: string, scratch: string): Promise<Com
       const stored = (what: string) => s.tensor(`${name}/${what}`).data as Float32Array;
       all.push(s.compare(`${weights} cosine`, pairs, stored('cosine'), cosineTolerance));
       all.push(s.compare(`${weights} logits_per_image`, scores, stored('logits_per_image'), logits));
-      // PickScore is the logit of a picture and its own prompt.
+      // PickScore is the logit of an image and its own prompt.
       const own = scores.filter((_, at) => Math.floor(at / said.rows) === at % said.rows);
       if (s.io.has(`${name}/pickscore`)) all.push(s.compare(`${weights} pickscore`, own, stored('pickscore'), logits));
     } finally {

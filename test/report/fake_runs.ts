@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 
 /** Numbers from 0 to 1 (mulberry32). */
 function draws(seed: number): () => number {

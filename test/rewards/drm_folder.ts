@@ -14,14 +14,18 @@ export async function writeDrm(folder: string, seed = 1, base: string | undefine
     {
       kind: 'reward',
       source,
-      keepLayers: 2,
-      head,
-      ...{ logitNormal: true, logitMean: 0, logitDeviation: 1, shifted: true, sharedNoise: false },
-      ...{ posteriorSample: false, recompute: false, t5Length: 16, freezeBackbone: false },
+      settings: {
+        ...{ keep_layers: 2, head_channels: head.channels, head_groups: head.groups, head_hidden: head.hidden },
+        ...{ head_dropout: head.dropout, timestep_sampling: 'logit_normal', logit_mean: 0, logit_deviation: 1 },
+        ...{ shifted: true, shared_noise: false, posterior_sample: false, gradient_checkpointing: false },
+        ...{ t5_length: 16, backbone: 'full', lora_rank: 0, lora_alpha: 0, lora_targets: [] },
+      },
     },
     {
-      ...{ device: 'cpu', dtype: 'fp32', seed: BigInt(seed), beta1: 0.9, beta2: 0.999, eps: 1e-8 },
-      ...{ weightDecay: 0, maxGradientNorm: 0, emaDecay: 0 },
+      ...{ device: 'cpu', dtype: 'fp32', seed: BigInt(seed), zero: false },
+      settings: {
+        ...{ beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0, max_gradient_norm: 0, ema_decay: 0, zero: false },
+      },
     },
   );
   await trainer.export(join(folder, 'model.safetensors'), 'fp32', { layout: 'drm' });

@@ -2,9 +2,10 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { findReward, parseRewards } from '../../cli/rewards/registry.js';
-import { writeClip } from '../eval/clip_folder.js';
+import { findReward } from '../../cli/rewards/registry.js';
+import { parseRewards } from '../../cli/rewards/weighted_sum.js';
 import { temporaryFolder } from '../run_drm.js';
+import { writeClip } from './clip_folder.js';
 
 function drmFolder(at: string, config: object = { _class_name: 'DiffusionRewardModel', base: 'tiny' }): string {
   mkdirSync(at, { recursive: true });
@@ -20,19 +21,20 @@ describe('a reward is', () => {
     writeFileSync(join(run, 'config.json'), '{"task": "train"}'); // a run has one of its own
     const checkpoint = { config: join(folder, 'config.json'), weights: [join(folder, 'model.safetensors')] };
     for (const name of [folder, run, `drm:${folder}`, `drm:${run}`])
-      expect(findReward(name)).toEqual({ kind: 'drm', name, checkpoint, base: 'tiny' });
+      expect(findReward(name)).toMatchObject({ sees: 'noisy latents', name, checkpoint, base: 'tiny' });
   });
 
   test("the authors' single file, which names no base", () => {
     const file = join(drmFolder(temporaryFolder()), 'model.safetensors');
-    expect(findReward(file)).toEqual({ kind: 'drm', name: file, checkpoint: { weights: [file] } });
+    const found = findReward(file);
+    expect(found).toMatchObject({ sees: 'noisy latents', name: file, checkpoint: { weights: [file] } });
+    expect(found).not.toHaveProperty('base');
   });
 
-  test('a scorer, by name, kind, or folder', () => {
+  test('a CLIP, by name, kind, or folder', () => {
     const folder = writeClip(temporaryFolder());
-    expect(findReward('judge')).toEqual({ kind: 'scorer', name: 'judge', scorer: 'judge' });
-    expect(findReward(`clip:${folder}`)).toMatchObject({ kind: 'scorer', scorer: `clip:${folder}` });
-    expect(findReward(folder)).toEqual({ kind: 'scorer', name: folder, scorer: `clip:${folder}` });
+    for (const name of ['judge', `clip:${folder}`, folder])
+      expect(findReward(name)).toMatchObject({ sees: 'images', name });
   });
 
   test('a weighted sum', () => {

@@ -2,9 +2,9 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { VERSION } from '../../cli/common/version.js';
 import { Checkpoints, openCheckpoint } from '../../cli/runs/checkpoints.js';
 import { Run, type RunRequest, readRunConfig, settingsHash } from '../../cli/runs/folder.js';
-import { VERSION } from '../../cli/version.js';
 import { temporaryFolder } from '../run_drm.js';
 
 const settings = { seed: 1, steps: 9, model: 'tiny', rates: [1, 2] };

@@ -2,7 +2,7 @@
 import { appendFileSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 import { cutMetrics, MetricsWriter, readMetrics } from '../../cli/runs/metrics.js';
 import { temporaryFolder } from '../run_drm.js';
 

@@ -118,7 +118,7 @@ test.each<[string, (json: TokenizerJson) => void]>([
   await expect(use(changed('tokenizer_3', change))).rejects.toMatchObject({ code: 'BAD_FILE' });
 });
 
-const replace = (String: string, content: string) => ({ type: 'Replace', pattern: { String }, content });
+const replace = (text: string, content: string) => ({ type: 'Replace', pattern: { String: text }, content });
 
 test('a file that makes a text grow without bounds is ended by time or memory', async () => {
   const folder = changed('tokenizer_3', (json) => {

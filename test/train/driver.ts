@@ -1,9 +1,11 @@
 // The real program with one more command, `fake`, that trains test/train/fake.ts: for tests that need a process to kill.
-import type { Command } from '../../cli/command.js';
+
 import { registry } from '../../cli/commands/registry.js';
+import type { Command } from '../../cli/common/command.js';
 import { main } from '../../cli/program.js';
 import { Run } from '../../cli/runs/folder.js';
-import { resumeCommand, train } from '../../cli/train/loop.js';
+import { train } from '../../cli/train/loop.js';
+import { resumeCommand } from '../../cli/train/resume_command.js';
 import { FakeData, FakeTask } from './fake.js';
 
 const number = (value: unknown, fallback: number) => (value === undefined ? fallback : Number(value));

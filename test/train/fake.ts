@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import type { TrainingData, TrainingTask, Values } from '../../cli/train/loop.js';
+import type { TrainingData, TrainingTask, Values } from '../../cli/train/training_task.js';
 
 const SIZE = 8;
 
@@ -93,7 +93,7 @@ export class FakeTask implements TrainingTask<Batch> {
   async preview(steps: number, folder: string, signal: AbortSignal): Promise<string[]> {
     await this.#maybeEndless('preview', signal);
     const path = join(folder, 'sheet.png');
-    writeFileSync(path, `a picture of step ${steps}`);
+    writeFileSync(path, `an image of step ${steps}`);
     return [path];
   }
 

@@ -3,10 +3,12 @@ import { existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { DrmError } from '../../binding/error.js';
-import type { Event } from '../../cli/events.js';
+import type { Event } from '../../cli/common/events.js';
 import { Run } from '../../cli/runs/folder.js';
 import { type LoggedEvent, readMetrics } from '../../cli/runs/metrics.js';
-import { resumeCommand, type TrainingOptions, train } from '../../cli/train/loop.js';
+import { train } from '../../cli/train/loop.js';
+import { resumeCommand } from '../../cli/train/resume_command.js';
+import type { TrainingOptions } from '../../cli/train/training_task.js';
 import { temporaryFolder } from '../run_drm.js';
 import { type Behaviour, FakeData, FakeTask } from './fake.js';
 
@@ -137,7 +139,7 @@ test.each(['evaluate', 'preview', 'finish'] as const)(
 );
 
 test('what an interruption left undone is done first on resuming, and said once', async () => {
-  const { folder, task, error } = await go({ abortAt: 20 }); // an evaluation and pictures were due
+  const { folder, task, error } = await go({ abortAt: 20 }); // an evaluation and images were due
   expect(error).toMatchObject({ code: 'CANCELLED', details: { step: '20', resume: OPTIONS.resumeCommand } });
   expect(error.message).toContain('stopped after step 20 of 40');
   expect(error.message).toContain('go on with: drm fake --out RUN --resume');

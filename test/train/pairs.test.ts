@@ -1,7 +1,7 @@
 // Which pairs are trained on and which are held out.
 import { afterEach, describe, expect, test } from 'vitest';
+import type { Event } from '../../cli/common/events.js';
 import { resolveConfig } from '../../cli/config/resolve.js';
-import type { Event } from '../../cli/events.js';
 import { openPairs, type PairPart, type PairParts, type PairSettings, recordsOf } from '../../cli/train/tasks/pairs.js';
 import { preparedPairs } from '../e2e/reward_training.js';
 import { temporaryFolder } from '../run_drm.js';
@@ -38,7 +38,7 @@ async function promptsOf(part: PairPart | undefined): Promise<string[]> {
 }
 
 describe('held out is', () => {
-  test('another set, by the split where it has one of that name; its pictures have numbers of their own', async () => {
+  test('another set, by the split where it has one of that name; its images have numbers of their own', async () => {
     const data = await preparedPairs(temporaryFolder(), { train: 6, test: 2 });
     const other = await preparedPairs(temporaryFolder(), { train: 3, test: 5 });
     const { train, heldOut, note } = await open({ data, evaluate_data: other });
@@ -82,7 +82,7 @@ describe('held out is', () => {
   });
 });
 
-test('a part without bad pictures', async () => {
+test('a part without bad images', async () => {
   const data = await preparedPairs(temporaryFolder(), { train: 5, test: 0 });
   const { train } = await open({ data, evaluate_every: 0 });
   const part = await train.without(new Set([2, 9])); // pairs 1 and 4

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { learningRate } from '../../cli/train/rate.js';
 
-// learning_rate() of csrc/train/optimizer.cc, called with these arguments, printed these numbers.
+// learning_rate() of csrc/optim/optimizer.cc, called with these arguments, printed these numbers.
 const AT = [0, 3, 4, 5, 37, 99, 100, 150];
 test.each([
   ['constant', [0.0004, 0.0016, 0.002, 0.002, 0.002, 0.002, 0.002, 0.002]],

@@ -1,5 +1,5 @@
-// What people said of two pictures, as Pick-a-Pic and HPDv2 write it. Preparing and evaluating read it by the same rule.
-import { flagIn, type Stated, shareIn, UNCLEAR } from '../fields.js';
+// What people said of two images, as Pick-a-Pic and HPDv2 write it. Preparing and evaluating read it by the same rule.
+import { flagIn, type Stated, shareIn, UNCLEAR } from './fields.js';
 
 export interface ChoiceColumns {
   label_0?: unknown;
@@ -9,7 +9,7 @@ export interface ChoiceColumns {
 export const TIE = 0.5;
 
 /**
- * 1 when picture 0 was preferred, 0 when picture 1 was, 0.5 for anything between, which is a tie; undefined when there is no
+ * 1 when image 0 was preferred, 0 when image 1 was, 0.5 for anything between, which is a tie; undefined when there is no
  * label. Nothing but label_0 and has_label decides, whatever types the columns have.
  */
 export function choiceIn({ label_0, has_label }: ChoiceColumns): Stated<0 | 0.5 | 1> {
@@ -19,7 +19,7 @@ export function choiceIn({ label_0, has_label }: ChoiceColumns): Stated<0 | 0.5 
   return label === undefined || label === 0 || label === 1 ? label : TIE;
 }
 
-/** Places of the preferred picture and the other one; undefined unless one of two is 1 and one is 0. */
+/** Places of the preferred image and the other one; undefined unless one of two is 1 and one is 0. */
 export function preferenceIn(value: unknown): Stated<[chosen: number, rejected: number]> {
   if (!Array.isArray(value)) return UNCLEAR;
   const shares = value.map(shareIn);

@@ -1,12 +1,14 @@
-// HPDv2: choices between two pictures for training, rankings of nine or ten for the test.
+// HPDv2: choices between two images for training, rankings of nine or ten for the test.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { brief } from '../../shape.js';
-import { numbersIn, UNCLEAR } from '../fields.js';
-import { hashOfFile, listRecords } from '../json_list.js';
-import type { PairFields } from '../pair.js';
-import { Drop, type Source } from '../source.js';
+import { hashOfFile } from '../../common/files.js';
+import { brief } from '../../common/shape.js';
+import { Drop } from '../io/drop.js';
+import { listRecords } from '../io/json_list.js';
+import type { PairFields } from '../prepared/pair.js';
+import type { Source } from '../prepared/source.js';
 import { preferenceIn } from './choice.js';
+import { numbersIn, UNCLEAR } from './fields.js';
 import {
   findPictures,
   folderOf,

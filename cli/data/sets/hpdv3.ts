@@ -1,12 +1,13 @@
 // HPDv3, and every list of its form: `path1` was preferred over `path2`. The paper trains on three such lists, whose
-// pictures come from three sets.
+// images come from three sets.
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { Fields, numberIn, numbersIn, type Stated } from '../fields.js';
-import { hashOfFile, listRecords } from '../json_list.js';
-import { GuardedPictures, PictureFolder } from '../pictures_at.js';
-import { Drop, type Source } from '../source.js';
+import { hashOfFile } from '../../common/files.js';
+import { Drop } from '../io/drop.js';
+import { listRecords } from '../io/json_list.js';
+import type { Source } from '../prepared/source.js';
+import { Fields, numberIn, numbersIn, type Stated } from './fields.js';
 import {
   findPictures,
   folderOf,
@@ -18,6 +19,7 @@ import {
   under,
 } from './listed.js';
 import { PickapicPictures } from './pickapic.js';
+import { GuardedPictures, PictureFolder } from './pictures_at.js';
 
 /** A further list for training, from --mix. */
 export interface MixedList {
@@ -54,7 +56,7 @@ const REWRITE: [string, string][] = [
   ['Pickapic/', ''],
 ];
 
-/** Pictures of a published list in the set's folder, in the one around it, or in its `images`: releases differ in that. */
+/** Images of a published list in the set's folder, in the one around it, or in its `images`: releases differ in that. */
 class SetFolder extends PictureFolder {
   override async read(name: string): Promise<Uint8Array | Drop> {
     const found = await super.read(name);
@@ -69,7 +71,7 @@ class SetFolder extends PictureFolder {
   }
 }
 
-/** Votes for both pictures; not stated where either is not, or none is there. */
+/** Votes for both images; not stated where either is not, or none is there. */
 const votesIn = (value: unknown): Stated<number[]> =>
   Array.isArray(value) && (value.length === 0 || value.some((one) => numberIn(one) === undefined))
     ? undefined
@@ -121,7 +123,7 @@ async function* eligibleRows(list: List): AsyncGenerator<number> {
   for await (const pair of pairsIn(list)) if (!(pair instanceof Drop)) yield pair.fields.row as number;
 }
 
-/** A mixed list's pictures: the shards of Pick-a-Pic, ImageRewardDB with its zips, or any folder or archive. */
+/** A mixed list's images: the shards of Pick-a-Pic, ImageRewardDB with its zips, or any folder or archive. */
 function mixedPictures({ list, images }: MixedList, work: string): GuardedPictures {
   if (existsSync(images) && statSync(images).isDirectory()) {
     const shards = PickapicPictures.in(images, work);

@@ -1,12 +1,13 @@
-// ImageRewardDB: Parquet metadata that ranks the pictures of each prompt, pictures in zips. And the authors' test list.
+// ImageRewardDB: Parquet metadata that ranks the images of each prompt, images in zips. And the authors' test list.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
-import { numbersIn, textIn } from '../fields.js';
-import { hashOfFile, listRecords } from '../json_list.js';
-import { ParquetFile } from '../parquet/file.js';
-import { GuardedPictures, PictureFolder } from '../pictures_at.js';
-import { Drop, type Source } from '../source.js';
-import { ZipFolder } from '../zip.js';
+import { hashOfFile } from '../../common/files.js';
+import { Drop } from '../io/drop.js';
+import { listRecords } from '../io/json_list.js';
+import { ParquetFile } from '../io/parquet/file.js';
+import { ZipFolder } from '../io/zip.js';
+import type { Source } from '../prepared/source.js';
+import { numbersIn, textIn } from './fields.js';
 import { ranking } from './hpdv2.js';
 import {
   findPictures,
@@ -17,6 +18,7 @@ import {
   type PairSetOptions,
   splitsOf,
 } from './listed.js';
+import { GuardedPictures, PictureFolder } from './pictures_at.js';
 
 const SPLITS = ['train', 'validation', 'test'];
 const COLUMNS = ['image_path', 'prompt_id', 'prompt', 'rank'];
@@ -44,7 +46,7 @@ async function rankingsOf(path: string): Promise<(Ranking | Drop)[]> {
         const [name, id, text] = [textIn(image_path), idIn(prompt_id), textIn(prompt)];
         row += 1;
         if (name === undefined || id === undefined || text === undefined) {
-          // Pictures without a prompt_id are not of one prompt.
+          // Images without a prompt_id are not of one prompt.
           drops.push(new Drop('bad_record', `${basename(path)}, row ${row - 1}: expected ${COLUMNS.join(', ')}`));
           continue;
         }
@@ -59,7 +61,7 @@ async function rankingsOf(path: string): Promise<(Ranking | Drop)[]> {
   return [...rankings.values(), ...drops];
 }
 
-/** The authors' test list: pictures of each prompt and their ranks. */
+/** The authors' test list: images of each prompt and their ranks. */
 async function* rankingsIn(list: string): AsyncGenerator<Ranking | Drop> {
   for await (const { row, value } of listRecords(list)) {
     const { id, prompt, generations, ranking: ranks } = value instanceof Drop ? {} : (value as Record<string, unknown>);
@@ -70,7 +72,7 @@ async function* rankingsIn(list: string): AsyncGenerator<Ranking | Drop> {
   }
 }
 
-/** Pictures that the authors' list names by other folders than they are in: found by their file's name, a uuid. */
+/** Images that the authors' list names by other folders than they are in: found by their file's name, a uuid. */
 class PicturesByName extends PictureFolder {
   #places: Map<string, string> | undefined;
 
@@ -152,7 +154,7 @@ export async function imagerewardSource(options: PairSetOptions): Promise<Source
         const ranks = numbersIn(found.ranks, names.length);
         const common = { prompt, source: 'imagereward', group: id, row: row++ };
         if (!Array.isArray(ranks))
-          yield new Drop('bad_record', `${where}: expected a rank for each of ${names.length} pictures`);
+          yield new Drop('bad_record', `${where}: expected a rank for each of ${names.length} images`);
         else
           for (const pair of ranking(common, names, ranks, options.keepTies, where))
             yield pair instanceof Drop ? pair : { ...pair, split, note, pictures };

@@ -1,11 +1,12 @@
-// What the sets have in common whose pairs are listed in one place and whose pictures are in another.
+// What the sets have in common whose pairs are listed in one place and whose images are in another.
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { philox } from '../order.js';
-import { type Pair, type PairFields, type PairPicture, type PairSourceOptions, pairSource } from '../pair.js';
-import { archiveFiles, GuardedPictures, PictureArchive, PictureFolder, type Pictures } from '../pictures_at.js';
-import { Drop, type Listing, type Source } from '../source.js';
+import { philox } from '../../random/philox.js';
+import { Drop } from '../io/drop.js';
+import { type Pair, type PairFields, type PairPicture, type PairSourceOptions, pairSource } from '../prepared/pair.js';
+import type { Listing, Source } from '../prepared/source.js';
+import { archiveFiles, GuardedPictures, PictureArchive, PictureFolder, type Pictures } from './pictures_at.js';
 
 /** What the user may ask of every set of pairs. */
 export interface PairSetOptions {
@@ -15,20 +16,20 @@ export interface PairSetOptions {
   size: number | undefined;
   selfContained: boolean;
   keepTies: boolean;
-  /** Where the pictures are, if not beside the list. */
+  /** Where the images are, if not beside the list. */
   images: string | undefined;
-  /** Beginnings of picture names, and what stands for them where the pictures are. */
+  /** Beginnings of image names, and what stands for them where the images are. */
   rewrite: [from: string, to: string][];
   /** A folder for what lives as long as the preparation. */
   work: string;
 }
 
-/** A pair by the names of its pictures. */
+/** A pair by the names of its images. */
 export interface ListedPair {
   split: string;
   note?: number;
   fields: PairFields;
-  /** Names of the pictures in the list. */
+  /** Names of the images in the list. */
   chosen: string;
   rejected: string;
   pictures: GuardedPictures;
@@ -39,7 +40,7 @@ const rewriteName = (name: string, rules: readonly [string, string][]): string =
   return rule ? rule[1] + name.slice(rule[0].length) : name;
 };
 
-/** The source of a set's listed pairs; `stores` are where their pictures are, and are closed with it. */
+/** The source of a set's listed pairs; `stores` are where their images are, and are closed with it. */
 export function listedSource(
   options: Pick<PairSetOptions, 'rewrite' | 'size' | 'selfContained'>,
   given: Pick<PairSourceOptions, 'notes' | 'settings' | 'total'> & {
@@ -66,8 +67,8 @@ export function listedSource(
 }
 
 /**
- * Pairs whose pictures can be read; those in archives are unpacked before the first one is given out. `list` is gone
- * through several times, since the names of a large set's pictures together are too many to be held.
+ * Pairs whose images can be read; those in archives are unpacked before the first one is given out. `list` is gone
+ * through several times, since the names of a large set's images together are too many to be held.
  */
 async function* withPictures(
   list: () => AsyncIterable<ListedPair | Drop>,
@@ -139,7 +140,7 @@ export async function sampledRows(rows: AsyncIterable<number>, count: number, se
   return new Set(drawn.slice(0, count).map(([, row]) => row));
 }
 
-/** The pairs of one ranking: lower is better, equal is a tie. Each by the positions of its chosen and rejected picture. */
+/** The pairs of one ranking: lower is better, equal is a tie. Each by the positions of its chosen and rejected image. */
 export function* pairsOfRanking(ranks: readonly number[]): Generator<{ places: [number, number]; isTie: boolean }> {
   for (let a = 0; a < ranks.length; a++)
     for (let b = a + 1; b < ranks.length; b++) {
@@ -173,7 +174,7 @@ export function splitsOf(split: string, there: readonly string[], folder: string
 }
 
 /**
- * Pictures in a folder or an archive: `given` with --images if it is, else the first of these that is there. Throws
+ * Images in a folder or an archive: `given` with --images if it is, else the first of these that is there. Throws
  * DrmError BAD_FILE naming where it looked.
  */
 export function findPictures(
@@ -194,7 +195,7 @@ export function findPictures(
     if (archive) return of(archive);
     throw new DrmError(
       'BAD_FILE',
-      `[data] ${given}: expected a folder of pictures, or an archive (its first part, if it is in parts), found nothing; check --images`,
+      `[data] ${given}: expected a folder of images, or an archive (its first part, if it is in parts), found nothing; check --images`,
       { file: given },
     );
   }
@@ -206,7 +207,7 @@ export function findPictures(
   }
   throw new DrmError(
     'BAD_FILE',
-    `[data] ${list}: expected its pictures in ${[...folders, ...archives.map((name) => `${name}(.00, …)`)].join(' or ')}, found none of these; say where they are with --images`,
+    `[data] ${list}: expected its images in ${[...folders, ...archives.map((name) => `${name}(.00, …)`)].join(' or ')}, found none of these; say where they are with --images`,
     { file: list },
   );
 }

@@ -1,17 +1,18 @@
-// Pick-a-Pic, versions 1 and 2: Parquet shards with the pictures inside.
+// Pick-a-Pic, versions 1 and 2: Parquet shards with the images inside.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { brief } from '../../shape.js';
-import { textIn, UNCLEAR } from '../fields.js';
-import { type Pair, pairSource } from '../pair.js';
-import { ParquetFile } from '../parquet/file.js';
-import { PictureColumn } from '../parquet/picture_column.js';
-import type { Pictures } from '../pictures_at.js';
-import { Drop, type Listing, type Source } from '../source.js';
-import { StagedPictures } from '../staged_pictures.js';
+import { brief } from '../../common/shape.js';
+import { Drop } from '../io/drop.js';
+import { ParquetFile } from '../io/parquet/file.js';
+import { type Pair, pairSource } from '../prepared/pair.js';
+import type { Listing, Source } from '../prepared/source.js';
 import { choiceIn, TIE } from './choice.js';
+import { textIn, UNCLEAR } from './fields.js';
 import { folderOf, type PairSetOptions, splitsOf } from './listed.js';
+import { PictureColumn } from './picture_column.js';
+import type { Pictures } from './pictures_at.js';
+import { StagedPictures } from './staged_pictures.js';
 
 const SHARD = /^(.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet$/i;
 const SIDES = ['jpg_0', 'jpg_1'] as const;
@@ -40,7 +41,7 @@ async function openShard(path: string): Promise<ParquetFile> {
     if (file.groups.length > 0 && SIDES.some((side) => !file.columns.includes(side)))
       throw new DrmError(
         'BAD_FILE',
-        `[data] ${path}: expected pictures in the columns ${SIDES.join(' and ')}, found none: it is of a copy without images; fetch the full one`,
+        `[data] ${path}: expected images in the columns ${SIDES.join(' and ')}, found none: it is of a copy without images; fetch the full one`,
         { file: path },
       );
   } catch (error) {
@@ -50,7 +51,7 @@ async function openShard(path: string): Promise<ParquetFile> {
   return file;
 }
 
-/** The pair of a row without its pictures, or why it is none. */
+/** The pair of a row without its images, or why it is none. */
 function pairOf(
   row: Record<string, unknown>,
   number: number,
@@ -154,7 +155,7 @@ export async function pickapicSource(options: PairSetOptions): Promise<Source> {
   });
 }
 
-/** Pictures of Pick-a-Pic by uid, for lists that name them `<uid>.jpg`. */
+/** Images of Pick-a-Pic by uid, for lists that name them `<uid>.jpg`. */
 export class PickapicPictures implements Pictures {
   #staged: StagedPictures | undefined;
 

@@ -1,6 +1,6 @@
 // Which form of its caption a sample is trained with: as it is, or cut before its last comma ("red apple, noto style" to
 // "red apple"). A function of seed, step and sample.
-import { philox } from '../../data/order.js';
+import { philox } from '../../random/philox.js';
 
 /** The caption without what follows its last comma; the caption itself when it has none. */
 export function shortCaption(caption: string): string {

@@ -1,4 +1,4 @@
-// `drm pretrain clip`: two towers from pictures and captions. The run's model/ is a transformers CLIPModel with its
+// `drm pretrain clip`: two towers from images and captions. The run's model/ is a transformers CLIPModel with its
 // tokenizer; its text tower also serves as a text encoder of the base.
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir } from 'node:fs/promises';
@@ -7,8 +7,8 @@ import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
 import type { TrainBatch } from '../../../binding/types.js';
 import type { PretrainClipSettings } from '../../config/types.js';
-import type { CaptionedSet } from '../../data/captioned_set.js';
-import type { Batch } from '../../data/loader.js';
+import type { Batch } from '../../data/load/loader.js';
+import type { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { CLIP_LENGTH, copyTokenizer, Tokenizer } from '../../text/tokenizer.js';
 import { clipFits, warnOfCuts } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
@@ -78,7 +78,7 @@ class ClipTask extends NativeTask<Batch> {
     return microBatches({ ...pixelsOf(batch), ids }, this.settings.micro_batch);
   }
 
-  /** Retrieval among the held-out pictures, all in one batch. */
+  /** Retrieval among the held-out images, all in one batch. */
   async evaluate(_steps: number, signal: AbortSignal): Promise<Record<string, number>> {
     const { heldOut, settings, warn, ids, trainer } = this;
     const { size, evaluate_samples: count } = settings;
@@ -147,9 +147,7 @@ export async function prepareClip(
       kind: 'clip',
       config,
       weights: settings.weights === '' ? [] : [settings.weights],
-      augment: settings.augment,
-      rotate: settings.rotate,
-      patch_dropout: settings.patch_dropout,
+      settings,
     },
     trainerOptions(settings, device, dtype),
     { signal, group: team.group },
@@ -158,7 +156,7 @@ export async function prepareClip(
     task: new ClipTask(trainer, settings, ids, heldOut, warn),
     data: new PictureData(train, settings, warn, team),
     steps: settings.steps,
-    facts: { parameters: trainer.parameters, pictures: train.length, size: settings.size },
+    facts: { parameters: trainer.parameters, images: train.length, size: settings.size },
     close: closing(trainer, train, heldOut),
   };
 }

@@ -2,13 +2,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import type { Trainer } from '../../../binding/index.js';
+import { describeModel, type Trainer } from '../../../binding/index.js';
 import type { Dtype } from '../../../binding/types.js';
-import { ENCODED, type Encoded, type EncodedKey, openEncoded } from '../../data/encoded.js';
-import { bytesOf } from '../../device.js';
+import { bytesOf } from '../../common/device.js';
+import { ENCODED, type Encoded, type EncodedKey, openEncoded } from '../../data/load/encoded.js';
+import { weightsHash } from '../../hub/fingerprint.js';
 import type { ResolvedModel } from '../../hub/resolve.js';
-import { weightsHash } from '../../rewards/drm_config.js';
-import { configNumber, vaeFactor } from '../fit.js';
 import type { PairPart } from './pairs.js';
 
 type PairsOf = PairPart['set'];
@@ -32,22 +31,14 @@ export async function encodedKey(
   };
 }
 
-/** A number of the base's transformer config; SD3.5's where there is none. */
-function backboneNumber({ source }: ResolvedModel, key: string, otherwise: number): number {
-  const file = source.transformer.config;
-  return file === undefined ? otherwise : configNumber(file, key, otherwise);
-}
-
 /** Bytes of one prompt's embeds of so many tokens. */
-export function promptBytes(base: ResolvedModel, tokens: number, dtype: Dtype): number {
-  const numbers =
-    tokens * backboneNumber(base, 'joint_attention_dim', 4096) + backboneNumber(base, 'pooled_projection_dim', 2048);
-  return numbers * bytesOf(dtype);
+export function promptBytes({ source }: ResolvedModel, tokens: number, dtype: Dtype): number {
+  const { sequenceWidth, pooledWidth } = describeModel({ source });
+  return (tokens * sequenceWidth + pooledWidth) * bytesOf(dtype);
 }
 
 /** Pixels a side of what the base draws. */
-export const pictureSize = (base: ResolvedModel): number =>
-  backboneNumber(base, 'sample_size', 128) * vaeFactor(base.source.vae.config);
+export const pictureSize = ({ source }: ResolvedModel): number => describeModel({ source }).defaultSize;
 
 export class EncodedInputs {
   readonly #of = new Map<PairsOf, { encoded: Encoded; firstPicture: number; firstRow: number }>();
@@ -93,7 +84,7 @@ export class EncodedInputs {
     );
   }
 
-  /** Gives the files to the trainer; returns each set's pictures that could not be decoded. */
+  /** Gives the files to the trainer; returns each set's images that could not be decoded. */
   async load(trainer: Trainer, signal: AbortSignal): Promise<Map<PairsOf, Set<number>>> {
     const bad = new Map<PairsOf, Set<number>>();
     await trainer.loadPrompts(
@@ -115,7 +106,7 @@ export class EncodedInputs {
         if (!Object.hasOwn(encoded.manifest.bad, id))
           throw new DrmError(
             'BAD_FILE',
-            `[train] ${encoded.folder}: expected the latents of every picture, found none of ${id}; encode the set again with \`drm data encode\``,
+            `[train] ${encoded.folder}: expected the latents of every image, found none of ${id}; encode the set again with \`drm data encode\``,
             { file: encoded.folder },
           );
       bad.set(set, new Set(numbers.values()));

@@ -1,4 +1,4 @@
-// `drm pretrain flow`: the velocity network by flow matching, from nothing beside given parts, or on from a base, all of
+// `drm pretrain flow`: the velocity network by flow matching, from scratch beside given parts, or on from a base, all of
 // it or LoRA alone. The run's model/ is a diffusers folder (or pytorch_lora_weights.safetensors).
 import { existsSync } from 'node:fs';
 import { copyFile, cp, mkdir } from 'node:fs/promises';
@@ -6,20 +6,20 @@ import { dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
 import type { ComponentFiles, PipelineSource, PromptTokens, TrainBatch } from '../../../binding/types.js';
+import { writeAtomically } from '../../common/files.js';
 import type { PretrainFlowSettings } from '../../config/types.js';
-import type { CaptionedSet } from '../../data/captioned_set.js';
-import type { Batch } from '../../data/loader.js';
-import { sampleOrder } from '../../data/order.js';
-import { writeAtomically } from '../../files.js';
+import type { Batch } from '../../data/load/loader.js';
+import type { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { copyBase } from '../../hub/copy_base.js';
 import { contactSheet } from '../../image/write.js';
 import type { Team } from '../../parallel/team.js';
+import { sampleOrder } from '../../random/order.js';
 import { copyTokenizer, loadTokenizers } from '../../text/tokenizer.js';
 import { partsFit, targetsFit, trainableBase, warnOfCuts } from '../fit.js';
-import type { TrainingData } from '../loop.js';
 import { architectureFile, schedulerFile } from '../pretrain.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import { writeTextTower } from '../text_tower.js';
+import type { TrainingData } from '../training_task.js';
 import { isShort, shortCaption } from './captions.js';
 import { NativeTask } from './native.js';
 import {
@@ -35,7 +35,7 @@ import {
 } from './pictures.js';
 import { Texts } from './texts.js';
 
-/** Pictures of a sample sheet where no prompts are named. */
+/** Images of a sample sheet where no prompts are named. */
 const PREVIEWS = 12;
 
 /** Rows of a set's captions, whole and short, by sample. */
@@ -56,7 +56,7 @@ interface Step {
 class CachedData implements TrainingData<Step> {
   readonly #order: (step: number) => number[];
 
-  /** `samples`: those of all `length` whose pictures could be read. */
+  /** `samples`: those of all `length` whose images could be read. */
   constructor(
     private readonly samples: number[],
     private readonly length: number,
@@ -235,7 +235,7 @@ class FlowTask extends NativeTask<Batch | Step> {
   }
 }
 
-/** Encodes all pictures of the set; returns the samples that could be read. */
+/** Encodes all images of the set; returns the samples that could be read. */
 async function cacheLatents(
   trainer: Trainer,
   set: CaptionedSet,
@@ -251,10 +251,10 @@ async function cacheLatents(
     events.emit({
       event: 'progress',
       id: 'latents',
-      label: 'encoding pictures',
+      label: 'encoding images',
       step: (batch.indices.at(-1) as number) + 1,
       total: set.length,
-      unit: 'picture',
+      unit: 'image',
       seconds: (performance.now() - started) / 1000,
     });
   }
@@ -282,17 +282,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
     {
       kind: 'flow',
       source: parts.source,
-      logitNormal: settings.timestep_sampling === 'logit_normal',
-      logitMean: settings.logit_mean,
-      logitDeviation: settings.logit_deviation,
-      shifted: settings.shifted,
-      promptDropout: settings.prompt_dropout,
-      posteriorSample: settings.posterior_sample,
-      recompute: settings.gradient_checkpointing,
-      t5Length: settings.t5_length,
-      ...(settings.lora_rank > 0 && {
-        lora: { rank: settings.lora_rank, alpha: settings.lora_alpha, targets: settings.lora_targets },
-      }),
+      settings,
     },
     trainerOptions(settings, device, dtype),
     { signal, group: team.group },
@@ -315,7 +305,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
     task: new FlowTask(trainer, settings, parts, { train, heldOut, rows, previews }, warn),
     data,
     steps: settings.steps,
-    facts: { parameters: trainer.parameters, pictures: train.length, prompts: texts.all.length, size: settings.size },
+    facts: { parameters: trainer.parameters, images: train.length, prompts: texts.all.length, size: settings.size },
     close: closing(trainer, train, heldOut),
   };
 }

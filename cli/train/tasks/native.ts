@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import type { Trainer } from '../../../binding/index.js';
 import type { TrainBatch } from '../../../binding/types.js';
-import type { TrainingTask, Values } from '../loop.js';
+import type { TrainingTask, Values } from '../training_task.js';
 
 export const STATE = 'state.safetensors';
 

@@ -1,13 +1,13 @@
 // What a training on preference pairs reads: the set, what of it is held out, batches ahead of the training.
 import { DrmError } from '../../../binding/error.js';
-import { readManifest } from '../../data/manifest.js';
-import { sampleOrder } from '../../data/order.js';
-import { type PairBatch, PairLoader, type PairLoaderOptions, type Pairs } from '../../data/pair_loader.js';
-import { PairSet } from '../../data/pair_set.js';
-import { splitOfCaption } from '../../data/user_pictures.js';
-import type { Events } from '../../events.js';
+import type { Events } from '../../common/events.js';
+import { type PairBatch, PairLoader, type PairLoaderOptions, type Pairs } from '../../data/load/pair_loader.js';
+import { readManifest } from '../../data/prepared/manifest.js';
+import { PairSet } from '../../data/prepared/pair_set.js';
+import { splitOfCaption } from '../../data/sets/user_fields.js';
 import type { Team } from '../../parallel/team.js';
-import type { TrainingData } from '../loop.js';
+import { sampleOrder } from '../../random/order.js';
+import type { TrainingData } from '../training_task.js';
 
 /** Settings that say which pairs are seen, and when. */
 export interface PairSettings {
@@ -29,7 +29,7 @@ export class PairPart {
     readonly set: Pairs,
     /** Which; all where left out. */
     private readonly indices: Uint32Array | undefined,
-    /** The trainer's number of the set's first picture. */
+    /** The trainer's number of the set's first image. */
     readonly firstPicture: number,
   ) {}
 
@@ -49,7 +49,7 @@ export class PairPart {
     return new PairPart(this.set, indices, this.firstPicture);
   }
 
-  /** Those that are no ties and whose pictures, by the set's own numbers, are all good. */
+  /** Those that are no ties and whose images, by the set's own numbers, are all good. */
   async without(bad: ReadonlySet<number>): Promise<PairPart> {
     const kept: number[] = [];
     for await (const { index, chosen, rejected, tie } of recordsOf(this))

@@ -1,15 +1,15 @@
-// What every objective on captioned pictures needs: the set, batches ahead of the training, held-out batches.
+// What every objective on captioned images needs: the set, batches ahead of the training, held-out batches.
 import { DrmError } from '../../../binding/error.js';
 import type { TrainBatch, WeightedMetrics } from '../../../binding/types.js';
-import { CaptionedSet } from '../../data/captioned_set.js';
-import { type Batch, BatchLoader } from '../../data/loader.js';
-import { readManifest } from '../../data/manifest.js';
-import { sampleOrder } from '../../data/order.js';
-import type { Events } from '../../events.js';
+import type { Events } from '../../common/events.js';
+import { type Batch, BatchLoader } from '../../data/load/loader.js';
+import { CaptionedSet } from '../../data/prepared/captioned_set.js';
+import { readManifest } from '../../data/prepared/manifest.js';
 import type { Team } from '../../parallel/team.js';
-import type { TrainingData, Values } from '../loop.js';
+import { sampleOrder } from '../../random/order.js';
+import type { TrainingData, Values } from '../training_task.js';
 
-/** Settings of configs/schema/parts/training.json that say which pictures are seen, and when. */
+/** Settings of configs/schema/parts/training.json that say which images are seen, and when. */
 export interface PictureSettings {
   data: string;
   split: string;
@@ -50,7 +50,7 @@ export async function openSet(settings: PictureSettings, which: 'split' | 'evalu
   return set;
 }
 
-/** Gives back what a task on pictures holds. */
+/** Gives back what a task on images holds. */
 export const closing =
   (trainer: { dispose(): void }, ...sets: CaptionedSet[]) =>
   async (): Promise<void> => {
@@ -58,10 +58,10 @@ export const closing =
     for (const set of sets) await set.close();
   };
 
-/** So many bad pictures are named: a set that is full of them should not hide all else. */
+/** So many bad images are named: a set that is full of them should not hide all else. */
 const NAMED = 20;
 
-/** Tells of each bad picture once, whichever loaders meet it. */
+/** Tells of each bad image once, whichever loaders meet it. */
 export function pictureWarnings(events: Events): (message: string) => void {
   const told = new Set<string>();
   return (message) => {
@@ -69,12 +69,12 @@ export function pictureWarnings(events: Events): (message: string) => void {
     told.add(message);
     events.emit({
       event: 'warning',
-      message: told.size <= NAMED ? message : `more than ${NAMED} pictures are bad; the others are left out unnamed`,
+      message: told.size <= NAMED ? message : `more than ${NAMED} images are bad; the others are left out unnamed`,
     });
   };
 }
 
-/** The training pictures in the order that the seed gives, decoded ahead, from any step on. */
+/** The training images in the order that the seed gives, decoded ahead, from any step on. */
 export class PictureData implements TrainingData<Batch> {
   #loader: BatchLoader | undefined;
   #at = -1;
@@ -119,7 +119,7 @@ export class PictureData implements TrainingData<Batch> {
   }
 }
 
-/** Bad pictures, as a fact of the run's last line. */
+/** Bad images, as a fact of the run's last line. */
 export const leftOut = (pictures: number): Record<string, number> =>
   pictures > 0 ? { pictures_left_out: pictures } : {};
 

@@ -1,13 +1,13 @@
-// `drm pretrain vae`: an AutoencoderKL from pictures; the run's model/vae is what diffusers loads.
+// `drm pretrain vae`: an AutoencoderKL from images; the run's model/vae is what diffusers loads.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Trainer } from '../../../binding/index.js';
 import type { TrainBatch } from '../../../binding/types.js';
+import { writeAtomically } from '../../common/files.js';
 import type { PretrainVaeSettings } from '../../config/types.js';
-import type { CaptionedSet } from '../../data/captioned_set.js';
-import type { Batch } from '../../data/loader.js';
-import { writeAtomically } from '../../files.js';
-import { readConfig, sizeFits } from '../fit.js';
+import type { Batch } from '../../data/load/loader.js';
+import type { CaptionedSet } from '../../data/prepared/captioned_set.js';
+import { readConfig, sizeFitsVae } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import { NativeTask } from './native.js';
@@ -51,7 +51,7 @@ class VaeTask extends NativeTask<Batch> {
 
   async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
     const { settings, trainer, sets } = this;
-    // The transformer works on latents of mean 0 and deviation 1: measured on the training pictures.
+    // The transformer works on latents of mean 0 and deviation 1: measured on the training images.
     const {
       latent_mean: mean = 0,
       latent_square: square = 1,
@@ -73,7 +73,7 @@ export async function prepareVae(
   { events, device, dtype, signal, team }: TaskContext,
 ): Promise<Prepared> {
   const config = architectureFile(settings.architecture);
-  sizeFits(settings.size, config);
+  sizeFitsVae(settings.size, config);
   const sets = { train: await openSet(settings, 'split'), heldOut: await openSet(settings, 'evaluate_split') };
   const warn = pictureWarnings(events);
   const { Trainer } = await import('../../../binding/index.js');
@@ -82,7 +82,7 @@ export async function prepareVae(
       kind: 'vae',
       config,
       weights: settings.weights === '' ? [] : [settings.weights],
-      loss: { l1: settings.l1, l2: settings.l2, edges: settings.edges, kl: settings.kl },
+      settings,
     },
     trainerOptions(settings, device, dtype),
     { signal, group: team.group },
@@ -91,7 +91,7 @@ export async function prepareVae(
     task: new VaeTask(trainer, settings, sets, warn),
     data: new PictureData(sets.train, settings, warn, team),
     steps: settings.steps,
-    facts: { parameters: trainer.parameters, pictures: sets.train.length, size: settings.size },
+    facts: { parameters: trainer.parameters, images: sets.train.length, size: settings.size },
     close: closing(trainer, sets.train, sets.heldOut),
   };
 }

@@ -1,0 +1,79 @@
+// From the flags of `drm data prepare emoji-prefs` to its source: the base model is found and named, not yet loaded.
+import { DrmError } from '../../../binding/error.js';
+import type { Context } from '../../common/command.js';
+import { chooseDevice } from '../../common/device.js';
+import { emojiPrefsSource } from '../../data/emoji/emoji_prefs.js';
+import type { Likeness } from '../../data/emoji/likeness.js';
+import type { Source } from '../../data/prepared/source.js';
+import { weightsFingerprint } from '../../hub/fingerprint.js';
+import { resolveModel } from '../../hub/resolve.js';
+import { cosine } from '../../rewards/features.js';
+import { findImageReward } from '../../rewards/registry.js';
+import type { FeatureSpace } from '../../rewards/reward.js';
+import { openPainter } from '../../sample/painter.js';
+import { sampleSettings } from '../../sample/settings.js';
+
+/** The mean of the cosines to the real image and to its caption. */
+const likenessIn =
+  (space: FeatureSpace): Likeness =>
+  async (drawn, real, caption) => {
+    const pictures = await space.pictures([real, ...drawn]);
+    const captions = await space.captions([caption]);
+    return drawn.map((_, i) => (cosine(pictures, i + 1, pictures, 0) + cosine(pictures, i + 1, captions, 0)) / 2);
+  };
+
+export async function openEmojiPrefs(
+  context: Context,
+  { size, maxPairs }: { size: number; maxPairs: number | undefined },
+): Promise<Source> {
+  const { options, global, events, signal } = context;
+  const {
+    model,
+    steps,
+    guidance,
+    seed,
+    t5_length: t5Length,
+    device: asked,
+    dtype: kind,
+  } = sampleSettings(context, undefined);
+  const { setThreads } = await import('../../../binding/index.js');
+  if (global.threads !== undefined) setThreads(global.threads);
+  const { device, dtype } = await chooseDevice({ device: asked, dtype: kind });
+  const names = [model, ...((options.early as string[] | undefined) ?? [])];
+  const models = [];
+  for (const name of names) models.push(await resolveModel(name, {}));
+  const { paint, dispose } = openPainter({
+    models,
+    device,
+    dtype,
+    size,
+    t5Length,
+    signal,
+    onWarning: (message) => events.emit({ event: 'warning', message }),
+  });
+  const by = options.scorer as string | undefined;
+  const reward = by === undefined ? undefined : await findImageReward(by).load({ device, dtype: 'fp32', signal });
+  if (reward && !reward.space)
+    throw new DrmError('USAGE', `--scorer ${by}: expected one that compares images with each other, such as a CLIP`);
+  const source = emojiPrefsSource(
+    {
+      size,
+      seed,
+      split: String(options.split ?? 'all'),
+      maxPairs,
+      steps,
+      guidance,
+      models: models.map(({ name, source }) => ({ name, fingerprint: weightsFingerprint(source) })),
+      ...(reward && { scorer: { name: reward.name, fingerprint: reward.weights } }),
+      dtype,
+      t5Length,
+    },
+    paint,
+    reward?.space && likenessIn(reward.space),
+  );
+  const close = async () => {
+    await dispose();
+    reward?.dispose();
+  };
+  return { ...source, close };
+}

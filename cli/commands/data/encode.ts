@@ -1,0 +1,58 @@
+// `drm data encode`: latents and prompt embeds of a pair set beside its shards.
+import { DataSetEncoder } from '../../../binding/index.js';
+import type { Context } from '../../common/command.js';
+import { chooseDevice } from '../../common/device.js';
+import { wholeOption } from '../../common/options.js';
+import { encodeSet } from '../../data/load/encoded.js';
+import { PairSet } from '../../data/prepared/pair_set.js';
+import { resolveModel } from '../../hub/resolve.js';
+import { loadTokenizers } from '../../text/tokenizer.js';
+import { partsFit, warnOfCuts } from '../../train/fit.js';
+import { encodedKey, pictureSize, promptBytes } from '../../train/tasks/encoded.js';
+
+export async function encodePrepared(context: Context): Promise<void> {
+  const { args, options, global, events, signal } = context;
+  const started = performance.now();
+  const folder = String(args[1]);
+  const model = String(options.model ?? 'tiny');
+  const base = await resolveModel(model);
+  const size = wholeOption(options, 'size', 1, 4096) ?? Math.min(512, pictureSize(base));
+  const t5Length = wholeOption(options, 't5Length', 0, 4096) ?? (base.tokenizers.t5 ? 512 : 0);
+  partsFit(size, base.source);
+  const set = await PairSet.open(folder);
+  const { device, dtype } = await chooseDevice({ device: global.device, dtype: global.dtype ?? 'auto' });
+  const tokenizer = loadTokenizers(base.tokenizers);
+  const facts = { model, size, device, dtype, pairs: set.length, images: set.pictureCount };
+  events.emit({ event: 'started', version: 1, command: 'data encode', facts });
+  try {
+    using encoder = await DataSetEncoder.load(base.source, t5Length, { device, dtype }, { signal });
+    const key = { ...(await encodedKey(base, size, t5Length, tokenizer.clipLength)), dtype };
+    const encoded = await encodeSet(set, encoder, tokenizer, key, {
+      model,
+      promptBytes: promptBytes(base, t5Length + tokenizer.clipLength, dtype),
+      signal,
+      onProgress: (what, step, total) =>
+        events.emit({
+          event: 'progress',
+          id: what,
+          label: `encoding ${what}`,
+          step,
+          total,
+          unit: what === 'pictures' ? 'image' : 'pair',
+          seconds: (performance.now() - started) / 1000,
+        }),
+      onBad: (message) => events.emit({ event: 'warning', message }),
+      onCut: (texts, of) => warnOfCuts(texts, of, events),
+    });
+    const { manifest } = encoded;
+    events.emit({ event: 'result', text: encoded.folder, data: { folder: encoded.folder, ...manifest } });
+    const bad = Object.keys(manifest.bad).length;
+    events.emit({
+      event: 'done',
+      seconds: (performance.now() - started) / 1000,
+      facts: { images: manifest.pictures, prompts: manifest.prompts, ...(bad > 0 && { bad }) },
+    });
+  } finally {
+    await set.close();
+  }
+}

@@ -1,0 +1,115 @@
+// `drm data prepare`: which source, which limits, what is said meanwhile.
+import { DrmError } from '../../../binding/error.js';
+import type { Context } from '../../common/command.js';
+import { commandLine, flagOf, nameOf, wholeOption } from '../../common/options.js';
+import { own } from '../../common/shape.js';
+import type { Drop } from '../../data/io/drop.js';
+import { prepare } from '../../data/prepared/prepare.js';
+import { PUBLISHED_SETS } from '../../data/sets/registry.js';
+import { SOURCES } from './sources.js';
+
+export async function prepareSet(context: Context): Promise<void> {
+  const { args, options, global, events, signal } = context;
+  const started = performance.now();
+  const [, kind] = args as string[];
+  const out = global.out;
+  if (out === undefined)
+    throw new DrmError('USAGE', `data prepare ${kind}: expected a folder to write to; give --out DIR`);
+  const size = wholeOption(options, 'size', 1, 4096);
+  const from = own(SOURCES, String(kind));
+  if (!from)
+    throw new DrmError('USAGE', `data prepare ${kind}: expected a source (${Object.keys(SOURCES).join(', ')})`);
+  const source = await from.open({ context, out, size, split: String(options.split ?? 'all') });
+  const most = from.thinsItself ? undefined : wholeOption(options, 'maxPairs', 1, 1e9);
+  if (most !== undefined && source.kind !== 'pairs')
+    throw new DrmError('USAGE', `--max-pairs ${most}: expected preference pairs, found images with captions`);
+  events.emit({
+    event: 'started',
+    version: 1,
+    command: 'data prepare',
+    facts: { source: String(kind), out, ...(source.total !== undefined && { records: source.total }) },
+  });
+  // A few of each kind are shown; all are counted.
+  const shown = new Map<string, number>();
+  const onDrop = ({ reason, detail }: Drop) => {
+    const times = (shown.get(reason) ?? 0) + 1;
+    shown.set(reason, times);
+    if (!from.dropsQuietly && times <= 3)
+      events.emit({
+        event: 'warning',
+        message: `${reason}: ${detail}${times === 3 ? ' (further ones are only counted)' : ''}`,
+      });
+  };
+  const result = await prepare(source, out, {
+    limits: {
+      bytes: (wholeOption(options, 'shardSize', 1, 8192) ?? 256) * 1_000_000,
+      samples: wholeOption(options, 'shardSamples', 1, 1e9) ?? Number.POSITIVE_INFINITY,
+    },
+    ...(most !== undefined && { most }),
+    signal,
+    onProgress: (step, total) =>
+      events.emit({
+        event: 'progress',
+        id: 'prepare',
+        label: 'preparing',
+        step,
+        total,
+        unit: source.kind === 'pairs' ? 'pair' : 'image',
+        seconds: (performance.now() - started) / 1000,
+      }),
+    onStage: (label, step, total, unit) =>
+      events.emit({
+        event: 'progress',
+        id: label,
+        label,
+        step,
+        total,
+        unit,
+        seconds: (performance.now() - started) / 1000,
+      }),
+    onDrop,
+  }).catch((error: unknown) => {
+    if (!(error instanceof DrmError && error.code === 'CANCELLED')) throw error;
+    throw new DrmError('CANCELLED', `${error.message}; to go on: ${repeat(context)}`);
+  });
+  const { manifest, resumed, present } = result;
+  if (present) events.emit({ event: 'info', message: `${out} is complete already` });
+  else if (resumed > 0) events.emit({ event: 'info', message: `${resumed} records were prepared by an earlier run` });
+  events.emit({ event: 'result', text: out, data: { folder: out, ...manifest } });
+  events.emit({
+    event: 'done',
+    seconds: (performance.now() - started) / 1000,
+    facts: { records: manifest.records, kept: manifest.kept, ...manifest.dropped, shards: manifest.shards.length },
+  });
+}
+
+/** The command line that was given, for a shell. */
+function repeat({ args, options, global }: Context): string {
+  const flags = PREPARE_FLAGS.flatMap((name) => {
+    const value = options[name];
+    if (value === undefined || value === false) return [];
+    if (value === true) return [flagOf(name)];
+    return [value].flat().flatMap((one) => [flagOf(name), String(one)]);
+  });
+  return commandLine(['data', ...(args as string[]), ...flags, '--out', String(global.out)]);
+}
+
+const PREPARE_FLAGS = [
+  'from',
+  'size',
+  'split',
+  'model',
+  'early',
+  'also',
+  'maxPairs',
+  'images',
+  'rewrite',
+  'minConfidence',
+  'keepTies',
+  'selfContained',
+  ...Object.values(PUBLISHED_SETS).flatMap(({ flags }) => flags.map(nameOf)),
+  'seed',
+  'holdOut',
+  'shardSize',
+  'shardSamples',
+];

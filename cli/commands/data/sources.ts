@@ -1,0 +1,104 @@
+// What `drm data prepare` can read, by name.
+import { join } from 'node:path';
+import { DrmError } from '../../../binding/error.js';
+import type { Context } from '../../common/command.js';
+import { numberOption, wholeOption } from '../../common/options.js';
+import { type Source, WORK } from '../../data/prepared/source.js';
+import type { PairSetOptions } from '../../data/sets/listed.js';
+import type { PublishedSet } from '../../data/sets/published.js';
+import { PUBLISHED_SETS } from '../../data/sets/registry.js';
+
+/** What was asked for, as far as all sources read it alike. */
+export interface Asked {
+  context: Context;
+  /** The folder to write to. */
+  out: string;
+  size: number | undefined;
+  split: string;
+}
+
+export interface DataSource {
+  /** Throws DrmError USAGE, BAD_FILE. */
+  open(asked: Asked): Promise<Source>;
+  /** Reads --max-pairs itself, and thins itself out evenly. */
+  thinsItself?: boolean;
+  /** What it leaves out is its definition: counted, not told. */
+  dropsQuietly?: boolean;
+}
+
+export const SOURCES: Readonly<Record<string, DataSource>> = {
+  ...Object.fromEntries(Object.entries(PUBLISHED_SETS).map(([name, set]) => [name, published(name, set)])),
+  jsonl: {
+    async open(asked) {
+      const { options } = asked.context;
+      const pairs = pairSetOptions(asked, 'jsonl');
+      const user = userOptions(asked, 'jsonl');
+      const minConfidence = numberOption(options, 'minConfidence');
+      const { userSource } = await import('../../data/sets/user_source.js');
+      return userSource(pairs.from, user, { ...pairs, ...user, minConfidence });
+    },
+  },
+  webdataset: {
+    async open(asked) {
+      const { from } = pairSetOptions(asked, 'webdataset');
+      const user = userOptions(asked, 'webdataset');
+      return (await import('../../data/sets/webdataset.js')).webdatasetSource(from, user);
+    },
+  },
+  emoji: {
+    dropsQuietly: true,
+    async open({ context: { options }, size, split }) {
+      const { EMOJI_SPLITS } = await import('../../data/emoji/emoji.js');
+      const { emojiSource } = await import('../../data/emoji/emoji_source.js');
+      const { FURTHER_STYLES } = await import('../../data/emoji/further_emoji.js');
+      const known = ['all', ...EMOJI_SPLITS] as const;
+      const only = known.find((name) => name === split);
+      if (!only) throw new DrmError('USAGE', `--split ${split}: expected ${known.join(', ')}`);
+      const also = [options.also ?? []].flat().map(String);
+      const unknown = also.find((style) => !FURTHER_STYLES.includes(style));
+      if (unknown !== undefined)
+        throw new DrmError('USAGE', `--also ${unknown}: expected ${FURTHER_STYLES.join(', ')}; may be repeated`);
+      return emojiSource(size ?? 64, only, also);
+    },
+  },
+  'emoji-prefs': {
+    thinsItself: true,
+    async open({ context, size }) {
+      const { openEmojiPrefs } = await import('./emoji_prefs.js');
+      return openEmojiPrefs(context, { size: size ?? 64, maxPairs: wholeOption(context.options, 'maxPairs', 1, 1e9) });
+    },
+  },
+};
+
+/** Published preference pairs. */
+function published(name: string, set: PublishedSet): DataSource {
+  return { open: async (asked) => set.open(pairSetOptions(asked, name), asked.context.options) };
+}
+
+/** What every source of files reads. Throws DrmError USAGE. */
+function pairSetOptions({ context: { options }, out, size, split }: Asked, name: string): PairSetOptions {
+  if (options.from === undefined)
+    throw new DrmError('USAGE', `data prepare ${name}: expected what to read; give --from FILE or --from FOLDER`);
+  return {
+    from: String(options.from),
+    split,
+    size,
+    selfContained: options.selfContained === true,
+    keepTies: options.keepTies === true,
+    images: options.images === undefined ? undefined : String(options.images),
+    rewrite: ((options.rewrite as string[] | undefined) ?? []).map(rewriteRule),
+    work: join(out, WORK),
+  };
+}
+
+function userOptions({ context: { options }, size, split }: Asked, name: string) {
+  if (split !== 'all')
+    throw new DrmError('USAGE', `--split ${split}: ${name} has no splits of its own; see --hold-out`);
+  return { size, holdOut: wholeOption(options, 'holdOut', 0, 99) ?? 0 };
+}
+
+function rewriteRule(text: string): [string, string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw new DrmError('USAGE', `--rewrite ${text}: expected from=to, such as --rewrite images/=`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}

@@ -1,0 +1,41 @@
+// `drm data tokenizer`: a tokenizer of CLIP's kind from the captions of a prepared set.
+import { DrmError } from '../../../binding/error.js';
+import type { Context } from '../../common/command.js';
+import { wholeOption } from '../../common/options.js';
+import { CaptionedSet } from '../../data/prepared/captioned_set.js';
+import { Tokenizer } from '../../text/tokenizer.js';
+import { clipTokenizerFiles, SMALLEST_VOCABULARY, writeTokenizer } from '../../text/train_bpe.js';
+
+export async function trainTokenizer(context: Context): Promise<void> {
+  const { args, options, global, events } = context;
+  const started = performance.now();
+  const folder = String(args[1]);
+  if (global.out === undefined)
+    throw new DrmError('USAGE', `data tokenizer ${folder}: expected a folder to write to; give --out DIR`);
+  const vocabulary = wholeOption(options, 'vocabulary', SMALLEST_VOCABULARY, 1_000_000) ?? 3000;
+  const maxLength = wholeOption(options, 'maxLength', 3, 77) ?? 24;
+  const split = options.split === undefined || options.split === 'all' ? {} : { split: String(options.split) };
+  const set = await CaptionedSet.open(folder, split);
+  const captions = Array.from({ length: set.length }, (_, i) => set.caption(i));
+  const pad = options.pad === '!' ? '!' : '<|endoftext|>';
+  await writeTokenizer(global.out, clipTokenizerFiles(captions, { vocabulary, maxLength, pad }));
+  // What was written is read as any user of the folder reads it.
+  const tokenizer = Tokenizer.fromFolder(global.out);
+  let tokens = 0;
+  let longest = 0;
+  let cut = 0;
+  for (const caption of captions) {
+    const { length } = await tokenizer.ids(caption);
+    tokens += length;
+    longest = Math.max(longest, length);
+    if (length > maxLength) cut += 1;
+  }
+  if (cut > 0)
+    events.emit({
+      event: 'warning',
+      message: `${cut} of ${captions.length} captions are longer than ${maxLength} tokens and will be cut; --max-length ${longest} would hold all`,
+    });
+  const facts = { captions: captions.length, tokens_per_caption: tokens / captions.length, longest };
+  events.emit({ event: 'result', text: global.out, data: { folder: global.out, ...facts } });
+  events.emit({ event: 'done', seconds: (performance.now() - started) / 1000, facts });
+}

@@ -1,0 +1,163 @@
+// `drm eval images`: makes a model's images of some prompts and lets rewards judge them, a row for each setting. Several
+// processes make the images, each its part; the first one judges.
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { DrmError } from '../../../binding/error.js';
+import { setThreads } from '../../../binding/index.js';
+import type { Context } from '../../common/command.js';
+import { chooseDevice } from '../../common/device.js';
+import type { Events } from '../../common/events.js';
+import { prepareFolder } from '../../common/files.js';
+import { commandLine } from '../../common/options.js';
+import { evaluationJobs } from '../../eval/image_jobs.js';
+import { ImageModels } from '../../eval/image_models.js';
+import { type Maker, makePictures } from '../../eval/images.js';
+import { ImageJudging } from '../../eval/images_judging.js';
+import { folderOf, type Setting, settingsOf } from '../../eval/sweeps.js';
+import { weightsFingerprint } from '../../hub/fingerprint.js';
+import { resolveModel } from '../../hub/resolve.js';
+import { findLoras, type Lora } from '../../lora/loras.js';
+import { inProcessGroup } from '../../parallel/in_process_group.js';
+import type { Team } from '../../parallel/team.js';
+import { findReward } from '../../rewards/registry.js';
+import { askedPrompts, type Job } from '../../sample/jobs.js';
+import { StepwiseReward } from '../../sample/stepwise.js';
+import type { Prompt } from '../../text/prompts.js';
+import { loadTokenizers } from '../../text/tokenizer.js';
+
+/** Of the reward model that chooses: images chosen by other weights are made again. */
+function rewardFingerprint(name: string): string {
+  const found = findReward(name);
+  return found.sees === 'noisy latents' ? weightsFingerprint({ reward: found.checkpoint }) : '';
+}
+
+interface Asked {
+  settings: Setting[];
+  adapters: Map<Setting, Lora[]>;
+  prompts: Prompt[];
+}
+
+export async function evaluateImages(context: Context): Promise<void> {
+  const { options } = context;
+  const settings = settingsOf(context);
+  for (const { settings: one } of settings) StepwiseReward.find(one); // what cannot choose is refused now
+  if (options.prompts === undefined && options.prompt === undefined)
+    throw new DrmError('USAGE', 'eval images: expected prompts; give --prompts FILE (one a line, or JSONL)');
+  const adapters = new Map<Setting, Lora[]>();
+  for (const one of settings) adapters.set(one, await findLoras(one.settings.lora));
+  const asked = { settings, adapters, prompts: askedPrompts(context, undefined) };
+  await inProcessGroup(context, commandLine(process.argv.slice(2)), (team, own) => evaluateInTeam(team, own, asked));
+}
+
+const digestOf = (jobs: readonly Job[]): string =>
+  createHash('sha256')
+    .update(jobs.map(({ prompt, negative, seed }) => JSON.stringify([prompt, negative, String(seed)])).join('\n'))
+    .digest('hex');
+
+type Progress = ReturnType<typeof progressOf>;
+
+const progressOf =
+  (events: Events) =>
+  (id: string, label: string, began = performance.now()) =>
+  (step: number, total: number, seconds = (performance.now() - began) / 1000) =>
+    events.emit({ event: 'progress', id, label, unit: 'image', step, total, seconds });
+
+/** What the settings have in common. */
+interface Making extends Pick<Maker, 'model' | 'weights' | 'tokenizer' | 'team' | 'signal'> {
+  models: ImageModels;
+  progress: Progress;
+  warn(message: string): void;
+}
+
+/** How the images of one setting are made. */
+function makerOf(
+  { name, settings }: Setting,
+  loras: Lora[],
+  reward: StepwiseReward | undefined,
+  { models, progress, warn, ...common }: Making,
+): Maker {
+  const { weights, tokenizer, team } = common;
+  return {
+    ...common,
+    loras,
+    weights: settings.k > 1 ? `${weights} ${rewardFingerprint(settings.reward)}` : weights,
+    pipeline: () => models.pipeline(loras),
+    ...(reward && {
+      stepwise: async (asked, { info }) => {
+        await models.load(reward);
+        return reward.request(settings, asked, tokenizer, info, false);
+      },
+    }),
+    onPicture: progress(
+      `make ${name}`,
+      `pictures${name && `, ${name}`}${team.size > 1 ? `, part 1 of ${team.size}` : ''}`,
+    ),
+    onWarning: warn,
+  };
+}
+
+async function evaluateInTeam(team: Team, context: Context, { settings, adapters, prompts }: Asked): Promise<void> {
+  const { options, global, events, signal } = context;
+  const started = performance.now();
+  const warn = (message: string) => events.emit({ event: 'warning', message });
+  const [first] = settings as [Setting];
+  const out = global.out ?? 'out/eval';
+  if (team.first) await prepareFolder(out);
+  const model = await resolveModel(first.settings.model, {});
+  if (global.threads !== undefined) setThreads(global.threads);
+  const { device, dtype } = await chooseDevice(first.settings, team);
+  const jobs = evaluationJobs(prompts, first.settings);
+  const weights = weightsFingerprint(model.source);
+  await team.sameSettings({ settings: settings.map((one) => one.settings), jobs: digestOf(jobs), weights, dtype });
+  const progress = progressOf(events);
+  let judging: ImageJudging | undefined;
+  const models = new ImageModels(model, { device, dtype }, context);
+  try {
+    // Judges and reference come first: what is missing there must not show after an hour of making images.
+    const of = { model: model.name, weights, device, prompts: jobs.map(({ prompt }) => prompt), out };
+    if (team.first)
+      judging = await ImageJudging.open(of, { ...context, global: { ...global, device } }, (id, label) =>
+        progress(id, label),
+      );
+    events.emit({
+      event: 'started',
+      version: 1,
+      command: 'eval images',
+      facts: {
+        model: model.name,
+        device,
+        dtype,
+        prompts: prompts.length,
+        settings: settings.length,
+        images: settings.length * jobs.length,
+        scorers: judging?.rewards.map(({ name }) => name).join(', ') ?? '',
+        ...(team.size > 1 && { processes: team.size }),
+      },
+    });
+    for (const note of model.notes) events.emit({ event: 'info', message: note });
+    if (options.reference !== undefined) await judging?.refer(String(options.reference));
+
+    const made = { model, weights, tokenizer: loadTokenizers(model.tokenizers), models, team, signal, progress, warn };
+    for (const setting of settings) {
+      const { name, settings: values } = setting;
+      const folder = name === '' ? out : join(out, folderOf(name));
+      if (team.first) await prepareFolder(folder);
+      const reward = StepwiseReward.find(values);
+      const own = { ...values, dtype };
+      const making = makerOf(setting, adapters.get(setting) as Lora[], reward, made);
+      const set = await makePictures(folder, jobs, own, making).finally(() => reward?.dispose());
+      await judging?.add(name, own, folder, set);
+    }
+    await team.meet();
+    if (!judging) return;
+    await judging.tell(first.settings.n);
+    events.emit({
+      event: 'done',
+      seconds: (performance.now() - started) / 1000,
+      facts: { images: judging.pictures, results: judging.file },
+    });
+  } finally {
+    models.dispose();
+    await judging?.close();
+  }
+}

@@ -1,0 +1,79 @@
+// `drm eval retrieval`.
+import { DrmError } from '../../../binding/error.js';
+import type { Context } from '../../common/command.js';
+import { wholeOption } from '../../common/options.js';
+import { CaptionedSet } from '../../data/prepared/captioned_set.js';
+import { readManifest } from '../../data/prepared/manifest.js';
+import { retrieveSet } from '../../eval/retrieval.js';
+import { loadJudges } from '../../rewards/judges.js';
+import { percent, plusMinus, table } from '../../ui/table.js';
+
+/** Backwards: the caption looks for its image. */
+const HEAD = ['split', 'pictures', 'captions', 'top-1 %', 'top-5 %', 'backwards %', 'cosine'];
+
+export async function evaluateRetrieval(context: Context): Promise<void> {
+  const { options, events, signal } = context;
+  const started = performance.now();
+  const [folder, ...others] = (options.data as string[] | undefined) ?? [];
+  if (others.length > 0)
+    throw new DrmError('USAGE', `eval retrieval: expected one --data, found ${1 + others.length}; name each by itself`);
+  if (options.nproc !== undefined)
+    throw new DrmError(
+      'USAGE',
+      'eval retrieval --nproc: expected images or pairs, which several processes can share; leave --nproc out',
+    );
+  if (folder === undefined)
+    throw new DrmError('USAGE', 'eval retrieval: expected a prepared set; give --data DIR (see `drm data prepare`)');
+  const among = wholeOption(options, 'among', 2) ?? 256;
+  const seed = wholeOption(options, 'seed', 0) ?? 0;
+  const splits = (options.split as string[] | undefined) ?? Object.keys(readManifest(folder).splits);
+  const judges = await loadJudges(context);
+  events.emit({
+    event: 'started',
+    version: 1,
+    command: 'eval retrieval',
+    facts: { data: folder, splits: splits.join(', '), scorers: judges.map(({ name }) => name).join(', ') },
+  });
+  const warn = (message: string) => events.emit({ event: 'warning', message });
+  try {
+    for (const { name, space } of judges) {
+      if (!space) throw new DrmError('BAD_REQUEST', `[eval] ${name} scores pairs only; retrieval needs a CLIP`);
+      const data: object[] = [];
+      const rows: string[][] = [];
+      for (const split of splits) {
+        const set = await CaptionedSet.open(folder, { split });
+        const began = performance.now();
+        const onPictures = (step: number, total: number) =>
+          events.emit({
+            event: 'progress',
+            id: `${name} ${split}`,
+            label: `${split} by ${name}`,
+            step,
+            total,
+            unit: 'image',
+            seconds: (performance.now() - began) / 1000,
+          });
+        const result = await retrieveSet(space, set, { among, seed }, { signal, onWarning: warn, onPictures });
+        await set.close();
+        data.push({ split, scorer: name, ...result });
+        rows.push([
+          split,
+          String(result.pictures),
+          String(result.among),
+          percent(result.top1),
+          percent(result.top5),
+          percent(result.picture_of_caption),
+          plusMinus(result.cosine, 3),
+        ]);
+      }
+      events.emit({ event: 'result', text: `${name}: captions of real images\n${table(HEAD, rows)}`, data });
+    }
+  } finally {
+    for (const judge of judges) judge.dispose();
+  }
+  events.emit({
+    event: 'done',
+    seconds: (performance.now() - started) / 1000,
+    facts: { splits: splits.length, scorers: judges.length },
+  });
+}

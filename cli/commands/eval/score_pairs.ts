@@ -1,0 +1,98 @@
+// How the images of prepared pairs come to their scores: each reward at the levels that it sees, with progress and warnings.
+import { DrmError } from '../../../binding/error.js';
+import type { Context } from '../../common/command.js';
+import { commandLine } from '../../common/options.js';
+import type { JudgedSet } from '../../eval/judged_sets.js';
+import type { ScoredColumn } from '../../eval/pair_rows.js';
+import type { PairScores } from '../../eval/pair_scores.js';
+import { NAME, short } from '../../eval/pairs_report.js';
+import { type AskedViewing, viewingFor } from '../../eval/viewing.js';
+import type { Team } from '../../parallel/team.js';
+import { type Level, sigmaText, timestepText } from '../../rewards/levels.js';
+import type { Reward, Viewing } from '../../rewards/reward.js';
+
+const NAMED_BAD = 5;
+
+export interface Scoring {
+  team: Team;
+  out: string;
+  context: Context;
+  /** Of the set, where there are several. */
+  label: string;
+}
+
+/** Each reward's scores of a set's images, at each level that it can see. */
+export async function scoreSet(
+  { scores, validation }: JudgedSet,
+  rewards: readonly Reward[],
+  asked: AskedViewing,
+  scoring: Scoring,
+): Promise<ScoredColumn[]> {
+  const { events } = scoring.context;
+  const columns: ScoredColumn[] = [];
+  for (const reward of rewards) {
+    const viewing = viewingFor(reward, asked);
+    if (viewing.levels.length < asked.levels.values.length)
+      events.emit({ event: 'warning', message: `${reward.name} scores clean images only: timestep 0` });
+    if (viewing.levels.length === 0) continue;
+    const found = await scoreOne(scores, reward, viewing, scoring);
+    const before = validation && (await scoreOne(validation.scores, reward, viewing, scoring, 'validation'));
+    const definitions = reward.definitions(viewing);
+    for (const [i, level] of viewing.levels.entries()) {
+      const column = (all: Float64Array[]) => ({
+        ...{ reward: reward.name, level, scale: reward.scale ?? 1, scores: all[i] as Float64Array },
+      });
+      columns.push({
+        ...column(found),
+        viewing: definitions[i] as string,
+        ...(before && { validation: column(before) }),
+      });
+    }
+  }
+  if (columns.length === 0)
+    throw new DrmError('USAGE', '--timesteps: none of the rewards scores noisy latents; let 0 be among them');
+  return columns;
+}
+
+async function scoreOne(
+  scores: PairScores,
+  reward: Reward,
+  viewing: Viewing,
+  { team, out, context: { events, signal }, label }: Scoring,
+  part = '',
+): Promise<Float64Array[]> {
+  const began = performance.now();
+  const of = [label, part].filter((text) => text !== '').join(', ');
+  let named = 0;
+  const warn = (message: string) => events.emit({ event: 'warning', message });
+  return scores
+    .score(reward, viewing, out, {
+      signal,
+      team,
+      onScores: (step, total) =>
+        events.emit({
+          event: 'progress',
+          id: `score ${reward.name}${of && ` ${of}`}`,
+          label: `scoring ${of && `${of} `}by ${short(reward.name, NAME)}`,
+          step,
+          total,
+          unit: 'score',
+          seconds: (performance.now() - began) / 1000,
+          ...levelsNote(viewing.levels),
+        }),
+      onBad: (message) => {
+        if (named++ < NAMED_BAD) warn(message);
+      },
+      onWarning: warn,
+    })
+    .catch((error: unknown) => {
+      if (!(error instanceof DrmError) || error.code !== 'CANCELLED') throw error;
+      throw new DrmError('CANCELLED', `stopped: ${error.message}; go on with: ${commandLine(process.argv.slice(2))}`);
+    });
+}
+
+/** Which levels: worth a word where they are not those of the command line. */
+const levelsNote = (levels: readonly Level[]) =>
+  levels.some(({ timestep }) => timestep > 0)
+    ? { note: levels.map((level) => `t ${timestepText(level)} (${sigmaText(level)})`).join(', ') }
+    : {};

@@ -1,0 +1,31 @@
+// What the options of `drm sample` say of files: latents, and the parts of the model.
+import { existsSync, statSync } from 'node:fs';
+import { DrmError } from '../../../binding/error.js';
+import type { ModelOptions } from '../../hub/resolve.js';
+
+/** Splits FILE[:TENSOR]; a colon inside an existing file's name is part of the name. */
+export function splitInit(text: string): { file: string; tensor: string } {
+  const at = text.lastIndexOf(':');
+  if (existsSync(text) || at < 1) return { file: text, tensor: 'latents' };
+  return { file: text.slice(0, at), tensor: text.slice(at + 1) };
+}
+
+/** A file of that name is replaced; a folder or a device (/dev/full) must not be. */
+export function latentsFile(path: string): string {
+  if (existsSync(path) && !statSync(path).isFile())
+    throw new DrmError(
+      'DISK',
+      `[sample] --save-latents ${path}: expected the name of a file, found ${statSync(path).isDirectory() ? 'a folder' : 'a device'}; name a .safetensors file`,
+      { file: path },
+    );
+  return path;
+}
+
+export function modelOptions(options: Record<string, unknown>): ModelOptions {
+  const given = ['components', 'vae', 'clipL', 'clipG', 'revision'].filter((key) => options[key] !== undefined);
+  return {
+    ...Object.fromEntries(given.map((key) => [key, String(options[key])])),
+    ...(typeof options.t5 === 'string' && { t5: options.t5 }),
+    noT5: options.t5 === false,
+  };
+}

@@ -1,0 +1,162 @@
+// `drm sample`: images from prompts, plain or step by step with a reward.
+import { DrmError } from '../../../binding/error.js';
+import { Pipeline, setThreads } from '../../../binding/index.js';
+import type { SampleSummary } from '../../../binding/types.js';
+import type { Context } from '../../common/command.js';
+import { chooseDevice } from '../../common/device.js';
+import type { Events } from '../../common/events.js';
+import { prepareFolder } from '../../common/files.js';
+import type { SampleSettings } from '../../config/types.js';
+import { resolveModel } from '../../hub/resolve.js';
+import { findLoras, type Lora, tellLoras, textOf, usesOf } from '../../lora/loras.js';
+import { askedPrompts, plan, tokenize } from '../../sample/jobs.js';
+import { type Recipe, readRecipe } from '../../sample/metadata.js';
+import { PictureWriter } from '../../sample/pictures.js';
+import { requestOf, sampleSettings } from '../../sample/settings.js';
+import { StepwiseReward } from '../../sample/stepwise.js';
+import { TraceWriter } from '../../sample/trace.js';
+import { loadTokenizers } from '../../text/tokenizer.js';
+import { latentsFile, modelOptions, splitInit } from './files.js';
+
+/** An image that is repeated says which adapters made it. */
+function warnOfChanges(from: Recipe | undefined, loras: readonly Lora[], events: Events): void {
+  for (const made of from?.loras ?? []) {
+    const changed = loras.find(({ name, sha256 }) => name === made.file && sha256 !== made.sha256);
+    if (changed)
+      events.emit({
+        event: 'warning',
+        message: `${changed.name} is not the file that made the image (sha256 ${changed.sha256.slice(0, 12)}… instead of ${made.sha256.slice(0, 12)}…): the image will be another`,
+      });
+  }
+}
+
+/** A reward that was trained on latents of another base. */
+function warnOfOtherBase(reward: StepwiseReward | undefined, settings: SampleSettings, events: Events): void {
+  if (reward?.base !== undefined && reward.base !== settings.model)
+    events.emit({
+      event: 'warning',
+      message: `${settings.reward} was trained on latents of ${reward.base}, and ${settings.model} samples: its scores have meaning only where both share VAE and text encoders`,
+    });
+}
+
+/** Makes a progress bar of what the core reports. */
+const progressOf =
+  (events: Events) =>
+  (id: string, label: string, unit: string) =>
+  (p: { step: number; total: number; seconds: number }) =>
+    events.emit({ event: 'progress', id, label, unit, ...p });
+
+/** By the core's phase. */
+const barsOf = (
+  progress: ReturnType<typeof progressOf>,
+): Record<string, ReturnType<ReturnType<typeof progressOf>>> => ({
+  encode: progress('encode', 'encoding prompts', 'pass'),
+  denoise: progress('denoise', 'denoising', 'step'),
+  decode: progress('decode', 'decoding', 'image'),
+});
+
+/** Seconds; of the parts of a step only where `parts`, since only a CPU has done the work when a call returns. */
+const timesOf = (summary: SampleSummary, parts: boolean) => ({
+  seconds_per_step: summary.secondsPerStep,
+  encode_seconds: summary.encodeSeconds,
+  denoise_seconds: summary.denoiseSeconds,
+  decode_seconds: summary.decodeSeconds,
+  ...(parts && {
+    policy_seconds: summary.policySeconds,
+    reward_seconds: summary.rewardSeconds,
+    branch_seconds: summary.branchSeconds,
+  }),
+});
+
+export async function sampleImages(context: Context): Promise<void> {
+  const { options, global, events, signal } = context;
+  const started = performance.now();
+  const from = options.from === undefined ? undefined : readRecipe(String(options.from));
+  const settings = sampleSettings(context, from);
+  const prompts = askedPrompts(context, from);
+  const reward = StepwiseReward.find(settings);
+  const traced = options.trace === true;
+  if (traced && !reward)
+    throw new DrmError('USAGE', 'sample --trace: expected candidates to trace; add --k 6 and --reward');
+  const loras = await findLoras(settings.lora);
+  warnOfChanges(from, loras, events);
+  const out = global.out ?? 'out';
+  await prepareFolder(out);
+  const model = await resolveModel(settings.model, modelOptions(options));
+  if (global.threads !== undefined) setThreads(global.threads);
+  const { device, dtype } = await chooseDevice(settings);
+  const jobs = plan(prompts, settings);
+  events.emit({
+    event: 'started',
+    version: 1,
+    command: 'sample',
+    facts: {
+      model: model.name,
+      device,
+      dtype,
+      prompts: prompts.length,
+      images: jobs.length,
+      steps: settings.steps,
+      guidance: settings.guidance,
+      ...(loras.length > 0 && { lora: loras.map(textOf).join(', ') }),
+      ...(reward && { k: settings.k, reward: settings.reward }),
+    },
+  });
+  for (const note of model.notes) events.emit({ event: 'info', message: note });
+  warnOfOtherBase(reward, settings, events);
+  const tokenizer = loadTokenizers(model.tokenizers);
+  const texts = await tokenize(jobs, tokenizer, settings.t5_length, (message) =>
+    events.emit({ event: 'warning', message }),
+  );
+
+  const progress = progressOf(events);
+  const bars = barsOf(progress);
+  const pipeline = await Pipeline.load(
+    model.source,
+    { device, dtype, loras: usesOf(loras) },
+    { signal, onProgress: progress('load', 'loading', 'B') },
+  );
+  tellLoras(pipeline.info.loras, events);
+  const pictures = new PictureWriter(out, jobs, { ...settings, dtype }, loras, events, options.grid === true);
+  const trace = new TraceWriter(out, jobs, settings, events);
+  try {
+    await reward?.load({ device, dtype }, { signal, onProgress: progress('load-reward', 'loading the reward', 'B') });
+    const summary = await pipeline.sample(
+      {
+        ...texts,
+        ...requestOf(settings),
+        ...(reward && { stepwise: await reward.request(settings, jobs, tokenizer, pipeline.info, traced) }),
+        ...(options.initLatents !== undefined && { initLatents: splitInit(String(options.initLatents)) }),
+        ...(options.saveLatents !== undefined && { saveLatents: latentsFile(String(options.saveLatents)) }),
+      },
+      {
+        signal: AbortSignal.any([signal, pictures.stop.signal]),
+        onProgress: (p) => bars[p.phase]?.(p),
+        onEvent: (event) => {
+          if (event.kind === 'warning') events.emit({ event: 'warning', message: String(event.message) });
+          else if (event.kind === 'candidate') trace.take(event);
+          else pictures.take(event);
+        },
+      },
+    );
+    await pictures.finish();
+    await trace.finish();
+    if (options.grid) await pictures.grid();
+    events.emit({
+      event: 'done',
+      seconds: (performance.now() - started) / 1000,
+      facts: { images: pictures.written, ...timesOf(summary, reward !== undefined && device === 'cpu') },
+    });
+  } catch (error) {
+    await pictures.finish(); // images made before are kept, and a full disk is the better explanation
+    if (error instanceof DrmError && error.code === 'CANCELLED')
+      throw new DrmError(
+        'CANCELLED',
+        `stopped: ${pictures.written} of ${jobs.length} images are in ${out}; the same command makes them all again, identically`,
+      );
+    throw error;
+  } finally {
+    reward?.dispose();
+    pipeline.dispose();
+  }
+}

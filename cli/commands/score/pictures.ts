@@ -1,0 +1,205 @@
+// `drm score`.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DrmError } from '../../../binding/error.js';
+import { setThreads } from '../../../binding/index.js';
+import type { Context } from '../../common/command.js';
+import { prepareFolder, writeAtomically } from '../../common/files.js';
+import { Drop } from '../../data/io/drop.js';
+import { decodePicture } from '../../data/io/picture.js';
+import { noiseKey } from '../../eval/pair_scores.js';
+import { type PictureJob, readPictureJobs } from '../../eval/picture_jobs.js';
+import {
+  type AskedViewing,
+  askedViewing,
+  sizeNotes,
+  VIEWING_PROTOCOLS,
+  type ViewingProtocol,
+  viewingFor,
+} from '../../eval/viewing.js';
+import { CLEAN_LEVEL } from '../../rewards/levels.js';
+import { loadRewards } from '../../rewards/load.js';
+import type { Judged, Reward } from '../../rewards/reward.js';
+import { cutEnd } from '../../text/columns.js';
+import { visibleLine } from '../../text/visible.js';
+import { table, wrapped } from '../../ui/table.js';
+
+interface Row {
+  reward: string;
+  prompt: string;
+  image: string;
+  score: number;
+}
+
+/** Images decoded, and given to a reward, at a time. */
+const CHUNK = 32;
+
+function askedJobs(context: Context): PictureJob[] {
+  const { options, args } = context;
+  const images = (args[0] as string[] | undefined) ?? [];
+  if (options.pairs !== undefined) {
+    if (images.length > 0 || options.prompt !== undefined)
+      throw new DrmError('USAGE', 'score: expected --pairs FILE, or --prompt TEXT with images, found both');
+    return readPictureJobs(String(options.pairs));
+  }
+  if (options.prompt === undefined)
+    throw new DrmError('USAGE', 'score: expected a prompt; give --prompt "a red fox", or --pairs FILE');
+  if (images.length === 0) throw new DrmError('USAGE', 'score: expected at least one image');
+  return [{ prompt: String(options.prompt), names: images, paths: images, preferred: false }];
+}
+
+export async function scorePictures(context: Context): Promise<void> {
+  const { options, global, events, signal } = context;
+  const started = performance.now();
+  const names = (options.reward as string[] | undefined) ?? [];
+  if (names.length === 0) throw new DrmError('USAGE', 'score: expected a reward; give --reward tiny');
+  const asked = askedViewing(options, 'timestep', options.protocol as ViewingProtocol | undefined);
+  const [timestep = 0, ...more] = asked.levels.values;
+  if (more.length > 0)
+    throw new DrmError('USAGE', `--timestep ${options.timestep}: expected one; \`drm eval pairs\` takes several`);
+  const jobs = askedJobs(context);
+  if (global.threads !== undefined) setThreads(global.threads);
+  const pictures = jobs.flatMap((job) => job.paths.map((path, i) => ({ job, path, name: job.names[i] as string })));
+  const rewards = await loadRewards(names, {
+    device: global.device,
+    dtype: global.dtype,
+    model: options.model as string | undefined,
+    signal,
+    onWarning: (message) => events.emit({ event: 'warning', message }),
+    onProgress: (p) => events.emit({ event: 'progress', id: 'load', label: 'loading', unit: 'B', ...p }),
+  });
+  try {
+    for (const { name, sees } of rewards)
+      if (sees === 'images' && timestep > 0)
+        throw new DrmError('USAGE', `--timestep ${timestep}: ${name} scores clean images only; leave it out`);
+    for (const message of sizeNotes(rewards, asked.size)) events.emit({ event: 'warning', message });
+    events.emit({
+      event: 'started',
+      version: 1,
+      command: 'score',
+      facts: { rewards: rewards.map(({ name }) => name).join(', '), prompts: jobs.length, images: pictures.length },
+    });
+    const bad: Bad[] = [];
+    const rows: Row[] = [];
+    for (let begin = 0; begin < pictures.length; begin += CHUNK) {
+      signal.throwIfAborted();
+      const ready = await open(pictures.slice(begin, begin + CHUNK), bad);
+      for (const reward of rewards) {
+        const [scores] = (await reward.score(
+          ready.map(({ judged }) => judged),
+          viewingFor(reward, asked),
+          { signal },
+        )) as [number[]];
+        for (const [i, { name, judged }] of ready.entries())
+          rows.push({ reward: reward.name, prompt: judged.prompt, image: name, score: scores[i] as number });
+      }
+      events.emit({
+        event: 'progress',
+        id: 'score',
+        label: 'scoring',
+        step: begin + Math.min(CHUNK, pictures.length - begin),
+        total: pictures.length,
+        unit: 'image',
+        seconds: (performance.now() - started) / 1000,
+      });
+    }
+    for (const { image, reason } of bad) events.emit({ event: 'warning', message: `${image}: ${reason}` });
+    await give(rows, bad, jobs, rewards, asked, context);
+    if (bad.length > 0)
+      throw new DrmError(
+        'BAD_FILE',
+        `[score] ${bad.length} of ${pictures.length} images could not be read: ${bad
+          .slice(0, 3)
+          .map(({ image }) => image)
+          .join(', ')}${bad.length > 3 ? ', …' : ''}; the others have their scores`,
+      );
+    events.emit({
+      event: 'done',
+      seconds: (performance.now() - started) / 1000,
+      facts: { images: pictures.length, scores: rows.length },
+    });
+  } finally {
+    for (const reward of rewards) reward.dispose();
+  }
+}
+
+interface Bad {
+  image: string;
+  reason: string;
+}
+
+async function open(some: readonly { job: PictureJob; path: string; name: string }[], bad: Bad[]) {
+  const ready: { name: string; judged: Judged }[] = [];
+  const read = await Promise.all(
+    some.map(async ({ path }) => {
+      const bytes = await readFile(path).catch((error: Error) => new Drop('missing_image', error.message));
+      return bytes instanceof Drop ? bytes : { decoded: await decodePicture(bytes), key: noiseKey(bytes) };
+    }),
+  );
+  for (const [i, found] of read.entries()) {
+    const { name, job } = some[i] as (typeof some)[number];
+    const picture = found instanceof Drop ? found : found.decoded;
+    if (picture instanceof Drop) bad.push({ image: name, reason: `${picture.reason}: ${picture.detail}` });
+    else ready.push({ name, judged: { picture, prompt: job.prompt, key: (found as { key: number }).key } });
+  }
+  return ready;
+}
+
+/** Of lines with a chosen and a rejected image: how often the chosen one scores higher. */
+function accuracies(rows: readonly Row[], jobs: readonly PictureJob[], rewards: readonly Reward[]) {
+  const pairs = jobs.filter(({ preferred }) => preferred);
+  if (pairs.length === 0) return [];
+  return rewards.map(({ name }) => {
+    const own = new Map(rows.flatMap((r) => (r.reward === name ? [[`${r.prompt}\n${r.image}`, r.score]] : [])));
+    const scored = pairs.flatMap(({ prompt, names: [chosen, rejected] }) => {
+      const [a, b] = [own.get(`${prompt}\n${chosen}`), own.get(`${prompt}\n${rejected}`)];
+      return a === undefined || b === undefined ? [] : [a > b];
+    });
+    return { reward: name, right: scored.filter(Boolean).length, of: scored.length };
+  });
+}
+
+async function give(
+  rows: readonly Row[],
+  bad: readonly Bad[],
+  jobs: readonly PictureJob[],
+  rewards: readonly Reward[],
+  asked: AskedViewing,
+  { events, global }: Context,
+): Promise<void> {
+  const definitions = rewards.map((reward) => {
+    const viewing = viewingFor(reward, asked);
+    const { timestep, sigma } = viewing.levels[0] ?? CLEAN_LEVEL;
+    return {
+      reward: reward.name,
+      unit: reward.unit,
+      timestep,
+      sigma,
+      ...(asked.protocol && { protocol: asked.protocol }),
+      definition: reward.definitions(viewing)[0],
+    };
+  });
+  const pairs = accuracies(rows, jobs, rewards);
+  const several = rewards.length > 1;
+  const prompts = jobs.length > 1;
+  const lines = rows.map(({ reward, prompt, image, score: value }) => [
+    image,
+    ...(prompts ? [cutEnd(visibleLine(prompt), 30)] : []),
+    ...(several ? [reward] : []),
+    value.toFixed(4),
+  ]);
+  const head = ['image', ...(prompts ? ['prompt'] : []), ...(several ? ['reward'] : []), rewards[0]?.unit ?? 'score'];
+  const notes = [
+    ...pairs.map(({ reward, right, of }) => `${reward}: ${right} of ${of} pairs right (equal scores wrong)`),
+    ...(asked.protocol ? [`${asked.protocol}: ${VIEWING_PROTOCOLS[asked.protocol]}`] : []),
+    ...definitions.map(({ reward, definition }) => `${reward}: ${definition}`),
+  ];
+  const data = { scores: rows, bad, pairs, definitions };
+  const text =
+    rows.length > 0 ? [table(head, lines, head.length - 1), '', ...notes.map((n) => wrapped(n))].join('\n') : '';
+  if (global.out !== undefined) {
+    await prepareFolder(global.out);
+    await writeAtomically(join(global.out, 'scores.json'), `${JSON.stringify(data, null, 2)}\n`);
+  }
+  if (rows.length > 0) events.emit({ event: 'result', text, data });
+}

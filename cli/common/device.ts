@@ -1,0 +1,34 @@
+// From "auto" to what this machine has.
+import { DrmError } from '../../binding/error.js';
+import type { Dtype } from '../../binding/types.js';
+
+export interface DeviceSettings {
+  device: string;
+  dtype: 'auto' | Dtype;
+}
+
+/** Of a number in memory. */
+export const bytesOf = (dtype: Dtype): number => (dtype === 'fp32' ? 4 : 2);
+
+/** `team`: of several processes on this machine each has a GPU of its own. */
+export async function chooseDevice(
+  settings: DeviceSettings,
+  team: { size: number; localRank: number } = { size: 1, localRank: 0 },
+): Promise<{ device: string; dtype: Dtype }> {
+  const { runtimeInfo } = await import('../../binding/index.js');
+  let device = settings.device;
+  if (device === 'auto') {
+    const info = runtimeInfo();
+    device = info.cudaBuilt && info.gpus.length > 0 && !info.cudaError ? 'cuda' : 'cpu';
+  }
+  if (team.size > 1) {
+    if (device.startsWith('cuda:'))
+      throw new DrmError(
+        'BAD_CONFIG',
+        `[device] expected cuda, of which each of the ${team.size} processes takes its own, found ${device} for all of them; give --device cuda`,
+        { key: 'device', found: device },
+      );
+    if (device === 'cuda') device = `cuda:${team.localRank}`;
+  }
+  return { device, dtype: settings.dtype === 'auto' ? (device === 'cpu' ? 'fp32' : 'bf16') : settings.dtype };
+}

@@ -1,0 +1,35 @@
+// A reward that its name led to: what is known of it before it is loaded, and how it is loaded.
+import type { ComponentFiles, Dtype, JobOptions } from '../../binding/types.js';
+import type { Reward } from './reward.js';
+
+export interface RewardLoading {
+  device: string;
+  /** Of a reward model; rewards of finished images always run in fp32. */
+  dtype?: Dtype | undefined;
+  /** The base model, instead of the one that the reward model names. */
+  model?: string | undefined;
+  signal?: AbortSignal;
+  onWarning?: (message: string) => void;
+  onProgress?: JobOptions['onProgress'];
+}
+
+interface Loadable {
+  /** As the user called it. */
+  name: string;
+  /** Throws DrmError MISSING_WEIGHTS or BAD_FILE for what is not whole, and what the core throws. */
+  load(loading: RewardLoading): Promise<Reward>;
+}
+
+/** A diffusion reward model. Sampling and training run it on the policy's own latents, by its files, without its base. */
+export interface DrmSpec extends Loadable {
+  sees: 'noisy latents';
+  checkpoint: ComponentFiles;
+  /** The model it was trained on, which supplies VAE and text encoders; the authors' single file does not say. */
+  base?: string;
+}
+
+export interface ImageSpec extends Loadable {
+  sees: 'images';
+}
+
+export type RewardSpec = DrmSpec | ImageSpec;

@@ -1,0 +1,106 @@
+// The settings inside an image: written into its PNG, read back by `drm sample --from`.
+import { existsSync, readFileSync } from 'node:fs';
+import { DrmError } from '../../binding/error.js';
+import { parseJson } from '../common/json.js';
+import { anything, text as aText, listOf, mapOf, number, objectOf, optional, type Shape } from '../common/shape.js';
+import { VERSION } from '../common/version.js';
+import type { SampleSettings } from '../config/types.js';
+import { readText } from '../image/png_text.js';
+import { type Lora, textOf } from '../lora/loras.js';
+
+/** Settings that change the pixels, and so belong into an image. */
+const PICTURE_KEYS = [
+  'model',
+  'steps',
+  'guidance',
+  'height',
+  'width',
+  't5_length',
+  'dtype',
+  'tile',
+  'skip_layers',
+  'skip_layer_scale',
+  'skip_layer_start',
+  'skip_layer_stop',
+] as const satisfies (keyof SampleSettings)[];
+
+/** Likewise, of images that a reward chose among candidates. */
+const STEPWISE_KEYS = [
+  'k',
+  'reward',
+  'noise_level',
+  'select',
+  'score_from',
+  'score_until',
+] as const satisfies (keyof SampleSettings)[];
+
+type PictureSettings = Pick<SampleSettings, (typeof PICTURE_KEYS)[number] | (typeof STEPWISE_KEYS)[number] | 'lora'>;
+
+/** What makes an image again. */
+export interface Recipe {
+  settings: Partial<PictureSettings>;
+  /** The adapters that were applied; what `settings.lora` says is made of them. */
+  loras?: { file: string; scale: number; sha256: string }[];
+  prompt: string;
+  negative_prompt: string;
+  seed: string;
+}
+
+/** PNG texts of an image made so: `drm` for --from, `parameters` for people and for other programs. */
+export function recipeTexts(
+  settings: Omit<PictureSettings, 'lora'>,
+  { prompt, negative, seed }: { prompt: string; negative: string; seed: bigint },
+  loras: readonly Lora[] = [],
+): Record<string, string> {
+  const recipe: Recipe & { drm: string } = {
+    drm: VERSION,
+    settings: Object.fromEntries(
+      [...PICTURE_KEYS, ...(settings.k > 1 ? STEPWISE_KEYS : [])].map((key) => [key, settings[key]]),
+    ),
+    ...(loras.length > 0 && {
+      loras: loras.map(({ name, strength, sha256 }) => ({ file: name, scale: strength, sha256 })),
+    }),
+    prompt,
+    negative_prompt: negative,
+    seed: String(seed),
+  };
+  const { steps, guidance, width, height, model, k, reward, noise_level } = settings;
+  const stepwise = k > 1 ? `, Candidates: ${k}, Reward: ${reward}, Noise level: ${noise_level}` : '';
+  const adapters = loras.length > 0 ? `, Lora: ${loras.map(textOf).join(' ')}` : '';
+  return {
+    parameters: `${prompt}\nNegative prompt: ${negative}\nSteps: ${steps}, CFG scale: ${guidance}, Seed: ${seed}, Size: ${width}x${height}, Model: ${model}${adapters}${stepwise}, Version: drm ${VERSION}`,
+    drm: JSON.stringify(recipe),
+  };
+}
+
+/** Whether the settings are right is the schema's affair. */
+const RECIPE = objectOf({
+  settings: mapOf(anything),
+  loras: optional(listOf(objectOf({ file: aText, scale: number, sha256: aText }))),
+  prompt: aText,
+  negative_prompt: aText,
+  seed: aText,
+}) as Shape<Recipe>;
+
+/** Throws DrmError BAD_FILE when the file is no image of ours. */
+export function readRecipe(file: string): Recipe {
+  if (!existsSync(file))
+    throw new DrmError('BAD_FILE', `[sample] --from ${file}: expected a PNG made by drm, found no such file`, { file });
+  let text: string | undefined;
+  try {
+    text = readText(readFileSync(file)).drm;
+  } catch (error) {
+    throw new DrmError('BAD_FILE', `[sample] --from ${file}: ${(error as Error).message}`, { file });
+  }
+  try {
+    const { settings, loras = [], prompt, negative_prompt, seed } = RECIPE(parseJson(text ?? ''), '');
+    const lora = loras.map(({ file: name, scale }) => textOf({ name, strength: scale }));
+    return { settings: { k: 1, ...settings, lora }, loras, prompt, negative_prompt, seed };
+  } catch {
+    throw new DrmError(
+      'BAD_FILE',
+      `[sample] --from ${file}: expected a PNG made by drm, found one without its settings (were they stripped by another program?)`,
+      { file },
+    );
+  }
+}

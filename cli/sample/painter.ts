@@ -1,0 +1,89 @@
+// Images that a base model draws for a data set, some dozens a call: each is a function of its prompt, seed and recipe,
+// and of the others in its call only in the last bit, which is why the calls are fixed, too.
+import { DrmError } from '../../binding/error.js';
+import type { Pipeline } from '../../binding/index.js';
+import type { Dtype } from '../../binding/types.js';
+import type { Painter, Recipe, Wish } from '../data/emoji/painter.js';
+import type { ResolvedModel } from '../hub/resolve.js';
+import type { Picture } from '../image/write.js';
+import { loadTokenizers } from '../text/tokenizer.js';
+import { tokenize } from './jobs.js';
+
+export interface PainterOptions {
+  models: ResolvedModel[];
+  device: string;
+  dtype: Dtype;
+  size: number;
+  t5Length: number;
+  signal: AbortSignal;
+  onWarning(message: string): void;
+}
+
+/** Models are loaded when the first image of each is wished for. */
+export function openPainter(options: PainterOptions): { paint: Painter; dispose(): Promise<void> } {
+  const { models, device, dtype, size, t5Length, signal, onWarning } = options;
+  const pipelines = new Map<number, Promise<Pipeline>>();
+  const load = async (index: number): Promise<Pipeline> => {
+    const { Pipeline } = await import('../../binding/index.js');
+    return await Pipeline.load((models[index] as ResolvedModel).source, { device, dtype }, { signal });
+  };
+  const tokenizers = models.map((model) => loadTokenizers(model.tokenizers));
+  const paintAlike = async ({ model, steps, guidance }: Recipe, wishes: Wish[]): Promise<Picture[]> => {
+    const pipeline = pipelines.get(model) ?? load(model);
+    pipelines.set(model, pipeline);
+    const jobs = wishes.map(({ prompt, seed }) => ({ prompt, negative: '', seed: BigInt(seed) }));
+    const texts = await tokenize(jobs, tokenizers[model] as (typeof tokenizers)[number], t5Length, onWarning);
+    const pictures: Picture[] = [];
+    await (await pipeline).sample(
+      {
+        ...texts,
+        steps,
+        guidance,
+        height: size,
+        width: size,
+        t5Length,
+        batch: 0,
+        freeEncoders: false,
+        decode: true,
+        previewEvery: 0,
+        tile: 0,
+      },
+      {
+        signal,
+        onEvent: (event) => {
+          if (event.kind === 'warning') onWarning(String(event.message));
+          if (event.kind === 'image' && event.bytes)
+            pictures[Number(event.index)] = {
+              pixels: event.bytes,
+              width: Number(event.width),
+              height: Number(event.height),
+            };
+        },
+      },
+    );
+    return pictures;
+  };
+  return {
+    async paint(wishes) {
+      const alike = new Map<string, number[]>();
+      for (const [i, { model, steps, guidance }] of wishes.entries()) {
+        const recipe = `${model} ${steps} ${guidance}`;
+        alike.set(recipe, [...(alike.get(recipe) ?? []), i]);
+      }
+      const all: Picture[] = [];
+      for (const places of alike.values()) {
+        const group = places.map((i) => wishes[i] as Wish);
+        const painted = await paintAlike(group[0] as Wish, group);
+        for (const [n, i] of places.entries()) {
+          const picture = painted[n];
+          if (!picture) throw new DrmError('INTERNAL', `[data] the base drew no image for ${group[n]?.prompt}`);
+          all[i] = picture;
+        }
+      }
+      return all;
+    },
+    async dispose() {
+      for (const pipeline of pipelines.values()) await pipeline.then((loaded) => loaded.dispose()).catch(() => {});
+    },
+  };
+}

@@ -1,0 +1,65 @@
+// The latents of every image that a reward model's training reads, encoded before its first step.
+import type { Trainer } from '../../../binding/index.js';
+import { squaresOf } from '../../data/load/pair_loader.js';
+import type { TaskContext } from '../run.js';
+import { type PairPart, recordsOf } from './pairs.js';
+
+/** Images encoded at once. */
+const atOnce = (size: number) => Math.max(1, Math.min(32, Math.floor(2 ** 22 / size ** 2)));
+
+/** Encodes every image of these parts; returns the bad ones of each set. */
+export async function cacheLatents(
+  trainer: Trainer,
+  parts: PairPart[],
+  size: number,
+  warn: (message: string) => void,
+  { events, signal }: TaskContext,
+): Promise<Map<PairPart['set'], Set<number>>> {
+  const started = performance.now();
+  const wanted = new Map<PairPart['set'], { firstPicture: number; pictures: Set<number> }>();
+  for (const part of parts) {
+    const { firstPicture, pictures } = wanted.get(part.set) ?? { firstPicture: part.firstPicture, pictures: new Set() };
+    for await (const { chosen, rejected } of recordsOf(part)) pictures.add(chosen).add(rejected);
+    wanted.set(part.set, { firstPicture, pictures });
+  }
+  const total = [...wanted.values()].reduce((sum, { pictures }) => sum + pictures.size, 0);
+  const bad = new Map<PairPart['set'], Set<number>>();
+  let done = 0;
+  for (const [set, { firstPicture, pictures }] of wanted) {
+    const squares = squaresOf(set, { size, keepBytes: 0, onWarning: warn });
+    const badHere = new Set<number>();
+    bad.set(set, badHere);
+    const list = [...pictures].sort((a, b) => a - b);
+    const length = atOnce(size);
+    const decode = (from: number) =>
+      Promise.all(
+        list.slice(from, from + length).map(async (picture) => ({ picture, pixels: await squares.get(picture) })),
+      );
+    let ahead = decode(0);
+    for (let from = 0; from < list.length; from += length) {
+      const decoded = await ahead;
+      ahead = decode(from + length); // while these are encoded
+      ahead.catch(() => {}); // heard of at the next turn
+      const good = decoded.filter(({ pixels }) => pixels !== undefined);
+      for (const { picture, pixels } of decoded) if (pixels === undefined) badHere.add(picture);
+      if (good.length > 0) {
+        const pixels = new Uint8Array(good.length * size ** 2 * 3);
+        for (const [row, square] of good.entries()) pixels.set(square.pixels as Uint8Array, row * size ** 2 * 3);
+        const numbers = good.map(({ picture }) => picture + firstPicture);
+        await trainer.cacheLatents({ samples: [], pictures: numbers, pixels, height: size, width: size }, { signal });
+      }
+      done += decoded.length;
+      events.emit({
+        event: 'progress',
+        id: 'latents',
+        label: 'encoding images',
+        step: done,
+        total,
+        unit: 'image',
+        seconds: (performance.now() - started) / 1000,
+      });
+    }
+    squares.close();
+  }
+  return bad;
+}

@@ -1,0 +1,76 @@
+// A reward model's steps, its accuracy on held-out pairs, and the folder that is written at the end.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Trainer } from '../../../binding/index.js';
+import type { TrainBatch } from '../../../binding/types.js';
+import { writeAtomically } from '../../common/files.js';
+import { VERSION } from '../../common/version.js';
+import type { TrainSettings } from '../../config/types.js';
+import type { PairBatch, PairPass } from '../../data/load/pair_loader.js';
+import { weightsHash } from '../../hub/fingerprint.js';
+import { DRM_CLASS, type RewardDescription } from '../../rewards/describe.js';
+import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
+import type { Values } from '../training_task.js';
+import { NativeTask } from './native.js';
+import { type PairForm, type PairPart, type PairParts, passesOf } from './pairs.js';
+import { meanValues } from './pictures.js';
+import type { RewardPlan } from './reward_plan.js';
+import type { Texts } from './texts.js';
+
+export class RewardTask extends NativeTask<PairBatch> {
+  evaluate?: (steps: number, signal: AbortSignal) => Promise<Values>;
+
+  constructor(
+    trainer: Trainer,
+    private readonly settings: TrainSettings,
+    private readonly plan: RewardPlan,
+    private readonly parts: PairParts,
+    private readonly form: PairForm,
+    private readonly texts: Pick<Texts, 'row'> | undefined,
+  ) {
+    super(trainer);
+    const { heldOut } = parts;
+    if (heldOut) this.evaluate = (_steps, signal) => this.#evaluate(heldOut, signal);
+  }
+
+  batches(batch: PairBatch): TrainBatch[] {
+    return batch.passes.map((pass) => this.#given(pass));
+  }
+
+  #given({ captions, ...pass }: PairPass): TrainBatch {
+    return this.texts ? { ...pass, texts: captions.map((caption) => this.texts?.row(caption) as number) } : pass;
+  }
+
+  async #evaluate(heldOut: PairPart, signal: AbortSignal): Promise<Values> {
+    const { settings, form, trainer } = this;
+    const part = heldOut.first(settings.evaluate_samples);
+    const given = this.#given.bind(this);
+    const batches = async function* () {
+      for await (const pass of passesOf(part, { ...form, pass: form.pass || settings.batch })) yield given(pass);
+    };
+    return meanValues(batches(), (batch) => trainer.evaluate(batch, { signal }));
+  }
+
+  async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
+    const { settings: s, trainer, plan, parts } = this;
+    const model = join(runFolder, 'model');
+    await mkdir(model, { recursive: true });
+    let evaluation: { step: number; values: Values } | undefined;
+    for await (const event of readMetrics(join(runFolder, METRICS_FILE)))
+      if (event.event === 'evaluation') evaluation = { step: event.step, values: event.values };
+    const config: RewardDescription = {
+      _class_name: DRM_CLASS,
+      base: s.model,
+      base_vae_sha256: await weightsHash(plan.base.source.vae),
+      backbone: plan.backbone,
+      keep_layers: plan.keepLayers,
+      head: plan.head,
+      t5_length: s.t5_length,
+      size: s.size,
+      training: { drm: VERSION, pairs: parts.train.length, ...(evaluation && { evaluation }), settings: s },
+    };
+    await trainer.export(join(model, 'model.safetensors'), s.export_dtype, { signal, layout: s.export });
+    await writeAtomically(join(model, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    return { model, parameters: trainer.parameters };
+  }
+}

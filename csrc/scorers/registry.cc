@@ -1,0 +1,29 @@
+#include "scorers/registry.h"
+
+#include "common/failure.h"
+#include "scorers/clip_scorer.h"
+
+namespace drm {
+namespace {
+
+std::vector<ScorerKind>& kinds() {
+  static std::vector<ScorerKind> all = {
+      {"clip", load_clip_scorer},
+  };
+  return all;
+}
+
+}  // namespace
+
+void add_scorer(const ScorerKind& kind) { kinds().push_back(kind); }
+
+std::shared_ptr<Scorer> load_scorer(const ScorerSource& source, const LoadOptions& options, Control& control) {
+  std::string known;
+  for (const auto& kind : kinds()) {
+    if (source.kind == kind.name) return kind.load(source, options, control);
+    known += (known.empty() ? "" : ", ") + std::string(kind.name);
+  }
+  throw Failure(Code::BadRequest, "[score] kind of scorer: expected one of " + known + ", found " + source.kind);
+}
+
+}  // namespace drm

@@ -1,0 +1,39 @@
+// A published set that nobody published: all that a set consists of beside its line in the registry.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Source } from '../../../cli/data/prepared/source.js';
+import { findPictures, folderOf, listedSource, type PairSetOptions } from '../../../cli/data/sets/listed.js';
+import { jsonLists, type PublishedSet } from '../../../cli/data/sets/published.js';
+
+/** test.json holds [prompt, chosen, rejected]; `--last` reads it from its end. */
+async function toySource(options: PairSetOptions, last: boolean): Promise<Source> {
+  const folder = folderOf(options.from, 'the folder with test.json');
+  const file = join(folder, 'test.json');
+  const rows = JSON.parse(readFileSync(file, 'utf8')) as [string, string, string][];
+  if (last) rows.reverse();
+  const pictures = findPictures(options.images, [folder], [], options.work, file);
+  async function* pairs() {
+    for (const [row, [prompt, chosen, rejected]] of rows.entries())
+      yield {
+        split: 'test',
+        fields: { prompt, source: 'toy', group: prompt, row, ranks: [1, 2] as [number, number] },
+        chosen,
+        rejected,
+        pictures,
+      };
+  }
+  return listedSource(options, {
+    notes: [{ name: 'toy' }],
+    settings: { source: 'toy', last },
+    pairs,
+    stores: [pictures],
+  });
+}
+
+export const toySet: PublishedSet = {
+  flags: [{ flags: '--from-last', description: 'prepare toy: begins at the end' }],
+  open: (pairs, { fromLast }) => toySource(pairs, fromLast === true),
+  folders: ['toy', 'ToySet'],
+  list: jsonLists,
+  protocols: ['rank'],
+};
