@@ -2,6 +2,7 @@
 #include "arguments.h"
 #include "exported.h"
 #include "rl/step_advantages.h"
+#include "values.h"
 
 namespace drm::binding {
 
@@ -10,8 +11,6 @@ DRM_EXPORT(stepAdvantages) {
   const auto result = step_advantages(
       {request.floats("rewards"), request.integer("steps"), request.integer("candidates"), request.integers("groups")},
       {request.number("epsilon"), request.flag("globalDeviation")});
-  auto values = Napi::Float32Array::New(info.Env(), result.values.size());
-  std::copy(result.values.begin(), result.values.end(), values.Data());
   auto statistics = Napi::Array::New(info.Env(), result.statistics.size());
   for (uint32_t i = 0; i < result.statistics.size(); ++i) {
     const auto& s = result.statistics[i];
@@ -25,7 +24,7 @@ DRM_EXPORT(stepAdvantages) {
     statistics[i] = of_step;
   }
   auto out = Napi::Object::New(info.Env());
-  out["advantages"] = values;
+  out["advantages"] = to_js(info.Env(), result.values);
   out["statistics"] = statistics;
   return out;
 }

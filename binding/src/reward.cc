@@ -5,6 +5,7 @@
 #include "load.h"
 #include "requests.h"
 #include "reward_handle.h"
+#include "values.h"
 
 namespace drm::binding {
 namespace {
@@ -48,9 +49,7 @@ DRM_EXPORT(rewardModelInfo) {
   set("latentChannels", facts.latent_channels);
   set("t5Length", facts.t5_length);
   set("size", facts.size);
-  auto schedule = Napi::Float32Array::New(info.Env(), facts.schedule.size());
-  std::copy(facts.schedule.begin(), facts.schedule.end(), schedule.Data());
-  out["schedule"] = schedule;
+  out["schedule"] = to_js(info.Env(), facts.schedule);
   return out;
 }
 
@@ -59,11 +58,7 @@ DRM_EXPORT(rewardModelScore) {
       info.Env(), "drm.rewardModelScore", listener(info[2]),
       [model = Handle<RewardModel>::get(info[0], "rewardModelScore"),
        request = score_from_js(Fields(info[1], "score"))](Control& control) { return model->score(request, control); },
-      [](Napi::Env env, std::vector<float>&& scores) -> Napi::Value {
-        auto out = Napi::Float32Array::New(env, scores.size());
-        std::copy(scores.begin(), scores.end(), out.Data());
-        return out;
-      });
+      [](Napi::Env env, std::vector<float>&& scores) -> Napi::Value { return to_js(env, scores); });
 }
 
 DRM_EXPORT(disposeRewardModel) {

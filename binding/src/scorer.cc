@@ -35,10 +35,8 @@ Features features_from_js(const Fields& fields) {
 }
 
 Napi::Value features_to_js(Napi::Env env, Features&& features) {
-  auto values = Napi::Float32Array::New(env, features.values.size());
-  std::copy(features.values.begin(), features.values.end(), values.Data());
   auto out = Napi::Object::New(env);
-  out["values"] = values;
+  out["values"] = to_js(env, features.values);
   out["rows"] = static_cast<double>(features.rows);
   out["width"] = static_cast<double>(features.width);
   return out;
@@ -101,11 +99,7 @@ DRM_EXPORT(scorerScore) {
       [scorer = Handle<Scorer>::get(info[0], "scorerScore"), r = std::move(r)](Control& control) {
         return scorer->score(r, control);
       },
-      [](Napi::Env env, std::vector<float>&& scores) -> Napi::Value {
-        auto out = Napi::Float32Array::New(env, scores.size());
-        std::copy(scores.begin(), scores.end(), out.Data());
-        return out;
-      });
+      [](Napi::Env env, std::vector<float>&& scores) -> Napi::Value { return to_js(env, scores); });
 }
 
 DRM_EXPORT(disposeScorer) {

@@ -7,6 +7,7 @@
 #include "job.h"
 #include "requests.h"
 #include "reward_handle.h"
+#include "values.h"
 
 namespace drm::binding {
 
@@ -104,11 +105,7 @@ Napi::Value metrics_to_js(Napi::Env env, Metrics&& metrics) {
 
 Napi::Array scores_to_js(Napi::Env env, const std::vector<std::vector<float>>& scores) {
   auto all = Napi::Array::New(env, scores.size());
-  for (size_t i = 0; i < scores.size(); ++i) {
-    auto out = Napi::Float32Array::New(env, scores[i].size());
-    std::copy(scores[i].begin(), scores[i].end(), out.Data());
-    all[static_cast<uint32_t>(i)] = out;
-  }
+  for (uint32_t i = 0; i < scores.size(); ++i) all[i] = to_js(env, scores[i]);
   return all;
 }
 

@@ -37,6 +37,12 @@ Napi::Array to_js(Napi::Env env, const std::vector<std::string>& texts) {
   return out;
 }
 
+Napi::Float32Array to_js(Napi::Env env, const std::vector<float>& values) {
+  auto out = Napi::Float32Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), out.Data());
+  return out;
+}
+
 Napi::Array to_js(Napi::Env env, const std::vector<LoraInfo>& loras) {
   auto out = Napi::Array::New(env, loras.size());
   for (uint32_t i = 0; i < loras.size(); ++i) {

@@ -17,6 +17,7 @@ Napi::Object to_js(Napi::Env env, const Progress& progress);
 Napi::Object to_js(Napi::Env env, Event&& event);
 
 Napi::Array to_js(Napi::Env env, const std::vector<std::string>& texts);
+Napi::Float32Array to_js(Napi::Env env, const std::vector<float>& values);
 
 /// See LoraInfo in binding/types.ts.
 Napi::Array to_js(Napi::Env env, const std::vector<LoraInfo>& loras);

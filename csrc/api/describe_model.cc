@@ -3,7 +3,6 @@
 #include "lora/lora_file.h"
 #include "reward/reward_net.h"
 #include "vae/autoencoder.h"
-#include "vae/vae_keys.h"
 
 namespace drm {
 namespace {
@@ -11,8 +10,7 @@ namespace {
 std::shared_ptr<VelocityModel> plan_of(const DescribeRequest& r) {
   const auto& checkpoint = r.checkpoint;
   if (!checkpoint.present() && checkpoint.config.empty()) return velocity_config_of(r.source.transformer).plan(0);
-  const auto config =
-      checkpoint.config.empty() ? infer_reward_config(checkpoint.weights) : read_reward_config(checkpoint.config);
+  const auto config = reward_config_of(checkpoint);
   return config.backbone.plan(config.keep_layers);
 }
 
@@ -35,8 +33,7 @@ ModelDescription describe_model(const DescribeRequest& r) {
   for (const auto& layer : linear_layers(*model)) d.linear_layers.push_back(layer.name);
   const auto& vae = r.source.vae;
   if (!vae.present() && vae.config.empty()) return d;
-  const auto config =
-      vae.config.empty() ? infer_vae_config(Weights::open(vae.weights, vae_keys)) : read_vae_config(vae.config);
+  const auto config = vae_config_of(vae);
   d.vae_factor = config.factor();
   d.vae_channels = config.latent_channels;
   d.size_unit = d.vae_factor * m.patch_size;

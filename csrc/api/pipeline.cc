@@ -70,7 +70,7 @@ class LoadedPipeline final : public Pipeline {
     const auto transformer = Weights::open(source.transformer.weights, velocity_keys);
     model_ = velocity_config_of(source.transformer).plan(0);
     const auto vae = Weights::open(source.vae.weights, vae_keys);
-    vae_ = make_vae(source.vae.config.empty() ? infer_vae_config(vae) : read_vae_config(source.vae.config));
+    vae_ = make_vae(vae_config_of(source.vae));
     if (vae_.config.latent_channels != model_->info().in_channels)
       throw Failure(Code::BadConfig, "[load] VAE of " + vae.description() + ": expected " +
                                          std::to_string(model_->info().in_channels) +

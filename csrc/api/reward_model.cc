@@ -26,8 +26,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
       : source_(source), device_(parse_device(options.device)), dtype_(parse_dtype(options.dtype)) {
     const auto& checkpoint = source.checkpoint;
     if (!checkpoint.present()) throw Failure(Code::BadRequest, "[reward] no weights of a reward model were given");
-    net_ = make_reward_net(checkpoint.config.empty() ? infer_reward_config(checkpoint.weights)
-                                                     : read_reward_config(checkpoint.config));
+    net_ = make_reward_net(reward_config_of(checkpoint));
     info_.device = device_.str();
     info_.dtype = options.dtype;
     info_.parameters = size_of(net_).parameters;
@@ -74,7 +73,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
                     "name the base with --model");
     Frozen f;
     const auto vae = Weights::open(base.vae.weights, vae_keys);
-    f.vae = make_vae(base.vae.config.empty() ? infer_vae_config(vae) : read_vae_config(base.vae.config));
+    f.vae = make_vae(vae_config_of(base.vae));
     const auto& backbone = net_.backbone->info();
     if (f.vae.config.latent_channels != backbone.in_channels)
       another_base("latent channels", backbone.in_channels, f.vae.config.latent_channels, vae.description());

@@ -1,11 +1,9 @@
-// What settings of a spec are, whoever reads or prints them: see each_setting() in train/spec.h.
+// What settings of a spec are, whoever reads or checks them: see each_setting() in train/spec.h.
 #pragma once
 #include <algorithm>
 #include <initializer_list>
-#include <sstream>
 #include <string>
-#include <type_traits>
-#include <vector>
+#include <utility>
 
 #include "common/failure.h"
 
@@ -32,43 +30,6 @@ class SettingsCheck {
 template <class Spec>
 void check_settings(Spec spec, const std::string& where) {
   each_setting(spec, SettingsCheck(where));
-}
-
-/// Collects "l1=1 l2=1 ...".
-class SettingsPrinter {
- public:
-  void operator()(const char* name, const std::vector<std::string>& values) {
-    std::string joined;
-    for (const auto& value : values) joined += (joined.empty() ? "" : ",") + value;
-    put(name, joined);
-  }
-  template <class T>
-  void operator()(const char* name, const T& value) {
-    if constexpr (std::is_same_v<T, bool>)
-      put(name, value ? "true" : "false");
-    else
-      put(name, value);
-  }
-  template <class T>
-  void optional(const char* name, const T& value) {
-    (*this)(name, value);
-  }
-  void operator()(const char* name, const std::string& value, std::initializer_list<const char*>) { put(name, value); }
-  std::string text() const { return text_.str(); }
-
- private:
-  template <class T>
-  void put(const char* name, const T& value) {
-    text_ << (text_.tellp() > 0 ? " " : "") << name << "=" << value;
-  }
-  std::ostringstream text_;
-};
-/// All settings of a spec, for messages.
-template <class Spec>
-std::string settings_text(Spec spec) {
-  SettingsPrinter printer;
-  each_setting(spec, printer);
-  return printer.text();
 }
 
 }  // namespace drm

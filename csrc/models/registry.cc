@@ -28,7 +28,7 @@ VelocityModelConfig read_velocity_config(const ConfigReader& config) {
 
 VelocityModelConfig infer_velocity_config(const Weights& weights) {
   for (const auto& kind : all())
-    if (kind.infer && kind.recognises(weights)) return kind.infer(weights);
+    if (kind.infer && kind.recognises && kind.recognises(weights)) return kind.infer(weights);
   return all().front().infer(weights);  // says what it misses
 }
 

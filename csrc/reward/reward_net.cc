@@ -93,6 +93,10 @@ RewardConfig infer_reward_config(const std::vector<std::string>& files) {
   return c;
 }
 
+RewardConfig reward_config_of(const ComponentFiles& files) {
+  return files.config.empty() ? infer_reward_config(files.weights) : read_reward_config(files.config);
+}
+
 RewardNet make_reward_net(const RewardConfig& c) {
   check_reward_config(c);
   RewardNet net;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/model_source.h"
 #include "models/registry.h"
 
 namespace drm {
@@ -31,6 +32,8 @@ RewardConfig read_reward_config(const std::string& path);
 /// The config of the authors' single file, which has none: sizes from the shapes, and blocks kept as they published (21
 /// of 24, 33 of 38). Throws Failure(BadFile) when another number of blocks leaves that open.
 RewardConfig infer_reward_config(const std::vector<std::string>& files);
+/// By the files' config, or from the shapes of their weights. Throws Failure(BadConfig | BadFile).
+RewardConfig reward_config_of(const ComponentFiles& files);
 /// Throws Failure(BadConfig) naming the field, when `config` cannot be built.
 void check_reward_config(const RewardConfig& config);
 

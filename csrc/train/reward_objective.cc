@@ -18,9 +18,7 @@ namespace drm {
 namespace {
 
 RewardConfig config_of(const RewardSpec& spec) {
-  if (spec.checkpoint.present())
-    return spec.checkpoint.config.empty() ? infer_reward_config(spec.checkpoint.weights)
-                                          : read_reward_config(spec.checkpoint.config);
+  if (spec.checkpoint.present()) return reward_config_of(spec.checkpoint);
   RewardConfig c;
   c.backbone = velocity_config_of(spec.source.transformer);
   c.keep_layers = spec.keep_layers;

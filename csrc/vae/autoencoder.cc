@@ -4,6 +4,7 @@
 
 #include "nn/attention.h"
 #include "tensor_io/config_reader.h"
+#include "vae/vae_keys.h"
 
 namespace drm {
 namespace {
@@ -121,6 +122,11 @@ VaeConfig infer_vae_config(const Weights& weights) {
   c.post_quant_conv = weights.has("post_quant_conv.weight");
   c.mid_attention = weights.has("encoder.mid_block.attentions.0.to_q.weight");
   return c;
+}
+
+VaeConfig vae_config_of(const ComponentFiles& files) {
+  return files.config.empty() ? infer_vae_config(Weights::open(files.weights, vae_keys))
+                              : read_vae_config(files.config);
 }
 
 Vae make_vae(const VaeConfig& c) {

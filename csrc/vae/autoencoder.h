@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/control.h"
+#include "common/model_source.h"
 #include "nn/layers.h"
 
 namespace drm {
@@ -29,6 +30,8 @@ VaeConfig read_vae_config(const std::string& path);
 /// SD3's VAE with sizes from the shapes (32 groups, scaling 1.5305 and shift 0.0609 cannot be told). Throws
 /// Failure(BadFile).
 VaeConfig infer_vae_config(const Weights& weights);
+/// By the files' config, or from the shapes of their weights. Throws Failure(BadConfig | BadFile).
+VaeConfig vae_config_of(const ComponentFiles& files);
 
 struct ResnetBlock {
   Norm norm1, norm2;
