@@ -165,6 +165,14 @@ export interface ScorerSource {
   config: string;
   weights: string[];
   preprocessorConfig?: string;
+  /** A JSON object of the kind's own settings. */
+  settings?: string;
+}
+
+export interface Scores {
+  values: Float32Array;
+  /** Of a kind that says how sure it is, such as HPSv3's sigma. */
+  deviations?: Float32Array;
 }
 
 export interface ScorerInfo {
@@ -173,7 +181,7 @@ export interface ScorerInfo {
   parameters: number;
   weightBytes: number;
   imageSize: number;
-  tokens: number; // of a caption
+  tokens: number; // of a caption at most; 0: it reads none
   width: number; // of the features
   logitScale: number; // the score of a pair is e^logitScale times its cosine
 }

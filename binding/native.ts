@@ -53,6 +53,7 @@ import type {
   ScoreRequest,
   ScorerInfo,
   ScorerSource,
+  Scores,
   StepAdvantages,
   StepAdvantagesRequest,
   StepRequest,
@@ -183,6 +184,11 @@ export interface Native {
   scorerScore(
     scorer: ScorerHandle,
     request: { pictures: Bitmap[]; captions: { ids: BigInt64Array }[]; promptOf: number[] },
+    listen: NativeListener,
+  ): NativeJob<Scores>;
+  scorerDistances(
+    scorer: ScorerHandle,
+    request: { pictures: Bitmap[]; first: number[]; second: number[] },
     listen: NativeListener,
   ): NativeJob<Float32Array>;
   disposeScorer(scorer: ScorerHandle): void;

@@ -12,6 +12,7 @@ import type {
   ResizeRequest,
   ScorerInfo,
   ScorerSource,
+  Scores,
 } from './types.js';
 
 export class Scorer {
@@ -41,14 +42,23 @@ export class Scorer {
     return runJob(job, (addon, listen) => addon.scorerTextFeatures(handle, { captions }, listen));
   }
 
-  /** Scores of images by the captions that promptOf names, rows of `info.tokens` ids each. */
+  /** Scores of images by the captions that promptOf names, rows of token ids as the kind reads them. */
   score(
     { pictures, rows, promptOf }: { pictures: Bitmap[]; rows: BigInt64Array[]; promptOf: number[] },
     job: JobOptions = {},
-  ): Promise<Float32Array> {
+  ): Promise<Scores> {
     const handle = this.#alive();
     const captions = rows.map((ids) => ({ ids }));
     return runJob(job, (addon, listen) => addon.scorerScore(handle, { pictures, captions, promptOf }, listen));
+  }
+
+  /** Distances of images, by pairs of their indexes. Rejects with BAD_REQUEST for a kind that compares no images. */
+  distances(
+    { pictures, first, second }: { pictures: Bitmap[]; first: number[]; second: number[] },
+    job: JobOptions = {},
+  ): Promise<Float32Array> {
+    const handle = this.#alive();
+    return runJob(job, (addon, listen) => addon.scorerDistances(handle, { pictures, first, second }, listen));
   }
 
   /** Gives the weights' memory back, at once or when the last running job has ended. Harmless when repeated. */

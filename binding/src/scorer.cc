@@ -48,7 +48,8 @@ DRM_EXPORT(loadScorer) {
   const Fields source(info[0], "scorer source");
   return load_with<Scorer>(info, "drm.loadScorer", load_scorer,
                            ScorerSource{source.text("kind"), source.text("config"), source.texts("weights"),
-                                        source.has("preprocessorConfig") ? source.text("preprocessorConfig") : ""});
+                                        source.has("preprocessorConfig") ? source.text("preprocessorConfig") : "",
+                                        source.has("settings") ? source.text("settings") : ""});
 }
 
 DRM_EXPORT(scorerInfo) {
@@ -94,12 +95,30 @@ DRM_EXPORT(scorerScore) {
   r.images = bitmaps_from_js(request, "pictures");
   for (const auto& row : request.objects("captions")) r.prompts.push_back(row.token_ids("ids"));
   r.prompt_of = request.integers("promptOf");
-  return Job<std::vector<float>>::start(
+  return Job<Scores>::start(
       info.Env(), "drm.scorerScore", listener(info[2]),
       [scorer = Handle<Scorer>::get(info[0], "scorerScore"), r = std::move(r)](Control& control) {
         return scorer->score(r, control);
       },
-      [](Napi::Env env, std::vector<float>&& scores) -> Napi::Value { return to_js(env, scores); });
+      [](Napi::Env env, Scores&& scores) -> Napi::Value {
+        auto out = Napi::Object::New(env);
+        out["values"] = to_js(env, scores.values);
+        if (!scores.deviations.empty()) out["deviations"] = to_js(env, scores.deviations);
+        return out;
+      });
+}
+
+DRM_EXPORT(scorerDistances) {
+  const Fields request(info[1], "images to compare");
+  const auto first = request.integers("first"), second = request.integers("second");
+  if (first.size() != second.size()) throw Failure(Code::Internal, "[binding] images to compare: pairs of two lengths");
+  std::vector<std::pair<int64_t, int64_t>> pairs;
+  for (size_t i = 0; i < first.size(); ++i) pairs.emplace_back(first[i], second[i]);
+  return Job<std::vector<float>>::start(
+      info.Env(), "drm.scorerDistances", listener(info[2]),
+      [scorer = Handle<Scorer>::get(info[0], "scorerDistances"), images = bitmaps_from_js(request, "pictures"),
+       pairs = std::move(pairs)](Control& control) { return scorer->distances(images, pairs, control); },
+      [](Napi::Env env, std::vector<float>&& distances) -> Napi::Value { return to_js(env, distances); });
 }
 
 DRM_EXPORT(disposeScorer) {

@@ -1,16 +1,14 @@
 #include "scorers/clip_scorer.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 #include <mutex>
 
 #include "common/stopwatch.h"
-#include "models/pass_budget.h"
 #include "runtime/device.h"
 #include "scorers/clip_model.h"
+#include "scorers/passes.h"
 #include "text/text_keys.h"
 
 namespace drm {
@@ -81,65 +79,25 @@ class ClipScorer final : public Scorer {
   const ScorerInfo& info() const override { return info_; }
 
   Features image_features(const std::vector<Bitmap>& images, Control& control) override {
+    const std::lock_guard<std::mutex> one_at_a_time(mutex_);
     const auto size = info_.image_size;
     const auto tower = [&](size_t begin, size_t end) {
-      const auto n = static_cast<int64_t>(end - begin);
-      auto bytes = at::empty({n, size, size, 3}, at::kByte);
-      at::parallel_for(0, n, 1, [&](int64_t from, int64_t to) {
-        for (auto i = from; i < to; ++i) {
-          const auto& image = images[begin + static_cast<size_t>(i)];
-          if (image.channels != 3)
-            throw Failure(Code::BadRequest,
-                          "[clip] expected RGB images, found one of " + std::to_string(image.channels) + " channels");
-          const auto square = pillow_square(image, size);
-          std::copy(square.pixels.begin(), square.pixels.end(), bytes.data_ptr<uint8_t>() + i * size * size * 3);
-        }
-      });
+      const auto bytes = prepared(images, begin, end, [&](const Bitmap& image) { return pillow_square(image, size); });
       return drm::image_features(model_, clip_pixels(bytes.to(device_)));
     };
-    return in_batches("images", images.size(), 1 + model_.vision.config.patches(), tower, control);
+    return to_features(in_passes({"clip", "images"}, images.size(), 1 + model_.vision.config.patches(), tower, control),
+                       info_.width);
   }
 
   Features text_features(const std::vector<std::vector<int64_t>>& ids, Control& control) override {
+    const std::lock_guard<std::mutex> one_at_a_time(mutex_);
     const auto tower = [&](size_t begin, size_t end) {
-      auto batch = at::empty({static_cast<int64_t>(end - begin), info_.tokens}, at::kLong);
-      for (auto i = begin; i < end; ++i) {
-        if (static_cast<int64_t>(ids[i].size()) != info_.tokens)
-          throw Failure(Code::BadRequest, "[clip] caption " + std::to_string(i) + ": expected " +
-                                              std::to_string(info_.tokens) + " token ids, found " +
-                                              std::to_string(ids[i].size()));
-        std::copy(ids[i].begin(), ids[i].end(),
-                  batch.data_ptr<int64_t>() + static_cast<int64_t>(i - begin) * info_.tokens);
-      }
-      return drm::text_features(model_, batch.to(device_));
+      return drm::text_features(model_, token_rows("clip", ids, begin, end, info_.tokens).to(device_));
     };
-    return in_batches("texts", ids.size(), info_.tokens, tower, control);
+    return to_features(in_passes({"clip", "texts"}, ids.size(), info_.tokens, tower, control), info_.width);
   }
 
  private:
-  template <class Tower>
-  Features in_batches(const char* phase, size_t count, int64_t tokens, Tower tower, Control& control) {
-    const std::lock_guard<std::mutex> one_at_a_time(mutex_);
-    const at::NoGradGuard no_grad;
-    const Stopwatch clock;
-    const auto step = static_cast<size_t>(rows_per_pass(PassBudget::Scorer, tokens));
-    Features out{{}, static_cast<int64_t>(count), info_.width};
-    out.values.reserve(count * static_cast<size_t>(info_.width));
-    for (size_t begin = 0; begin < count; begin += step) {
-      control.check();
-      const auto end = std::min(count, begin + step);
-      const auto rows = tower(begin, end).to(at::kCPU).contiguous();
-      if (!at::isfinite(rows).all().template item<bool>())
-        throw Failure(Code::NotFinite, std::string("[clip] ") + phase +
-                                           ": expected finite features, found NaN or infinity; the scorer's weights "
-                                           "are damaged: fetch or train them again");
-      const auto* values = rows.template data_ptr<float>();
-      out.values.insert(out.values.end(), values, values + rows.numel());
-      control.report({phase, static_cast<int64_t>(end), static_cast<int64_t>(count), clock.seconds()});
-    }
-    return out;
-  }
-
   at::Device device_;
   ClipModel model_;
   ScorerInfo info_;

@@ -37,7 +37,7 @@ void expect_pixels(const Bitmap& got, std::vector<uint8_t> want) { CHECK(got.pix
 
 }  // namespace
 
-// The numbers are Pillow 13's, Image.resize(..., BICUBIC); whole photographs are compared in test/parity/scorers.ts.
+// The numbers are Pillow 13's, Image.resize(..., BICUBIC); whole photographs are compared in test/parity/scorers/.
 TEST(reduction_equals_pillow) {
   expect_pixels(pillow_bicubic({pattern(), 5, 7, 1}, 2, 3), {110, 159, 195, 114, 90, 174});
 }
@@ -217,12 +217,12 @@ namespace {
 class Brightness final : public Scorer {
  public:
   const ScorerInfo& info() const override { return info_; }
-  std::vector<float> score(const ImagesToScore& request, Control&) override {
-    std::vector<float> scores;
+  Scores score(const ImagesToScore& request, Control&) override {
+    Scores scores;
     for (const auto& image : request.images) {
       double sum = 0;
       for (const auto byte : image.pixels) sum += byte;
-      scores.push_back(static_cast<float>(sum / 255 / static_cast<double>(image.pixels.size())));
+      scores.values.push_back(static_cast<float>(sum / 255 / static_cast<double>(image.pixels.size())));
     }
     return scores;
   }
@@ -242,7 +242,7 @@ TEST(a_further_scorer_is_a_class_and_a_line) {
   Control control;
   const auto scorer = load_scorer({"brightness"}, {}, control);
   const auto grey = [](uint8_t value) { return Bitmap{std::vector<uint8_t>(2 * 2 * 3, value), 2, 2, 3}; };
-  CHECK(scorer->score({{grey(255), grey(0)}, {}, {}}, control) == (std::vector<float>{1, 0}));
+  CHECK(scorer->score({{grey(255), grey(0)}, {}, {}}, control).values == (std::vector<float>{1, 0}));
   EXPECT_FAILURE(BadRequest, ({"no features of images"}), scorer->image_features({grey(1)}, control));
   EXPECT_FAILURE(BadRequest, ({"clip, brightness", "taste"}), load_scorer({"taste"}, {}, control));
 }
@@ -253,7 +253,7 @@ TEST(a_score_is_the_cosine_of_image_and_prompt) {
   const auto scorer = load_scorer(folder.source(), {}, control);
   const std::vector<std::vector<int64_t>> prompts{std::vector<int64_t>(static_cast<size_t>(scorer->info().tokens), 1)};
   const ImagesToScore request{{colours(), colours()}, prompts, {0, 0}};
-  const auto scores = scorer->score(request, control);
+  const auto scores = scorer->score(request, control).values;
   const auto image = scorer->image_features({colours()}, control), text = scorer->text_features(prompts, control);
   double want = 0;
   for (size_t i = 0; i < image.values.size(); ++i) want += static_cast<double>(image.values[i]) * text.values[i];

@@ -12,7 +12,7 @@ import { checkNative } from './native.js';
 import { checkPipelineThroughCommand } from './pipeline_command.js';
 import type { Comparison } from './report.js';
 import { report } from './report.js';
-import { checkScorers } from './scorers.js';
+import { checkScorers } from './scorers/index.js';
 import { checkTokenizers } from './tokenizers.js';
 
 const repository = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');

@@ -1,4 +1,4 @@
-// CLIP as a reward: names, folders, handles. Its numbers are checked by the golden cases (test/parity/scorers.ts).
+// CLIP as a reward: names, folders, handles. Its numbers are checked by the golden cases (test/parity/scorers/).
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
