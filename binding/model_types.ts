@@ -322,6 +322,7 @@ export interface Gpu {
 export interface RuntimeInfo {
   libtorch: string;
   cpuCapability: string;
+  cpuBf16: boolean; // it multiplies bf16 at once
   blas: string;
   attention: string;
   threads: number;

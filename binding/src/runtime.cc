@@ -13,6 +13,7 @@ DRM_EXPORT(runtimeInfo) {
   out["cpuCapability"] = r.cpu_capability;
   out["blas"] = r.blas;
   out["attention"] = r.attention;
+  out["cpuBf16"] = Napi::Boolean::New(env, r.cpu_bf16);
   out["threads"] = static_cast<double>(r.threads);
   out["cudaBuilt"] = Napi::Boolean::New(env, r.cuda_built);
   out["cudaKernels"] = Napi::Boolean::New(env, r.cuda_kernels);

@@ -74,7 +74,7 @@ async function native(): Promise<Check[]> {
       check(
         'CPU',
         /AVX2|AVX512|NEON|SVE|DEFAULT_ARM/i.test(info.cpuCapability) ? 'ok' : 'warn',
-        info.cpuCapability,
+        `${info.cpuCapability}, ${info.cpuBf16 ? 'instructions for bf16' : 'no instructions for bf16: trainings with dtype auto take fp32'}`,
         'libtorch found no wide vector instructions: expect slow sampling',
       ),
       check(

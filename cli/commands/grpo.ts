@@ -79,7 +79,7 @@ export const command: Command = {
     if (options.plan) return (await import('../grpo/plan_command.js')).showPlan(settings, context);
     if (options.dryRun) return (await import('../grpo/plan_command.js')).dryRun(settings, context);
     const { preparePolicy } = await import('../grpo/prepare_policy.js');
-    await trainInRun(context, { name: 'grpo', folder, settings }, (made) => preparePolicy(settings, made));
+    await trainInRun(context, { name: 'grpo', folder, settings, exact: true }, (made) => preparePolicy(settings, made));
   },
 };
 

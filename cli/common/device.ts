@@ -32,3 +32,37 @@ export async function chooseDevice(
   }
   return { device, dtype: settings.dtype === 'auto' ? (device === 'cpu' ? 'fp32' : 'bf16') : settings.dtype };
 }
+
+const NO_BF16 = 'this CPU has no instructions for bf16';
+
+export interface TrainingDevice {
+  device: string;
+  dtype: Dtype;
+  /** Why, where the user did not choose. */
+  because?: string;
+  /** What the user's choice costs here. */
+  warning?: string;
+}
+
+/**
+ * The same for a training, which is quicker in bf16 on a CPU that has instructions for it, and many times slower on one
+ * that has none.
+ */
+export async function chooseForTraining(
+  settings: DeviceSettings,
+  team: { size: number; localRank: number },
+): Promise<TrainingDevice> {
+  const { runtimeInfo } = await import('../../binding/index.js');
+  const { device, dtype } = await chooseDevice(settings, team);
+  if (device !== 'cpu') return { device, dtype };
+  const { cpuBf16 } = runtimeInfo();
+  if (settings.dtype === 'auto')
+    return cpuBf16
+      ? { device, dtype: 'bf16', because: 'this CPU has instructions for bf16' }
+      : { device, dtype: 'fp32', because: NO_BF16 };
+  if (dtype === 'fp32' || cpuBf16) return { device, dtype };
+  return {
+    ...{ device, dtype },
+    warning: `dtype ${dtype}: ${NO_BF16}, so that each step takes several times as long as in fp32; --dtype auto takes what is quick here`,
+  };
+}

@@ -137,7 +137,7 @@ export interface GrpoSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU, on a CPU bf16 where it has instructions for it and else fp32, which is several times quicker there (grpo, whose ratios 16 bits blur: always fp32 on a CPU). */
   dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
@@ -209,7 +209,7 @@ export interface PretrainClipSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU, on a CPU bf16 where it has instructions for it and else fp32, which is several times quicker there (grpo, whose ratios 16 bits blur: always fp32 on a CPU). */
   dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
@@ -321,7 +321,7 @@ export interface PretrainFlowSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU, on a CPU bf16 where it has instructions for it and else fp32, which is several times quicker there (grpo, whose ratios 16 bits blur: always fp32 on a CPU). */
   dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
@@ -403,7 +403,7 @@ export interface PretrainVaeSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU, on a CPU bf16 where it has instructions for it and else fp32, which is several times quicker there (grpo, whose ratios 16 bits blur: always fp32 on a CPU). */
   dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;
@@ -585,7 +585,7 @@ export interface TrainSettings {
   zero: boolean;
   /** Of first weights, data order, noise and all other draws. */
   seed: number;
-  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU and fp32 on a CPU. */
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU, on a CPU bf16 where it has instructions for it and else fp32, which is several times quicker there (grpo, whose ratios 16 bits blur: always fp32 on a CPU). */
   dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
   /** auto is the first GPU that libtorch can use, else the CPU. */
   device: string;

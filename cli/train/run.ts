@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
 import type { Dtype, TrainerOptions } from '../../binding/types.js';
 import type { Context } from '../common/command.js';
+import type { TrainingDevice } from '../common/device.js';
 import type { Events } from '../common/events.js';
 import { numberOption } from '../common/options.js';
 import { VERSION } from '../common/version.js';
@@ -135,13 +136,15 @@ export async function runSettings<T extends Task>(
   const { resolveConfig } = await import('../config/resolve.js');
   const { readRunConfig } = await import('../runs/folder.js');
   const resumed = options.resume ? (await readRunConfig(folder)).settings : undefined;
-  return resolveConfig(task, {
+  const { values } = resolveConfig(task, {
     ...(resumed && { base: { from: folder, values: { ...resumed } } }),
     ...(recommended && { recommended }),
     ...(global.config !== undefined && { file: global.config }),
     set: global.set,
     ...(flags && { flags }),
-  }).values;
+  });
+  // A run keeps the dtype that "auto" was where it began.
+  return resumed && values.dtype === 'auto' ? { ...values, dtype: resumed.dtype } : values;
 }
 
 /** What settings name by a path that leads to something else on each machine: the set's shards, the list of prompts. */
@@ -156,10 +159,18 @@ async function contentOf({ data, prompts }: TrainingSettings): Promise<Record<st
   };
 }
 
+interface TrainingRun {
+  name: string;
+  folder: string;
+  settings: TrainingSettings;
+  /** Where no one chose a dtype it is fp32 on every CPU: of ratios, which 16 bits blur. */
+  exact?: boolean;
+}
+
 /** Trains what `prepare` makes in a run folder, a new one or with --resume the one that is there; with all processes. */
 export async function trainInRun(
   context: Context,
-  what: { name: string; folder: string; settings: TrainingSettings },
+  what: TrainingRun,
   prepare: (context: TaskContext) => Promise<Prepared>,
 ): Promise<void> {
   const { inProcessGroup } = await import('../parallel/in_process_group.js');
@@ -170,19 +181,23 @@ export async function trainInRun(
 async function trainInTeam(
   team: Team,
   { options, global, events, signal }: Context,
-  { name, folder, settings, resume }: { name: string; folder: string; settings: TrainingSettings; resume: string },
+  { name, folder, settings, exact, resume }: TrainingRun & { resume: string },
   prepare: (context: TaskContext) => Promise<Prepared>,
 ): Promise<void> {
   const { train } = await import('./loop.js');
   const { openRun } = await import('../parallel/follower.js');
-  const { chooseDevice } = await import('../common/device.js');
+  const { chooseDevice, chooseForTraining } = await import('../common/device.js');
   const { setThreads } = await import('../../binding/index.js');
   if (global.threads !== undefined) setThreads(global.threads);
 
-  const { device, dtype } = await chooseDevice(settings, team);
-  // Of all settings, those that a resumed run may change, too: a process with other steps would end alone.
   const resumed = options.resume === true;
-  await team.sameSettings({ drm: VERSION, command: name, out: folder, resume: resumed, ...settings });
+  // Runs of older versions have "auto" as their dtype, which was fp32 on every CPU.
+  const older = resumed && settings.dtype === 'auto';
+  const chosen: TrainingDevice = await (exact || older ? chooseDevice : chooseForTraining)(settings, team);
+  const { device, dtype } = chosen;
+  const recorded = older ? settings : { ...settings, dtype };
+  // Of all settings, those that a resumed run may change, too: a process with other steps would end alone.
+  await team.sameSettings({ drm: VERSION, command: name, out: folder, resume: resumed, ...recorded });
   if (settings.data !== undefined && settings.batch < team.size)
     throw new DrmError(
       'BAD_CONFIG',
@@ -192,7 +207,7 @@ async function trainInTeam(
   const run = await openRun(team, {
     folder,
     task: name,
-    settings: { ...settings },
+    settings: { ...recorded },
     resume: resumed,
     mayDiffer: MAY_DIFFER,
   });
@@ -215,12 +230,14 @@ async function trainInTeam(
           ...(settings.data !== undefined && { data: settings.data }),
           device,
           dtype,
+          ...(chosen.because !== undefined && { dtype_because: chosen.because }),
           ...(team.alone ? {} : { processes: team.size }),
           ...(global.config !== undefined && { config: global.config }),
           ...(settings.data !== undefined && { batch: settings.batch }),
           ...facts,
         },
       });
+      if (chosen.warning !== undefined) recording.emit({ event: 'warning', message: chosen.warning });
       await train(task, data, run, loopOptions(settings, made, resume), { events, signal, team });
     } finally {
       await close();

@@ -6,6 +6,11 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <torch/headeronly/version.h>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "common/failure.h"
 #include "cuda/kernels.h"
 #include "runtime/gpus.h"
@@ -52,6 +57,18 @@ std::string cannot_use_the_gpu(int64_t driver) {
          cuda_version(driver) + ")";
 }
 
+/// AVX512-BF16 or AMX on x86, FEAT_BF16 on ARM.
+bool multiplies_bf16() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512bf16");  // every CPU with AMX has it, too
+#elif defined(__aarch64__) && defined(__linux__) && defined(HWCAP2_BF16)
+  return (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 RuntimeInfo runtime_info() {
@@ -60,6 +77,7 @@ RuntimeInfo runtime_info() {
   info.cpu_capability = at::get_cpu_capability();
   info.blas = blas_libraries();
   info.threads = at::get_num_threads();
+  info.cpu_bf16 = multiplies_bf16();
   info.cuda_built = at::globalContext().hasCUDART();
   const bool cuda_usable = at::hasCUDA();
   info.attention = attention_kernels(cuda_usable);

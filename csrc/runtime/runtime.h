@@ -10,6 +10,7 @@ namespace drm {
 struct RuntimeInfo {
   std::string libtorch, cpu_capability, blas, attention;
   int64_t threads = 0;
+  bool cpu_bf16 = false;      // the CPU multiplies bf16 at once; without, oneDNN widens it, six to eight times slower
   bool cuda_built = false;    // libtorch has CUDA
   bool cuda_kernels = false;  // our kernels are linked in
   struct Gpu {
