@@ -5,6 +5,7 @@ import { describe } from './commands/describe.js';
 import { registry } from './commands/registry.js';
 import type { Command, Context, GlobalOptions } from './common/command.js';
 import { errorEvent } from './common/errors.js';
+import { readOptions } from './common/options.js';
 import { onSignals } from './common/signals.js';
 import { VERSION } from './common/version.js';
 import type { Renderer } from './ui/renderer.js';
@@ -12,12 +13,12 @@ import { type Loss, stderr, stdout } from './ui/streams.js';
 
 const GLOBAL_NAMES = ['device', 'dtype', 'threads', 'json', 'quiet', 'verbose', 'color', 'config', 'set', 'out'];
 
-async function run(command: Command, args: unknown[], options: Record<string, unknown>): Promise<void> {
-  const global = Object.fromEntries(GLOBAL_NAMES.map((name) => [name, options[name]])) as unknown as GlobalOptions;
+/** `given` is all that commander found. */
+async function run(command: Command, args: unknown[], given: Record<string, unknown>): Promise<void> {
+  const global = Object.fromEntries(GLOBAL_NAMES.map((name) => [name, given[name]])) as unknown as GlobalOptions;
   const { createRenderer } = await import('./ui/renderers.js');
   const renderer = await createRenderer(global);
   const abort = new AbortController();
-  const context: Context = { args: args as string[], options, global, events: renderer, signal: abort.signal };
   const ignoreSignals = onSignals(
     () => {
       renderer.note('stopping after this step; once more leaves at once');
@@ -26,11 +27,6 @@ async function run(command: Command, args: unknown[], options: Record<string, un
     // The addon's exit hook ends running jobs, and every file is written whole or not at all.
     () => process.exit(130),
   );
-  stdout.onLoss = (loss) => {
-    const goesOn = command.makesFiles?.(context) ?? false;
-    lostStdout(loss, goesOn);
-    if (!goesOn) abort.abort();
-  };
   // What nobody waited for. Files are whole or not there, and the exit hooks end running jobs and give locks back.
   const crash = (error: unknown) => {
     const event = errorEvent(error, global.verbose);
@@ -40,6 +36,13 @@ async function run(command: Command, args: unknown[], options: Record<string, un
   };
   process.on('uncaughtException', crash);
   try {
+    const options = readOptions(command.options ?? [], given);
+    const context: Context = { args, options, global, events: renderer, signal: abort.signal };
+    stdout.onLoss = (loss) => {
+      const goesOn = command.makesFiles?.(context) ?? false;
+      lostStdout(loss, goesOn);
+      if (!goesOn) abort.abort();
+    };
     await command.run(context);
     await renderer.close();
   } catch (error) {

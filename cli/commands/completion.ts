@@ -1,5 +1,4 @@
-import { DrmError } from '../../binding/error.js';
-import type { Command } from '../common/command.js';
+import { type Command, defineCommand } from '../common/command.js';
 import { describe, globalOptions } from './describe.js';
 
 /** What is asked of the registry's entries. */
@@ -40,7 +39,7 @@ async function describeAll(entries: readonly Entry[]): Promise<Described[]> {
               ]
             : [],
         ),
-        words: command.arguments?.[0]?.choices ?? [],
+        words: [...(command.arguments?.[0]?.choices ?? [])],
       };
     }),
   );
@@ -116,22 +115,24 @@ function fish(commands: Described[]): string {
   return lines.join('\n');
 }
 
-const SHELLS: Record<string, (commands: Described[]) => string> = { bash, zsh, fish };
+const SHELLS = { bash, zsh, fish };
 
 /** The entries are given, since this command is one of them. */
-export const completionOf = (entries: readonly Entry[]): Command => ({
-  name: 'completion',
-  summary: 'print shell completion for bash, zsh or fish',
-  examples: [
-    { command: 'eval "$(drm completion bash)"', does: 'completes drm in this shell; put it into ~/.bashrc to keep it' },
-    { command: 'drm completion fish | source', does: 'the same in fish' },
-  ],
-  arguments: [{ name: '<shell>', description: 'bash, zsh or fish', choices: Object.keys(SHELLS) }],
-  async run({ args, events }) {
-    const shell = String(args[0]);
-    const write = SHELLS[shell];
-    if (!write) throw new DrmError('USAGE', `completion ${shell}: expected bash, zsh or fish`);
-    const text = write(await describeAll(entries));
-    events.emit({ event: 'result', text, data: { shell, script: text } });
-  },
-});
+export const completionOf = (entries: readonly Entry[]) =>
+  defineCommand({
+    name: 'completion',
+    summary: 'print shell completion for bash, zsh or fish',
+    examples: [
+      {
+        command: 'eval "$(drm completion bash)"',
+        does: 'completes drm in this shell; put it into ~/.bashrc to keep it',
+      },
+      { command: 'drm completion fish | source', does: 'the same in fish' },
+    ],
+    arguments: [{ name: '<shell>', description: 'bash, zsh or fish', choices: ['bash', 'zsh', 'fish'] }],
+    async run({ args, events }) {
+      const [shell] = args;
+      const text = SHELLS[shell](await describeAll(entries));
+      events.emit({ event: 'result', text, data: { shell, script: text } });
+    },
+  });

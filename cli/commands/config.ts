@@ -1,10 +1,10 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command } from '../common/command.js';
+import { defineCommand } from '../common/command.js';
 import { loadSchema, resolveConfig, taskNames, taskOf } from '../config/resolve.js';
 import type { Task } from '../config/types.js';
 import { recommendedSettingsFile } from '../hub/resolve.js';
 
-export const command: Command = {
+export const command = defineCommand({
   name: 'config',
   summary: 'show resolved settings and where each comes from, or check a file',
   examples: [
@@ -18,9 +18,7 @@ export const command: Command = {
   ],
   options: [{ flags: '--model <model>', description: 'show: with the settings that this model recommends' }],
   async run({ args, options, global, events }) {
-    const [action, named = global.config] = args as [string, string?];
-    if (action !== 'show' && action !== 'check')
-      throw new DrmError('USAGE', `config ${action}: expected show or check`);
+    const [action, named = global.config] = args;
     if (named === undefined && action === 'check')
       throw new DrmError('USAGE', 'config check: expected a file, found none; such as drm config check my.json');
     const file = named ?? 'sample';
@@ -55,4 +53,4 @@ export const command: Command = {
     );
     events.emit({ event: 'result', text: lines.join('\n'), data: { task, values, origin } });
   },
-};
+});

@@ -36,14 +36,14 @@ export function describe(command: Command): Program {
   const program = new Program(command.name).description(command.summary);
   for (const argument of command.arguments ?? []) {
     const made = program.createArgument(argument.name, argument.description);
-    program.addArgument(argument.choices ? made.choices(argument.choices) : made);
+    program.addArgument(argument.choices ? made.choices([...argument.choices]) : made);
   }
   for (const option of command.options ?? []) {
     const made = new ProgramOption(
       option.flags,
       option.default === undefined ? option.description : `${option.description} (default: ${option.default})`,
     );
-    if (option.choices) made.choices(option.choices);
+    if (option.choices) made.choices([...option.choices]);
     if (option.repeatable) made.argParser(collect);
     program.addOption(made);
     if (option.formerly !== undefined) program.addOption(new ProgramOption(option.formerly).hideHelp());

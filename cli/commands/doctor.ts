@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import type { ParallelInfo } from '../../binding/types.js';
-import type { Command } from '../common/command.js';
+import { defineCommand } from '../common/command.js';
 import { cacheFolder, hubToken } from '../hub/cache.js';
 import { bytes } from '../ui/figures.js';
 
@@ -143,7 +143,7 @@ function token(): Check {
   }
 }
 
-export const command: Command = {
+export const command = defineCommand({
   name: 'doctor',
   summary: 'say what this machine has, and what to do about what it lacks',
   examples: [
@@ -170,4 +170,4 @@ export const command: Command = {
     if (failed.length > 0)
       throw new DrmError('ENVIRONMENT', `doctor: ${failed.join(', ')} failed; the lines above say what to do`);
   },
-};
+});

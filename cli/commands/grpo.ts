@@ -1,11 +1,11 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command, Context } from '../common/command.js';
-import { flagOf, numberOption } from '../common/options.js';
+import { defineCommand } from '../common/command.js';
+import { flagOf, toNumber } from '../common/options.js';
 import type { GrpoSettings } from '../config/types.js';
 import { algorithmOf, algorithmOptions, algorithmsGiven, allAlgorithms } from '../grpo/algorithms/registry.js';
 import { PARALLEL_OPTIONS } from '../parallel/options.js';
 
-export const command: Command = {
+export const command = defineCommand({
   name: 'grpo',
   summary: 'fine-tune a base by reinforcement learning from a reward, as an adapter (LoRA)',
   examples: [
@@ -28,15 +28,15 @@ export const command: Command = {
     { flags: '--prompts <file>', description: "prompts to train on, or a folder of flow_grpo's; else the model's own" },
     { flags: '--eval-prompts <file>', description: 'held-out prompts; else the test list beside --prompts' },
     { flags: '--judge <scorer>', description: 'scorer of held-out images that has no part in the reward' },
-    { flags: '--k <n>', description: 'Step-GRPO: candidates of a state' },
-    { flags: '--group <n>', description: 'Flow-GRPO: trajectories of a prompt' },
-    { flags: '--prompts-per-iteration <n>', description: 'different prompts an iteration' },
-    { flags: '--iterations <n>', description: 'iterations in all: sampling, then updates' },
-    { flags: '--denoising-steps <n>', description: 'steps of sampling in training' },
-    { flags: '--batch <n>', description: 'trajectories a network call in sampling' },
-    { flags: '--micro-batch <n>', description: 'trajectories a pass in updates, for less memory' },
-    { flags: '--learning-rate <rate>', description: 'peak of the schedule' },
-    { flags: '--seed <n>', description: 'of the adapter, the order of prompts and all noise' },
+    { flags: '--k <n>', description: 'Step-GRPO: candidates of a state', parse: toNumber },
+    { flags: '--group <n>', description: 'Flow-GRPO: trajectories of a prompt', parse: toNumber },
+    { flags: '--prompts-per-iteration <n>', description: 'different prompts an iteration', parse: toNumber },
+    { flags: '--iterations <n>', description: 'iterations in all: sampling, then updates', parse: toNumber },
+    { flags: '--denoising-steps <n>', description: 'steps of sampling in training', parse: toNumber },
+    { flags: '--batch <n>', description: 'trajectories a network call in sampling', parse: toNumber },
+    { flags: '--micro-batch <n>', description: 'trajectories a pass in updates, for less memory', parse: toNumber },
+    { flags: '--learning-rate <rate>', description: 'peak of the schedule', parse: toNumber },
+    { flags: '--seed <n>', description: 'of the adapter, the order of prompts and all noise', parse: toNumber },
     {
       flags: '--stop-when <warning>',
       description: 'end well when it is given, as judge-falls; may be repeated',
@@ -48,12 +48,12 @@ export const command: Command = {
     ...PARALLEL_OPTIONS,
   ],
   makesFiles: ({ options }) => !options.plan && !options.dryRun,
-  async run(context: Context) {
+  async run(context) {
     const { options } = context;
     const { runFolder, runSettings, trainInRun, trainingFlags } = await import('../train/run.js');
     const { recommendedSettingsFile: recommended } = await import('../hub/resolve.js');
-    const only = ['plan', 'dryRun'].filter((name) => options[name] === true);
-    if (only.length > 0 && options.resume === true) only.push('resume');
+    const only: string[] = (['plan', 'dryRun'] as const).filter((name) => options[name]);
+    if (only.length > 0 && options.resume) only.push('resume');
     excludeEachOther(only);
     const chosen = algorithmsGiven(options);
     excludeEachOther(chosen.map(({ flag }) => flag));
@@ -66,12 +66,12 @@ export const command: Command = {
       prompts: options.prompts,
       evaluate_prompts: options.evalPrompts,
       judge: options.judge,
-      k: numberOption(options, 'k'),
-      group: numberOption(options, 'group'),
-      prompts_per_iteration: numberOption(options, 'promptsPerIteration'),
-      iterations: numberOption(options, 'iterations'),
-      denoising_steps: numberOption(options, 'denoisingSteps'),
-      micro_batch: numberOption(options, 'microBatch'),
+      k: options.k,
+      group: options.group,
+      prompts_per_iteration: options.promptsPerIteration,
+      iterations: options.iterations,
+      denoising_steps: options.denoisingSteps,
+      micro_batch: options.microBatch,
       stop_when: options.stopWhen,
     };
     const settings = await runSettings('grpo', context, folder, { flags, recommended });
@@ -81,7 +81,7 @@ export const command: Command = {
     const { preparePolicy } = await import('../grpo/prepare_policy.js');
     await trainInRun(context, { name: 'grpo', folder, settings, exact: true }, (made) => preparePolicy(settings, made));
   },
-};
+});
 
 /** Throws DrmError USAGE for more than one of these flags. */
 function excludeEachOther(given: readonly string[]): void {
@@ -90,7 +90,7 @@ function excludeEachOther(given: readonly string[]): void {
 }
 
 /** A flag that only other algorithms read would be without effect. */
-function fitsAlgorithm(settings: GrpoSettings, options: Record<string, unknown>): void {
+function fitsAlgorithm(settings: GrpoSettings, options: { k: number | undefined; group: number | undefined }): void {
   const chosen = algorithmOf(settings);
   for (const { label, flag, groupFlags, groupMembers } of allAlgorithms()) {
     const foreign = groupFlags.find((name) => options[name] !== undefined && !chosen.groupFlags.includes(name));

@@ -1,9 +1,7 @@
-import { DrmError } from '../../binding/error.js';
-import type { Command } from '../common/command.js';
+import { defineCommand } from '../common/command.js';
+import { ARGUMENTS, OPTIONS } from './lora/options.js';
 
-const WHAT = ['inspect', 'merge', 'convert'];
-
-export const command: Command = {
+export const command = defineCommand({
   name: 'lora',
   summary: 'look into adapter files, merge them into a base, convert their names',
   examples: [
@@ -20,28 +18,17 @@ export const command: Command = {
       does: 'the same values under the names that ComfyUI and sd-scripts read',
     },
   ],
-  arguments: [
-    { name: '<what>', description: 'what to do', choices: WHAT },
-    {
-      name: '<file...>',
-      description: 'adapters: .safetensors, or a folder (of PEFT, diffusers, a run); merge: FILE:SCALE',
-    },
-  ],
-  options: [
-    { flags: '--model <model>', description: 'merge: the base; inspect: to match with; as in `drm sample`' },
-    {
-      flags: '--to <names>',
-      description: 'convert: whose names to write; peft is a folder',
-      choices: ['diffusers', 'peft', 'kohya'],
-    },
-    { flags: '--revision <name>', description: 'branch, tag or commit of a hub id' },
-  ],
+  arguments: ARGUMENTS,
+  options: OPTIONS,
   makesFiles: ({ args }) => args[0] !== 'inspect',
   async run(context) {
-    const [what] = context.args as [string];
-    if (what === 'inspect') return (await import('./lora/inspect.js')).inspectLoras(context);
-    if (what === 'merge') return (await import('./lora/merge.js')).mergeIntoBase(context);
-    if (what === 'convert') return (await import('./lora/convert.js')).convertNames(context);
-    throw new DrmError('USAGE', `lora ${what}: expected ${WHAT.join(', ')}`);
+    switch (context.args[0]) {
+      case 'inspect':
+        return (await import('./lora/inspect.js')).inspectLoras(context);
+      case 'merge':
+        return (await import('./lora/merge.js')).mergeIntoBase(context);
+      case 'convert':
+        return (await import('./lora/convert.js')).convertNames(context);
+    }
   },
-};
+});

@@ -1,14 +1,14 @@
 import { DrmError } from '../../binding/error.js';
-import type { Command, Context } from '../common/command.js';
-import { flagOf } from '../common/options.js';
+import { type Context, defineCommand } from '../common/command.js';
+import { flagOf, toNumber } from '../common/options.js';
 import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
 import { PARALLEL_OPTIONS } from '../parallel/options.js';
-import type { Prepared, TaskContext, TrainingSettings } from '../train/run.js';
+import type { Prepared, TaskContext, TrainingFlags, TrainingSettings } from '../train/run.js';
 
 const PARTS = ['vae', 'clip', 'flow'] as const;
 type Part = (typeof PARTS)[number];
 
-export const command: Command = {
+export const command = defineCommand({
   name: 'pretrain',
   summary: 'train a base model from scratch, part by part, or go on from given weights',
   examples: [
@@ -26,7 +26,7 @@ export const command: Command = {
     },
     { command: 'drm pretrain vae --out runs/vae --resume', does: 'goes on where that run stopped' },
   ],
-  arguments: [{ name: '<part>', description: 'what to train', choices: [...PARTS] }],
+  arguments: [{ name: '<part>', description: 'what to train', choices: PARTS }],
   options: [
     { flags: '--model <model>', description: 'flow: the base to go on from; without it, from scratch' },
     { flags: '--tokenizer <dir>', description: 'clip: folder of the tokenizer (drm data tokenizer)' },
@@ -34,20 +34,20 @@ export const command: Command = {
     { flags: '--clip-l <dir>', description: 'flow from scratch: folder of the first CLIP' },
     { flags: '--clip-g <dir>', description: 'flow from scratch: folder of the second CLIP' },
     { flags: '--data <dir>', description: 'prepared set (drm data prepare)' },
-    { flags: '--steps <n>', description: 'optimizer steps in all' },
-    { flags: '--batch <n>', description: 'samples a step' },
-    { flags: '--learning-rate <rate>', description: 'peak of the schedule' },
-    { flags: '--seed <n>', description: 'of first weights, data order and all draws' },
+    { flags: '--steps <n>', description: 'optimizer steps in all', parse: toNumber },
+    { flags: '--batch <n>', description: 'samples a step', parse: toNumber },
+    { flags: '--learning-rate <rate>', description: 'peak of the schedule', parse: toNumber },
+    { flags: '--seed <n>', description: 'of first weights, data order and all draws', parse: toNumber },
     { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
     ...PARALLEL_OPTIONS,
   ],
   makesFiles: () => true,
   run: pretrain,
-};
+});
 
-async function pretrain(context: Context): Promise<void> {
+async function pretrain(context: Context<TrainingFlags & PartFlags, readonly [Part]>): Promise<void> {
   const { args, options } = context;
-  const part = String(args[0]) as Part;
+  const [part] = args;
   const { runFolder, runSettings, trainInRun, trainingFlags } = await import('../train/run.js');
   const name = `pretrain ${part}`;
   const folder = runFolder(context, name, `runs/${part}`);
@@ -57,23 +57,25 @@ async function pretrain(context: Context): Promise<void> {
   await trainInRun(context, { name, folder, settings }, (made) => prepare(part, settings, made));
 }
 
-/** What only some parts have, as flags. */
-const PART_FLAGS: Record<Part, Record<string, string>> = {
+/** What only some parts have. */
+type PartFlags = Record<'tokenizer' | 'model' | 'vae' | 'clipL' | 'clipG', string | undefined>;
+
+const PART_FLAGS: Record<Part, Record<string, keyof PartFlags>> = {
   vae: {},
   clip: { tokenizer: 'tokenizer' },
   flow: { model: 'model', vae: 'vae', clip_l: 'clipL', clip_g: 'clipG' },
 };
 
-function partFlags(part: Part, options: Record<string, unknown>): Record<string, unknown> {
+function partFlags(part: Part, options: PartFlags) {
   const own = PART_FLAGS[part];
-  for (const name of new Set(Object.values(PART_FLAGS).flatMap(Object.values)))
+  for (const name of new Set(Object.values(PART_FLAGS).flatMap((own) => Object.values(own))))
     if (options[name] !== undefined && !Object.values(own).includes(name))
       throw new DrmError(
         'USAGE',
         `pretrain ${part}: ${flagOf(name)} is for ${PARTS.filter((other) => Object.values(PART_FLAGS[other]).includes(name)).join(' and ')} alone; leave it out`,
       );
   if (options.model !== undefined)
-    for (const name of ['vae', 'clipL', 'clipG'])
+    for (const name of ['vae', 'clipL', 'clipG'] as const)
       if (options[name] !== undefined)
         throw new DrmError(
           'USAGE',

@@ -1,6 +1,7 @@
-import type { Command } from '../common/command.js';
+import { defineCommand } from '../common/command.js';
+import { ARGUMENTS, OPTIONS } from './pull/options.js';
 
-export const command: Command = {
+export const command = defineCommand({
   name: 'pull',
   summary: 'fetch a model or data set from the Hugging Face hub into the shared cache',
   examples: [
@@ -14,14 +15,8 @@ export const command: Command = {
     },
     { command: 'drm pull MizzenAI/HPDv3 --repo-type dataset --dry-run', does: 'lists files and sizes only' },
   ],
-  arguments: [{ name: '<id>', description: 'org/name on the hub' }],
-  options: [
-    { flags: '--revision <name>', description: 'branch, tag or commit', default: 'main' },
-    { flags: '--include <glob>', description: 'only these files; may be repeated', repeatable: true },
-    { flags: '--exclude <glob>', description: 'not these files; may be repeated', repeatable: true },
-    { flags: '--repo-type <type>', description: 'what the id names', choices: ['model', 'dataset'], default: 'model' },
-    { flags: '--dry-run', description: 'list what would be fetched' },
-  ],
+  arguments: ARGUMENTS,
+  options: OPTIONS,
   makesFiles: () => true,
   run: async (context) => (await import('./pull/fetch.js')).pull(context),
-};
+});

@@ -1,6 +1,7 @@
-import type { Command } from '../common/command.js';
+import { defineCommand } from '../common/command.js';
+import { ARGUMENTS } from './report/options.js';
 
-export const command: Command = {
+export const command = defineCommand({
   name: 'report',
   summary: 'draw runs on one page: curves, images, settings, warnings',
   examples: [
@@ -11,7 +12,7 @@ export const command: Command = {
     },
     { command: 'drm report runs/reward --json', does: 'also the last figures of each run, for programs' },
   ],
-  arguments: [{ name: '<run...>', description: 'run folders, as drm pretrain, train and grpo write them' }],
+  arguments: ARGUMENTS,
   makesFiles: () => true,
   run: async (context) => (await import('./report/write.js')).writeReport(context),
-};
+});

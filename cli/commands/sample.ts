@@ -1,6 +1,7 @@
-import type { Command } from '../common/command.js';
+import { defineCommand } from '../common/command.js';
+import { OPTIONS } from './sample/options.js';
 
-export const command: Command = {
+export const command = defineCommand({
   name: 'sample',
   summary: 'sample images from prompts',
   examples: [
@@ -19,66 +20,8 @@ export const command: Command = {
     },
     { command: 'drm sample --from out/0-a-red-fox.png --steps 50', does: 'the same image again, with more steps' },
   ],
-  options: [
-    {
-      flags: '--model <model>',
-      description: 'name, diffusers folder, single .safetensors file, or hub id in the cache',
-      default: 'tiny',
-    },
-    {
-      flags: '--lora <file>',
-      description: 'FILE[:SCALE]: an adapter, how strongly it counts (1); may be repeated',
-      repeatable: true,
-    },
-    { flags: '-p, --prompt <text>', description: 'what to show; may be repeated', repeatable: true },
-    { flags: '--prompts <file>', description: 'one prompt a line, or JSON with prompt, negative_prompt, seed' },
-    { flags: '--negative-prompt <text>', description: 'what to steer away from' },
-    { flags: '--from <png>', description: 'repeat an image from the settings inside it; other flags change them' },
-    { flags: '--steps <n>', description: 'denoising steps', default: '28' },
-    { flags: '--guidance <scale>', description: 'classifier-free guidance; off at 1 and below', default: '4.5' },
-    { flags: '--k <n>', description: 'candidates a step, of which the best by the reward goes on', default: '1' },
-    {
-      flags: '--reward <reward>',
-      description: "reward model for --k: a name, a folder that `drm train` wrote, the authors' file",
-    },
-    { flags: '--noise-level <a>', description: 'of the candidates (a in Eq. 6)', default: '0.7' },
-    { flags: '--select <rule>', description: 'argmax, or softmax:T to draw at temperature T', default: 'argmax' },
-    { flags: '--score-from <fraction>', description: 'of the steps, where choosing begins', default: '0' },
-    { flags: '--score-until <fraction>', description: 'where it ends; Euler steps outside', default: '1' },
-    { flags: '--trace', description: "write every step's candidates, scores and choice as JSON and a sheet" },
-    { flags: '--size <pixels>', description: 'height and width' },
-    { flags: '--height <pixels>', description: 'a multiple of VAE factor x patch (16)' },
-    { flags: '--width <pixels>', description: 'a multiple of VAE factor x patch (16)' },
-    { flags: '--seed <n>', description: 'image i of a prompt has seed + i', default: '0' },
-    { flags: '--n <n>', description: 'images a prompt', default: '1' },
-    { flags: '--batch <n>', description: 'images a network call; 0 chooses', default: '0' },
-    { flags: '--grid', description: 'also write one sheet of all images; with --n above 1, a row a prompt' },
-    { flags: '--preview [steps]', description: 'write preview.png every so many steps', default: 'off' },
-    {
-      flags: '--init-latents <file>',
-      description: 'start from FILE[:TENSOR], safetensors [N, C, H, W] (tensor: latents)',
-    },
-    { flags: '--save-latents <file>', description: 'write the final latents (tensor latents, fp32)' },
-    { flags: '--free-encoders', description: "give the text encoders' memory back before denoising" },
-    {
-      flags: '--tile <edge>',
-      description: 'VAE tile in latent pixels; 0 for large images only, -1 never',
-      default: '0',
-    },
-    { flags: '--t5-length <n>', description: 'tokens that T5 reads', default: '256' },
-    { flags: '--no-t5', description: 'do without T5 (zeros, as in the reference)' },
-    { flags: '--skip-layers <list>', description: 'skip-layer guidance: blocks, such as 7,8,9' },
-    { flags: '--skip-layer-scale <w>', description: 'its weight', default: '2.8' },
-    { flags: '--skip-layer-start <fraction>', description: 'where in the steps it begins', default: '0.01' },
-    { flags: '--skip-layer-stop <fraction>', description: 'where it ends', default: '0.2' },
-    { flags: '--components <dir>', description: 'diffusers folder that supplies what a single file lacks' },
-    { flags: '--vae <file>', description: 'VAE weights' },
-    { flags: '--clip-l <file>', description: 'CLIP-L weights' },
-    { flags: '--clip-g <file>', description: 'CLIP-G weights' },
-    { flags: '--t5 <file>', description: 'T5 weights' },
-    { flags: '--revision <name>', description: 'branch, tag or commit of a hub id' },
-  ],
+  options: OPTIONS,
   makesFiles: () => true,
   // Loaded when it runs: `drm sample --help` needs no addon.
   run: async (context) => (await import('./sample/images.js')).sampleImages(context),
-};
+});

@@ -1,8 +1,8 @@
-import type { Command, Context } from '../common/command.js';
-import { numberOption } from '../common/options.js';
+import { defineCommand } from '../common/command.js';
+import { toNumber } from '../common/options.js';
 import { PARALLEL_OPTIONS } from '../parallel/options.js';
 
-export const command: Command = {
+export const command = defineCommand({
   name: 'train',
   summary: 'train a reward model from preference pairs',
   examples: [
@@ -24,12 +24,12 @@ export const command: Command = {
       description: 'what of it is trained beside the head',
       choices: ['full', 'lora', 'frozen'],
     },
-    { flags: '--epochs <n>', description: 'times that every pair is seen' },
-    { flags: '--steps <n>', description: 'optimizer steps in all, instead of epochs' },
-    { flags: '--batch <n>', description: 'pairs a step' },
-    { flags: '--micro-batch <n>', description: 'pairs a pass, for less memory' },
-    { flags: '--learning-rate <rate>', description: 'peak of the schedule' },
-    { flags: '--seed <n>', description: 'of first weights, data order and all draws' },
+    { flags: '--epochs <n>', description: 'times that every pair is seen', parse: toNumber },
+    { flags: '--steps <n>', description: 'optimizer steps in all, instead of epochs', parse: toNumber },
+    { flags: '--batch <n>', description: 'pairs a step', parse: toNumber },
+    { flags: '--micro-batch <n>', description: 'pairs a pass, for less memory', parse: toNumber },
+    { flags: '--learning-rate <rate>', description: 'peak of the schedule', parse: toNumber },
+    { flags: '--seed <n>', description: 'of first weights, data order and all draws', parse: toNumber },
     {
       flags: '--export <layout>',
       description: "of the result: drm's folder, or the authors' single file",
@@ -39,7 +39,7 @@ export const command: Command = {
     ...PARALLEL_OPTIONS,
   ],
   makesFiles: () => true,
-  async run(context: Context) {
+  async run(context) {
     const { options } = context;
     const { runFolder, runSettings, trainInRun, trainingFlags } = await import('../train/run.js');
     const { recommendedSettingsFile } = await import('../hub/resolve.js');
@@ -49,14 +49,14 @@ export const command: Command = {
       model: options.model,
       evaluate_data: options.evalData,
       from: options.from,
-      init: options.fromScratch === true ? 'random' : undefined,
+      init: options.fromScratch ? 'random' : undefined,
       backbone: options.backbone,
-      epochs: numberOption(options, 'epochs'),
-      micro_batch: numberOption(options, 'microBatch'),
+      epochs: options.epochs,
+      micro_batch: options.microBatch,
       export: options.export,
     };
     const settings = await runSettings('train', context, folder, { flags, recommended: recommendedSettingsFile });
     const { prepareReward } = await import('../train/tasks/reward.js');
     await trainInRun(context, { name: 'train', folder, settings }, (made) => prepareReward(settings, made));
   },
-};
+});

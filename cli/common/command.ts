@@ -1,27 +1,7 @@
 // A command is a value: help, parsing and completion are derived from it, and its file is loaded only when it runs.
 import type { Dtype } from '../../binding/types.js';
 import type { Events } from './events.js';
-
-export interface Option {
-  /** commander's notation: '--steps <n>', '--json', '-p, --prompt <text>'. */
-  flags: string;
-  description: string;
-  /** Shown in help; the value itself comes from the schema or from the command. */
-  default?: string;
-  /** May be given several times; the command sees an array. */
-  repeatable?: boolean;
-  /** The only values allowed; also what completion offers. */
-  choices?: string[];
-  /** A name that it had before, which works still and is not shown. */
-  formerly?: string;
-}
-
-export interface Argument {
-  /** commander's notation: '<id>', '[file]', '<image...>'. */
-  name: string;
-  description: string;
-  choices?: string[];
-}
+import type { Argument, ArgumentsOf, Option, OptionsOf } from './option.js';
 
 /** Flags that every command has. */
 export interface GlobalOptions {
@@ -37,11 +17,11 @@ export interface GlobalOptions {
   out?: string;
 }
 
-export interface Context {
+export interface Context<Options extends object = object, Arguments extends readonly unknown[] = readonly unknown[]> {
   /** Positional arguments in order; a variadic one is an array. */
-  args: (string | string[] | undefined)[];
-  /** The command's own options by camelCase name. Numbers are still text: the command checks them. */
-  options: Record<string, unknown>;
+  args: Arguments;
+  /** The command's own options by camelCase name, read as its definitions say. */
+  options: Options;
   global: GlobalOptions;
   /** Everything a command has to say goes through here. */
   events: Events;
@@ -49,17 +29,37 @@ export interface Context {
   signal: AbortSignal;
 }
 
-export interface Command {
+/** What the handler of a command sees, from the definitions of its options and arguments. */
+export type ContextOf<Options extends readonly Option[], Arguments extends readonly Argument[] = readonly []> = Context<
+  OptionsOf<Options>,
+  ArgumentsOf<Arguments>
+>;
+
+export interface Command<Options extends object = object, Arguments extends readonly unknown[] = readonly unknown[]> {
   name: string;
   summary: string;
   /** Two or three complete command lines, with what they do. */
   examples: { command: string; does: string }[];
-  arguments?: Argument[];
-  options?: Option[];
+  arguments?: readonly Argument[];
+  options?: readonly Option[];
   /**
    * Whether what it makes is in files: it then goes on when nobody reads stdout any more. What is made to be read there
    * ends. Not said: it ends.
    */
-  makesFiles?(context: Pick<Context, 'args' | 'options' | 'global'>): boolean;
-  run(context: Context): Promise<void>;
+  makesFiles?(context: Pick<Context<Options, Arguments>, 'args' | 'options' | 'global'>): boolean;
+  run(context: Context<Options, Arguments>): Promise<void>;
 }
+
+interface Definition<Options extends readonly Option[], Arguments extends readonly Argument[]>
+  extends Command<OptionsOf<Options>, ArgumentsOf<Arguments>> {
+  options?: Options;
+  arguments?: Arguments;
+}
+
+/** The command as it is: what it sees has the types that its options and arguments say. */
+export const defineCommand = <
+  const Options extends readonly Option[] = readonly [],
+  const Arguments extends readonly Argument[] = readonly [],
+>(
+  definition: Definition<Options, Arguments>,
+): Command<OptionsOf<Options>, ArgumentsOf<Arguments>> => definition;

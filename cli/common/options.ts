@@ -1,38 +1,71 @@
 // Values out of command line text.
 import { DrmError } from '../../binding/error.js';
-import type { Option } from './command.js';
+import type { Option, OptionsOf } from './option.js';
 
 /** What the user types for an option of this camelCase name. */
 export const flagOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
-/** The camelCase name of an option by its flags: maxPairs of '--max-pairs <n>'. */
+/** The camelCase name of an option by its flags: maxPairs of '--max-pairs <n>', t5 of '--no-t5'. */
 export const nameOf = ({ flags }: Pick<Option, 'flags'>): string =>
-  (/--([\w-]+)/.exec(flags)?.[1] ?? '').replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+  (/--(?:no-)?([\w-]+)/.exec(flags)?.[1] ?? '').replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 
-/** The number that an option of this camelCase name holds, if it was given. Throws DrmError USAGE. */
-export function numberOption(options: Record<string, unknown>, name: string): number | undefined {
-  const text = options[name];
-  if (text === undefined) return undefined;
+/** The number that a text is. Throws DrmError USAGE. */
+export function toNumber(text: string, flag: string): number {
   const value = Number(text);
-  if (String(text).trim() === '' || Number.isNaN(value))
-    throw new DrmError('USAGE', `${flagOf(name)}: expected a number, found ${JSON.stringify(text)}`);
+  if (text.trim() === '' || Number.isNaN(value))
+    throw new DrmError('USAGE', `${flag}: expected a number, found ${JSON.stringify(text)}`);
   return value;
 }
 
 /** Likewise a whole number from `least` to `most`. */
-export function wholeOption(
-  options: Record<string, unknown>,
-  name: string,
-  least: number,
-  most = Number.MAX_SAFE_INTEGER,
-): number | undefined {
-  const value = numberOption(options, name);
-  if (value !== undefined && !(Number.isSafeInteger(value) && value >= least && value <= most))
-    throw new DrmError(
-      'USAGE',
-      `${flagOf(name)} ${options[name]}: expected a whole number from ${least}${most < Number.MAX_SAFE_INTEGER ? ` to ${most}` : ''}`,
-    );
-  return value;
+export const toWhole =
+  (least: number, most = Number.MAX_SAFE_INTEGER) =>
+  (text: string, flag: string): number => {
+    const value = toNumber(text, flag);
+    if (!(Number.isSafeInteger(value) && value >= least && value <= most))
+      throw new DrmError(
+        'USAGE',
+        `${flag} ${text}: expected a whole number from ${least}${most < Number.MAX_SAFE_INTEGER ? ` to ${most}` : ''}`,
+      );
+    return value;
+  };
+
+type Given = Readonly<Record<string, unknown>>;
+
+function valueIn(definition: Option, given: Given, isKnown: boolean): unknown {
+  const { flags, repeatable, formerly, parse } = definition;
+  const name = nameOf(definition);
+  const former = formerly === undefined ? undefined : given[nameOf({ flags: formerly })];
+  // commander gives what was not said of --no-x as true, unless there is an --x beside it.
+  if (flags.includes('--no-')) return given[name] === false || former === false ? false : isKnown ? undefined : true;
+  const value = given[name] ?? former;
+  const isSwitch = !/ [<[]/.test(flags);
+  if (value === undefined) return isSwitch ? false : undefined;
+  const read = (one: unknown) => (typeof one === 'string' && parse ? parse(one, flagOf(name)) : one);
+  return repeatable && Array.isArray(value) ? value.map(read) : read(value);
+}
+
+/** What a command sees of what commander found. Throws DrmError USAGE for a text that its option does not take. */
+export function readOptions<Definitions extends readonly Option[]>(
+  definitions: Definitions,
+  given: Given,
+): OptionsOf<Definitions> {
+  const values = new Map<string, unknown>();
+  for (const definition of definitions) {
+    const name = nameOf(definition);
+    const value = valueIn(definition, given, values.has(name));
+    if (value !== undefined || !values.has(name)) values.set(name, value);
+  }
+  return Object.fromEntries(values) as OptionsOf<Definitions>; // the type is what valueIn() does, in types
+}
+
+/** Of options that were read by these definitions and others, those of these. */
+export function pickOptions<Definitions extends readonly Option[]>(
+  definitions: Definitions,
+  options: object,
+): OptionsOf<Definitions> {
+  const names = new Set(definitions.map(nameOf));
+  return Object.fromEntries(Object.entries(options).filter(([name]) => names.has(name))) as OptionsOf<Definitions>;
 }
 
 const quote = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);

@@ -14,19 +14,19 @@ export interface AskedProtocols {
 const COUNTING = Object.keys(DEFINITIONS) as ProtocolName[];
 
 /** Throws DrmError USAGE for a name that is none. */
-export function askedProtocols(options: Record<string, unknown>): AskedProtocols {
+export function askedProtocols(names: readonly string[]): AskedProtocols {
   const counting: ProtocolName[] = [];
   let viewing: ViewingProtocol | undefined;
-  for (const name of new Set((options.protocol as string[] | undefined) ?? [])) {
-    const known = COUNTING.find((protocol) => protocol === name);
-    if (known) counting.push(known);
+  for (const name of new Set(names)) {
+    const protocol = COUNTING.find((one) => one === name);
+    if (protocol) counting.push(protocol);
     else if (isViewingProtocol(name)) viewing = name;
     else {
-      const names = [...COUNTING, ...Object.keys(VIEWING_PROTOCOLS)];
-      const guess = nearest(name, names);
+      const known = [...COUNTING, ...Object.keys(VIEWING_PROTOCOLS)];
+      const guess = nearest(name, known);
       throw new DrmError(
         'USAGE',
-        `--protocol ${name}: expected one of ${names.join(', ')}${guess ? `; did you mean ${guess}?` : ''}`,
+        `--protocol ${name}: expected one of ${known.join(', ')}${guess ? `; did you mean ${guess}?` : ''}`,
       );
     }
   }

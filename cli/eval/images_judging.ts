@@ -78,6 +78,8 @@ export interface JudgingOptions {
 
 type Progress = (id: string, label: string) => (step: number, total: number) => void;
 
+type JudgingContext = Context<{ scorer: string[] | undefined; grid: boolean }>;
+
 export class ImageJudging {
   readonly #judges: Judge[];
   readonly #results: Results;
@@ -89,7 +91,7 @@ export class ImageJudging {
   private constructor(
     readonly rewards: readonly Reward[],
     private readonly options: JudgingOptions,
-    private readonly context: Context,
+    private readonly context: JudgingContext,
     private readonly progress: Progress,
   ) {
     this.#judges = rewards.map((reward) => new Judge(reward, captionsOf(options.prompts)));
@@ -98,7 +100,7 @@ export class ImageJudging {
   }
 
   /** Loads the judges on the device that the context names. */
-  static async open(options: JudgingOptions, context: Context, progress: Progress): Promise<ImageJudging> {
+  static async open(options: JudgingOptions, context: JudgingContext, progress: Progress): Promise<ImageJudging> {
     return new ImageJudging(await loadJudges(context), options, context, progress);
   }
 

@@ -2,21 +2,28 @@
 import { DrmError } from '../../binding/error.js';
 import type { Context } from '../common/command.js';
 import { nearest } from '../common/nearest.js';
+import { toNumber } from '../common/options.js';
 import type { SampleSettings } from '../config/types.js';
+import type { SampleFlags } from '../sample/flags.js';
 import { sampleSettings } from '../sample/settings.js';
 
-/** Options that may vary, and what they are called among the options. */
-const SWEPT: Record<string, string> = {
-  guidance: 'guidance',
-  steps: 'steps',
-  k: 'k',
-  reward: 'reward',
-  'noise-level': 'noiseLevel',
-  select: 'select',
-  'score-from': 'scoreFrom',
-  'score-until': 'scoreUntil',
-  lora: 'lora',
-};
+/** A sweep's value is one adapter, or the base alone. */
+const loraOf = (value: string): string[] => (value === 'none' ? [] : [value]);
+
+/** Options that may vary, and what their values say. */
+const SWEPT = {
+  guidance: (value: string) => ({ guidance: toNumber(value, '--guidance') }),
+  steps: (value: string) => ({ steps: toNumber(value, '--steps') }),
+  k: (value: string) => ({ k: toNumber(value, '--k') }),
+  reward: (value: string) => ({ reward: value }),
+  'noise-level': (value: string) => ({ noiseLevel: toNumber(value, '--noise-level') }),
+  select: (value: string) => ({ select: value }),
+  'score-from': (value: string) => ({ scoreFrom: toNumber(value, '--score-from') }),
+  'score-until': (value: string) => ({ scoreUntil: toNumber(value, '--score-until') }),
+  lora: (value: string) => ({ lora: loraOf(value) }),
+} satisfies Record<string, (value: string) => SampleFlags>;
+
+type Swept = keyof typeof SWEPT;
 
 export interface Setting {
   /** As in the table: 'k=6 guidance=3'; empty where nothing varies. */
@@ -32,24 +39,22 @@ export const folderOf = (name: string): string =>
     .replaceAll(/[^\w.,:+*-]/g, '_');
 
 interface Value {
-  key: string;
+  key: Swept;
   value: string;
 }
 
 function sweep(text: string): Value[] {
   const [key = '', list = ''] = text.split(/=(.*)/s);
   const values = list.split(',').map((value) => value.trim());
-  if (Object.hasOwn(SWEPT, key) && !values.includes('')) return values.map((value) => ({ key, value }));
-  const names = Object.keys(SWEPT);
+  const names = Object.keys(SWEPT) as Swept[];
+  const swept = names.find((name) => name === key);
+  if (swept && !values.includes('')) return values.map((value) => ({ key: swept, value }));
   const guess = nearest(key, names);
   throw new DrmError(
     'USAGE',
     `--sweep ${text}: expected one of ${names.join(', ')} and values, such as --sweep guidance=1,2,3${guess !== undefined && guess !== key ? `; did you mean ${guess}?` : ''}`,
   );
 }
-
-/** A sweep's value is one adapter, or the base alone. */
-const loraOf = (value: string): string[] => (value === 'none' ? [] : [value]);
 
 /** The reward that chooses is one; `eval pairs` takes several under the same name. */
 function oneReward(rewards: string[] | undefined): string | undefined {
@@ -60,14 +65,21 @@ function oneReward(rewards: string[] | undefined): string | undefined {
   );
 }
 
+/** Those of `drm eval` that make settings. */
+interface SweepFlags extends Omit<SampleFlags, 'k' | 'reward'> {
+  k: string | undefined;
+  reward: string[] | undefined;
+  sweep: string[] | undefined;
+}
+
 /** Without --k and --sweep one nameless setting. */
-export function settingsOf(context: Context): Setting[] {
-  const { options } = context;
-  const sweeps = ((options.sweep as string[] | undefined) ?? []).map(sweep);
-  const ks = options.k === undefined ? [] : sweep(`k=${options.k}`);
-  const fixed = { ...options, reward: oneReward(options.reward as string[] | undefined) };
-  if (ks.length === 1) Object.assign(fixed, { k: ks[0]?.value });
-  else if (ks.length > 1) sweeps.unshift(ks);
+export function settingsOf({ options, global }: Pick<Context<SweepFlags>, 'options' | 'global'>): Setting[] {
+  const { k, reward, sweep: asked = [], ...rest } = options;
+  const sweeps = asked.map(sweep);
+  const ks = k === undefined ? [] : sweep(`k=${k}`);
+  const [only] = ks.length === 1 ? ks : [];
+  const fixed = { ...rest, reward: oneReward(reward), ...(only && SWEPT.k(only.value)) };
+  if (ks.length > 1) sweeps.unshift(ks);
   const combinations = sweeps.reduce<Value[][]>(
     (all, values) => all.flatMap((chosen) => values.map((value) => [...chosen, value])),
     [[]],
@@ -76,10 +88,9 @@ export function settingsOf(context: Context): Setting[] {
   for (const chosen of combinations) {
     const name = chosen.map(({ key, value }) => `${key}=${value}`).join(' ');
     if (found.has(name)) continue;
-    const varied = Object.fromEntries(
-      chosen.map(({ key, value }) => [SWEPT[key] as string, key === 'lora' ? loraOf(value) : value]),
-    );
-    found.set(name, { name, settings: sampleSettings({ ...context, options: { ...fixed, ...varied } }, undefined) });
+    const varied = chosen.map(({ key, value }) => SWEPT[key](value));
+    const flags: SampleFlags = Object.assign({}, fixed, ...varied);
+    found.set(name, { name, settings: sampleSettings({ options: flags, global }, undefined) });
   }
   return [...found.values()];
 }

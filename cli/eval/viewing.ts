@@ -1,6 +1,5 @@
 // How rewards are to look at images, by the options of `drm score` and `drm eval pairs`: noise levels, draws, size.
 import { DrmError } from '../../binding/error.js';
-import { wholeOption } from '../common/options.js';
 import { type AskedLevels, levelsOf, parseLevels } from '../rewards/levels.js';
 import type { Reward, Viewing } from '../rewards/reward.js';
 
@@ -19,27 +18,35 @@ export interface AskedViewing extends Omit<Viewing, 'levels'> {
   protocol?: ViewingProtocol;
 }
 
-/** `flag` is the option that holds the noise levels. Throws DrmError USAGE. */
+/** Options that say how to look at images. */
+export interface ViewingFlags {
+  draws: number | undefined;
+  seed: number | undefined;
+  size: number | undefined;
+  posteriorSample: boolean;
+}
+
+/** `timesteps` are the noise levels as they were given with `flag`. Throws DrmError USAGE. */
 export function askedViewing(
-  options: Record<string, unknown>,
-  flag: 'timesteps' | 'timestep',
+  { draws = 1, seed = 0, size, posteriorSample }: ViewingFlags,
+  flag: '--timesteps' | '--timestep',
+  timesteps = '0',
   protocol?: ViewingProtocol,
 ): AskedViewing {
   const authors = protocol === 'drm-authors';
-  const levels = parseLevels(`--${flag}`, String(options[flag] ?? '0'), authors ? 'schedule' : 'sigma');
+  const levels = parseLevels(flag, timesteps, authors ? 'schedule' : 'sigma');
   if (authors && levels.reading !== 'schedule')
     throw new DrmError(
       'USAGE',
-      `--protocol drm-authors --${flag} ${options[flag]}: expected entries of the scheduler's table, as the authors' script takes them, such as --${flag} 0,500,750; leave "sigma:" or the protocol out`,
+      `--protocol drm-authors ${flag} ${timesteps}: expected entries of the scheduler's table, as the authors' script takes them, such as ${flag} 0,500,750; leave "sigma:" or the protocol out`,
     );
-  const size = wholeOption(options, 'size', 1);
   return {
     levels,
     ...(protocol && { protocol }),
     addNoise: !authors,
-    draws: wholeOption(options, 'draws', 1) ?? 1,
-    seed: wholeOption(options, 'seed', 0) ?? 0,
-    posteriorSample: authors || options.posteriorSample === true,
+    draws,
+    seed,
+    posteriorSample: authors || posteriorSample,
     ...(size !== undefined && { size }),
   };
 }

@@ -3,8 +3,8 @@
 import { describeModel, runtimeInfo, setThreads } from '../../binding/index.js';
 import type { Context } from '../common/command.js';
 import { chooseDevice } from '../common/device.js';
-import { wholeOption } from '../common/options.js';
 import type { GrpoSettings } from '../config/types.js';
+import type { ParallelOptions } from '../parallel/options.js';
 import { rankOf } from '../parallel/rank.js';
 import { Team } from '../parallel/team.js';
 import { loadTokenizers } from '../text/tokenizer.js';
@@ -18,11 +18,11 @@ import type { PolicyTrainer } from './policy_parts.js';
 import { PolicyTask } from './policy_task.js';
 
 /** How many would train, by --nproc or by the launcher's environment; they are not started for this. */
-function processesOf({ options }: Context): number {
-  return wholeOption(options, 'nproc', 1) ?? rankOf(process.env)?.size ?? 1;
+function processesOf({ options }: Context<ParallelOptions>): number {
+  return options.nproc ?? rankOf(process.env)?.size ?? 1;
 }
 
-async function prepared(s: GrpoSettings, context: Context) {
+async function prepared(s: GrpoSettings, context: Context<ParallelOptions>) {
   const { global, events } = context;
   if (global.threads !== undefined) setThreads(global.threads);
   const { device, dtype } = await chooseDevice(s);
@@ -53,7 +53,7 @@ function networks(s: GrpoSettings, { base, reward }: FoundPolicy) {
   return { policy, rewards, size, latentNumbers: policy.latentNumbers };
 }
 
-export async function showPlan(s: GrpoSettings, context: Context): Promise<void> {
+export async function showPlan(s: GrpoSettings, context: Context<ParallelOptions>): Promise<void> {
   const { events } = context;
   const began = performance.now();
   const { found, device, dtype, heldOut } = await prepared(s, context);
@@ -133,7 +133,7 @@ function firstCall(s: GrpoSettings, { geometry, lists }: FoundPolicy) {
   };
 }
 
-export async function dryRun(s: GrpoSettings, context: Context): Promise<void> {
+export async function dryRun(s: GrpoSettings, context: Context<ParallelOptions>): Promise<void> {
   const { events, signal } = context;
   const began = performance.now();
   const { found, device, dtype, heldOut } = await prepared(s, context);

@@ -4,7 +4,6 @@ import { join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { componentsInside } from '../../binding/index.js';
 import type { ComponentFiles, ComponentInside, PipelineSource } from '../../binding/types.js';
-import type { Context } from '../common/command.js';
 import { readObject } from '../common/json.js';
 import { nearest } from '../common/nearest.js';
 import { packageRoot } from '../common/root.js';
@@ -258,12 +257,14 @@ function folderOf(spec: string, options: ModelOptions): string {
 }
 
 /** The model that --model names, if it was given, for commands that need none of the other flags. */
-export async function modelAsked({ options }: Pick<Context, 'options'>): Promise<ResolvedModel | undefined> {
-  if (options.model === undefined) return undefined;
-  return resolveModel(
-    String(options.model),
-    options.revision === undefined ? {} : { revision: String(options.revision) },
-  );
+export async function modelAsked({
+  model,
+  revision,
+}: {
+  model: string | undefined;
+  revision: string | undefined;
+}): Promise<ResolvedModel | undefined> {
+  return model === undefined ? undefined : resolveModel(model, revision === undefined ? {} : { revision });
 }
 
 /** Finds all files of a model. Throws DrmError BAD_FILE, BAD_CONFIG or MISSING_WEIGHTS. */

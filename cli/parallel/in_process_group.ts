@@ -1,7 +1,7 @@
 // From one command line to the processes that train by it.
 import { DrmError } from '../../binding/error.js';
 import type { Context } from '../common/command.js';
-import { wholeOption } from '../common/options.js';
+import type { ParallelOptions } from './options.js';
 import { LAUNCHED, rankOf } from './rank.js';
 import { Team } from './team.js';
 
@@ -9,12 +9,12 @@ import { Team } from './team.js';
  * Runs `work` in this process: alone, or as one of those that a launcher (torchrun, Slurm, our own --nproc) has started.
  * With --nproc it runs in the processes started here instead. `resume` is what to type to go on.
  */
-export async function inProcessGroup(
-  context: Context,
+export async function inProcessGroup<Own extends Context<ParallelOptions>>(
+  context: Own,
   resume: string,
-  work: (team: Team, context: Context) => Promise<void>,
+  work: (team: Team, context: Own) => Promise<void>,
 ): Promise<void> {
-  const count = wholeOption(context.options, 'nproc', 1) ?? 1;
+  const count = context.options.nproc ?? 1;
   const place = rankOf(process.env);
   const launched = process.env[LAUNCHED] !== undefined;
   if (count > 1 && !launched) {

@@ -8,8 +8,13 @@ import { findJudge } from './registry.js';
 import type { Reward } from './reward.js';
 
 /** Always in fp32: a score must not depend on what the judged model runs in. */
-export async function loadJudges({ options, global, events, signal }: Context): Promise<Reward[]> {
-  const names = (options.scorer as string[] | undefined) ?? [];
+export async function loadJudges({
+  options,
+  global,
+  events,
+  signal,
+}: Context<{ scorer: string[] | undefined }>): Promise<Reward[]> {
+  const names = options.scorer ?? [];
   if (names.length === 0) throw new DrmError('USAGE', 'eval: expected a scorer; give --scorer clip:FOLDER');
   if (global.threads !== undefined) setThreads(global.threads);
   const { device } = await chooseDevice({ device: global.device, dtype: 'fp32' });

@@ -14,11 +14,20 @@ export interface Job {
   seed: bigint;
 }
 
+/** Options that say what to sample. */
+export interface PromptFlags {
+  prompt: string[] | undefined;
+  prompts: string | undefined;
+}
+
 /** Prompts of the flags, then of the file; failing both, of the image that is repeated. */
-export function askedPrompts({ options, events }: Context, from: Recipe | undefined): Prompt[] {
-  const prompts: Prompt[] = ((options.prompt as string[] | undefined) ?? []).map((prompt) => ({ prompt }));
+export function askedPrompts(
+  { options, events }: Pick<Context<PromptFlags>, 'options' | 'events'>,
+  from: Recipe | undefined,
+): Prompt[] {
+  const prompts: Prompt[] = (options.prompt ?? []).map((prompt) => ({ prompt }));
   if (options.prompts !== undefined) {
-    const file = String(options.prompts);
+    const { prompts: file } = options;
     const { prompts: read, blank } = readPrompts(file);
     if (blank > 0)
       events.emit({ event: 'info', message: `${file}: ${read.length} prompts, ${blank} empty lines passed over` });

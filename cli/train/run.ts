@@ -5,7 +5,6 @@ import type { Dtype, TrainerOptions } from '../../binding/types.js';
 import type { Context } from '../common/command.js';
 import type { TrainingDevice } from '../common/device.js';
 import type { Events } from '../common/events.js';
-import { numberOption } from '../common/options.js';
 import { VERSION } from '../common/version.js';
 import type { Sources } from '../config/resolve.js';
 import type {
@@ -16,6 +15,7 @@ import type {
   Task,
   TrainSettings,
 } from '../config/types.js';
+import type { ParallelOptions } from '../parallel/options.js';
 import type { Team } from '../parallel/team.js';
 import { resumeCommand } from './resume_command.js';
 import type { TrainingData, TrainingOptions, TrainingTask } from './training_task.js';
@@ -115,13 +115,23 @@ export function runFolder({ global }: Context, name: string, example: string): s
   throw new DrmError('USAGE', `${name}: expected a folder for the run; give --out DIR, such as ${example}`);
 }
 
-/** Flags that every training has, as settings. */
-export const trainingFlags = ({ options, global }: Context): Record<string, unknown> => ({
+/** Options that every training has, or most have. */
+export interface TrainingFlags extends ParallelOptions {
+  data?: string | undefined;
+  steps?: number | undefined;
+  batch: number | undefined;
+  learningRate: number | undefined;
+  seed: number | undefined;
+  resume: boolean;
+}
+
+/** They as settings. */
+export const trainingFlags = ({ options, global }: Context<TrainingFlags>) => ({
   data: options.data,
-  steps: numberOption(options, 'steps'),
-  batch: numberOption(options, 'batch'),
-  learning_rate: numberOption(options, 'learningRate'),
-  seed: numberOption(options, 'seed'),
+  steps: options.steps,
+  batch: options.batch,
+  learning_rate: options.learningRate,
+  seed: options.seed,
   dtype: global.dtype,
   device: global.device === 'auto' ? undefined : global.device,
 });
@@ -129,7 +139,7 @@ export const trainingFlags = ({ options, global }: Context): Record<string, unkn
 /** A task's settings by config file, --set and these flags, from those that the run in `folder` has where it is resumed. */
 export async function runSettings<T extends Task>(
   task: T,
-  { options, global }: Context,
+  { options, global }: Context<Pick<TrainingFlags, 'resume'>>,
   folder: string,
   { flags, recommended }: Pick<Sources, 'flags' | 'recommended'>,
 ): Promise<Settings[T]> {
@@ -169,7 +179,7 @@ interface TrainingRun {
 
 /** Trains what `prepare` makes in a run folder, a new one or with --resume the one that is there; with all processes. */
 export async function trainInRun(
-  context: Context,
+  context: Context<TrainingFlags>,
   what: TrainingRun,
   prepare: (context: TaskContext) => Promise<Prepared>,
 ): Promise<void> {
@@ -180,7 +190,7 @@ export async function trainInRun(
 
 async function trainInTeam(
   team: Team,
-  { options, global, events, signal }: Context,
+  { options, global, events, signal }: Context<TrainingFlags>,
   { name, folder, settings, exact, resume }: TrainingRun & { resume: string },
   prepare: (context: TaskContext) => Promise<Prepared>,
 ): Promise<void> {
@@ -190,7 +200,7 @@ async function trainInTeam(
   const { setThreads } = await import('../../binding/index.js');
   if (global.threads !== undefined) setThreads(global.threads);
 
-  const resumed = options.resume === true;
+  const { resume: resumed } = options;
   // Runs of older versions have "auto" as their dtype, which was fp32 on every CPU.
   const older = resumed && settings.dtype === 'auto';
   const chosen: TrainingDevice = await (exact || older ? chooseDevice : chooseForTraining)(settings, team);

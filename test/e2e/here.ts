@@ -5,6 +5,7 @@ import { describe } from '../../cli/commands/describe.js';
 import type { Command, GlobalOptions } from '../../cli/common/command.js';
 import { exitCode } from '../../cli/common/errors.js';
 import type { Event } from '../../cli/common/events.js';
+import { readOptions } from '../../cli/common/options.js';
 
 type OnEvent = (event: Event) => void;
 
@@ -17,9 +18,10 @@ export async function runHere(command: Command, argv: string[], onEvent: OnEvent
   };
   const count = command.arguments?.length ?? 0;
   const program = describe(command).action(async (...given: unknown[]) => {
-    const args = given.slice(0, count) as (string | string[] | undefined)[];
-    const options = given[count] as Record<string, unknown>;
-    const global = options as unknown as GlobalOptions;
+    const args = given.slice(0, count);
+    const found = given[count] as Record<string, unknown>;
+    const global = found as unknown as GlobalOptions;
+    const options = readOptions(command.options ?? [], found);
     await command.run({ args, options, global, events: { emit }, signal: new AbortController().signal });
   });
   await program.parseAsync([...argv, '--threads', '1'], { from: 'user' });

@@ -1,9 +1,11 @@
 // `drm pull` in the test's own process: its events, and what it throws.
 import { afterEach, vi } from 'vitest';
+import { OPTIONS } from '../../cli/commands/pull/options.js';
 import { command } from '../../cli/commands/pull.js';
 import type { GlobalOptions } from '../../cli/common/command.js';
 import { errorEvent } from '../../cli/common/errors.js';
 import type { Event } from '../../cli/common/events.js';
+import { readOptions } from '../../cli/common/options.js';
 import { patience } from '../../cli/hub/client.js';
 
 const usual = { ...patience };
@@ -34,7 +36,7 @@ export async function pullHere(
   try {
     await command.run({
       args: ['org/model'],
-      options,
+      options: readOptions(OPTIONS, options),
       global: {} as GlobalOptions,
       events: { emit: (event) => events.push(event) },
       signal,

@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { evaluateImages } from '../../cli/commands/eval/images.js';
+import { OPTIONS as EVAL } from '../../cli/commands/eval/options.js';
+import { OPTIONS as SCORE } from '../../cli/commands/score/options.js';
 import { scorePictures } from '../../cli/commands/score/pictures.js';
 import type { Context } from '../../cli/common/command.js';
 import type { Event } from '../../cli/common/events.js';
+import { readOptions } from '../../cli/common/options.js';
 import { findImageReward, registerReward } from '../../cli/rewards/registry.js';
 import { parseRewards } from '../../cli/rewards/weighted_sum.js';
 import { fixture, temporaryFolder } from '../run_drm.js';
@@ -27,9 +30,13 @@ beforeAll(async () => {
 });
 
 /** As the command line gives it. */
-function context(args: Context['args'], options: Context['options'], out: string) {
+function context<const Args extends readonly unknown[], Options extends object>(
+  args: Args,
+  options: Options,
+  out: string,
+) {
   const events: Event[] = [];
-  const given: Context = {
+  const given: Context<Options, Args> = {
     ...{ args, options, signal: new AbortController().signal },
     events: { emit: (event) => events.push(event) },
     global: { device: 'cpu', threads: 1, json: true, quiet: true, verbose: false, color: false, set: [], out },
@@ -39,7 +46,11 @@ function context(args: Context['args'], options: Context['options'], out: string
 
 describe('a reward that a test registers', () => {
   test('scores images in `drm score`, alone and in a sum', async () => {
-    const { given, result } = context([images], { reward: ['toy', '-2*toy+1*judge'], prompt: 'x' }, folder);
+    const { given, result } = context(
+      [images],
+      readOptions(SCORE, { reward: ['toy', '-2*toy+1*judge'], prompt: 'x' }),
+      folder,
+    );
     await scorePictures(given);
     const { scores, definitions } = JSON.parse(readFileSync(join(folder, 'scores.json'), 'utf8'));
     const toy = scores.filter(({ reward }: { reward: string }) => reward === 'toy');
@@ -53,9 +64,8 @@ describe('a reward that a test registers', () => {
     const prompts = join(folder, 'prompts.txt');
     writeFileSync(prompts, 'a red fox\na cat\n');
     const out = join(folder, 'out');
-    const options = { model: fixture, prompts, scorer: ['toy'], steps: '2', size: '32', n: '2' };
-    const { given } = context(['images'], options, out);
-    await evaluateImages(given);
+    const given = { model: fixture, prompts, scorer: ['toy'], steps: '2', size: '32', n: '2' };
+    await evaluateImages(context(['images'], readOptions(EVAL, given), out).given);
     const { rows } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8'));
     const [{ verdicts, pictures }] = rows;
     expect(pictures).toBe(4);

@@ -1,6 +1,5 @@
 // From the flags of `drm data prepare emoji-prefs` to its source: the base model is found and named, not yet loaded.
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
 import { chooseDevice } from '../../common/device.js';
 import { emojiPrefsSource } from '../../data/emoji/emoji_prefs.js';
 import type { Likeness } from '../../data/emoji/likeness.js';
@@ -12,6 +11,7 @@ import { findImageReward } from '../../rewards/registry.js';
 import type { FeatureSpace } from '../../rewards/reward.js';
 import { openPainter } from '../../sample/painter.js';
 import { sampleSettings } from '../../sample/settings.js';
+import type { DataContext } from './options.js';
 
 /** The mean of the cosines to the real image and to its caption. */
 const likenessIn =
@@ -23,7 +23,7 @@ const likenessIn =
   };
 
 export async function openEmojiPrefs(
-  context: Context,
+  context: DataContext,
   { size, maxPairs }: { size: number; maxPairs: number | undefined },
 ): Promise<Source> {
   const { options, global, events, signal } = context;
@@ -39,7 +39,7 @@ export async function openEmojiPrefs(
   const { setThreads } = await import('../../../binding/index.js');
   if (global.threads !== undefined) setThreads(global.threads);
   const { device, dtype } = await chooseDevice({ device: asked, dtype: kind });
-  const names = [model, ...((options.early as string[] | undefined) ?? [])];
+  const names = [model, ...(options.early ?? [])];
   const models = [];
   for (const name of names) models.push(await resolveModel(name, {}));
   const { paint, dispose } = openPainter({
@@ -51,7 +51,7 @@ export async function openEmojiPrefs(
     signal,
     onWarning: (message) => events.emit({ event: 'warning', message }),
   });
-  const by = options.scorer as string | undefined;
+  const { scorer: by } = options;
   const reward = by === undefined ? undefined : await findImageReward(by).load({ device, dtype: 'fp32', signal });
   if (reward && !reward.space)
     throw new DrmError('USAGE', `--scorer ${by}: expected one that compares images with each other, such as a CLIP`);
@@ -59,7 +59,7 @@ export async function openEmojiPrefs(
     {
       size,
       seed,
-      split: String(options.split ?? 'all'),
+      split: options.split ?? 'all',
       maxPairs,
       steps,
       guidance,

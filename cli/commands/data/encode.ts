@@ -1,23 +1,22 @@
 // `drm data encode`: latents and prompt embeds of a pair set beside its shards.
 import { DataSetEncoder } from '../../../binding/index.js';
-import type { Context } from '../../common/command.js';
 import { chooseDevice } from '../../common/device.js';
-import { wholeOption } from '../../common/options.js';
 import { encodeSet } from '../../data/load/encoded.js';
 import { PairSet } from '../../data/prepared/pair_set.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
 import { partsFit, warnOfCuts } from '../../train/fit.js';
 import { encodedKey, pictureSize, promptBytes } from '../../train/tasks/encoded.js';
+import type { DataContext } from './options.js';
 
-export async function encodePrepared(context: Context): Promise<void> {
+export async function encodePrepared(context: DataContext): Promise<void> {
   const { args, options, global, events, signal } = context;
   const started = performance.now();
-  const folder = String(args[1]);
-  const model = String(options.model ?? 'tiny');
+  const [, folder] = args;
+  const { model = 'tiny' } = options;
   const base = await resolveModel(model);
-  const size = wholeOption(options, 'size', 1, 4096) ?? Math.min(512, pictureSize(base));
-  const t5Length = wholeOption(options, 't5Length', 0, 4096) ?? (base.tokenizers.t5 ? 512 : 0);
+  const size = options.size ?? Math.min(512, pictureSize(base));
+  const t5Length = options.t5Length ?? (base.tokenizers.t5 ? 512 : 0);
   partsFit(size, base.source);
   const set = await PairSet.open(folder);
   const { device, dtype } = await chooseDevice({ device: global.device, dtype: global.dtype ?? 'auto' });

@@ -1,22 +1,20 @@
 // `drm data inspect`: figures and a contact sheet of a prepared set, of captioned images or of pairs.
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
 import { prepareFolder } from '../../common/files.js';
-import { wholeOption } from '../../common/options.js';
 import { inspectionText, inspectSet, writeContactSheet } from '../../data/inspect/captions.js';
 import { inspectPairs, pairInspectionText, writePairSheet } from '../../data/inspect/pairs.js';
 import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import { PairSet } from '../../data/prepared/pair_set.js';
+import type { DataContext } from './options.js';
 
-export async function inspectPrepared(context: Context): Promise<void> {
+export async function inspectPrepared(context: DataContext): Promise<void> {
   const { args, options, global, events, signal } = context;
   const started = performance.now();
-  const folder = String(args[1]);
-  const seed = wholeOption(options, 'seed', 0, Number.MAX_SAFE_INTEGER) ?? 0;
-  const count = wholeOption(options, 'samples', 1, 1000) ?? 64;
-  const split = options.split === undefined || options.split === 'all' ? {} : { split: String(options.split) };
-  const opening = { ...split, verify: options.verify === true };
+  const [, folder] = args;
+  const { seed = 0, samples: count = 64, verify } = options;
+  const split = options.split === undefined || options.split === 'all' ? {} : { split: options.split };
+  const opening = { ...split, verify };
   const out = global.out ?? folder;
   const isPairs = readManifest(folder).kind === 'pairs';
   const onProgress = (label: string, step: number, total: number) =>

@@ -1,33 +1,31 @@
 // `drm data prepare`: which source, which limits, what is said meanwhile.
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
-import { commandLine, flagOf, nameOf, wholeOption } from '../../common/options.js';
+import { commandLine, flagOf } from '../../common/options.js';
 import { own } from '../../common/shape.js';
 import type { Drop } from '../../data/io/drop.js';
 import { prepare } from '../../data/prepared/prepare.js';
-import { PUBLISHED_SETS } from '../../data/sets/registry.js';
+import type { DataContext } from './options.js';
 import { SOURCES } from './sources.js';
 
-export async function prepareSet(context: Context): Promise<void> {
+export async function prepareSet(context: DataContext): Promise<void> {
   const { args, options, global, events, signal } = context;
   const started = performance.now();
-  const [, kind] = args as string[];
+  const [, kind] = args;
   const out = global.out;
   if (out === undefined)
     throw new DrmError('USAGE', `data prepare ${kind}: expected a folder to write to; give --out DIR`);
-  const size = wholeOption(options, 'size', 1, 4096);
-  const from = own(SOURCES, String(kind));
+  const from = own(SOURCES, kind);
   if (!from)
     throw new DrmError('USAGE', `data prepare ${kind}: expected a source (${Object.keys(SOURCES).join(', ')})`);
-  const source = await from.open({ context, out, size, split: String(options.split ?? 'all') });
-  const most = from.thinsItself ? undefined : wholeOption(options, 'maxPairs', 1, 1e9);
+  const source = await from.open({ context, out, size: options.size, split: options.split ?? 'all' });
+  const most = from.thinsItself ? undefined : options.maxPairs;
   if (most !== undefined && source.kind !== 'pairs')
     throw new DrmError('USAGE', `--max-pairs ${most}: expected preference pairs, found images with captions`);
   events.emit({
     event: 'started',
     version: 1,
     command: 'data prepare',
-    facts: { source: String(kind), out, ...(source.total !== undefined && { records: source.total }) },
+    facts: { source: kind, out, ...(source.total !== undefined && { records: source.total }) },
   });
   // A few of each kind are shown; all are counted.
   const shown = new Map<string, number>();
@@ -42,8 +40,8 @@ export async function prepareSet(context: Context): Promise<void> {
   };
   const result = await prepare(source, out, {
     limits: {
-      bytes: (wholeOption(options, 'shardSize', 1, 8192) ?? 256) * 1_000_000,
-      samples: wholeOption(options, 'shardSamples', 1, 1e9) ?? Number.POSITIVE_INFINITY,
+      bytes: (options.shardSize ?? 256) * 1_000_000,
+      samples: options.shardSamples ?? Number.POSITIVE_INFINITY,
     },
     ...(most !== undefined && { most }),
     signal,
@@ -84,32 +82,11 @@ export async function prepareSet(context: Context): Promise<void> {
 }
 
 /** The command line that was given, for a shell. */
-function repeat({ args, options, global }: Context): string {
-  const flags = PREPARE_FLAGS.flatMap((name) => {
-    const value = options[name];
+function repeat({ args, options, global }: DataContext): string {
+  const flags = Object.entries(options).flatMap(([name, value]) => {
     if (value === undefined || value === false) return [];
     if (value === true) return [flagOf(name)];
     return [value].flat().flatMap((one) => [flagOf(name), String(one)]);
   });
-  return commandLine(['data', ...(args as string[]), ...flags, '--out', String(global.out)]);
+  return commandLine(['data', ...args, ...flags, '--out', String(global.out)]);
 }
-
-const PREPARE_FLAGS = [
-  'from',
-  'size',
-  'split',
-  'model',
-  'early',
-  'also',
-  'maxPairs',
-  'images',
-  'rewrite',
-  'minConfidence',
-  'keepTies',
-  'selfContained',
-  ...Object.values(PUBLISHED_SETS).flatMap(({ flags }) => flags.map(nameOf)),
-  'seed',
-  'holdOut',
-  'shardSize',
-  'shardSamples',
-];

@@ -1,16 +1,14 @@
 // What `drm data prepare` can read, by name.
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
-import { numberOption, wholeOption } from '../../common/options.js';
 import { type Source, WORK } from '../../data/prepared/source.js';
-import type { PairSetOptions } from '../../data/sets/listed.js';
-import type { PublishedSet } from '../../data/sets/published.js';
+import type { AskedPairs, PublishedSet } from '../../data/sets/published.js';
 import { PUBLISHED_SETS } from '../../data/sets/registry.js';
+import type { DataContext } from './options.js';
 
 /** What was asked for, as far as all sources read it alike. */
 export interface Asked {
-  context: Context;
+  context: DataContext;
   /** The folder to write to. */
   out: string;
   size: number | undefined;
@@ -30,12 +28,10 @@ export const SOURCES: Readonly<Record<string, DataSource>> = {
   ...Object.fromEntries(Object.entries(PUBLISHED_SETS).map(([name, set]) => [name, published(name, set)])),
   jsonl: {
     async open(asked) {
-      const { options } = asked.context;
       const pairs = pairSetOptions(asked, 'jsonl');
       const user = userOptions(asked, 'jsonl');
-      const minConfidence = numberOption(options, 'minConfidence');
       const { userSource } = await import('../../data/sets/user_source.js');
-      return userSource(pairs.from, user, { ...pairs, ...user, minConfidence });
+      return userSource(pairs.from, user, { ...pairs, ...user });
     },
   },
   webdataset: {
@@ -54,7 +50,7 @@ export const SOURCES: Readonly<Record<string, DataSource>> = {
       const known = ['all', ...EMOJI_SPLITS] as const;
       const only = known.find((name) => name === split);
       if (!only) throw new DrmError('USAGE', `--split ${split}: expected ${known.join(', ')}`);
-      const also = [options.also ?? []].flat().map(String);
+      const { also = [] } = options;
       const unknown = also.find((style) => !FURTHER_STYLES.includes(style));
       if (unknown !== undefined)
         throw new DrmError('USAGE', `--also ${unknown}: expected ${FURTHER_STYLES.join(', ')}; may be repeated`);
@@ -65,7 +61,7 @@ export const SOURCES: Readonly<Record<string, DataSource>> = {
     thinsItself: true,
     async open({ context, size }) {
       const { openEmojiPrefs } = await import('./emoji_prefs.js');
-      return openEmojiPrefs(context, { size: size ?? 64, maxPairs: wholeOption(context.options, 'maxPairs', 1, 1e9) });
+      return openEmojiPrefs(context, { size: size ?? 64, maxPairs: context.options.maxPairs });
     },
   },
 };
@@ -76,17 +72,19 @@ function published(name: string, set: PublishedSet): DataSource {
 }
 
 /** What every source of files reads. Throws DrmError USAGE. */
-function pairSetOptions({ context: { options }, out, size, split }: Asked, name: string): PairSetOptions {
+function pairSetOptions({ context: { options }, out, size, split }: Asked, name: string): AskedPairs {
   if (options.from === undefined)
     throw new DrmError('USAGE', `data prepare ${name}: expected what to read; give --from FILE or --from FOLDER`);
   return {
-    from: String(options.from),
+    from: options.from,
     split,
     size,
-    selfContained: options.selfContained === true,
-    keepTies: options.keepTies === true,
-    images: options.images === undefined ? undefined : String(options.images),
-    rewrite: ((options.rewrite as string[] | undefined) ?? []).map(rewriteRule),
+    selfContained: options.selfContained,
+    keepTies: options.keepTies,
+    minConfidence: options.minConfidence,
+    seed: options.seed ?? 0,
+    images: options.images,
+    rewrite: (options.rewrite ?? []).map(rewriteRule),
     work: join(out, WORK),
   };
 }
@@ -94,7 +92,7 @@ function pairSetOptions({ context: { options }, out, size, split }: Asked, name:
 function userOptions({ context: { options }, size, split }: Asked, name: string) {
   if (split !== 'all')
     throw new DrmError('USAGE', `--split ${split}: ${name} has no splits of its own; see --hold-out`);
-  return { size, holdOut: wholeOption(options, 'holdOut', 0, 99) ?? 0 };
+  return { size, holdOut: options.holdOut ?? 0 };
 }
 
 function rewriteRule(text: string): [string, string] {

@@ -1,23 +1,20 @@
 // `drm data tokenizer`: a tokenizer of CLIP's kind from the captions of a prepared set.
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
-import { wholeOption } from '../../common/options.js';
 import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { Tokenizer } from '../../text/tokenizer.js';
-import { clipTokenizerFiles, SMALLEST_VOCABULARY, writeTokenizer } from '../../text/train_bpe.js';
+import { clipTokenizerFiles, writeTokenizer } from '../../text/train_bpe.js';
+import type { DataContext } from './options.js';
 
-export async function trainTokenizer(context: Context): Promise<void> {
+export async function trainTokenizer(context: DataContext): Promise<void> {
   const { args, options, global, events } = context;
   const started = performance.now();
-  const folder = String(args[1]);
+  const [, folder] = args;
   if (global.out === undefined)
     throw new DrmError('USAGE', `data tokenizer ${folder}: expected a folder to write to; give --out DIR`);
-  const vocabulary = wholeOption(options, 'vocabulary', SMALLEST_VOCABULARY, 1_000_000) ?? 3000;
-  const maxLength = wholeOption(options, 'maxLength', 3, 77) ?? 24;
-  const split = options.split === undefined || options.split === 'all' ? {} : { split: String(options.split) };
+  const { vocabulary = 3000, maxLength = 24, pad = '<|endoftext|>' } = options;
+  const split = options.split === undefined || options.split === 'all' ? {} : { split: options.split };
   const set = await CaptionedSet.open(folder, split);
   const captions = Array.from({ length: set.length }, (_, i) => set.caption(i));
-  const pad = options.pad === '!' ? '!' : '<|endoftext|>';
   await writeTokenizer(global.out, clipTokenizerFiles(captions, { vocabulary, maxLength, pad }));
   // What was written is read as any user of the folder reads it.
   const tokenizer = Tokenizer.fromFolder(global.out);

@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
-import type { Context } from '../../common/command.js';
 import { chooseDevice } from '../../common/device.js';
 import type { Events } from '../../common/events.js';
 import { prepareFolder } from '../../common/files.js';
@@ -24,6 +23,7 @@ import { askedPrompts, type Job } from '../../sample/jobs.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
 import type { Prompt } from '../../text/prompts.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
+import type { EvalContext } from './options.js';
 
 /** Of the reward model that chooses: images chosen by other weights are made again. */
 function rewardFingerprint(name: string): string {
@@ -37,7 +37,7 @@ interface Asked {
   prompts: Prompt[];
 }
 
-export async function evaluateImages(context: Context): Promise<void> {
+export async function evaluateImages(context: EvalContext): Promise<void> {
   const { options } = context;
   const settings = settingsOf(context);
   for (const { settings: one } of settings) StepwiseReward.find(one); // what cannot choose is refused now
@@ -96,7 +96,7 @@ function makerOf(
   };
 }
 
-async function evaluateInTeam(team: Team, context: Context, { settings, adapters, prompts }: Asked): Promise<void> {
+async function evaluateInTeam(team: Team, context: EvalContext, { settings, adapters, prompts }: Asked): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   const warn = (message: string) => events.emit({ event: 'warning', message });
@@ -135,7 +135,7 @@ async function evaluateInTeam(team: Team, context: Context, { settings, adapters
       },
     });
     for (const note of model.notes) events.emit({ event: 'info', message: note });
-    if (options.reference !== undefined) await judging?.refer(String(options.reference));
+    if (options.reference !== undefined) await judging?.refer(options.reference);
 
     const made = { model, weights, tokenizer: loadTokenizers(model.tokenizers), models, team, signal, progress, warn };
     for (const setting of settings) {

@@ -2,10 +2,9 @@
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
-import type { Context } from '../../common/command.js';
 import { chooseDevice } from '../../common/device.js';
 import { prepareFolder } from '../../common/files.js';
-import { commandLine, wholeOption } from '../../common/options.js';
+import { commandLine } from '../../common/options.js';
 import { askedProtocols } from '../../eval/asked_protocols.js';
 import { closeSets, type JudgedSet, openSets } from '../../eval/judged_sets.js';
 import { rowsOf } from '../../eval/pair_rows.js';
@@ -14,19 +13,16 @@ import { inProcessGroup } from '../../parallel/in_process_group.js';
 import type { Team } from '../../parallel/team.js';
 import { loadRewards } from '../../rewards/load.js';
 import type { Reward } from '../../rewards/reward.js';
+import type { EvalContext } from './options.js';
 import { type LabelledResults, writeResults } from './pairs_results.js';
 import { type Scoring, scoreSet } from './score_pairs.js';
 import { evaluateScores } from './scores.js';
 
-export async function evaluatePairs(context: Context): Promise<void> {
+export async function evaluatePairs(context: EvalContext): Promise<void> {
   const { options } = context;
-  if (options.scores !== undefined) return evaluateScores(context);
-  for (const only of ['from', 'images', 'pictures'])
-    if (options[only] !== undefined && options[only] !== true)
-      throw new DrmError(
-        'USAGE',
-        `eval pairs: --${only === 'from' ? 'from' : `no-${only}`} is for --scores FILE, which was not given`,
-      );
+  if (options.scores !== undefined) return evaluateScores(context, options.scores);
+  const only = options.from !== undefined ? '--from' : options.images ? undefined : '--no-images';
+  if (only !== undefined) throw new DrmError('USAGE', `eval pairs: ${only} is for --scores FILE, which was not given`);
   const asked = whatIsAsked(context);
   await inProcessGroup(context, commandLine(process.argv.slice(2)), (team, own) => evaluateInTeam(team, own, asked));
 }
@@ -39,20 +35,20 @@ interface Asked {
   most: number | undefined;
 }
 
-function whatIsAsked({ options }: Context): Asked {
-  const folders = (options.data as string[] | undefined) ?? [];
-  const rewards = (options.reward as string[] | undefined) ?? [];
+function whatIsAsked({ options }: EvalContext): Asked {
+  const folders = options.data ?? [];
+  const rewards = options.reward ?? [];
   if (folders.length === 0)
     throw new DrmError(
       'USAGE',
       'eval pairs: expected preference pairs; give --data DIR (see `drm data prepare`), or --scores FILE',
     );
   if (rewards.length === 0) throw new DrmError('USAGE', 'eval pairs: expected a reward; give --reward tiny');
-  const protocols = askedProtocols(options);
-  const viewing = askedViewing(options, 'timesteps', protocols.viewing);
+  const protocols = askedProtocols(options.protocol ?? []);
+  const viewing = askedViewing(options, '--timesteps', options.timesteps, protocols.viewing);
   if (options.validation !== undefined && !protocols.counting?.includes('tie-aware'))
     throw new DrmError('USAGE', '--validation: expected --protocol tie-aware beside it, whose threshold it is for');
-  return { folders: [...new Set(folders)], rewards, viewing, protocols, most: wholeOption(options, 'maxPairs', 1) };
+  return { folders: [...new Set(folders)], rewards, viewing, protocols, most: options.maxPairs };
 }
 
 /** A message for each chunk of a million images would say nothing more. */
@@ -65,7 +61,7 @@ function once(emit: (message: string) => void): (message: string) => void {
   };
 }
 
-async function evaluateInTeam(team: Team, context: Context, asked: Asked): Promise<void> {
+async function evaluateInTeam(team: Team, context: EvalContext, asked: Asked): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   const { viewing, protocols, most } = asked;
@@ -77,8 +73,8 @@ async function evaluateInTeam(team: Team, context: Context, asked: Asked): Promi
   const sets = await openSets(
     {
       folders: asked.folders,
-      splits: options.split as string[] | undefined,
-      validation: options.validation as string | undefined,
+      splits: options.split,
+      validation: options.validation,
       protocols: protocols.counting,
       most,
       seed: viewing.seed,
@@ -91,7 +87,7 @@ async function evaluateInTeam(team: Team, context: Context, asked: Asked): Promi
     rewards = await loadRewards(asked.rewards, {
       device,
       dtype: global.dtype,
-      model: options.model as string | undefined,
+      model: options.model,
       signal,
       onWarning: once(warn),
       onProgress: (p) => events.emit({ event: 'progress', id: 'load', label: 'loading', unit: 'B', ...p }),

@@ -1,6 +1,5 @@
 // What `drm eval pairs` leaves: accuracy.json, a table, and plots where there are several timesteps.
 import { join } from 'node:path';
-import type { Context } from '../../common/command.js';
 import { writeAtomically } from '../../common/files.js';
 import { VERSION } from '../../common/version.js';
 import { accuracyPlot } from '../../eval/accuracy_plot.js';
@@ -8,6 +7,7 @@ import type { Row, SetResults } from '../../eval/pair_rows.js';
 import { report } from '../../eval/pairs_report.js';
 import { slug } from '../../image/write.js';
 import type { Reward } from '../../rewards/reward.js';
+import type { EvalContext } from './options.js';
 
 export type LabelledResults = SetResults & { label: string };
 
@@ -16,7 +16,7 @@ export async function writeResults(
   sets: readonly LabelledResults[],
   rewards: readonly Reward[],
   out: string,
-  { events }: Context,
+  { events }: EvalContext,
 ): Promise<void> {
   const [alone] = sets;
   const data = {

@@ -1,20 +1,19 @@
 // `drm eval retrieval`.
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
-import { wholeOption } from '../../common/options.js';
 import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import { retrieveSet } from '../../eval/retrieval.js';
 import { loadJudges } from '../../rewards/judges.js';
 import { percent, plusMinus, table } from '../../ui/table.js';
+import type { EvalContext } from './options.js';
 
 /** Backwards: the caption looks for its image. */
 const HEAD = ['split', 'pictures', 'captions', 'top-1 %', 'top-5 %', 'backwards %', 'cosine'];
 
-export async function evaluateRetrieval(context: Context): Promise<void> {
+export async function evaluateRetrieval(context: EvalContext): Promise<void> {
   const { options, events, signal } = context;
   const started = performance.now();
-  const [folder, ...others] = (options.data as string[] | undefined) ?? [];
+  const [folder, ...others] = options.data ?? [];
   if (others.length > 0)
     throw new DrmError('USAGE', `eval retrieval: expected one --data, found ${1 + others.length}; name each by itself`);
   if (options.nproc !== undefined)
@@ -24,9 +23,8 @@ export async function evaluateRetrieval(context: Context): Promise<void> {
     );
   if (folder === undefined)
     throw new DrmError('USAGE', 'eval retrieval: expected a prepared set; give --data DIR (see `drm data prepare`)');
-  const among = wholeOption(options, 'among', 2) ?? 256;
-  const seed = wholeOption(options, 'seed', 0) ?? 0;
-  const splits = (options.split as string[] | undefined) ?? Object.keys(readManifest(folder).splits);
+  const { among = 256, seed = 0 } = options;
+  const splits = options.split ?? Object.keys(readManifest(folder).splits);
   const judges = await loadJudges(context);
   events.emit({
     event: 'started',

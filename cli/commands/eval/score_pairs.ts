@@ -1,6 +1,5 @@
 // How the images of prepared pairs come to their scores: each reward at the levels that it sees, with progress and warnings.
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
 import { commandLine } from '../../common/options.js';
 import type { JudgedSet } from '../../eval/judged_sets.js';
 import type { ScoredColumn } from '../../eval/pair_rows.js';
@@ -10,13 +9,14 @@ import { type AskedViewing, viewingFor } from '../../eval/viewing.js';
 import type { Team } from '../../parallel/team.js';
 import { type Level, sigmaText, timestepText } from '../../rewards/levels.js';
 import type { Reward, Viewing } from '../../rewards/reward.js';
+import type { EvalContext } from './options.js';
 
 const NAMED_BAD = 5;
 
 export interface Scoring {
   team: Team;
   out: string;
-  context: Context;
+  context: EvalContext;
   /** Of the set, where there are several. */
   label: string;
 }

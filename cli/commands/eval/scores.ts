@@ -1,7 +1,6 @@
 // `drm eval pairs --scores FILE`.
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
 import type { ProtocolName } from '../../data/sets/published.js';
 import { askedProtocols } from '../../eval/asked_protocols.js';
@@ -9,6 +8,7 @@ import { unusablePictures } from '../../eval/list_pictures.js';
 import { DEFINITIONS, type Figure } from '../../eval/protocols.js';
 import { judgeScores, type ListFigures, readScores } from '../../eval/score_file.js';
 import { table, wrapped } from '../../ui/table.js';
+import type { EvalContext } from './options.js';
 
 const HEAD = ['list', 'protocol', 'accuracy %', '95 % interval', 'right / of'];
 
@@ -56,24 +56,23 @@ function report(lists: readonly ListFigures[]): string {
   return [table(HEAD, rows, 2), '', ...words.map((line) => wrapped(line))].join('\n');
 }
 
-export async function evaluateScores(context: Context): Promise<void> {
+/** `file` is what --scores names. */
+export async function evaluateScores(context: EvalContext, file: string): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
-  const file = String(options.scores);
-  for (const name of ['data', 'reward', 'validation'])
+  for (const name of ['data', 'reward', 'validation'] as const)
     if (options[name] !== undefined)
       throw new DrmError(
         'USAGE',
         `eval pairs: expected --scores FILE, or --data with --reward, found --scores and --${name}; leave one of them out`,
       );
-  const { counting: protocols, viewing } = askedProtocols(options);
+  const { counting: protocols, viewing } = askedProtocols(options.protocol ?? []);
   if (viewing)
     throw new DrmError(
       'USAGE',
       `--protocol ${viewing} says how images are scored, and --scores ${file} has their scores already; leave one of them out`,
     );
-  const from = options.from === undefined ? undefined : String(options.from);
-  const entries = readScores(file, from);
+  const entries = readScores(file, options.from);
   events.emit({
     event: 'started',
     version: 1,
@@ -95,8 +94,7 @@ export async function evaluateScores(context: Context): Promise<void> {
       });
     const judged = await judgeScores(entry, {
       ...(protocols && { protocols }),
-      ...(options.images !== false &&
-        options.pictures !== false && { unusable: (list) => unusablePictures(list, { signal, onPictures }) }),
+      ...(options.images && { unusable: (list) => unusablePictures(list, { signal, onPictures }) }),
     });
     for (const message of judged.notes) events.emit({ event: 'warning', message });
     lists.push(judged);

@@ -4,9 +4,9 @@ import { basename, dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { convertLora, inspectLora } from '../../../binding/index.js';
 import type { LoraConversion } from '../../../binding/types.js';
-import type { Context } from '../../common/command.js';
 import { prepareFolder } from '../../common/files.js';
 import { findLora, UNSTATED } from '../../lora/loras.js';
+import type { LoraContext } from './options.js';
 
 /** What a file of these names is called by those who read them. */
 const FILE_NAMES: Record<LoraConversion['to'], string> = {
@@ -31,11 +31,11 @@ function target(out: string | undefined, to: LoraConversion['to']): string {
   );
 }
 
-export async function convertNames({ args, options, global, events, signal }: Context): Promise<void> {
+export async function convertNames({ args, options, global, events, signal }: LoraContext): Promise<void> {
   const started = performance.now();
-  const [, files] = args as [string, string[]];
+  const [, files] = args;
   if (files.length !== 1) throw new DrmError('USAGE', `lora convert: expected one file, found ${files.length}`);
-  const to = options.to as LoraConversion['to'] | undefined;
+  const { to } = options;
   if (to === undefined) throw new DrmError('USAGE', 'lora convert: expected --to diffusers, peft or kohya');
   const out = target(global.out, to);
   for (const path of [out, ...(to === 'peft' ? [join(dirname(out), 'adapter_config.json')] : [])])

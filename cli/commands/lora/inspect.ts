@@ -2,10 +2,10 @@
 import { DrmError } from '../../../binding/error.js';
 import { inspectLora } from '../../../binding/index.js';
 import type { LoraInspection, LoraLayer } from '../../../binding/types.js';
-import type { Context } from '../../common/command.js';
 import { modelAsked } from '../../hub/resolve.js';
 import { findLora, UNSTATED } from '../../lora/loras.js';
 import { table } from '../../ui/table.js';
+import type { LoraContext } from './options.js';
 
 const distinct = <Value>(values: Value[]): Value[] => [...new Set(values)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -82,10 +82,9 @@ function textOf(data: ReturnType<typeof dataOf>): string {
   return lines.join('\n').trimEnd();
 }
 
-export async function inspectLoras(context: Context): Promise<void> {
-  const { events, signal } = context;
-  const [, files] = context.args as [string, string[]];
-  const model = await modelAsked(context);
+export async function inspectLoras({ args, options, events, signal }: LoraContext): Promise<void> {
+  const [, files] = args;
+  const model = await modelAsked(options);
   for (const name of files) {
     const found = await inspectLora(findLora(name), model?.source.transformer, { signal });
     const data = dataOf(found, model?.name);

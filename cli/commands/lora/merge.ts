@@ -5,11 +5,11 @@ import { copyFile, mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { mergeLoras, setThreads } from '../../../binding/index.js';
-import type { Context } from '../../common/command.js';
 import { diskError, prepareFolder } from '../../common/files.js';
 import { copyBase } from '../../hub/copy_base.js';
 import { modelAsked, type ResolvedModel } from '../../hub/resolve.js';
 import { findLoras, tellLoras, textOf, usesOf } from '../../lora/loras.js';
+import type { LoraContext } from './options.js';
 
 /** A new name, or an empty folder. */
 function outFolder(out: string | undefined): string {
@@ -27,8 +27,8 @@ function outFolder(out: string | undefined): string {
 }
 
 /** A diffusers folder: all that is not the transformer is taken over from there. */
-async function base(context: Context): Promise<ResolvedModel> {
-  const name = context.options.model as string | undefined;
+async function base({ options }: LoraContext): Promise<ResolvedModel> {
+  const { model: name } = options;
   if (name === undefined) throw new DrmError('USAGE', 'lora merge: expected --model, the base to merge into');
   if (existsSync(name) && statSync(name).isFile())
     throw new DrmError(
@@ -36,20 +36,20 @@ async function base(context: Context): Promise<ResolvedModel> {
       `[lora] ${name}: expected a diffusers folder to merge into, found a single file; fetch the folder with \`drm pull\``,
       { file: name },
     );
-  const model = (await modelAsked(context)) as ResolvedModel;
+  const model = (await modelAsked(options)) as ResolvedModel;
   if (model.source.transformer.config !== undefined) return model;
   throw new DrmError('BAD_FILE', `[lora] ${name}: expected transformer/config.json in this folder, found none`, {
     file: name,
   });
 }
 
-export async function mergeIntoBase(context: Context): Promise<void> {
+export async function mergeIntoBase(context: LoraContext): Promise<void> {
   const { args, global, events, signal } = context;
   const started = performance.now();
   const out = outFolder(global.out);
   const model = await base(context);
   const config = model.source.transformer.config as string;
-  const loras = await findLoras((args as [string, string[]])[1]);
+  const loras = await findLoras(args[1]);
   if (global.threads !== undefined) setThreads(global.threads);
   events.emit({
     event: 'started',

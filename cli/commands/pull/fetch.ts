@@ -1,7 +1,6 @@
 // `drm pull`: a repository of the hub into the shared cache, or what is there of it where the network is forbidden.
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
 import type { Events } from '../../common/events.js';
 import {
   cachedSnapshot,
@@ -18,6 +17,7 @@ import { keepReference } from '../../hub/reference.js';
 import { bytes } from '../../ui/figures.js';
 import { choose, PIECES } from './choose.js';
 import { downloadAll, requireSpace } from './download.js';
+import type { PullContext } from './options.js';
 
 const total = (files: RemoteFile[]) => files.reduce((sum, file) => sum + file.size, 0);
 
@@ -35,7 +35,7 @@ function tellChoice(wanted: RemoteFile[], skipped: RemoteFile[], events: Events)
 }
 
 /** Without a hub, what is there must do. */
-function offline({ events }: Context, id: string, type: RepositoryType, revision: string): void {
+function offline({ events }: PullContext, id: string, type: RepositoryType, revision: string): void {
   events.emit({ event: 'started', version: 1, command: 'pull', facts: { id, revision } });
   const folder = cachedSnapshot(id, revision, type);
   if (folder === undefined)
@@ -52,14 +52,13 @@ function offline({ events }: Context, id: string, type: RepositoryType, revision
   events.emit({ event: 'done', seconds: 0, facts: { fetched: 0 } });
 }
 
-export async function pull(context: Context): Promise<void> {
+export async function pull(context: PullContext): Promise<void> {
   const { args, options, events, signal } = context;
   const started = performance.now();
-  const id = String(args[0]);
+  const [id] = args;
   if (!isHubId(id))
     throw new DrmError('USAGE', `pull ${id}: expected a hub id such as stabilityai/stable-diffusion-3.5-medium`);
-  const type = (options.repoType ?? 'model') as RepositoryType;
-  const revision = String(options.revision ?? 'main');
+  const { repoType: type = 'model', revision = 'main' } = options;
   if (!staysInside(revision)) throw new DrmError('USAGE', `--revision ${revision}: expected a branch, tag or commit`);
   if (isOffline()) return offline(context, id, type, revision);
   // One failure ends the other downloads, which keep what they have.
@@ -68,12 +67,7 @@ export async function pull(context: Context): Promise<void> {
   const hub = new Hub(id, type, both, (message) => events.emit({ event: 'warning', message }));
   const commit = await hub.resolveRevision(revision);
   const files = await hub.listFiles(commit);
-  const { wanted, skipped } = choose(
-    files,
-    (options.include as string[] | undefined) ?? [],
-    (options.exclude as string[] | undefined) ?? [],
-    type,
-  );
+  const { wanted, skipped } = choose(files, options.include ?? [], options.exclude ?? [], type);
   if (wanted.length === 0)
     throw new DrmError(
       'USAGE',

@@ -2,13 +2,13 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import type { Context } from '../../common/command.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
 import { groupsOf } from '../../report/groups.js';
 import { pageOf } from '../../report/page.js';
 import { readRuns } from '../../report/read.js';
 import { summaryOf, summaryText } from '../../report/summary.js';
 import { bytes } from '../../ui/figures.js';
+import type { ReportContext } from './options.js';
 
 /** Where the page goes. Throws DrmError USAGE for a name that no page has: it would take another file's place. */
 function placeOf(out: string | undefined, folders: readonly string[]): string {
@@ -19,9 +19,9 @@ function placeOf(out: string | undefined, folders: readonly string[]): string {
   return out;
 }
 
-export async function writeReport({ args, global, events }: Context): Promise<void> {
+export async function writeReport({ args, global, events }: ReportContext): Promise<void> {
   const started = performance.now();
-  const runs = await readRuns(args[0] as unknown as string[]);
+  const runs = await readRuns(args[0]);
   const file = placeOf(
     global.out,
     runs.map(({ folder }) => folder),

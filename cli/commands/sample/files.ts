@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { DrmError } from '../../../binding/error.js';
 import type { ModelOptions } from '../../hub/resolve.js';
+import type { SampleContext } from './options.js';
 
 /** Splits FILE[:TENSOR]; a colon inside an existing file's name is part of the name. */
 export function splitInit(text: string): { file: string; tensor: string } {
@@ -21,11 +22,9 @@ export function latentsFile(path: string): string {
   return path;
 }
 
-export function modelOptions(options: Record<string, unknown>): ModelOptions {
-  const given = ['components', 'vae', 'clipL', 'clipG', 'revision'].filter((key) => options[key] !== undefined);
-  return {
-    ...Object.fromEntries(given.map((key) => [key, String(options[key])])),
-    ...(typeof options.t5 === 'string' && { t5: options.t5 }),
-    noT5: options.t5 === false,
-  };
+export function modelOptions({ t5, ...options }: SampleContext['options']): ModelOptions {
+  const files = (['components', 'vae', 'clipL', 'clipG', 'revision'] as const).flatMap((key) =>
+    options[key] === undefined ? [] : [[key, options[key]]],
+  );
+  return { ...Object.fromEntries(files), ...(typeof t5 === 'string' && { t5 }), noT5: t5 === false };
 }

@@ -2,7 +2,6 @@
 import { DrmError } from '../../../binding/error.js';
 import { Pipeline, setThreads } from '../../../binding/index.js';
 import type { SampleSummary } from '../../../binding/types.js';
-import type { Context } from '../../common/command.js';
 import { chooseDevice } from '../../common/device.js';
 import type { Events } from '../../common/events.js';
 import { prepareFolder } from '../../common/files.js';
@@ -17,6 +16,7 @@ import { StepwiseReward } from '../../sample/stepwise.js';
 import { TraceWriter } from '../../sample/trace.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
 import { latentsFile, modelOptions, splitInit } from './files.js';
+import type { SampleContext } from './options.js';
 
 /** An image that is repeated says which adapters made it. */
 function warnOfChanges(from: Recipe | undefined, loras: readonly Lora[], events: Events): void {
@@ -68,14 +68,14 @@ const timesOf = (summary: SampleSummary, parts: boolean) => ({
   }),
 });
 
-export async function sampleImages(context: Context): Promise<void> {
+export async function sampleImages(context: SampleContext): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
-  const from = options.from === undefined ? undefined : readRecipe(String(options.from));
+  const from = options.from === undefined ? undefined : readRecipe(options.from);
   const settings = sampleSettings(context, from);
   const prompts = askedPrompts(context, from);
   const reward = StepwiseReward.find(settings);
-  const traced = options.trace === true;
+  const { trace: traced } = options;
   if (traced && !reward)
     throw new DrmError('USAGE', 'sample --trace: expected candidates to trace; add --k 6 and --reward');
   const loras = await findLoras(settings.lora);
@@ -117,7 +117,7 @@ export async function sampleImages(context: Context): Promise<void> {
     { signal, onProgress: progress('load', 'loading', 'B') },
   );
   tellLoras(pipeline.info.loras, events);
-  const pictures = new PictureWriter(out, jobs, { ...settings, dtype }, loras, events, options.grid === true);
+  const pictures = new PictureWriter(out, jobs, { ...settings, dtype }, loras, events, options.grid);
   const trace = new TraceWriter(out, jobs, settings, events);
   try {
     await reward?.load({ device, dtype }, { signal, onProgress: progress('load-reward', 'loading the reward', 'B') });
@@ -126,8 +126,8 @@ export async function sampleImages(context: Context): Promise<void> {
         ...texts,
         ...requestOf(settings),
         ...(reward && { stepwise: await reward.request(settings, jobs, tokenizer, pipeline.info, traced) }),
-        ...(options.initLatents !== undefined && { initLatents: splitInit(String(options.initLatents)) }),
-        ...(options.saveLatents !== undefined && { saveLatents: latentsFile(String(options.saveLatents)) }),
+        ...(options.initLatents !== undefined && { initLatents: splitInit(options.initLatents) }),
+        ...(options.saveLatents !== undefined && { saveLatents: latentsFile(options.saveLatents) }),
       },
       {
         signal: AbortSignal.any([signal, pictures.stop.signal]),

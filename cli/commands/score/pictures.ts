@@ -3,26 +3,19 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
-import type { Context } from '../../common/command.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
 import { Drop } from '../../data/io/drop.js';
 import { decodePicture } from '../../data/io/picture.js';
 import { noiseKey } from '../../eval/pair_scores.js';
 import { type PictureJob, readPictureJobs } from '../../eval/picture_jobs.js';
-import {
-  type AskedViewing,
-  askedViewing,
-  sizeNotes,
-  VIEWING_PROTOCOLS,
-  type ViewingProtocol,
-  viewingFor,
-} from '../../eval/viewing.js';
+import { type AskedViewing, askedViewing, sizeNotes, VIEWING_PROTOCOLS, viewingFor } from '../../eval/viewing.js';
 import { CLEAN_LEVEL } from '../../rewards/levels.js';
 import { loadRewards } from '../../rewards/load.js';
 import type { Judged, Reward } from '../../rewards/reward.js';
 import { cutEnd } from '../../text/columns.js';
 import { visibleLine } from '../../text/visible.js';
 import { table, wrapped } from '../../ui/table.js';
+import type { ScoreContext } from './options.js';
 
 interface Row {
   reward: string;
@@ -34,26 +27,26 @@ interface Row {
 /** Images decoded, and given to a reward, at a time. */
 const CHUNK = 32;
 
-function askedJobs(context: Context): PictureJob[] {
+function askedJobs(context: ScoreContext): PictureJob[] {
   const { options, args } = context;
-  const images = (args[0] as string[] | undefined) ?? [];
+  const [images] = args;
   if (options.pairs !== undefined) {
     if (images.length > 0 || options.prompt !== undefined)
       throw new DrmError('USAGE', 'score: expected --pairs FILE, or --prompt TEXT with images, found both');
-    return readPictureJobs(String(options.pairs));
+    return readPictureJobs(options.pairs);
   }
   if (options.prompt === undefined)
     throw new DrmError('USAGE', 'score: expected a prompt; give --prompt "a red fox", or --pairs FILE');
   if (images.length === 0) throw new DrmError('USAGE', 'score: expected at least one image');
-  return [{ prompt: String(options.prompt), names: images, paths: images, preferred: false }];
+  return [{ prompt: options.prompt, names: images, paths: images, preferred: false }];
 }
 
-export async function scorePictures(context: Context): Promise<void> {
+export async function scorePictures(context: ScoreContext): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
-  const names = (options.reward as string[] | undefined) ?? [];
+  const names = options.reward ?? [];
   if (names.length === 0) throw new DrmError('USAGE', 'score: expected a reward; give --reward tiny');
-  const asked = askedViewing(options, 'timestep', options.protocol as ViewingProtocol | undefined);
+  const asked = askedViewing(options, '--timestep', options.timestep, options.protocol);
   const [timestep = 0, ...more] = asked.levels.values;
   if (more.length > 0)
     throw new DrmError('USAGE', `--timestep ${options.timestep}: expected one; \`drm eval pairs\` takes several`);
@@ -63,7 +56,7 @@ export async function scorePictures(context: Context): Promise<void> {
   const rewards = await loadRewards(names, {
     device: global.device,
     dtype: global.dtype,
-    model: options.model as string | undefined,
+    model: options.model,
     signal,
     onWarning: (message) => events.emit({ event: 'warning', message }),
     onProgress: (p) => events.emit({ event: 'progress', id: 'load', label: 'loading', unit: 'B', ...p }),
@@ -165,7 +158,7 @@ async function give(
   jobs: readonly PictureJob[],
   rewards: readonly Reward[],
   asked: AskedViewing,
-  { events, global }: Context,
+  { events, global }: ScoreContext,
 ): Promise<void> {
   const definitions = rewards.map((reward) => {
     const viewing = viewingFor(reward, asked);

@@ -1,30 +1,30 @@
 // Flags of `drm data prepare hpdv3`: which of its lists, how much of each, and what else to train on.
 import { DrmError } from '../../../binding/error.js';
-import type { Option } from '../../common/command.js';
-import { numberOption, wholeOption } from '../../common/options.js';
+import type { Option, OptionsOf } from '../../common/option.js';
+import { toWhole } from '../../common/options.js';
 import type { Hpdv3Options, MixedList } from './hpdv3.js';
-import type { PairSetOptions } from './listed.js';
+import type { AskedPairs } from './published.js';
 
-export const HPDV3_FLAGS: readonly Option[] = [
+export const HPDV3_FLAGS = [
   { flags: '--list <file>', description: 'prepare hpdv3: the training list', default: 'train.json' },
   {
     flags: '--mix <list=images[:n]>',
     description: 'prepare hpdv3: trains on this list, too, or on n of its pairs; may be repeated',
     repeatable: true,
   },
-  { flags: '--sample <n>', description: 'prepare hpdv3: n pairs of the training list', default: 'all' },
-];
+  {
+    flags: '--sample <n>',
+    description: 'prepare hpdv3: n pairs of the training list',
+    default: 'all',
+    parse: toWhole(1),
+  },
+] as const satisfies readonly Option[];
 
 /** Throws DrmError USAGE. */
-export function hpdv3Flags(flags: Readonly<Record<string, unknown>>): Omit<Hpdv3Options, keyof PairSetOptions> {
-  return {
-    minConfidence: numberOption(flags, 'minConfidence') ?? 0.95,
-    list: flags.list === undefined ? undefined : String(flags.list),
-    mix: ((flags.mix as string[] | undefined) ?? []).map(mixedList),
-    sample: wholeOption(flags, 'sample', 1),
-    seed: wholeOption(flags, 'seed', 0) ?? 0,
-  };
-}
+export const hpdv3Options = (
+  pairs: AskedPairs,
+  { list, mix = [], sample }: OptionsOf<typeof HPDV3_FLAGS>,
+): Hpdv3Options => ({ ...pairs, minConfidence: pairs.minConfidence ?? 0.95, list, mix: mix.map(mixedList), sample });
 
 function mixedList(text: string): MixedList {
   const [, list = '', images = '', sample] = /^([^=]+)=(.+?)(?::(\d+))?$/.exec(text) ?? [];

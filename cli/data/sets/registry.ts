@@ -1,16 +1,16 @@
 // The published sets of preference pairs, by name. `drm data prepare` takes its sources, flags and errors from here, and
 // `drm eval` where lists are and how they are counted. What reads a set is loaded when it is opened.
-import { HPDV3_FLAGS, hpdv3Flags } from './hpdv3_flags.js';
-import { jsonLists, type PublishedSet, parquetShards } from './published.js';
+import { HPDV3_FLAGS, hpdv3Options } from './hpdv3_flags.js';
+import { jsonLists, type PublishedSet, parquetShards, publishedSet } from './published.js';
 
 export const PUBLISHED_SETS: Record<string, PublishedSet> = {
-  hpdv3: {
+  hpdv3: publishedSet({
     flags: HPDV3_FLAGS,
-    open: async (pairs, flags) => (await import('./hpdv3.js')).hpdv3Source({ ...pairs, ...hpdv3Flags(flags) }),
+    open: async (pairs, options) => (await import('./hpdv3.js')).hpdv3Source(hpdv3Options(pairs, options)),
     folders: ['hpdv3', 'HPDv3'],
     list: jsonLists,
     protocols: [],
-  },
+  }),
   hpdv2: {
     flags: [],
     open: async (pairs) => (await import('./hpdv2.js')).hpdv2Source(pairs),

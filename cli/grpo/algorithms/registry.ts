@@ -1,6 +1,6 @@
 // The algorithms there are, by the value of the setting `algorithm`: a line each, and its name in configs/schema/grpo.json,
 // which the compiler holds against these.
-import type { Option } from '../../common/command.js';
+import type { Option } from '../../common/option.js';
 import { flagOf } from '../../common/options.js';
 import { badSetting } from '../../config/bad_setting.js';
 import { allowValue } from '../../config/resolve.js';
@@ -45,7 +45,9 @@ export function algorithmOptions(): Option[] {
 }
 
 /** Those whose flags were given, by their names; one at most makes sense. */
-export const algorithmsGiven = (options: Record<string, unknown>): { name: string; flag: string }[] =>
-  [...ALGORITHMS].flatMap(([name, { flag }]) =>
-    flag && options[flag.name] === true ? [{ name, flag: flag.name }] : [],
+export function algorithmsGiven(options: object): { name: string; flag: string }[] {
+  const given = new Map<string, unknown>(Object.entries(options));
+  return [...ALGORITHMS].flatMap(([name, { flag }]) =>
+    flag && given.get(flag.name) === true ? [{ name, flag: flag.name }] : [],
   );
+}

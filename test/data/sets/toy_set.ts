@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Source } from '../../../cli/data/prepared/source.js';
 import { findPictures, folderOf, listedSource, type PairSetOptions } from '../../../cli/data/sets/listed.js';
-import { jsonLists, type PublishedSet } from '../../../cli/data/sets/published.js';
+import { jsonLists, publishedSet } from '../../../cli/data/sets/published.js';
 
 /** test.json holds [prompt, chosen, rejected]; `--last` reads it from its end. */
 async function toySource(options: PairSetOptions, last: boolean): Promise<Source> {
@@ -30,10 +30,10 @@ async function toySource(options: PairSetOptions, last: boolean): Promise<Source
   });
 }
 
-export const toySet: PublishedSet = {
+export const toySet = publishedSet({
   flags: [{ flags: '--from-last', description: 'prepare toy: begins at the end' }],
-  open: (pairs, { fromLast }) => toySource(pairs, fromLast === true),
+  open: (pairs, { fromLast }) => toySource(pairs, fromLast),
   folders: ['toy', 'ToySet'],
   list: jsonLists,
   protocols: ['rank'],
-};
+});
