@@ -71,6 +71,10 @@ Napi::Object to_js(Napi::Env env, Event&& event) {
   return out;
 }
 
+void set_numbers(Napi::Object& object, NamedNumbers numbers) {
+  for (const auto& [name, value] : numbers) object[name] = static_cast<double>(value);
+}
+
 Napi::Object to_js(Napi::Env env, const Failure& failure) {
   auto details = Napi::Object::New(env);
   for (const auto& [name, value] : failure.details) details[name] = value;
