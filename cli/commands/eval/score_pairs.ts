@@ -1,5 +1,6 @@
 // How the images of prepared pairs come to their scores: each reward at the levels that it sees, with progress and warnings.
 import { DrmError } from '../../../binding/error.js';
+import { progressOf } from '../../common/events.js';
 import { commandLine } from '../../common/options.js';
 import type { JudgedSet } from '../../eval/judged_sets.js';
 import type { ScoredColumn } from '../../eval/pair_rows.js';
@@ -61,7 +62,6 @@ async function scoreOne(
   { team, out, context: { events, signal }, label }: Scoring,
   part = '',
 ): Promise<Float64Array[]> {
-  const began = performance.now();
   const of = [label, part].filter((text) => text !== '').join(', ');
   let named = 0;
   const warn = (message: string) => events.emit({ event: 'warning', message });
@@ -69,17 +69,12 @@ async function scoreOne(
     .score(reward, viewing, out, {
       signal,
       team,
-      onScores: (step, total) =>
-        events.emit({
-          event: 'progress',
-          id: `score ${reward.name}${of && ` ${of}`}`,
-          label: `scoring ${of && `${of} `}by ${short(reward.name, NAME)}`,
-          step,
-          total,
-          unit: 'score',
-          seconds: (performance.now() - began) / 1000,
-          ...levelsNote(viewing.levels),
-        }),
+      onScores: progressOf(events, {
+        id: `score ${reward.name}${of && ` ${of}`}`,
+        label: `scoring ${of && `${of} `}by ${short(reward.name, NAME)}`,
+        unit: 'score',
+        ...levelsNote(viewing.levels),
+      }),
       onBad: (message) => {
         if (named++ < NAMED_BAD) warn(message);
       },

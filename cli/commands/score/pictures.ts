@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
+import { progressOf, secondsSince } from '../../common/events.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
 import { Drop } from '../../data/io/drop.js';
 import { decodePicture } from '../../data/io/picture.js';
@@ -72,6 +73,7 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
       command: 'score',
       facts: { rewards: rewards.map(({ name }) => name).join(', '), prompts: jobs.length, images: pictures.length },
     });
+    const tell = progressOf(events, { id: 'score', label: 'scoring', unit: 'image' }, started);
     const bad: Bad[] = [];
     const rows: Row[] = [];
     for (let begin = 0; begin < pictures.length; begin += CHUNK) {
@@ -86,15 +88,7 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
         for (const [i, { name, judged }] of ready.entries())
           rows.push({ reward: reward.name, prompt: judged.prompt, image: name, score: scores[i] as number });
       }
-      events.emit({
-        event: 'progress',
-        id: 'score',
-        label: 'scoring',
-        step: begin + Math.min(CHUNK, pictures.length - begin),
-        total: pictures.length,
-        unit: 'image',
-        seconds: (performance.now() - started) / 1000,
-      });
+      tell(begin + Math.min(CHUNK, pictures.length - begin), pictures.length);
     }
     for (const { image, reason } of bad) events.emit({ event: 'warning', message: `${image}: ${reason}` });
     await give(rows, bad, jobs, rewards, asked, context);
@@ -108,7 +102,7 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
       );
     events.emit({
       event: 'done',
-      seconds: (performance.now() - started) / 1000,
+      seconds: secondsSince(started),
       facts: { images: pictures.length, scores: rows.length },
     });
   } finally {
