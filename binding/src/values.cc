@@ -13,7 +13,7 @@ Napi::Value adopt_bytes(Napi::Env env, std::vector<uint8_t>&& bytes) {
       env, owner->data(), size, [](napi_env, void*, void* hint) { delete static_cast<std::vector<uint8_t>*>(hint); },
       owner.get(), &buffer);
   if (status == napi_ok) {
-    owner.release();
+    static_cast<void>(owner.release());  // the buffer's finalizer deletes it
     return Napi::Uint8Array::New(env, size, Napi::ArrayBuffer(env, buffer), 0);
   }
   // Runtimes with pointer compression (Electron) forbid memory from outside: one copy there.
