@@ -3,14 +3,18 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Comparison } from '../report.js';
+import { checkAesthetic } from './aesthetic.js';
 import { checkClip } from './clip.js';
 import { type ScorerCheck, ScorersFixture } from './fixture.js';
+import { checkImageReward } from './imagereward.js';
 import { checkPixels } from './pixels.js';
 
 const CHECKS: Record<string, ScorerCheck> = {
   pre: checkPixels,
   clip_h: checkClip,
   clip_l: checkClip,
+  aesthetic: checkAesthetic,
+  imagereward: checkImageReward,
 };
 
 export async function checkScorers(folder: string): Promise<Comparison[]> {
