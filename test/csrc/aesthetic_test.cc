@@ -180,7 +180,9 @@ TEST(scorer_reads_images_alone) {
   LoadOptions half;
   half.dtype = "bf16";
   const auto low = load_scorer(f.source(), half, control)->score({images, {}, {}}, control).values;
-  CHECK(std::abs(low[0] - scores[0]) < 0.05f && low[0] != scores[0]);
+  // What the head makes of a relative error of one bf16 step in a unit vector of even numbers.
+  const auto step = map.weight.abs().sum().item<double>() / 256 / std::sqrt(static_cast<double>(map.weight.size(1)));
+  CHECK(std::abs(low[0] - scores[0]) < 4 * step && low[0] != scores[0]);
 }
 
 TEST(what_is_missing_or_damaged_is_told) {

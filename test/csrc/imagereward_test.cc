@@ -177,11 +177,14 @@ TEST(low_precision_gives_nearly_the_same_scores) {
   Control control;
   const ImagesToScore request{{image(48, 48, 0), image(48, 60, 3)}, {row(f, {2, 7, 8, 3})}, {0, 0}};
   const auto exact = load_scorer(f.source(), {}, control)->score(request, control).values;
+  // What the head makes of a relative error of one bf16 step in hidden states of about one.
+  const auto m = f.model();
+  const auto step = collapse(m.head, at::kCPU).weight.abs().sum().item<double>() / 256 / m.config.deviation;
   for (const char* dtype : {"bf16", "fp16"}) {
     LoadOptions options;
     options.dtype = dtype;
     const auto low = load_scorer(f.source(), options, control)->score(request, control).values;
-    for (size_t i = 0; i < 2; ++i) CHECK(std::abs(low[i] - exact[i]) < 0.05f && low[i] != exact[i]);
+    for (size_t i = 0; i < 2; ++i) CHECK(std::abs(low[i] - exact[i]) < 4 * step && low[i] != exact[i]);
   }
 }
 
