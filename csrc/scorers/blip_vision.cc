@@ -7,7 +7,7 @@
 namespace drm {
 namespace {
 
-constexpr int64_t kChannels = 3;
+constexpr int64_t kBlipChannels = 3;
 
 Tensor blip_vision_layer(const BlipVisionLayer& l, const BlipVisionConfig& k, const Tensor& x) {
   const auto parts = linear(l.qkv, layer_norm(l.norm1, x, k.layer_norm_eps)).chunk(3, -1);
@@ -18,35 +18,35 @@ Tensor blip_vision_layer(const BlipVisionLayer& l, const BlipVisionConfig& k, co
 
 }  // namespace
 
-BlipVisionConfig read_blip_vision_config(const ConfigReader& r) {
-  BlipVisionConfig c{read_block_sizes(r)};
-  c.image_size = r.integer("image_size");
-  c.patch_size = r.integer("patch_size");
+BlipVisionConfig read_blip_vision_config(const ConfigReader& vision) {
+  BlipVisionConfig c{read_block_sizes(vision)};
+  c.image_size = vision.integer("image_size");
+  c.patch_size = vision.integer("patch_size");
   if (c.patch_size < 1 || c.image_size < c.patch_size || c.image_size > 4096 || c.image_size % c.patch_size)
-    throw Failure(Code::BadConfig, "[config] " + r.file() +
+    throw Failure(Code::BadConfig, "[config] " + vision.file() +
                                        ": expected an image_size of at most 4096 that patch_size divides, found " +
                                        std::to_string(c.image_size) + " and " + std::to_string(c.patch_size) +
                                        "; compare with the model's original config.json");
   return c;
 }
 
-BlipVision make_blip_vision(const BlipVisionConfig& k) {
-  const auto d = k.hidden_size;
+BlipVision make_blip_vision(const BlipVisionConfig& config) {
+  const auto d = config.hidden_size;
   BlipVision v;
-  v.config = k;
+  v.config = config;
   v.class_token = make_parameter({1, 1, d});
-  v.positions = make_parameter({1, 1 + k.patches(), d});
-  v.patch = make_conv(kChannels, d, k.patch_size);
-  for (int64_t i = 0; i < k.num_hidden_layers; ++i)
+  v.positions = make_parameter({1, 1 + config.patches(), d});
+  v.patch = make_conv(kBlipChannels, d, config.patch_size);
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i)
     v.layers.push_back({make_norm(d), make_linear(d, 3 * d), make_linear(d, d), make_norm(d),
-                        make_linear(d, k.intermediate_size), make_linear(k.intermediate_size, d)});
+                        make_linear(d, config.intermediate_size), make_linear(config.intermediate_size, d)});
   v.norm = make_norm(d);
   return v;
 }
 
 Tensor blip_vision_forward(const BlipVision& v, const Tensor& pixels) {
   const auto& k = v.config;
-  if (pixels.dim() != 4 || pixels.size(1) != kChannels || pixels.size(2) != k.image_size ||
+  if (pixels.dim() != 4 || pixels.size(1) != kBlipChannels || pixels.size(2) != k.image_size ||
       pixels.size(3) != k.image_size)
     throw Failure(Code::BadRequest, "[blip] pixels: expected (batch, 3, " + std::to_string(k.image_size) + ", " +
                                         std::to_string(k.image_size) + "), found " + c10::str(pixels.sizes()));
