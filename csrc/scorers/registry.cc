@@ -4,6 +4,7 @@
 #include "scorers/aesthetic_scorer.h"
 #include "scorers/clip_scorer.h"
 #include "scorers/imagereward_scorer.h"
+#include "scorers/lpips_scorer.h"
 
 namespace drm {
 namespace {
@@ -13,6 +14,7 @@ std::vector<ScorerKind>& kinds() {
       {"aesthetic", load_aesthetic_scorer},
       {"clip", load_clip_scorer},
       {"imagereward", load_imagereward_scorer},
+      {"lpips", load_lpips_scorer},
   };
   return all;
 }

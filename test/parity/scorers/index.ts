@@ -7,6 +7,7 @@ import { checkAesthetic } from './aesthetic.js';
 import { checkClip } from './clip.js';
 import { type ScorerCheck, ScorersFixture } from './fixture.js';
 import { checkImageReward } from './imagereward.js';
+import { checkLpips } from './lpips.js';
 import { checkPixels } from './pixels.js';
 
 const CHECKS: Record<string, ScorerCheck> = {
@@ -15,6 +16,8 @@ const CHECKS: Record<string, ScorerCheck> = {
   clip_l: checkClip,
   aesthetic: checkAesthetic,
   imagereward: checkImageReward,
+  lpips_alex: checkLpips,
+  lpips_vgg: checkLpips,
 };
 
 export async function checkScorers(folder: string): Promise<Comparison[]> {
