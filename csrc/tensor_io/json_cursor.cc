@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "common/failure.h"
+#include "tensor_io/utf8.h"
 
 namespace drm {
 namespace {
@@ -204,22 +205,6 @@ void JsonCursor::escape(std::string& to) {
   }
 }
 
-/// Length of the UTF-8 sequence at at_; fails when it is none (overlong forms and surrogates included).
-size_t JsonCursor::utf8_length() const {
-  const auto byte = [&](size_t i) { return at_ + i < text_.size() ? static_cast<unsigned char>(text_[at_ + i]) : 0u; };
-  const auto follows = [&](size_t i, unsigned low = 0x80, unsigned high = 0xbf) {
-    return byte(i) >= low && byte(i) <= high;
-  };
-  const auto b = byte(0);
-  if (b < 0x80) return 1;
-  if (b >= 0xc2 && b <= 0xdf && follows(1)) return 2;
-  if (b >= 0xe0 && b <= 0xef && follows(1, b == 0xe0 ? 0xa0 : 0x80, b == 0xed ? 0x9f : 0xbf) && follows(2)) return 3;
-  if (b >= 0xf0 && b <= 0xf4 && follows(1, b == 0xf0 ? 0x90 : 0x80, b == 0xf4 ? 0x8f : 0xbf) && follows(2) &&
-      follows(3))
-    return 4;
-  fail("expected UTF-8 text, found " + here());
-}
-
 std::string JsonCursor::string() {
   skip_space();
   if (peek() != '"') fail("expected a text in quotes, found " + here());
@@ -240,7 +225,8 @@ std::string JsonCursor::string() {
     }
     if (static_cast<unsigned char>(text_[at_]) < 0x20)
       fail("expected an escape for a control character, found " + here());
-    const auto n = utf8_length();
+    const auto n = utf8_length(text_, at_);
+    if (n == 0) fail("expected UTF-8 text, found " + here());
     out.append(text_.substr(at_, n));
     at_ += n;
   }

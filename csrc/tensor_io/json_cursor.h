@@ -52,7 +52,6 @@ class JsonCursor {
   std::string key();
   void escape(std::string& to);
   uint32_t hex4();
-  size_t utf8_length() const;
   void digits();
 
   std::string_view text_;

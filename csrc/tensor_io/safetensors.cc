@@ -19,7 +19,6 @@ namespace {
 
 constexpr uint64_t kLargestHeader = 100'000'000;  // as the reference implementation
 constexpr uint64_t kAlignment = 64;               // vector instructions and BLAS like their data here
-constexpr int64_t kChunk = 1 << 18;               // elements copied at a time
 
 struct Dtype {
   const char* name;
@@ -221,54 +220,6 @@ void SafetensorsFile::read_metadata(JsonCursor& json) {
     if (!metadata_.try_emplace(std::move(key), std::move(text)).second)
       json.fail("key \"" + shown(key) + "\" appears twice");
   });
-}
-
-const TensorInfo& SafetensorsFile::loadable(const std::string& name) const {
-  const auto it = tensors_.find(name);
-  if (it == tensors_.end()) bad_file(path_, "expected a tensor named " + shown(name) + ", found none");
-  if (it->second.dtype == at::ScalarType::Undefined)
-    bad_file(path_, shown(name) + ": expected floating-point numbers, found the dtype " + it->second.unsupported +
-                        ", which is not supported; convert it to F32, F16 or BF16");
-  return it->second;
-}
-
-at::Tensor SafetensorsFile::load(const std::string& name) const { return load(name, loadable(name).dtype, at::kCPU); }
-
-at::Tensor SafetensorsFile::view(const std::string& name) const {
-  const auto& info = loadable(name);
-  const auto* from = data_ + info.begin;
-  if (reinterpret_cast<uintptr_t>(from) % at::elementSize(info.dtype)) return load(name);
-  return at::from_blob(
-      const_cast<char*>(from), info.shape, [file = shared_from_this()](void*) {},
-      at::TensorOptions().dtype(info.dtype));
-}
-
-at::Tensor SafetensorsFile::load(const std::string& name, at::ScalarType dtype, at::Device device) const {
-  const auto& info = loadable(name);
-  const auto target = at::isFloatingType(info.dtype) ? dtype : info.dtype;
-  auto out = at::empty(info.shape, at::TensorOptions().dtype(target));  // 64-byte aligned by libtorch's allocator
-  const auto* source = data_ + info.begin;
-
-  // Copied in chunks whose pages are given back at once: with mapped pages counted, memory peaks at the weights and one
-  // chunk. The file's data may be unaligned for its type, so they pass through an aligned buffer when converted.
-  const auto element = static_cast<int64_t>(at::elementSize(info.dtype));
-  const auto count = out.numel();
-  auto flat = out.view({-1});
-  at::Tensor buffer;
-  for (int64_t at = 0; at < count; at += kChunk) {
-    const auto n = std::min(kChunk, count - at);
-    const auto* from = source + at * element;
-    const auto bytes = static_cast<size_t>(n * element);
-    if (target == info.dtype) {
-      std::memcpy(static_cast<char*>(flat.mutable_data_ptr()) + at * element, from, bytes);
-    } else {
-      if (!buffer.defined()) buffer = at::empty({std::min(kChunk, count)}, at::TensorOptions().dtype(info.dtype));
-      std::memcpy(buffer.mutable_data_ptr(), from, bytes);
-      flat.narrow(0, at, n).copy_(buffer.narrow(0, 0, n));
-    }
-    if (mapped_) mapped_->release(from, bytes);
-  }
-  return device.is_cpu() ? out : out.to(device);
 }
 
 namespace {

@@ -8,12 +8,13 @@
 #include "common/failure.h"
 #include "common/messages.h"
 #include "tensor_io/json.h"
+#include "tensor_io/pickle_file.h"
 #include "tensor_io/tensor_names.h"
 
 namespace drm {
 namespace {
 
-using File = std::shared_ptr<const SafetensorsFile>;
+using File = std::shared_ptr<const TensorFile>;
 using Form = Source::Form;
 
 using Keys = std::map<std::string, LocatedTensor>;
@@ -55,12 +56,14 @@ void add_index(Keys& keys, const std::string& index) {
   }
 }
 
-Keys gather(const std::vector<std::string>& files) {
+Keys gather(const std::vector<std::string>& files, Pickles pickles) {
   if (files.empty()) throw Failure(Code::Internal, "[load] no weight files were named");
   Keys keys;
   for (const auto& file : files) {
     if (file.ends_with(kIndexEnding))
       add_index(keys, file);
+    else if (pickles == Pickles::Read && PickleFile::recognises_file(file))
+      add_all(keys, PickleFile::open(file));
     else
       add_all(keys, SafetensorsFile::open(file));
   }
@@ -179,13 +182,13 @@ uint64_t bytes_of(const std::vector<WantedTensor>& wanted, at::ScalarType dtype)
   return total;
 }
 
-Weights Weights::open(const std::vector<std::string>& files, const KeyReader& read) {
-  auto w = arrange(gather(files), read);
+Weights Weights::open(const std::vector<std::string>& files, const KeyReader& read, Pickles pickles) {
+  auto w = arrange(gather(files, pickles), read);
   w.description_ = files.size() == 1 ? files[0] : files[0] + " and " + std::to_string(files.size() - 1) + " more";
   return w;
 }
 
-Weights Weights::open(const std::shared_ptr<const SafetensorsFile>& file, const KeyReader& read) {
+Weights Weights::open(const std::shared_ptr<const TensorFile>& file, const KeyReader& read) {
   std::map<std::string, LocatedTensor> keys;
   add_all(keys, file);
   auto w = arrange(std::move(keys), read);
@@ -233,7 +236,7 @@ Weights Weights::arrange(std::map<std::string, LocatedTensor> keys, const KeyRea
 
 std::vector<std::string> tensor_names(const std::vector<std::string>& files) {
   std::vector<std::string> names;
-  for (const auto& [name, located] : gather(files)) names.push_back(name);
+  for (const auto& [name, located] : gather(files, Pickles::Refuse)) names.push_back(name);
   return names;
 }
 

@@ -1,5 +1,6 @@
 // Where a component's tensors come from: one file, several, or an index of shards, under whichever naming. Models ask
-// for tensors by their diffusers (transformers for text encoders) keys; a KeyReader translates other spellings.
+// for tensors by their diffusers (transformers for text encoders) keys; a KeyReader translates other spellings. Files
+// are safetensors or, for those who ask for them, checkpoints of torch.save.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -25,20 +26,23 @@ struct WantedTensor {
 /// That fill() takes for them.
 uint64_t bytes_of(const std::vector<WantedTensor>& wanted, at::ScalarType dtype);
 
+/// Whether checkpoints of torch.save (.pt, .pth, .bin) are read, too: only where a model is published as nothing else.
+enum class Pickles { Refuse, Read };
+
 struct LocatedTensor {
-  std::shared_ptr<const SafetensorsFile> file;
+  std::shared_ptr<const TensorFile> file;
   const TensorInfo* info;  // the file's
 };
 
 class Weights {
  public:
   /// `files`: one .safetensors file, several, or one *.safetensors.index.json (its shards lie beside it).
-  /// `read` knows the model's spellings.
+  /// `read` knows the model's spellings. What a file is, its bytes tell, not its name.
   /// Weights in FP8 are taken times the scales beside them (`scale_weight` or `weight_scale`), whatever the spelling.
   /// Throws Failure(BadFile), or as MappedFile::open().
-  static Weights open(const std::vector<std::string>& files, const KeyReader& read);
+  static Weights open(const std::vector<std::string>& files, const KeyReader& read, Pickles pickles = Pickles::Refuse);
   /// The same of one open file.
-  static Weights open(const std::shared_ptr<const SafetensorsFile>& file, const KeyReader& read);
+  static Weights open(const std::shared_ptr<const TensorFile>& file, const KeyReader& read);
 
   /// Logical tensors by diffusers key with shape and dtype, after translation (qkv split, scale/shift halves swapped,
   /// 1x1 convolutions squeezed): nothing is read for this.
