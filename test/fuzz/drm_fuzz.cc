@@ -1,4 +1,4 @@
-// Fuzzes what reads unmatched_keys' weights, adapters and configs: no input may crash, hang, take more than a GiB of memory,
+// Fuzzes what reads strangers' weights, adapters and configs: no input may crash, hang, take more than a GiB of memory,
 // or end in anything but a Failure that blames the file.
 //   drm_fuzz [--executions N] [--from I] [--seed S] [--target NAME]
 // Inputs go round the targets; input I of seed S is always the same, and is named when something goes wrong.
@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -24,6 +25,7 @@
 #include "tensor_io/json.h"
 #include "lora/lora_file.h"
 #include "lora/peft_config.h"
+#include "tensor_io/pickle_file.h"
 #include "tensor_io/weights.h"
 #include "models/registry.h"
 #include "text/text_keys.h"
@@ -93,6 +95,19 @@ void fuzz_weights(const Seeds& seeds, Dice& dice) {
   for (size_t i = 0; i < wanted.size(); ++i)
     if (tensors[i].sizes() != at::IntArrayRef(wanted[i].shape))
       throw std::runtime_error(wanted[i].key + " was loaded in another shape");
+}
+
+void fuzz_pickle(const Seeds& seeds, Dice& dice) {
+  const auto bytes = fuzz::mutate_pickle(dice.of(seeds), seeds, dice);
+  const auto file = PickleFile::read(bytes, "input");
+  for (const auto& [name, info] : file->tensors()) {
+    if (info.dtype == at::ScalarType::Undefined) continue;
+    const auto loaded = file->load(name), viewed = file->view(name).contiguous();
+    if (loaded.sizes() != at::IntArrayRef(info.shape) || loaded.nbytes() > bytes.size())
+      throw std::runtime_error(name + " was loaded in another size");
+    if (loaded.numel() > 0 && std::memcmp(loaded.const_data_ptr(), viewed.const_data_ptr(), loaded.nbytes()) != 0)
+      throw std::runtime_error(name + " was loaded with other numbers than it is viewed with");
+  }
 }
 
 struct Target {
@@ -195,9 +210,10 @@ int run(int argc, char** argv) {
   std::vector<Target> targets = {{"safetensors", fuzz_safetensors},
                                  {"json", fuzz_json},
                                  {"lora", fuzz_lora},
-                                 {"weights", fuzz_weights}};
+                                 {"weights", fuzz_weights},
+                                 {"pickle", fuzz_pickle}};
   if (!options.target.empty()) std::erase_if(targets, [](const Target& t) { return options.target != t.name; });
-  if (targets.empty()) throw std::runtime_error("expected --target safetensors, json, lora or weights");
+  if (targets.empty()) throw std::runtime_error("expected --target safetensors, json, lora, weights or pickle");
   for (auto& target : targets) target.seeds = read_seeds(target.name);
   at::set_num_threads(1);
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}) std::signal(signal, crashed);

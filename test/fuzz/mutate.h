@@ -40,5 +40,8 @@ class Dice {
 std::string mutate_text(std::string text, const std::vector<std::string>& others, Dice& dice);
 /// A safetensors file after changes of its header, whose length is mostly put right again, or of any of its bytes.
 std::string mutate_safetensors(const std::string& file, const std::vector<std::string>& others, Dice& dice);
+/// A checkpoint of torch.save after changes of its opcodes or of any of its bytes; a zip's checksums and sizes are mostly
+/// put right again.
+std::string mutate_pickle(const std::string& file, const std::vector<std::string>& others, Dice& dice);
 
 }  // namespace drm::fuzz
