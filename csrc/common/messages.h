@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace drm {
@@ -10,7 +11,10 @@ namespace drm {
 inline std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 /// A name that a file states, which may be of any length.
-inline std::string shown(const std::string& name) { return name.size() <= 200 ? name : name.substr(0, 200) + " ..."; }
+inline std::string shown(std::string_view name) {
+  std::string text(name.substr(0, 200));
+  return name.size() <= 200 ? text : text + " ...";
+}
 
 /// "(2, 16, 64, 64)".
 inline std::string shape_text(const std::vector<int64_t>& shape) {

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "common/failure.h"
+#include "common/messages.h"
 #include "tensor_io/pickle.h"
 #include "tensor_io/utf8.h"
 #include "tensor_io/zip.h"
@@ -36,10 +37,6 @@ constexpr size_t kCountBytes = 8;   // before each storage in a stream
       "on a usual one");
 }
 
-std::string shown(std::string_view name) {
-  return name.size() <= 200 ? std::string(name) : std::string(name.substr(0, 200)) + " ...";
-}
-
 /// What was saved, and where the bytes of a storage are.
 struct Checkpoint {
   Pickle pickle;
@@ -62,10 +59,10 @@ Checkpoint read_zip(std::string_view bytes, const std::string& path) {
   const auto zip = std::make_shared<const ZipArchive>(bytes, path);
   const auto folder = folder_of(*zip, path);
   const auto text_of = [&](const char* name) -> std::optional<std::string_view> {
-    if (!zip->members().count(folder + name)) return std::nullopt;
+    if (!zip->members().contains(folder + name)) return std::nullopt;
     return zip->checked_bytes_of(folder + name);
   };
-  if (zip->members().count(folder + "/constants.pkl"))
+  if (zip->members().contains(folder + "/constants.pkl"))
     bad(path,
         "expected plain tensors, found a TorchScript program, which holds code; load it with torch.jit.load and save "
         "its state_dict() with torch.save");

@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "common/failure.h"
+#include "common/messages.h"
 
 namespace drm {
 namespace {
@@ -64,12 +65,12 @@ constexpr Known kFunctions[] = {
     {"_codecs.encode", PickleFunction::Inert},
 };
 
-/// A name in a message: what is no ASCII or would be obeyed by a terminal becomes '?'.
-std::string shown(std::string_view name) {
-  std::string text(name.substr(0, 200));
+/// A name in a message: what a terminal would obey, or is no ASCII, becomes '?'.
+std::string printed(std::string_view name) {
+  auto text = shown(name);
   for (auto& c : text)
     if (!std::isprint(static_cast<unsigned char>(c))) c = '?';
-  return name.size() <= 200 ? text : text + " ...";
+  return text;
 }
 
 /// In single quotes for a shell.
@@ -84,7 +85,7 @@ std::string described(std::string_view module, std::string_view name) {
   const auto last = name.substr(name.rfind('.') + 1);  // npos + 1 is 0
   const bool is_class =
       !last.empty() && std::isupper(static_cast<unsigned char>(last[last.front() == '_' && last.size() > 1]));
-  return (is_class ? "the class " : "the function ") + shown(module) + "." + shown(name);
+  return (is_class ? "the class " : "the function ") + printed(module) + "." + printed(name);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "common/failure.h"
+#include "common/messages.h"
 
 namespace drm {
 namespace {
@@ -15,9 +16,6 @@ constexpr int64_t kChunk = 1 << 18;  // elements copied at a time
 [[noreturn]] void bad(const std::string& path, const std::string& what) {
   throw Failure(Code::BadFile, "[load] " + path + ": " + what, {{"file", path}});
 }
-
-/// A name that a file states, in a message.
-std::string shown(const std::string& name) { return name.size() <= 200 ? name : name.substr(0, 200) + " ..."; }
 
 /// The elements of a tensor in the order of its rows, wherever they lie in the file.
 class Elements {

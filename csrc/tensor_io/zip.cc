@@ -4,6 +4,7 @@
 #include <array>
 
 #include "common/failure.h"
+#include "common/messages.h"
 
 namespace drm {
 namespace {
@@ -29,10 +30,6 @@ uint64_t number(std::string_view bytes, size_t at, size_t width) {
 
 [[noreturn]] void damaged(const std::string& path, const std::string& what) {
   bad(path, what + "; the file is damaged, fetch it again");
-}
-
-std::string shown(std::string_view name) {
-  return name.size() <= 200 ? std::string(name) : std::string(name.substr(0, 200)) + " ...";
 }
 
 uint32_t crc32(std::string_view bytes) {
