@@ -17,7 +17,7 @@ interface MpsSizes {
 }
 
 export async function checkMps(s: ScorersFixture, name: string, scratch: string): Promise<Comparison[]> {
-  const { config, weights, tolerance, negative_controls = [] } = s.described(name);
+  const { config, weights, tolerance, negative_controls } = s.described(name);
   const sizes = config as MpsSizes;
   const { score = 0 } = tolerance;
   const path = join(scratch, `${name}.json`);
