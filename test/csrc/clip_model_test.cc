@@ -5,7 +5,7 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 
-#include "scorers_golden.h"
+#include "clip_fixture.h"
 #include "text/text_keys.h"
 
 using namespace drm;
@@ -17,7 +17,7 @@ ClipModelConfig config_of(const std::string& name) { return clip_config(*scorer_
 
 ClipModel load(const std::string& name, const std::string& spelling) {
   auto m = make_clip_model(config_of(name));
-  const auto file = scorers_golden() + name + "." + spelling + ".safetensors";
+  const auto file = golden_scorers(name + "." + spelling + ".safetensors");
   load_clip_model(m, Weights::open({file}, clip_keys()), at::kFloat, at::kCPU);
   return m;
 }
@@ -96,14 +96,14 @@ TEST(the_other_activation_is_told_apart) {
 
 // The counts are the published files' (spec of the scorers; arithmetic): nothing is allocated for them.
 TEST(vit_h_14_has_the_published_size) {
-  auto m = make_clip_model(read_clip_model_config(kScorerConfigs + "clip-vit-h-14.json"));
+  auto m = make_clip_model(read_clip_model_config(shipped_config("clip-vit-h-14")));
   CHECK_EQ(size_of(m).parameters, 986109441);
   CHECK_EQ(size_of(m).tensors, 7 + 16 * 32 + 4 + 16 * 24 + 3);  // image tower, text tower, projections and temperature
   CHECK(!m.text.config.quick_gelu && !m.vision.config.quick_gelu);
 }
 
 TEST(vit_l_14_has_the_published_size) {
-  auto m = make_clip_model(read_clip_model_config(kScorerConfigs + "clip-vit-l-14.json"));
+  auto m = make_clip_model(read_clip_model_config(shipped_config("clip-vit-l-14")));
   CHECK_EQ(size_of(m).parameters, 427616513);
   CHECK(m.text.config.quick_gelu && m.vision.config.quick_gelu);
 }
@@ -229,15 +229,16 @@ TEST(gradient_steps_learn_three_pairs) {
   CHECK(last < 0.3 * first);
 }
 
-// Half-precision towers: features are normalised, and products taken, in fp32.
+// Half-precision towers: features are normalised, and products taken, in fp32. On these weights, whose cosines are
+// 0.0084 apart where they are nearest, bf16 was off by 0.0063 at most and fp16 by 0.00093.
 TEST(half_precision_ranks_as_fp32_does) {
   const at::NoGradGuard no_grad;
   for (const std::string name : {"clip_h", "clip_l"}) {
     const Io io{.name = name};
     const auto exact = io["cosine"];
-    for (const auto& [dtype, tolerance] : {std::pair(at::kBFloat16, 0.02), {at::kHalf, 0.0025}}) {
+    for (const auto& [dtype, tolerance] : {std::pair(at::kBFloat16, 0.016), {at::kHalf, 0.002}}) {
       auto m = make_clip_model(config_of(name));
-      load_clip_model(m, Weights::open({scorers_golden() + name + ".hf.safetensors"}, clip_keys()), dtype, at::kCPU);
+      load_clip_model(m, Weights::open({golden_scorers(name + ".hf.safetensors")}, clip_keys()), dtype, at::kCPU);
       const auto cosine = image_features(m, io["pixel_values"]).matmul(text_features(m, io["input_ids"]).t());
       CHECK(cosine.scalar_type() == at::kFloat && m.text.projection.weight.scalar_type() == dtype);
       const auto worst = (cosine - exact).abs().max().item<double>();
