@@ -12,8 +12,13 @@ namespace {
 
 std::vector<ScorerKind>& kinds() {
   static std::vector<ScorerKind> all = {
-      {"aesthetic", load_aesthetic_scorer}, {"clip", load_clip_scorer}, {"imagereward", load_imagereward_scorer},
-      {"lpips", load_lpips_scorer},         {"mps", load_mps_scorer},
+      // clang-format off
+      {"aesthetic", load_aesthetic_scorer},
+      {"clip", load_clip_scorer},
+      {"imagereward", load_imagereward_scorer},
+      {"lpips", load_lpips_scorer},
+      {"mps", load_mps_scorer},
+      // clang-format on
   };
   return all;
 }
