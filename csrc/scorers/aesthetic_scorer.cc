@@ -64,12 +64,15 @@ class AestheticScorer final : public Scorer {
   /// `reading` of the images' unit vectors.
   Tensor over(const std::vector<Bitmap>& images, Control& control,
               const std::function<Tensor(const Tensor&)>& reading) const {
-    const auto pass = [&](size_t begin, size_t end) {
-      const auto bytes = prepared(images, begin, end,
-                                  [&](const Bitmap& image) { return pillow_square(image, info_.image_size, rule_); });
+    const auto prepare = [&](size_t begin, size_t end) {
+      return prepared(images, begin, end,
+                      [&](const Bitmap& image) { return pillow_square(image, info_.image_size, rule_); });
+    };
+    const auto network = [&](const Tensor& bytes, size_t, size_t) {
       return reading(clip_image_features(model_.vision, clip_pixels(bytes.to(device_))));
     };
-    return in_passes({"aesthetic", "images"}, images.size(), 1 + model_.vision.config.patches(), pass, control);
+    return in_passes({"aesthetic", "images"}, images.size(), 1 + model_.vision.config.patches(), prepare, network,
+                     control);
   }
 
   at::Device device_;

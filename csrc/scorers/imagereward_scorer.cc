@@ -52,18 +52,27 @@ class ImageRewardScorer final : public Scorer {
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return of[a] < of[b]; });
     const auto same_as_before = [&](size_t i) { return i > 0 && of[order[i]] == of[order[i - 1]]; };
     Tensor last;  // tokens of the image before, (1, 1 + N, E)
-    const auto pass = [&](size_t begin, size_t end) {
+    const auto prepare = [&](size_t begin, size_t end) {
       std::vector<Bitmap> images;
-      std::vector<int64_t> prompts, image_of;
-      const int64_t kept = same_as_before(begin) ? 1 : 0;
-      for (auto i = begin; i < end; ++i) {
+      for (auto i = begin; i < end; ++i)
         if (!same_as_before(i)) images.push_back(r.images[order[i]]);
-        image_of.push_back(kept + static_cast<int64_t>(images.size()) - 1);
+      const auto square = [&](const Bitmap& image) {
+        return pillow_square(image, info_.image_size, CropRule::Torchvision);
+      };
+      return images.empty() ? at::empty({0}, at::kByte) : prepared(images, 0, images.size(), square);
+    };
+    const auto network = [&](const Tensor& bytes, size_t begin, size_t end) {
+      std::vector<int64_t> prompts, image_of;
+      const bool kept = same_as_before(begin);
+      int64_t image = kept ? 0 : -1;
+      for (auto i = begin; i < end; ++i) {
+        if (!same_as_before(i)) ++image;
+        image_of.push_back(image);
         prompts.push_back(r.prompt_of[order[i]]);
       }
       std::vector<Tensor> seen;
       if (kept) seen.push_back(last);
-      if (!images.empty()) seen.push_back(image_tokens(images));
+      if (bytes.numel()) seen.push_back(blip_vision_forward(model_.vision, clip_pixels(bytes.to(device_))));
       const auto tokens = at::cat(seen);
       last = tokens.narrow(0, tokens.size(0) - 1, 1).clone();
       const auto ids = rows.index_select(0, at::tensor(prompts, at::kLong)).to(device_);
@@ -72,20 +81,13 @@ class ImageRewardScorer final : public Scorer {
       return (affine(head_, hidden.select(1, 0)) - model_.config.mean) / model_.config.deviation;
     };
     const auto cost = 1 + model_.vision.config.patches() + info_.tokens;
-    const auto scores = in_passes({"imagereward", "images"}, order.size(), cost, pass, control);
+    const auto scores = in_passes({"imagereward", "images"}, order.size(), cost, prepare, network, control);
     Scores result{std::vector<float>(order.size()), {}};
     for (size_t i = 0; i < order.size(); ++i) result.values[order[i]] = scores.const_data_ptr<float>()[i];
     return result;
   }
 
  private:
-  Tensor image_tokens(const std::vector<Bitmap>& images) const {
-    const auto square = [&](const Bitmap& image) {
-      return pillow_square(image, info_.image_size, CropRule::Torchvision);
-    };
-    return blip_vision_forward(model_.vision, clip_pixels(prepared(images, 0, images.size(), square).to(device_)));
-  }
-
   /// A row without a token has nothing that it could attend to.
   void check_rows(const Tensor& rows) const {
     const auto empty = rows.eq(model_.config.pad_token_id).all(-1);
