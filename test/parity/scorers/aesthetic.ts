@@ -8,9 +8,6 @@ import { aestheticConfig } from '../../rewards/imagereward_folder.js';
 import type { Comparison } from '../report.js';
 import type { ScorersFixture } from './fixture.js';
 
-/** HPS v1's, which the fixture's case does not name again. */
-const IMAGES = ['132x82', '640x400', '512x512'];
-
 export async function checkAesthetic(s: ScorersFixture, name: string, scratch: string): Promise<Comparison[]> {
   const { config: stated, weights, tolerance, negative_controls } = s.described(name);
   const config = join(scratch, `${name}.json`);
@@ -22,7 +19,8 @@ export async function checkAesthetic(s: ScorersFixture, name: string, scratch: s
     { device: 'cpu', dtype: 'fp32' },
   );
   try {
-    const pictures = await Promise.all(IMAGES.map((image) => s.photo(image)));
+    const { images } = s.described('hpsv1').config as { images: string[] };
+    const pictures = await Promise.all(images.map((image) => s.photo(image)));
     const { values } = await scorer.score({ pictures, rows: [], promptOf: [] });
     const features = await scorer.imageFeatures(pictures);
     const atol = tolerance.score ?? 0;
