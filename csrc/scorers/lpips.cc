@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "scorers/weights_hint.h"
 #include "tensor_io/config_reader.h"
 
 namespace drm {
@@ -49,15 +50,15 @@ std::string hint(const Weights& weights, LpipsNetwork network) {
     const auto it = entries.lower_bound(start);
     return it != entries.end() && it->first.rfind(start, 0) == 0;
   };
-  const std::string trunk = network == LpipsNetwork::Alex ? "alexnet" : "vgg16", lin = name_of(network);
-  const auto found = guess_lpips_config(weights).network;
-  if (any("features.") && found != network)
-    return std::string("these look like the trunk of network ") + name_of(found) + ", the config says " + lin;
-  if (any("features.") && !any("lin"))
-    return "this is a trunk alone: give the authors' v0.1/" + lin + " beside it, which has lin0.model.1.weight";
-  if (any("lin") && !any("features."))
+  const bool has_trunk = any("features."), has_lin = any("lin");
+  if (!has_trunk && !has_lin) return looks_like(weights);
+  const std::string lin = name_of(network), trunk = network == LpipsNetwork::Alex ? "alexnet" : "vgg16";
+  if (!has_trunk)
     return "these are the lin weights alone: give torchvision's " + trunk + " beside them, which has features.0.weight";
-  if (any("vision_model.") || any("visual.")) return "these look like a CLIP's weights, which LPIPS does not use";
+  if (const auto found = guess_lpips_config(weights).network; found != network)
+    return std::string("these look like the trunk of network ") + name_of(found) + ", the config says " + lin;
+  if (!has_lin)
+    return "this is a trunk alone: give the authors' v0.1/" + lin + " beside it, which has lin0.model.1.weight";
   return "";
 }
 
