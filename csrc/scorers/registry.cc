@@ -3,6 +3,7 @@
 #include "common/failure.h"
 #include "scorers/aesthetic_scorer.h"
 #include "scorers/clip_scorer.h"
+#include "scorers/hpsv3_scorer.h"
 #include "scorers/imagereward_scorer.h"
 #include "scorers/lpips_scorer.h"
 
@@ -13,6 +14,7 @@ std::vector<ScorerKind>& kinds() {
   static std::vector<ScorerKind> all = {
       {"aesthetic", load_aesthetic_scorer},
       {"clip", load_clip_scorer},
+      {"hpsv3", load_hpsv3_scorer},
       {"imagereward", load_imagereward_scorer},
       {"lpips", load_lpips_scorer},
   };
