@@ -6,14 +6,16 @@ import type { Comparison } from '../report.js';
 import { checkAesthetic } from './aesthetic.js';
 import { checkClip } from './clip.js';
 import { type ScorerCheck, ScorersFixture } from './fixture.js';
+import { checkHpsv3, checkQwenPixels } from './hpsv3.js';
 import { checkImageReward } from './imagereward.js';
 import { checkLpips } from './lpips.js';
 import { checkPixels } from './pixels.js';
 
 const CHECKS: Record<string, ScorerCheck> = {
-  pre: checkPixels,
+  pre: async (s) => [...(await checkPixels(s)), ...(await checkQwenPixels(s))],
   clip_h: checkClip,
   clip_l: checkClip,
+  hpsv3: checkHpsv3,
   aesthetic: checkAesthetic,
   imagereward: checkImageReward,
   lpips_alex: checkLpips,
