@@ -3,6 +3,7 @@
 #include "common/failure.h"
 #include "scorers/aesthetic_scorer.h"
 #include "scorers/clip_scorer.h"
+#include "scorers/hpsv3_scorer.h"
 #include "scorers/imagereward_scorer.h"
 #include "scorers/lpips_scorer.h"
 #include "scorers/mps_scorer.h"
@@ -15,6 +16,7 @@ std::vector<ScorerKind>& kinds() {
       // clang-format off
       {"aesthetic", load_aesthetic_scorer},
       {"clip", load_clip_scorer},
+      {"hpsv3", load_hpsv3_scorer},
       {"imagereward", load_imagereward_scorer},
       {"lpips", load_lpips_scorer},
       {"mps", load_mps_scorer},
