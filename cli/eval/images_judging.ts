@@ -16,6 +16,8 @@ import type { Reward } from '../rewards/reward.js';
 import type { PictureSet } from './images.js';
 import { against, type Cost, type Results, report } from './images_report.js';
 import { captionsOf, Judge, type Judgement, referenceSamples, type Verdict } from './judge.js';
+import { judgedOnce } from './judgement_file.js';
+import { KeptImages } from './kept_images.js';
 import type { Watch } from './retrieval.js';
 
 const SHEET = { pictures: 64, columns: 8 };
@@ -90,6 +92,8 @@ export class ImageJudging {
 
   private constructor(
     readonly rewards: readonly Reward[],
+    /** Otherwise each gives its memory back after its turn. */
+    private readonly together: boolean,
     private readonly options: JudgingOptions,
     private readonly context: JudgingContext,
     private readonly progress: Progress,
@@ -101,7 +105,8 @@ export class ImageJudging {
 
   /** Loads the judges on the device that the context names. */
   static async open(options: JudgingOptions, context: JudgingContext, progress: Progress): Promise<ImageJudging> {
-    return new ImageJudging(await loadJudges(context), options, context, progress);
+    const { rewards, together } = await loadJudges(context);
+    return new ImageJudging(rewards, together, options, context, progress);
   }
 
   /** Where the results are. */
@@ -146,11 +151,7 @@ export class ImageJudging {
     const before = this.#earlier.rows?.find((row) => row.folder === folder);
     const each = made > 0 ? seconds / made : before?.seconds_per_picture;
     const cost = (this.options.device === 'cpu' && costOf(set)) || before?.cost;
-    const judgements: Judgement[] = [];
-    for (const judge of this.#judges) {
-      const by = judge.reward.name;
-      judgements.push(await judge.judge(files, this.#watch(`judge ${by} ${name}`, `judging by ${by}`)));
-    }
+    const judgements = await this.#judged(name, folder, files);
     const isFirst = this.#columns.length === 1;
     if (isFirst) this.#first = judgements;
     const firstEach = this.#results.rows[0]?.seconds_per_picture;
@@ -171,6 +172,21 @@ export class ImageJudging {
       events.emit({ event: 'image', path, width: 0, height: 0 });
     }
     await writeAtomically(this.file, `${JSON.stringify(this.#results, null, 2)}\n`);
+  }
+
+  /** By each judge. With a reference nothing is kept: what is said then rests on that, too. */
+  async #judged(name: string, folder: string, files: string[]): Promise<Judgement[]> {
+    const { prompts } = this.options;
+    const kept = new KeptImages(this.#judges.length);
+    const judgements: Judgement[] = [];
+    for (const judge of this.#judges) {
+      const { reward } = judge;
+      const watch = this.#watch(`judge ${reward.name} ${name}`, `judging by ${reward.name}`);
+      const work = () => judge.judge(files, watch, kept);
+      judgements.push(this.#reference ? await work() : await judgedOnce(folder, { reward, files, prompts }, work));
+      if (!this.together && reward.bytes !== undefined) reward.dispose();
+    }
+    return judgements;
   }
 
   /** Says what was found; `each`: images a prompt. */

@@ -76,6 +76,8 @@ export interface Reward {
   withDeviations?(judged: readonly Judged[], job?: JobOptions): Promise<{ scores: number[]; deviations: number[] }>;
   /** That its weights take at most, where that is known; what has it may be disposed of between scores, and loads again. */
   readonly bytes?: number;
+  /** Loads at once what would wait for the first score. */
+  ready?(): Promise<void>;
   dispose(): void;
 }
 

@@ -158,6 +158,9 @@ async function loadPlan(name: string, plan: ScorerPlan, loading: RewardLoading):
       dispose: () => loaded.release(),
     }),
     bytes: filesOf(source.weights).reduce((sum, file) => sum + statSync(file).size, 0) * (dtype === 'fp32' ? 2 : 1),
+    ready: async () => {
+      await loaded.get();
+    },
     ...(deviates && {
       withDeviations: async (judged: readonly Judged[], job?: JobOptions) => {
         const { values, deviations = [] } = await loaded.score(judged, job);
