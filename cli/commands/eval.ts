@@ -80,6 +80,11 @@ export const command: Command = {
     },
     { flags: '--reference <dir>', description: 'images: prepared set whose real images are compared with' },
     {
+      flags: '--diversity <distance>',
+      description: 'images: how far those of a prompt are apart (--n): lpips, lpips-vgg, or either:FOLDER',
+      default: 'features of a CLIP scorer',
+    },
+    {
       flags: '--grid',
       description: 'images: also a sheet of the first 64 of each row, and one of the rows side by side',
     },
