@@ -1,6 +1,7 @@
 // Judging the images that `drm eval images` makes, setting after setting: judges, reference images, rows, sheets.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DrmError } from '../../binding/error.js';
 import type { Context } from '../common/command.js';
 import { writeAtomically } from '../common/files.js';
 import { readShaped } from '../common/json.js';
@@ -11,11 +12,12 @@ import { Drop } from '../data/io/drop.js';
 import { decodePicture } from '../data/io/picture.js';
 import { CaptionedSet } from '../data/prepared/captioned_set.js';
 import { contactSheet, type Picture } from '../image/write.js';
-import { loadJudges } from '../rewards/judges.js';
-import type { Reward } from '../rewards/reward.js';
+import { loadDistance, loadJudges } from '../rewards/judges.js';
+import type { Distance, Reward } from '../rewards/reward.js';
+import { type MeasuredDiversity, measureDiversity, pairsByPrompt } from './diversity.js';
 import type { PictureSet } from './images.js';
-import { against, type Cost, type Results, report } from './images_report.js';
-import { captionsOf, Judge, type Judgement, referenceSamples, type Verdict } from './judge.js';
+import { against, type Cost, furtherThan, type Results, type Row, report } from './images_report.js';
+import { type Captions, captionsOf, Judge, type Judgement, readPng, referenceSamples, type Verdict } from './judge.js';
 import { judgedOnce } from './judgement_file.js';
 import { KeptImages } from './kept_images.js';
 import type { Watch } from './retrieval.js';
@@ -80,33 +82,48 @@ export interface JudgingOptions {
 
 type Progress = (id: string, label: string) => (step: number, total: number) => void;
 
-type JudgingContext = Context<{ scorer: string[] | undefined; grid: boolean }>;
+type JudgingContext = Context<{ scorer: string[] | undefined; diversity: string | undefined; grid: boolean }>;
 
 export class ImageJudging {
   readonly #judges: Judge[];
   readonly #results: Results;
   readonly #columns: string[][] = [];
   readonly #earlier: ShapeOf<typeof EARLIER>;
+  readonly #captions: Captions;
   #first: Judgement[] = [];
+  #firstDiversity: MeasuredDiversity | undefined;
   #reference: CaptionedSet | undefined;
 
   private constructor(
     readonly rewards: readonly Reward[],
-    /** Otherwise each gives its memory back after its turn. */
+    /** Otherwise each reward gives its memory back after its turn. */
     private readonly together: boolean,
+    /** Undefined where none was asked for. */
+    readonly distance: Distance | undefined,
     private readonly options: JudgingOptions,
     private readonly context: JudgingContext,
     private readonly progress: Progress,
   ) {
-    this.#judges = rewards.map((reward) => new Judge(reward, captionsOf(options.prompts)));
+    this.#captions = captionsOf(options.prompts);
+    this.#judges = rewards.map((reward) => new Judge(reward, this.#captions));
     this.#results = { drm: VERSION, model: options.model, weights: options.weights, rows: [] };
     this.#earlier = earlierResults(this.file);
   }
 
-  /** Loads the judges on the device that the context names. */
+  /** Loads the judges, and the distance, on the device that the context names. */
   static async open(options: JudgingOptions, context: JudgingContext, progress: Progress): Promise<ImageJudging> {
-    const { rewards, together } = await loadJudges(context);
-    return new ImageJudging(rewards, together, options, context, progress);
+    const { of } = captionsOf(options.prompts);
+    if (context.options.diversity !== undefined && pairsByPrompt(of.length, (i) => of[i] as number).length === 0)
+      throw new DrmError('USAGE', 'eval images: --diversity compares images of one prompt; give --n 2 or more');
+    const distance = await loadDistance(context);
+    try {
+      const none = { rewards: [], together: true };
+      const judges = distance && context.options.scorer === undefined ? none : await loadJudges(context);
+      return new ImageJudging(judges.rewards, judges.together, distance, options, context, progress);
+    } catch (error) {
+      distance?.dispose();
+      throw error;
+    }
   }
 
   /** Where the results are. */
@@ -128,7 +145,7 @@ export class ImageJudging {
   async refer(folder: string): Promise<void> {
     const warn = (message: string) => this.context.events.emit({ event: 'warning', message });
     this.#reference = await CaptionedSet.open(folder);
-    const { texts } = captionsOf(this.options.prompts);
+    const { texts } = this.#captions;
     const { samples, matched } = referenceSamples(this.#reference, texts);
     if (matched === 0) warn(`no prompt is a caption of ${folder}: CMMD is taken to all its ${samples.length} images`);
     else if (matched < texts.length)
@@ -152,6 +169,7 @@ export class ImageJudging {
     const each = made > 0 ? seconds / made : before?.seconds_per_picture;
     const cost = (this.options.device === 'cpu' && costOf(set)) || before?.cost;
     const judgements = await this.#judged(name, folder, files);
+    const diversity = await this.#diversity(name, files);
     const isFirst = this.#columns.length === 1;
     if (isFirst) this.#first = judgements;
     const firstEach = this.#results.rows[0]?.seconds_per_picture;
@@ -165,6 +183,7 @@ export class ImageJudging {
       ...(cost && { cost }),
       verdicts: judgements.map(({ verdict }) => verdict),
       ...(!isFirst && { against_first: judgements.map((one, i) => against(one, this.#first[i] as Judgement)) }),
+      ...(diversity && { diversity }),
     });
     if (options.grid) {
       const path = join(folder, 'grid.png');
@@ -189,6 +208,24 @@ export class ImageJudging {
     return judgements;
   }
 
+  /** By the distance that was asked for. */
+  async #diversity(name: string, files: readonly string[]): Promise<Row['diversity']> {
+    if (!this.distance) return undefined;
+    const measured = await measureDiversity(
+      this.distance,
+      files.length,
+      (picture) => this.#captions.of[picture] as number,
+      (picture) => readPng(files[picture] as string),
+      this.#watch(`diversity ${name}`, `distances by ${this.distance.name}`),
+    );
+    const first = this.#firstDiversity;
+    this.#firstDiversity ??= measured;
+    return {
+      ...measured.diversity,
+      ...(first && { against_first: furtherThan(measured.byPrompt, first.byPrompt) }),
+    };
+  }
+
   /** Says what was found; `each`: images a prompt. */
   async tell(each: number): Promise<void> {
     const { options, events } = this.context;
@@ -202,6 +239,7 @@ export class ImageJudging {
 
   async close(): Promise<void> {
     for (const reward of this.rewards) reward.dispose();
+    this.distance?.dispose();
     await this.#reference?.close();
   }
 }

@@ -2,6 +2,7 @@
 import type { SampleSettings } from '../config/types.js';
 import { percent, plusMinus, table } from '../ui/table.js';
 import { average, type Estimate, estimate } from './bootstrap.js';
+import type { Diversity } from './diversity.js';
 import type { Judgement, Verdict } from './judge.js';
 
 /** A setting against the first one on the same prompts and seeds: differences of the two, prompt by prompt. */
@@ -32,6 +33,8 @@ export interface Row {
   verdicts: Verdict[];
   /** Of all rows but the first. */
   against_first?: Ahead[];
+  /** By the distance that was asked for; of all rows but the first with the difference to it. */
+  diversity?: Diversity & { against_first?: Estimate };
 }
 
 export interface Results {
@@ -41,6 +44,10 @@ export interface Results {
   reference?: { folder: string; pictures: number; captions: number; verdicts: Verdict[] };
   rows: Row[];
 }
+
+/** By a distance: both have the same prompts in the same order. */
+export const furtherThan = (one: readonly number[], first: readonly number[]): Estimate =>
+  estimate(one.map((value, i) => [value - (first[i] as number)]));
 
 /** Both have the same prompts in the same order. */
 function paired(one: number[][] | undefined, first: number[][] | undefined): Estimate | undefined {
@@ -98,7 +105,8 @@ function comparison(rows: readonly Row[], at: number): string[] {
       ...(rows.length > 1 ? [ratio === undefined ? '-' : `x ${ratio.toFixed(2)}`] : []),
     ];
   });
-  return [table(head, lines)];
+  const words = diverse ? ["diversity: 1 - cosine of image features, over all pairs of a prompt's images"] : [];
+  return [table(head, lines), ...words];
 }
 
 const shares = ({ policy, reward, branch }: Cost, seconds: number): string =>
@@ -112,6 +120,23 @@ function priceOf(rows: readonly Row[]): string[] {
   return dear?.cost && dear.seconds_per_picture !== undefined
     ? [`time of ${dear.setting || 'an image'}: ${shares(dear.cost, dear.seconds_per_picture)}`]
     : [];
+}
+
+/** What the distance of a prompt's images says, setting by setting. */
+function diversityOf(model: string, rows: readonly Row[]): string[] {
+  const [first] = rows;
+  if (!first?.diversity) return [];
+  const { distance, definition, pairs, mean } = first.diversity;
+  const several = rows.length > 1;
+  const lines = rows.map(({ setting, diversity }) => [
+    setting || model,
+    diversity ? plusMinus(diversity.mean, 4) : '-',
+    ...(several ? [diversity?.against_first ? signed(plusMinus(diversity.against_first, 4)) : '-'] : []),
+  ]);
+  const head = ['setting', 'distance', ...(several ? [`against ${first.setting}`] : [])];
+  return [
+    `diversity by ${distance}: ${definition}\n${pairs} pairs of images of ${mean.n} prompts\n${table(head, lines)}`,
+  ];
 }
 
 /** Tables for each judge: their numbers cannot be compared, those of settings can. */
@@ -128,6 +153,6 @@ export function report(model: string, { rows, reference }: Results): string {
       const tables = [table(HEAD, lines), ...comparison(rows, at)].join('\n');
       return `${scorer}: ${unit} of ${pictures} images${among}\n${tables}`;
     })
-    .concat(priceOf(rows))
+    .concat(diversityOf(model, rows), priceOf(rows))
     .join('\n\n');
 }

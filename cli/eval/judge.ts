@@ -24,7 +24,7 @@ export interface Verdict {
   retrieval?: Retrieval;
   /** Distance to the reference images. */
   cmmd?: Cmmd;
-  /** How far images of one prompt are from each other; needs several a prompt. */
+  /** How far images of one prompt are from each other, as 1 - cosine of features; needs several a prompt. */
   diversity?: Estimate;
 }
 
@@ -43,7 +43,8 @@ export interface Captions {
   of: number[];
 }
 
-async function readPng(file: string): Promise<Picture> {
+/** One that drm wrote. */
+export async function readPng(file: string): Promise<Picture> {
   const picture = await decodePicture(readFileSync(file));
   if (picture instanceof Drop) throw new Error(`${file}: ${picture.detail}`); // we wrote it a moment ago
   return picture;

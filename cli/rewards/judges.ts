@@ -3,10 +3,11 @@ import { DrmError } from '../../binding/error.js';
 import { setThreads } from '../../binding/index.js';
 import type { Context } from '../common/command.js';
 import { chooseDevice } from '../common/device.js';
+import { findDistance } from './distances.js';
 import { loadAll } from './load.js';
 import { fitTogether } from './memory.js';
 import { findJudge } from './registry.js';
-import type { Reward } from './reward.js';
+import type { Distance, Reward } from './reward.js';
 
 /**
  * In fp32, or as their names say: a score must not depend on what the judged model runs in. Those that do not fit into the
@@ -34,4 +35,17 @@ export async function loadJudges({
     for (const reward of rewards) reward.dispose();
     throw error;
   }
+}
+
+/** What `--diversity` names, likewise in fp32; undefined where nothing does. */
+export async function loadDistance({
+  options,
+  global,
+  events,
+  signal,
+}: Context<{ diversity: string | undefined }>): Promise<Distance | undefined> {
+  if (options.diversity === undefined) return undefined;
+  const spec = findDistance(options.diversity);
+  const onWarning = (message: string) => events.emit({ event: 'warning', message });
+  return spec.load({ device: global.device, signal, onWarning });
 }

@@ -8,6 +8,7 @@ import { nearest } from '../common/nearest.js';
 import { packageRoot } from '../common/root.js';
 import { clipAt, isClipConfig } from './clip.js';
 import { CLIP_VARIANTS, clipScorer } from './clip_scorers.js';
+import { isDistance } from './distances.js';
 import { drmAt, drmInFolder, drmNamed, modelFolder, placeOf, tinyDrm } from './drm_files.js';
 import type { Sees } from './reward.js';
 import type { ImageSpec, RewardSpec } from './spec.js';
@@ -87,13 +88,9 @@ function unknown(name: string): DrmError {
   );
 }
 
-/** What people look for among rewards and is none, and where it is instead. */
-const DISTANCES = ['lpips', 'lpips-vgg'];
-
-/** Throws DrmError USAGE for a distance between images. */
+/** Throws DrmError USAGE for a distance between images, which people look for among rewards. */
 function refuseDistance(name: string): void {
-  const [kind = ''] = name.split(/[:@]/);
-  if (!DISTANCES.includes(kind)) return;
+  if (!isDistance(name)) return;
   throw new DrmError(
     'USAGE',
     `[reward] ${name}: expected a score of single images, found a distance between two; \`drm eval images --diversity ${name}\` measures by it how different the images of a prompt are`,

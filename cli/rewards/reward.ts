@@ -122,3 +122,18 @@ export function distinct<T>(values: readonly T[]): { all: T[]; of: number[] } {
   });
   return { all: [...index.keys()], of };
 }
+
+export type Pair = readonly [first: number, second: number];
+
+/** How far two images are apart. It reads no prompt and prefers neither image, so it is no reward. */
+export interface Distance {
+  /** As the user called it. */
+  readonly name: string;
+  /** What the number rests on: 'LPIPS v0.1, AlexNet'. */
+  readonly definition: string;
+  /** Tells these weights from others under the same name. */
+  readonly weights: string;
+  /** A number for each pair of images, by their indexes; 0: equal. Both of a pair must have one size. */
+  between(pictures: readonly Picture[], pairs: readonly Pair[], job?: JobOptions): Promise<number[]>;
+  dispose(): void;
+}

@@ -1,6 +1,6 @@
 // A reward that its name led to: what is known of it before it is loaded, and how it is loaded.
 import type { ComponentFiles, Dtype, JobOptions } from '../../binding/types.js';
-import type { Reward } from './reward.js';
+import type { Distance, Reward } from './reward.js';
 
 export interface RewardLoading {
   device: string;
@@ -35,3 +35,11 @@ export interface ImageSpec extends Loadable {
 }
 
 export type RewardSpec = DrmSpec | ImageSpec;
+
+/** A distance of images. */
+export interface DistanceSpec {
+  /** As the user called it. */
+  name: string;
+  /** Throws like a reward's. */
+  load(loading: RewardLoading): Promise<Distance>;
+}

@@ -244,7 +244,7 @@ TEST(a_further_scorer_is_a_class_and_a_line) {
   const auto grey = [](uint8_t value) { return Bitmap{std::vector<uint8_t>(2 * 2 * 3, value), 2, 2, 3}; };
   CHECK(scorer->score({{grey(255), grey(0)}, {}, {}}, control).values == (std::vector<float>{1, 0}));
   EXPECT_FAILURE(BadRequest, ({"no features of images"}), scorer->image_features({grey(1)}, control));
-  EXPECT_FAILURE(BadRequest, ({"clip, brightness", "taste"}), load_scorer({"taste"}, {}, control));
+  EXPECT_FAILURE(BadRequest, ({"clip, ", "brightness", "taste"}), load_scorer({"taste"}, {}, control));
 }
 
 TEST(a_score_is_the_cosine_of_image_and_prompt) {

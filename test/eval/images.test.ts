@@ -223,6 +223,7 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(one.verdicts[0].diversity.mean).toBeGreaterThan(0);
     expect(one.verdicts[1]).toMatchObject({ scorer: reward, unit: 'score', pictures: 6 });
     expect(text).toMatch(/against k=1 +score +top-1 points +diversity +time/);
+    expect(text).toContain('diversity: 1 - cosine of image features');
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
     expect(events.find(({ path }) => path === join(w.out, 'compare.png'))).toBeDefined();
 

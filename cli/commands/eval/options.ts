@@ -10,7 +10,8 @@ export const ARGUMENTS = [
 export const OPTIONS = [
   {
     flags: '--scorer <scorer>',
-    description: 'images, retrieval: judge, clip:FOLDER, or (images) a reward model; may be repeated',
+    description:
+      'a scorer: judge, clip:FOLDER, pickscore … (docs/scorers.md), or (images, pairs) a reward model; may be repeated',
     repeatable: true,
   },
   {
@@ -56,12 +57,17 @@ export const OPTIONS = [
   },
   { flags: '--reference <dir>', description: 'images: prepared set whose real images are compared with' },
   {
+    flags: '--diversity <distance>',
+    description: 'images: how far those of a prompt are apart (--n): lpips, lpips-vgg, or either:FOLDER',
+    default: 'features of a CLIP scorer',
+  },
+  {
     flags: '--grid',
     description: 'images: also a sheet of the first 64 of each row, and one of the rows side by side',
   },
   {
     flags: '--reward <reward>',
-    description: 'pairs: name, reward model, run, or clip:FOLDER; may be repeated; images: what chooses for --k',
+    description: 'pairs: the same as --scorer; may be repeated; images: the reward model that chooses for --k',
     repeatable: true,
   },
   {

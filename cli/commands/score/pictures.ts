@@ -22,6 +22,8 @@ interface Row {
   prompt: string;
   image: string;
   score: number;
+  /** Its standard deviation, of a reward that says how sure it is. */
+  deviation?: number;
 }
 
 /** Images decoded, and given to a reward, at a time. */
@@ -78,13 +80,16 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
       signal.throwIfAborted();
       const ready = await open(pictures.slice(begin, begin + CHUNK), bad);
       for (const reward of rewards) {
-        const [scores] = (await reward.score(
+        const { scores, deviations } = await scoresOf(
+          reward,
           ready.map(({ judged }) => judged),
-          viewingFor(reward, asked),
-          { signal },
-        )) as [number[]];
-        for (const [i, { name, judged }] of ready.entries())
-          rows.push({ reward: reward.name, prompt: judged.prompt, image: name, score: scores[i] as number });
+          asked,
+          signal,
+        );
+        for (const [i, { name, judged }] of ready.entries()) {
+          const row = { reward: reward.name, prompt: judged.prompt, image: name, score: scores[i] as number };
+          rows.push({ ...row, ...(deviations && { deviation: deviations[i] as number }) });
+        }
       }
       events.emit({
         event: 'progress',
@@ -114,6 +119,17 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
   } finally {
     for (const reward of rewards) reward.dispose();
   }
+}
+
+async function scoresOf(
+  reward: Reward,
+  judged: readonly Judged[],
+  asked: AskedViewing,
+  signal: AbortSignal,
+): Promise<{ scores: readonly number[]; deviations?: readonly number[] }> {
+  if (reward.withDeviations) return reward.withDeviations(judged, { signal });
+  const [scores = []] = await reward.score(judged, viewingFor(reward, asked), { signal });
+  return { scores };
 }
 
 interface Bad {
@@ -175,13 +191,21 @@ async function give(
   const pairs = accuracies(rows, jobs, rewards);
   const several = rewards.length > 1;
   const prompts = jobs.length > 1;
-  const lines = rows.map(({ reward, prompt, image, score: value }) => [
+  const unsure = rows.some(({ deviation }) => deviation !== undefined);
+  const lines = rows.map(({ reward, prompt, image, score: value, deviation }) => [
     image,
     ...(prompts ? [cutEnd(visibleLine(prompt), 30)] : []),
     ...(several ? [reward] : []),
     value.toFixed(4),
+    ...(unsure ? [deviation === undefined ? '-' : deviation.toFixed(4)] : []),
   ]);
-  const head = ['image', ...(prompts ? ['prompt'] : []), ...(several ? ['reward'] : []), rewards[0]?.unit ?? 'score'];
+  const head = [
+    'image',
+    ...(prompts ? ['prompt'] : []),
+    ...(several ? ['reward'] : []),
+    several ? 'score' : (rewards[0]?.unit ?? 'score'),
+    ...(unsure ? ['sigma'] : []),
+  ];
   const notes = [
     ...pairs.map(({ reward, right, of }) => `${reward}: ${right} of ${of} pairs right (equal scores wrong)`),
     ...(asked.protocol ? [`${asked.protocol}: ${VIEWING_PROTOCOLS[asked.protocol]}`] : []),
@@ -189,7 +213,9 @@ async function give(
   ];
   const data = { scores: rows, bad, pairs, definitions };
   const text =
-    rows.length > 0 ? [table(head, lines, head.length - 1), '', ...notes.map((n) => wrapped(n))].join('\n') : '';
+    rows.length > 0
+      ? [table(head, lines, head.length - (unsure ? 2 : 1)), '', ...notes.map((n) => wrapped(n))].join('\n')
+      : '';
   if (global.out !== undefined) {
     await prepareFolder(global.out);
     await writeAtomically(join(global.out, 'scores.json'), `${JSON.stringify(data, null, 2)}\n`);

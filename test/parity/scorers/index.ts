@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import type { Comparison } from '../report.js';
 import { checkClip } from './clip.js';
 import { type ScorerCheck, ScorersFixture } from './fixture.js';
+import { checkLpips } from './lpips.js';
 import { checkPixels } from './pixels.js';
 
 const CHECKS: Record<string, ScorerCheck> = {
   pre: checkPixels,
   clip_h: checkClip,
   clip_l: checkClip,
+  lpips_alex: checkLpips,
+  lpips_vgg: checkLpips,
 };
 
 export async function checkScorers(folder: string): Promise<Comparison[]> {
