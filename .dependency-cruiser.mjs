@@ -32,76 +32,53 @@ const ROOMS = [
 
 const inRooms = (rooms) => rooms.map((room) => `^cli/${room}/[^/]+$`);
 
-/** A room knows nothing of those after it, nor of what starts the program. */
-const directions = ROOMS.map((room, at) => ({
-  name: `${room} is below`,
-  severity: 'error',
-  comment: `cli/${room} imports from a room after it in .dependency-cruiser.mjs: what both need belongs further down, or the importer further up.`,
-  from: { path: inRooms([room]) },
-  to: { path: ['^cli/[^/]+$', ...inRooms(ROOMS.slice(at + 1))], pathNot: inRooms([room]) },
-}));
+/** [name, what to say, from, to, more]; all are errors. */
+const RULES = [
+  // A room knows nothing of those after it, nor of what starts the program.
+  ...ROOMS.map((room, at) => [
+    `${room} is below`,
+    `cli/${room} imports from a room after it in .dependency-cruiser.mjs: what both need belongs further down, or the importer further up.`,
+    { path: inRooms([room]) },
+    { path: ['^cli/[^/]+$', ...inRooms(ROOMS.slice(at + 1))], pathNot: inRooms([room]) },
+  ]),
+  [
+    'every folder is a room',
+    'This folder has no line in .dependency-cruiser.mjs.',
+    { path: '^cli/', pathNot: ['^cli/[^/]+$', ...inRooms(ROOMS)] },
+    {},
+  ],
+  [
+    'commands know nothing of each other',
+    'What the handlers of two commands need belongs into a room below them.',
+    { path: '^cli/commands/([^/]+)/' },
+    { path: '^cli/commands/[^/]+/', pathNot: '^cli/commands/$1/' },
+  ],
+  ['no cycle', 'Files import each other in a circle, types included.', { path: '^cli/' }, { circular: true }],
+  [
+    'no cycle of folders',
+    'Folders import each other in a circle.',
+    { path: '^cli/' },
+    { circular: true },
+    { scope: 'folder' },
+  ],
+  ['binding is below', 'cli imports from binding, never the other way.', { path: '^binding/' }, { path: '^cli/' }],
+  [
+    'one door',
+    'Of binding only index.ts, error.ts and types.ts are for others.',
+    { path: '^cli/' },
+    { path: '^binding/', pathNot: '^binding/(index|error|types)\\.ts$' },
+  ],
+  [
+    'no test in the product',
+    'cli and binding import nothing from test.',
+    { path: '^(cli|binding)/' },
+    { path: '^test/' },
+  ],
+  ['resolvable', 'An import that leads nowhere.', { path: '^(cli|binding)/' }, { couldNotResolve: true }],
+];
 
 export default {
-  forbidden: [
-    ...directions,
-    {
-      name: 'every folder is a room',
-      severity: 'error',
-      comment: 'This folder has no line in .dependency-cruiser.mjs.',
-      from: { path: '^cli/', pathNot: ['^cli/[^/]+$', ...inRooms(ROOMS)] },
-      to: {},
-    },
-    {
-      name: 'commands know nothing of each other',
-      severity: 'error',
-      comment: 'What the handlers of two commands need belongs into a room below them.',
-      from: { path: '^cli/commands/([^/]+)/' },
-      to: { path: '^cli/commands/[^/]+/', pathNot: '^cli/commands/$1/' },
-    },
-    {
-      name: 'no cycle',
-      severity: 'error',
-      comment: 'Files import each other in a circle, types included.',
-      from: { path: '^cli/' },
-      to: { circular: true },
-    },
-    {
-      name: 'no cycle of folders',
-      severity: 'error',
-      comment: 'Folders import each other in a circle.',
-      scope: 'folder',
-      from: { path: '^cli/' },
-      to: { circular: true },
-    },
-    {
-      name: 'binding is below',
-      severity: 'error',
-      comment: 'cli imports from binding, never the other way.',
-      from: { path: '^binding/' },
-      to: { path: '^cli/' },
-    },
-    {
-      name: 'one door',
-      severity: 'error',
-      comment: 'Of binding only index.ts, error.ts and types.ts are for others.',
-      from: { path: '^cli/' },
-      to: { path: '^binding/', pathNot: '^binding/(index|error|types)\\.ts$' },
-    },
-    {
-      name: 'no test in the product',
-      severity: 'error',
-      comment: 'cli and binding import nothing from test.',
-      from: { path: '^(cli|binding)/' },
-      to: { path: '^test/' },
-    },
-    {
-      name: 'resolvable',
-      severity: 'error',
-      comment: 'An import that leads nowhere.',
-      from: { path: '^(cli|binding)/' },
-      to: { couldNotResolve: true },
-    },
-  ],
+  forbidden: RULES.map(([name, comment, from, to, more]) => ({ name, severity: 'error', comment, from, to, ...more })),
   options: {
     doNotFollow: { path: 'node_modules' },
     exclude: { path: ['^(dist|build)/', 'node_modules'] },

@@ -1,11 +1,12 @@
 // Every test there is; the last line is `N passed, N failed` (and how many were skipped, if any).
-//   node scripts/test.mjs [lint] [core] [golden] [cuda] [node]     some sections only
+//   node scripts/test.mjs [lint] [tidy] [core] [golden] [cuda] [node]     some sections only
 import { runMain, SetupError } from './setup/errors.mjs';
 import { testCore } from './test/core.mjs';
 import { testCuda } from './test/cuda.mjs';
 import { testGolden } from './test/golden.mjs';
 import { testLint } from './test/lint.mjs';
 import { testNode } from './test/node.mjs';
+import { testTidy } from './test/tidy.mjs';
 
 // Test programs run side by side; OpenMP's threads, which spin while they wait for each other, would then mostly wait for
 // a core that another one spins on.
@@ -13,6 +14,7 @@ process.env.OMP_WAIT_POLICY ??= 'passive';
 
 const SECTIONS = {
   lint: ['Lint', testLint],
+  tidy: ['clang-tidy', testTidy],
   core: ['C++ core (CTest)', testCore],
   golden: ['Golden cases (the reference’s numbers)', testGolden],
   cuda: ['The CUDA build compiles', testCuda],

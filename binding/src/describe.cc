@@ -16,20 +16,19 @@ DRM_EXPORT(describeModel) {
   if (request.has("textTokens")) r.text_tokens = request.integer("textTokens");
   const auto d = describe_model(r);
   auto out = Napi::Object::New(info.Env());
-  const auto set = [&](const char* name, int64_t value) { out[name] = static_cast<double>(value); };
   out["className"] = d.class_name;
-  set("inChannels", d.in_channels);
-  set("patchSize", d.patch_size);
-  set("layers", d.layers);
-  set("runLayers", d.run_layers);
-  set("width", d.width);
-  set("sequenceWidth", d.sequence_width);
-  set("pooledWidth", d.pooled_width);
-  set("vaeFactor", d.vae_factor);
-  set("vaeChannels", d.vae_channels);
-  set("sizeUnit", d.size_unit);
-  set("defaultSize", d.default_size);
-  set("largestSize", d.largest_size);
+  set_numbers(out, {{"inChannels", d.in_channels},
+                    {"patchSize", d.patch_size},
+                    {"layers", d.layers},
+                    {"runLayers", d.run_layers},
+                    {"width", d.width},
+                    {"sequenceWidth", d.sequence_width},
+                    {"pooledWidth", d.pooled_width},
+                    {"vaeFactor", d.vae_factor},
+                    {"vaeChannels", d.vae_channels},
+                    {"sizeUnit", d.size_unit},
+                    {"defaultSize", d.default_size},
+                    {"largestSize", d.largest_size}});
   auto shape = Napi::Object::New(info.Env());
   for (const auto& [name, value] : d.shape) shape[name] = static_cast<double>(value);
   out["shape"] = shape;

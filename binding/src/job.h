@@ -42,7 +42,7 @@ class JobBase {
   /// JavaScript thread. `listen(kind, value)` is called with ("progress", Progress) and ("event", Event). The promise
   /// resolves to { value } or { failure: { code, message, details } } once the thread is done, and rejects only with
   /// what a listener threw.
-  static Napi::Object launch(std::unique_ptr<JobBase> job, const char* name, Napi::Function listen);
+  static Napi::Object launch(std::unique_ptr<JobBase> owned, const char* name, Napi::Function listen);
 
  private:
   void run();

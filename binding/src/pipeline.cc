@@ -63,20 +63,16 @@ SampleRequest request_from_js(const Napi::Value& value) {
 }
 
 Napi::Object info_to_js(Napi::Env env, const PipelineInfo& info) {
-  auto out = Napi::Object::New(env);
-  const auto set = [&](const char* name, int64_t value) { out[name] = static_cast<double>(value); };
-  out["device"] = info.device;
-  out["dtype"] = info.dtype;
-  set("transformerParameters", info.transformer_parameters);
-  set("vaeParameters", info.vae_parameters);
-  set("textEncoderParameters", info.text_encoder_parameters);
-  set("weightBytes", info.weight_bytes);
-  set("layers", info.layers);
-  set("width", info.width);
-  set("latentChannels", info.latent_channels);
-  set("vaeFactor", info.vae_factor);
-  set("patch", info.patch);
-  set("defaultSize", info.default_size);
+  auto out = model_info_to_js(env, info,
+                              {{"transformerParameters", info.transformer_parameters},
+                               {"vaeParameters", info.vae_parameters},
+                               {"textEncoderParameters", info.text_encoder_parameters},
+                               {"layers", info.layers},
+                               {"width", info.width},
+                               {"latentChannels", info.latent_channels},
+                               {"vaeFactor", info.vae_factor},
+                               {"patch", info.patch},
+                               {"defaultSize", info.default_size}});
   out["hasT5"] = Napi::Boolean::New(env, info.has_t5);
   out["attention"] = info.attention;
   out["loras"] = to_js(env, info.loras);

@@ -38,17 +38,13 @@ DRM_EXPORT(loadRewardModel) {
 DRM_EXPORT(rewardModelInfo) {
   const auto model = Handle<RewardModel>::get(info[0], "rewardModelInfo");
   const auto& facts = model->info();
-  auto out = Napi::Object::New(info.Env());
-  const auto set = [&](const char* name, int64_t value) { out[name] = static_cast<double>(value); };
-  out["device"] = facts.device;
-  out["dtype"] = facts.dtype;
-  set("parameters", facts.parameters);
-  set("weightBytes", facts.weight_bytes);
-  set("layers", facts.layers);
-  set("keepLayers", facts.keep_layers);
-  set("latentChannels", facts.latent_channels);
-  set("t5Length", facts.t5_length);
-  set("size", facts.size);
+  auto out = model_info_to_js(info.Env(), facts,
+                              {{"parameters", facts.parameters},
+                               {"layers", facts.layers},
+                               {"keepLayers", facts.keep_layers},
+                               {"latentChannels", facts.latent_channels},
+                               {"t5Length", facts.t5_length},
+                               {"size", facts.size}});
   out["schedule"] = to_js(info.Env(), facts.schedule);
   return out;
 }

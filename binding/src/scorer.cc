@@ -55,15 +55,11 @@ DRM_EXPORT(loadScorer) {
 DRM_EXPORT(scorerInfo) {
   const auto scorer = Handle<Scorer>::get(info[0], "scorerInfo");
   const auto& facts = scorer->info();
-  auto out = Napi::Object::New(info.Env());
-  const auto set = [&](const char* name, int64_t value) { out[name] = static_cast<double>(value); };
-  out["device"] = facts.device;
-  out["dtype"] = facts.dtype;
-  set("parameters", facts.parameters);
-  set("weightBytes", facts.weight_bytes);
-  set("imageSize", facts.image_size);
-  set("tokens", facts.tokens);
-  set("width", facts.width);
+  auto out = model_info_to_js(info.Env(), facts,
+                              {{"parameters", facts.parameters},
+                               {"imageSize", facts.image_size},
+                               {"tokens", facts.tokens},
+                               {"width", facts.width}});
   out["logitScale"] = facts.logit_scale;
   return out;
 }

@@ -126,7 +126,7 @@ template <class Work>
 Napi::Value on_trainer(const Napi::CallbackInfo& info, const char* name, size_t listener_at, Work work) {
   return Job<bool>::start(
       info.Env(), name, listener(info[listener_at]),
-      [trainer = Handle<Training>::get(info[0], name), work](Control& control) {
+      [trainer = Handle<Training>::get(info[0], name), work = std::move(work)](Control& control) {
         work(*trainer, control);
         return true;
       },

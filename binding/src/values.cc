@@ -13,7 +13,7 @@ Napi::Value adopt_bytes(Napi::Env env, std::vector<uint8_t>&& bytes) {
       env, owner->data(), size, [](napi_env, void*, void* hint) { delete static_cast<std::vector<uint8_t>*>(hint); },
       owner.get(), &buffer);
   if (status == napi_ok) {
-    owner.release();
+    static_cast<void>(owner.release());  // the buffer's finalizer deletes it
     return Napi::Uint8Array::New(env, size, Napi::ArrayBuffer(env, buffer), 0);
   }
   // Runtimes with pointer compression (Electron) forbid memory from outside: one copy there.
@@ -69,6 +69,10 @@ Napi::Object to_js(Napi::Env env, Event&& event) {
   }
   if (!event.bytes.empty()) out["bytes"] = adopt_bytes(env, std::move(event.bytes));
   return out;
+}
+
+void set_numbers(Napi::Object& object, NamedNumbers numbers) {
+  for (const auto& [name, value] : numbers) object[name] = static_cast<double>(value);
 }
 
 Napi::Object to_js(Napi::Env env, const Failure& failure) {

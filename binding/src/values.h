@@ -1,7 +1,9 @@
 // C++ values to JavaScript values.
 #pragma once
 #include <cstdint>
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "api/pipeline.h"
@@ -21,6 +23,21 @@ Napi::Float32Array to_js(Napi::Env env, const std::vector<float>& values);
 
 /// See LoraInfo in binding/types.ts.
 Napi::Array to_js(Napi::Env env, const std::vector<LoraInfo>& loras);
+
+using NamedNumbers = std::initializer_list<std::pair<const char*, int64_t>>;
+
+void set_numbers(Napi::Object& object, NamedNumbers numbers);
+
+/// What every loaded model says of itself, and what this kind has beside.
+template <class Info>
+Napi::Object model_info_to_js(Napi::Env env, const Info& info, NamedNumbers more) {
+  auto out = Napi::Object::New(env);
+  out["device"] = info.device;
+  out["dtype"] = info.dtype;
+  set_numbers(out, {{"weightBytes", info.weight_bytes}});
+  set_numbers(out, more);
+  return out;
+}
 
 /// { code, message, details }: index.ts makes the DrmError of it.
 Napi::Object to_js(Napi::Env env, const Failure& failure);

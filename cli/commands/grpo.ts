@@ -3,7 +3,7 @@ import { defineCommand } from '../common/command.js';
 import { flagOf, toNumber } from '../common/options.js';
 import type { GrpoSettings } from '../config/types.js';
 import { algorithmOf, algorithmOptions, algorithmsGiven, allAlgorithms } from '../grpo/algorithms/registry.js';
-import { PARALLEL_OPTIONS } from '../parallel/options.js';
+import { LEARNING_RATE, RUN_OPTIONS } from '../train/options.js';
 
 export const command = defineCommand({
   name: 'grpo',
@@ -35,7 +35,7 @@ export const command = defineCommand({
     { flags: '--denoising-steps <n>', description: 'steps of sampling in training', parse: toNumber },
     { flags: '--batch <n>', description: 'trajectories a network call in sampling', parse: toNumber },
     { flags: '--micro-batch <n>', description: 'trajectories a pass in updates, for less memory', parse: toNumber },
-    { flags: '--learning-rate <rate>', description: 'peak of the schedule', parse: toNumber },
+    LEARNING_RATE,
     { flags: '--seed <n>', description: 'of the adapter, the order of prompts and all noise', parse: toNumber },
     {
       flags: '--stop-when <warning>',
@@ -44,8 +44,7 @@ export const command = defineCommand({
     },
     { flags: '--plan', description: 'print geometry, time and memory by phase, and exit' },
     { flags: '--dry-run', description: 'run one step of every phase, print what it took, and exit' },
-    { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
-    ...PARALLEL_OPTIONS,
+    ...RUN_OPTIONS,
   ],
   makesFiles: ({ options }) => !options.plan && !options.dryRun,
   async run(context) {

@@ -2,7 +2,7 @@ import { DrmError } from '../../binding/error.js';
 import { type Context, defineCommand } from '../common/command.js';
 import { flagOf, toNumber } from '../common/options.js';
 import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
-import { PARALLEL_OPTIONS } from '../parallel/options.js';
+import { LEARNING_RATE, RUN_OPTIONS } from '../train/options.js';
 import type { Prepared, TaskContext, TrainingFlags, TrainingSettings } from '../train/run.js';
 
 const PARTS = ['vae', 'clip', 'flow'] as const;
@@ -36,10 +36,9 @@ export const command = defineCommand({
     { flags: '--data <dir>', description: 'prepared set (drm data prepare)' },
     { flags: '--steps <n>', description: 'optimizer steps in all', parse: toNumber },
     { flags: '--batch <n>', description: 'samples a step', parse: toNumber },
-    { flags: '--learning-rate <rate>', description: 'peak of the schedule', parse: toNumber },
+    LEARNING_RATE,
     { flags: '--seed <n>', description: 'of first weights, data order and all draws', parse: toNumber },
-    { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
-    ...PARALLEL_OPTIONS,
+    ...RUN_OPTIONS,
   ],
   makesFiles: () => true,
   run: pretrain,

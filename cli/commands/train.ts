@@ -1,6 +1,6 @@
 import { defineCommand } from '../common/command.js';
 import { toNumber } from '../common/options.js';
-import { PARALLEL_OPTIONS } from '../parallel/options.js';
+import { LEARNING_RATE, RUN_OPTIONS } from '../train/options.js';
 
 export const command = defineCommand({
   name: 'train',
@@ -28,15 +28,14 @@ export const command = defineCommand({
     { flags: '--steps <n>', description: 'optimizer steps in all, instead of epochs', parse: toNumber },
     { flags: '--batch <n>', description: 'pairs a step', parse: toNumber },
     { flags: '--micro-batch <n>', description: 'pairs a pass, for less memory', parse: toNumber },
-    { flags: '--learning-rate <rate>', description: 'peak of the schedule', parse: toNumber },
+    LEARNING_RATE,
     { flags: '--seed <n>', description: 'of first weights, data order and all draws', parse: toNumber },
     {
       flags: '--export <layout>',
       description: "of the result: drm's folder, or the authors' single file",
       choices: ['drm', 'authors'],
     },
-    { flags: '--resume', description: 'go on with the run in --out, with its own settings' },
-    ...PARALLEL_OPTIONS,
+    ...RUN_OPTIONS,
   ],
   makesFiles: () => true,
   async run(context) {

@@ -3,23 +3,24 @@
 
 export const EVENT_VERSION = 1;
 
+/** Of work that goes on; the latest wins. */
+export interface Progress {
+  /** Tells parallel bars apart. Within a training it is the phase that a step is at. */
+  id: string;
+  label: string;
+  step: number;
+  /** 0: not known. */
+  total: number;
+  /** What `step` counts: 'step', 'B', 'image'. */
+  unit: string;
+  seconds: number;
+  note?: string;
+}
+
 export type Event =
   /** First event: the command and what it works with, as label/value pairs worth showing. `steps`, where it trains. */
   | { event: 'started'; version: number; command: string; facts: Record<string, string | number>; steps?: number }
-  /**
-   * Latest wins. `unit` is what `step` counts: 'step', 'B', 'image'. `id` tells parallel bars apart. Within a training it
-   * is the phase that a step is at.
-   */
-  | {
-      event: 'progress';
-      id: string;
-      label: string;
-      step: number;
-      total: number;
-      unit: string;
-      seconds: number;
-      note?: string;
-    }
+  | ({ event: 'progress' } & Progress)
   /** A line worth keeping. */
   | { event: 'info'; message: string }
   | { event: 'warning'; message: string }
@@ -57,3 +58,18 @@ export type Event =
 export interface Events {
   emit(event: Event): void;
 }
+
+export const secondsSince = (began: number): number => (performance.now() - began) / 1000;
+
+/** Says how far a piece of work is, with the seconds since it began. */
+export const progressOf =
+  (
+    events: Events,
+    { id, label, unit, note }: Pick<Progress, 'id' | 'label' | 'unit' | 'note'>,
+    began = performance.now(),
+  ) =>
+  (step: number, total: number, seconds = secondsSince(began)): void =>
+    events.emit({
+      ...{ event: 'progress', id, label, step, total, unit, seconds },
+      ...(note !== undefined && { note }),
+    });

@@ -3,6 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { secondsSince } from '../common/events.js';
 import { writeAtomically } from '../common/files.js';
 import { readShaped } from '../common/json.js';
 import { commandLine } from '../common/options.js';
@@ -15,7 +16,7 @@ import { Evaluation } from './evaluation.js';
 import { inOrder, updateFigures } from './figures.js';
 import { MONITOR_STATE, Monitor, type MonitorState } from './monitor.js';
 import { anyTeaches, passesOf } from './passes.js';
-import { phaseProgress, secondsSince } from './phase_progress.js';
+import { phaseProgress } from './phase_progress.js';
 import type { IterationPlan } from './plan.js';
 import type { PolicyContext, PolicyParts } from './policy_parts.js';
 import { checkRatio } from './ratio_check.js';

@@ -1,8 +1,10 @@
 // The first half of an iteration: this process's trajectories by the policy as it is, with their rewards.
+
+import { secondsSince } from '../common/events.js';
 import type { GrpoSettings } from '../config/types.js';
 import { algorithmOf } from './algorithms/registry.js';
 import type { Sampled } from './passes.js';
-import { phaseProgress, secondsSince } from './phase_progress.js';
+import { phaseProgress } from './phase_progress.js';
 import { type IterationPlan, sharesOf, type Trajectory } from './plan.js';
 import type { PolicyContext, PolicyParts } from './policy_parts.js';
 

@@ -2,6 +2,7 @@
 import { DrmError } from '../../binding/error.js';
 import { describeModel } from '../../binding/index.js';
 import type { ComponentFiles, PipelineSource } from '../../binding/types.js';
+import { describeBase } from '../hub/description.js';
 import { weightsHash } from '../hub/fingerprint.js';
 import { describeReward, type RewardDescription } from './describe.js';
 import { findReward } from './registry.js';
@@ -33,7 +34,7 @@ export function baseFits(
   source: PipelineSource,
 ): void {
   if (!description) return; // the core compares shapes
-  const [theirs, own] = [describeModel({ checkpoint }).shape, describeModel({ source }).shape];
+  const [theirs, own] = [describeModel({ checkpoint }).shape, describeBase(source).shape];
   const differing = Object.keys({ ...own, ...theirs }).filter((key) => own[key] !== theirs[key]);
   if (differing.length === 0) return;
   const list = differing.map((key) => `${key} ${theirs[key] ?? 'none'} instead of ${own[key] ?? 'none'}`).join(', ');

@@ -1,10 +1,11 @@
 // Whether settings, tokenizer and parts fit each other. Asked before anything large is loaded, so that a mistake is told
 // in the words of flags and settings; the core checks shapes again in its own.
 import { DrmError } from '../../binding/error.js';
-import { describeModel, tensorNames } from '../../binding/index.js';
+import { tensorNames } from '../../binding/index.js';
 import type { ModelDescription, PipelineSource } from '../../binding/types.js';
 import type { Events } from '../common/events.js';
 import { type JsonObject, readObject } from '../common/json.js';
+import { describeBase } from '../hub/description.js';
 import { type ResolvedModel, resolveModel } from '../hub/resolve.js';
 
 type Config = JsonObject;
@@ -167,7 +168,7 @@ export function partsFit(size: number, source: PipelineSource): void {
   const { transformer, vae, textEncoder, textEncoder2 } = source;
   const [file, vaeFile] = [transformer.config, vae.config];
   if (file === undefined || vaeFile === undefined) return; // the core knows such files' shapes
-  const model = describeModel({ source });
+  const model = describeBase(source);
   const must = (key: string, found: number, fits: boolean, expected: string) => {
     if (!fits)
       throw misfit(`${key} in ${file}: expected ${expected}, found ${found}; do these parts belong together?`, {

@@ -15,8 +15,8 @@ import type {
   Task,
   TrainSettings,
 } from '../config/types.js';
-import type { ParallelOptions } from '../parallel/options.js';
 import type { Team } from '../parallel/team.js';
+import type { RunOptions } from './options.js';
 import { resumeCommand } from './resume_command.js';
 import type { TrainingData, TrainingOptions, TrainingTask } from './training_task.js';
 
@@ -116,13 +116,12 @@ export function runFolder({ global }: Context, name: string, example: string): s
 }
 
 /** Options that every training has, or most have. */
-export interface TrainingFlags extends ParallelOptions {
+export interface TrainingFlags extends RunOptions {
   data?: string | undefined;
   steps?: number | undefined;
   batch: number | undefined;
   learningRate: number | undefined;
   seed: number | undefined;
-  resume: boolean;
 }
 
 /** They as settings. */

@@ -1,14 +1,8 @@
 // Work whose end is known, or nearly: how far it is.
+import type { Progress } from '../common/events.js';
 import { bytes, duration } from './figures.js';
 
-export interface Bar {
-  id: string;
-  label: string;
-  step: number;
-  total: number;
-  unit: string;
-  seconds: number;
-}
+export type Bar = Omit<Progress, 'note'>;
 
 /** "12/50 · 0.31 s/step · 12 s left", as much of it as is known. */
 export function barFigures(bar: Bar): string {

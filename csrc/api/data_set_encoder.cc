@@ -9,9 +9,9 @@
 namespace drm {
 namespace {
 
-class Loaded final : public DataSetEncoder {
+class LoadedEncoder final : public DataSetEncoder {
  public:
-  Loaded(const PipelineSource& source, int64_t t5_length, const LoadOptions& options, Control& control)
+  LoadedEncoder(const PipelineSource& source, int64_t t5_length, const LoadOptions& options, Control& control)
       : dtype_(parse_dtype(options.dtype)),
         inputs_(source, t5_length, velocity_config_of(source.transformer).plan(0), dtype_, parse_device(options.device),
                 control) {}
@@ -26,15 +26,6 @@ class Loaded final : public DataSetEncoder {
   }
 
  private:
-  template <class Work>
-  static void guarded(Work work) {
-    try {
-      work();
-    } catch (...) {
-      rethrow_as_failure(std::current_exception());
-    }
-  }
-
   at::ScalarType dtype_;
   FrozenInputs inputs_;
   std::mutex mutex_;
@@ -44,11 +35,7 @@ class Loaded final : public DataSetEncoder {
 
 std::shared_ptr<DataSetEncoder> DataSetEncoder::load(const PipelineSource& source, int64_t t5_length,
                                                      const LoadOptions& options, Control& control) {
-  try {
-    return std::make_shared<Loaded>(source, t5_length, options, control);
-  } catch (...) {
-    rethrow_as_failure(std::current_exception());
-  }
+  return guarded([&] { return std::make_shared<LoadedEncoder>(source, t5_length, options, control); });
 }
 
 }  // namespace drm

@@ -2,19 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include "common/messages.h"
 #include "flow/sampler.h"
 #include "tensor_io/safetensors.h"
 
 namespace drm {
-namespace {
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string s = "(";
-  for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
-  return s + ")";
-}
-
-}  // namespace
 
 FirstLatents::FirstLatents(const SampleRequest& r, std::vector<int64_t> shape, at::ScalarType dtype, int64_t vae_factor)
     : request_(r), shape_(std::move(shape)), dtype_(dtype) {

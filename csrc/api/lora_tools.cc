@@ -59,8 +59,8 @@ void convert_lora(const std::string& file, const std::string& to, const std::str
 }
 
 std::vector<LoraInfo> merge_loras(const LoraMerge& request, Control& control) {
-  const auto planned = velocity_config_of(request.transformer).plan(0);
   const auto weights = Weights::open(request.transformer.weights, velocity_keys);
+  const auto planned = velocity_config_of(request.transformer.config, weights).plan(0);
   weights.check(wanted(*planned));
   const auto files = read_loras(*planned, request.loras);
   std::map<std::string, std::vector<AdaptedBy>> adapters;  // by the weight's name

@@ -32,7 +32,7 @@ struct LoraInspection {
 };
 /// `transformer`: whose config or shapes are looked at, none of its weights; absent: none. Throws Failure(BadFile,
 /// BadConfig).
-LoraInspection inspect_lora(const std::string& file, const ComponentFiles& transformer);
+LoraInspection inspect_lora(const std::string& path, const ComponentFiles& transformer);
 
 /// Writes the same values under the names of "diffusers", "peft" (whose adapter_config.json goes beside) or "kohya".
 /// Throws Failure(BadFile, Disk, or BadRequest for what the other names cannot say).

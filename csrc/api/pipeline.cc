@@ -27,15 +27,6 @@
 namespace drm {
 namespace {
 
-template <class Work>
-auto guarded(Work work) {
-  try {
-    return work();
-  } catch (...) {
-    rethrow_as_failure(std::current_exception());
-  }
-}
-
 void require_writable(const std::string& path) {
   // A file is renamed into place, which would replace a device or fail on a folder.
   std::error_code ignored;
@@ -68,9 +59,9 @@ class LoadedPipeline final : public Pipeline {
     // Plans first: a wrong config or a missing file shows before gigabytes are read.
     scheduler_ = read_scheduler_config(source.scheduler_config);
     const auto transformer = Weights::open(source.transformer.weights, velocity_keys);
-    model_ = velocity_config_of(source.transformer).plan(0);
+    model_ = velocity_config_of(source.transformer.config, transformer).plan(0);
     const auto vae = Weights::open(source.vae.weights, vae_keys);
-    vae_ = make_vae(vae_config_of(source.vae));
+    vae_ = make_vae(vae_config_of(source.vae.config, vae));
     if (vae_.config.latent_channels != model_->info().in_channels)
       throw Failure(Code::BadConfig, "[load] VAE of " + vae.description() + ": expected " +
                                          std::to_string(model_->info().in_channels) +
@@ -359,8 +350,7 @@ class LoadedPipeline final : public Pipeline {
 }  // namespace
 
 std::shared_ptr<Pipeline> Pipeline::load(const PipelineSource& source, const LoadOptions& options, Control& control) {
-  return guarded(
-      [&]() -> std::shared_ptr<Pipeline> { return std::make_shared<LoadedPipeline>(source, options, control); });
+  return guarded([&] { return std::make_shared<LoadedPipeline>(source, options, control); });
 }
 
 }  // namespace drm

@@ -20,9 +20,9 @@
 namespace drm {
 namespace {
 
-class Loaded final : public RewardModel, public std::enable_shared_from_this<Loaded> {
+class LoadedRewardModel final : public RewardModel, public std::enable_shared_from_this<LoadedRewardModel> {
  public:
-  Loaded(const RewardSource& source, const LoadOptions& options, Control& control)
+  LoadedRewardModel(const RewardSource& source, const LoadOptions& options, Control& control)
       : source_(source), device_(parse_device(options.device)), dtype_(parse_dtype(options.dtype)) {
     const auto& checkpoint = source.checkpoint;
     if (!checkpoint.present()) throw Failure(Code::BadRequest, "[reward] no weights of a reward model were given");
@@ -49,12 +49,10 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
 
   std::vector<float> score(const ScoreRequest& r, Control& control) override {
     const std::lock_guard<std::mutex> one_at_a_time(mutex_);
-    try {
+    return guarded([&] {
       const at::InferenceMode inference;
       return score_locked(r, control);
-    } catch (...) {
-      rethrow_as_failure(std::current_exception());
-    }
+    });
   }
 
  private:
@@ -73,7 +71,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
                     "name the base with --model");
     Frozen f;
     const auto vae = Weights::open(base.vae.weights, vae_keys);
-    f.vae = make_vae(vae_config_of(base.vae));
+    f.vae = make_vae(vae_config_of(base.vae.config, vae));
     const auto& backbone = net_.backbone->info();
     if (f.vae.config.latent_channels != backbone.in_channels)
       another_base("latent channels", backbone.in_channels, f.vae.config.latent_channels, vae.description());
@@ -194,11 +192,7 @@ class Loaded final : public RewardModel, public std::enable_shared_from_this<Loa
 
 std::shared_ptr<RewardModel> RewardModel::load(const RewardSource& source, const LoadOptions& options,
                                                Control& control) {
-  try {
-    return std::make_shared<Loaded>(source, options, control);
-  } catch (...) {
-    rethrow_as_failure(std::current_exception());
-  }
+  return guarded([&] { return std::make_shared<LoadedRewardModel>(source, options, control); });
 }
 
 }  // namespace drm

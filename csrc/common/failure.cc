@@ -5,6 +5,8 @@
 #include <new>
 #include <regex>
 
+#include "common/messages.h"
+
 namespace drm {
 namespace {
 
@@ -33,8 +35,6 @@ bool means_out_of_memory(const std::string& message) {
     if (message.find(sign) != std::string::npos) return true;
   return false;
 }
-
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 //   "[load] transformer_blocks.3.attn.to_q.weight in m.safetensors: expected shape (1536, 1536), found (2432, 2432);
 //    these look like SD3.5-Large weights: use its config.json"
 #pragma once
+#include <exception>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -42,5 +43,15 @@ struct Failure : std::runtime_error {
 /// Runs `work` and turns anything it throws (libtorch errors, bad_alloc, ...) into a Failure: out-of-memory becomes
 /// OutOfMemory, everything unknown Internal. Always throws.
 [[noreturn]] void rethrow_as_failure(std::exception_ptr error);
+
+/// What `work` gives; what it throws comes out as a Failure.
+template <class Work>
+auto guarded(Work&& work) {
+  try {
+    return work();
+  } catch (...) {
+    rethrow_as_failure(std::current_exception());
+  }
+}
 
 }  // namespace drm

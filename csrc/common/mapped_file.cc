@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "common/descriptor.h"
 #include "common/failure.h"
 
 namespace drm {
@@ -46,13 +47,6 @@ Reason reason_of(int error) {
                     "; " + remedy,
                 {{"file", path}, {"reason", std::strerror(error)}});
 }
-
-struct Descriptor {  // closes on every way out
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 
 #include <bit>
 
+#include "common/grain.h"
 #include "common/multiversion.h"
 #include "flow/branch.h"
 #include "random/normal_row.h"
@@ -14,8 +15,7 @@ namespace {
 
 using at::Tensor;
 
-constexpr int64_t kRun = 1024;     // elements; four to a block of Philox
-constexpr int64_t kGrain = 16384;  // numbers a thread should draw at least
+constexpr int64_t kRun = 1024;  // elements; four to a block of Philox
 
 DRM_MULTIVERSION void widen_row(const uint16_t* from, float* to, int64_t n) {
   _Pragma("omp simd") for (int64_t i = 0; i < n; ++i) to[i] =

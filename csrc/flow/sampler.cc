@@ -135,7 +135,7 @@ TextEmbedding text_for_guidance(const Conditioning& text, double scale) {
 GuidedVelocity guided_velocity(const VelocityModel& m, const Tensor& latents, float timestep, const TextEmbedding& text,
                                double scale, const VelocityOptions& options) {
   const auto batch = latents.size(0);
-  const auto x = latents.to(dtype_of(m));
+  const auto x = latents.to(m.dtype());
   const auto timesteps = at::full({text.rows()}, timestep, latents.options());
   if (scale <= 1) return {{}, m.velocity(x, timesteps, text, options), 1};
   const auto v = m.velocity(at::cat({x, x}, 0), timesteps, text, options);
@@ -152,8 +152,7 @@ GuidedPolicy network_policy(const VelocityModel& m, const Conditioning& text, co
         i >= steps * guidance.skip.stop)
       return v;
     const auto timestep = at::full({batch}, schedule.timesteps[i], latents.options());
-    const auto skipped =
-        m.velocity(latents.to(dtype_of(m)), timestep, text.conditional, {guidance.skip.layers, nullptr});
+    const auto skipped = m.velocity(latents.to(m.dtype()), timestep, text.conditional, {guidance.skip.layers, nullptr});
     const auto towards = v.conditional.to(at::kFloat) - skipped.to(at::kFloat);
     return GuidedVelocity{{}, guided(v) + guidance.skip.scale * towards, 1};
   };

@@ -21,7 +21,7 @@ struct SdeStep {
 };
 
 /// Step `index` of the grid (Schedule::sigmas) at noise level a. Throws Failure(BadRequest) for a < 0.
-SdeStep sde_step(const std::vector<float>& sigmas, int64_t index, double noise_level);
+SdeStep sde_step(const std::vector<float>& sigmas, int64_t index, double a);
 /// The same for the variant that keeps the coefficients of the marginal ("CPS"): a share sin(level pi / 2) of the next
 /// level's noise is drawn anew. Level 0 to 1.
 SdeStep cps_step(const std::vector<float>& sigmas, int64_t index, double level);

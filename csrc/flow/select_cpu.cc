@@ -5,14 +5,13 @@
 #include <cmath>
 #include <cstring>
 
+#include "common/grain.h"
 #include "flow/select.h"
 
 namespace drm::fused::cpu {
 namespace {
 
 using at::Tensor;
-
-constexpr int64_t kGrain = 16384;  // numbers a thread should copy at least
 
 int64_t greedy(const float* r, int64_t k) {
   int64_t best = -1;

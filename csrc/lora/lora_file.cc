@@ -43,7 +43,7 @@ std::string find_file(const std::string& path) {
 }
 
 /// The tensors of one adapter in the file.
-struct Keys {
+struct AdapterKeys {
   std::string a, b, alpha;
 };
 
@@ -53,8 +53,8 @@ int64_t count_of(const TensorInfo& info) {
   return count;
 }
 
-std::map<std::string, Keys> gather(const SafetensorsFile& file) {
-  std::map<std::string, Keys> adapters;
+std::map<std::string, AdapterKeys> gather(const SafetensorsFile& file) {
+  std::map<std::string, AdapterKeys> adapters;
   for (const auto& [key, info] : file.tensors()) {
     const auto found = "found " + info.dtype_name();
     const bool numbers = at::isFloatingType(info.dtype);
@@ -157,13 +157,13 @@ std::vector<PeftConfig> configs_of(const SafetensorsFile& file, const Json* besi
 
 }  // namespace
 
-LoraFile read_lora(const std::string& given) {
-  const auto path = find_file(given);
-  const auto file = SafetensorsFile::open(path);
-  const auto beside = (fs::path(path).parent_path() / "adapter_config.json").string();
+LoraFile read_lora(const std::string& path) {
+  const auto found = find_file(path);
+  const auto file = SafetensorsFile::open(found);
+  const auto beside = (fs::path(found).parent_path() / "adapter_config.json").string();
   std::optional<Json> config;
   // It may be another file's where there are several.
-  if (is_there(beside) && (is_peft(*file) || is_alone(path))) config = Json::read(beside);
+  if (is_there(beside) && (is_peft(*file) || is_alone(found))) config = Json::read(beside);
   return read_lora(*file, config ? &*config : nullptr, beside);
 }
 

@@ -25,6 +25,8 @@ std::string number_text(double value) {
   return text;
 }
 
+using Entries = std::map<std::string, LoraFile::Entry>;
+
 /// The most frequent value; of several, the least.
 template <class Value>
 Value most_frequent(const std::vector<Value>& values) {
@@ -35,18 +37,21 @@ Value most_frequent(const std::vector<Value>& values) {
       ->first;
 }
 
-/// PEFT's config of these adapters, as members of a JSON object: for most layers one rank and alpha, the others by
-/// name.
-std::string peft_config(const std::map<std::string, LoraFile::Entry>& layers, const std::vector<std::string>& targets,
-                        const std::string& prefix) {
+/// Rank and alpha of most layers, each for itself.
+std::pair<int64_t, double> usual_rank_and_alpha(const Entries& layers) {
   std::vector<int64_t> ranks;
   std::vector<double> alphas;
   for (const auto& [_, e] : layers) {
     ranks.push_back(e.a.size(0));
     alphas.push_back(e.alpha);
   }
-  const auto rank = most_frequent(ranks);
-  const auto alpha = most_frequent(alphas);
+  return {most_frequent(ranks), most_frequent(alphas)};
+}
+
+/// PEFT's config of these adapters, as members of a JSON object: for most layers one rank and alpha, the others by
+/// name.
+std::string peft_config(const Entries& layers, const std::vector<std::string>& targets, const std::string& prefix) {
+  const auto [rank, alpha] = usual_rank_and_alpha(layers);
   const auto join = [](std::string& list, const std::string& item) { list += (list.empty() ? "" : ", ") + item; };
   std::string rank_pattern, alpha_pattern, names;
   for (const auto& [layer, e] : layers) {
@@ -60,7 +65,7 @@ std::string peft_config(const std::map<std::string, LoraFile::Entry>& layers, co
          alpha_pattern + "}, " + key("target_modules") + "[" + names + "]";
 }
 
-std::vector<std::string> names_of(const std::map<std::string, LoraFile::Entry>& layers) {
+std::vector<std::string> names_of(const Entries& layers) {
   std::vector<std::string> names;
   for (const auto& [layer, _] : layers) names.push_back(layer);
   return names;
@@ -68,7 +73,7 @@ std::vector<std::string> names_of(const std::map<std::string, LoraFile::Entry>& 
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
-NamedTensors plain_tensors(const std::map<std::string, LoraFile::Entry>& layers, const std::string& prefix) {
+NamedTensors plain_tensors(const Entries& layers, const std::string& prefix) {
   NamedTensors all;
   for (const auto& [layer, e] : layers) {
     all.emplace_back(prefix + layer + ".lora_A.weight", e.a);
@@ -77,14 +82,13 @@ NamedTensors plain_tensors(const std::map<std::string, LoraFile::Entry>& layers,
   return all;
 }
 
-void write_diffusers(const std::string& path, const std::map<std::string, LoraFile::Entry>& layers,
-                     const std::vector<std::string>& targets) {
+void write_diffusers(const std::string& path, const Entries& layers, const std::vector<std::string>& targets) {
   save_safetensors(path, plain_tensors(layers, "transformer."),
                    {{"format", "pt"},
                     {"lora_adapter_metadata", std::string("{") + peft_config(layers, targets, "transformer.") + "}"}});
 }
 
-void write_peft(const std::string& path, const std::map<std::string, LoraFile::Entry>& layers) {
+void write_peft(const std::string& path, const Entries& layers) {
   // First the config: weights without it would be read with another alpha.
   save_text((fs::path(path).parent_path() / "adapter_config.json").string(),
             std::string("{") + peft_config(layers, names_of(layers), "") +
@@ -119,9 +123,9 @@ LoraFile::Entry fuse(const std::array<const LoraFile::Entry*, 3>& parts, const s
   return {at::cat(as, 0), b, 3 * some->alpha, name};
 }
 
-void write_kohya(const std::string& path, const std::map<std::string, LoraFile::Entry>& layers) {
+void write_kohya(const std::string& path, const Entries& layers) {
   std::map<std::string, std::array<const LoraFile::Entry*, 3>> fused;
-  std::map<std::string, LoraFile::Entry> all;
+  Entries all;
   for (const auto& [layer, e] : layers) {
     const auto name = kohya_name(layer, static_cast<double>(e.b.size(0)) / static_cast<double>(e.a.size(1)));
     if (!name)
@@ -134,22 +138,19 @@ void write_kohya(const std::string& path, const std::map<std::string, LoraFile::
   }
   for (const auto& [name, parts] : fused) all[name] = fuse(parts, name);
   NamedTensors tensors;
-  std::vector<int64_t> ranks;
-  std::vector<double> alphas;
   for (const auto& [name, e] : all) {
-    ranks.push_back(e.a.size(0));
-    alphas.push_back(e.alpha);
     tensors.emplace_back("lora_unet_" + name + ".lora_down.weight", e.a);
     tensors.emplace_back("lora_unet_" + name + ".lora_up.weight", e.b);
     // Double where fp32 would round it, so that it reads back as it was.
     const auto exact = static_cast<double>(static_cast<float>(e.alpha)) == e.alpha;
     tensors.emplace_back("lora_unet_" + name + ".alpha", at::scalar_tensor(e.alpha, exact ? at::kFloat : at::kDouble));
   }
+  const auto [rank, alpha] = usual_rank_and_alpha(all);
   save_safetensors(path, tensors,
                    {{"format", "pt"},
                     {"ss_network_module", "networks.lora_sd3"},
-                    {"ss_network_dim", std::to_string(most_frequent(ranks))},
-                    {"ss_network_alpha", number_text(most_frequent(alphas))}});
+                    {"ss_network_dim", std::to_string(rank)},
+                    {"ss_network_alpha", number_text(alpha)}});
 }
 
 }  // namespace
@@ -166,7 +167,7 @@ void write_lora(const std::string& path, const LoraFile& file, LoraSpelling spel
 }
 
 void save_lora(const std::string& path, const std::vector<AdaptedLayer>& layers, const LoraConfig& config) {
-  std::map<std::string, LoraFile::Entry> entries;
+  Entries entries;
   for (const auto& [name, layer] : layers) {
     if (layer->lora.size() != 1)
       throw Failure(Code::Internal, "[lora] " + name + " has not just the one adapter to save");

@@ -10,7 +10,7 @@
 namespace drm {
 namespace {
 
-[[noreturn]] void bad(const std::string& where, const std::string& what) {
+[[noreturn]] void bad_config(const std::string& where, const std::string& what) {
   throw Failure(Code::BadFile, "[lora] " + where + ": " + what, {{"file", where}});
 }
 
@@ -33,7 +33,8 @@ constexpr std::pair<const char*, const char*> kChangedBase[] = {{"pissa", "PiSSA
   std::string name;
   for (const auto& [begin, method] : kChangedBase)
     if (normal(start).starts_with(begin)) name = method;
-  bad(where,
+  bad_config(
+      where,
       key + ": expected an adapter of the base's own weights, found \"" + start.substr(0, 100) + "\": " +
           (name.empty() ? "an initialisation that this program does not know, and that may have changed the base"
                         : name + " changes the base's weights before it trains, and beside unchanged ones its "
@@ -73,8 +74,8 @@ std::pair<std::string, std::string> split(const std::string& key) {
 
 void require_plain(const Json& config, const std::string& where) {
   const auto not_plain = [&](const std::string& what) {
-    bad(where, "expected a plain LoRA, found " + what.substr(0, 100) +
-                   ", which this program does not apply; merge it with PEFT first");
+    bad_config(where, "expected a plain LoRA, found " + what.substr(0, 100) +
+                          ", which this program does not apply; merge it with PEFT first");
   };
   std::set<std::string> started;  // components whose config says how their adapter began
   for (const auto& [key, value] : config.members())
@@ -91,7 +92,7 @@ void require_plain(const Json& config, const std::string& where) {
          {"kasa_config", "monteclora_config", "arrow_config", "alora_invocation_tokens", "layer_replication"})
       if (name == variant && says_something(value)) not_plain(name);
     // What init_lora_weights says comes first: PEFT leaves these in a config whose adapter it has made plain again.
-    if (!started.count(component))
+    if (!started.contains(component))
       for (const char* method : {"loftq", "corda", "lora_ga"})
         if (name == std::string(method) + "_config" && says_something(value)) refuse_changed_base(where, name, method);
   }
@@ -99,7 +100,7 @@ void require_plain(const Json& config, const std::string& where) {
 
 double finite(const Json& value, const std::string& name, const std::string& where) {
   if (!value.is_number() || !std::isfinite(value.as_double()))
-    bad(where, name.substr(0, 200) + ": expected a finite number");
+    bad_config(where, name.substr(0, 200) + ": expected a finite number");
   return value.as_double();
 }
 
@@ -111,17 +112,17 @@ std::string plain_pattern(const std::string& pattern, const std::string& where) 
     if (pattern[i] == '\\' && i + 1 < pattern.size() && pattern[i + 1] == '.') continue;
     plain += pattern[i];
   }
-  if (plain.ends_with("$")) plain.pop_back();
+  if (plain.ends_with('$')) plain.pop_back();
   if (plain.empty() || plain == "^" || plain.find_first_of("*+?()[]{}|\\$") != std::string::npos)
-    bad(where, "alpha_pattern: expected ends of layers' names, found the regular expression " + pattern.substr(0, 100) +
-                   "; save the adapter again with the names spelled out");
+    bad_config(where, "alpha_pattern: expected ends of layers' names, found the regular expression " +
+                          pattern.substr(0, 100) + "; save the adapter again with the names spelled out");
   return plain;
 }
 
 }  // namespace
 
 PeftConfig::PeftConfig(const Json& config, const std::string& where) {
-  if (!config.is_object()) bad(where, "expected PEFT's config, a JSON object");
+  if (!config.is_object()) bad_config(where, "expected PEFT's config, a JSON object");
   require_plain(config, where);
   const std::string component = "transformer.";
   const bool named = std::any_of(config.members().begin(), config.members().end(),
@@ -133,7 +134,7 @@ PeftConfig::PeftConfig(const Json& config, const std::string& where) {
   if (const auto* alpha = find("lora_alpha")) common_ = finite(*alpha, "lora_alpha", where);
   const auto* patterns = find("alpha_pattern");
   if (!patterns) return;
-  if (!patterns->is_object()) bad(where, "alpha_pattern: expected an object from layer to alpha");
+  if (!patterns->is_object()) bad_config(where, "alpha_pattern: expected an object from layer to alpha");
   size_t order = 0;
   for (const auto& [layer, alpha] : patterns->members()) {
     const auto name = plain_pattern(layer, where);

@@ -1,5 +1,7 @@
 #include "models/registry.h"
 
+#include <algorithm>
+
 #include "models/sd3/sd3.h"
 
 namespace drm {
@@ -12,6 +14,11 @@ std::vector<Architecture>& all() {
   return kinds;
 }
 
+VelocityModelConfig read_config_file(const std::string& path) {
+  std::shared_ptr<Json> json;
+  return read_velocity_config(ConfigReader::read(path, json));
+}
+
 }  // namespace
 
 const std::vector<Architecture>& architectures() { return all(); }
@@ -21,9 +28,8 @@ VelocityModelConfig read_velocity_config(const ConfigReader& config) {
   std::vector<std::string> names;
   for (const auto& kind : all()) names.emplace_back(kind.class_name);
   const auto name = config.one_of("_class_name", names);
-  for (const auto& kind : all())
-    if (name == kind.class_name) return kind.read(config);
-  return all().front().read(config);
+  return std::find_if(all().begin(), all().end(), [&](const auto& kind) { return name == kind.class_name; })
+      ->read(config);
 }
 
 VelocityModelConfig infer_velocity_config(const Weights& weights) {
@@ -32,10 +38,13 @@ VelocityModelConfig infer_velocity_config(const Weights& weights) {
   return all().front().infer(weights);  // says what it misses
 }
 
+VelocityModelConfig velocity_config_of(const std::string& config, const Weights& weights) {
+  return config.empty() ? infer_velocity_config(weights) : read_config_file(config);
+}
+
 VelocityModelConfig velocity_config_of(const ComponentFiles& files) {
-  if (files.config.empty()) return infer_velocity_config(Weights::open(files.weights, velocity_keys));
-  std::shared_ptr<Json> json;
-  return read_velocity_config(ConfigReader::read(files.config, json));
+  return files.config.empty() ? infer_velocity_config(Weights::open(files.weights, velocity_keys))
+                              : read_config_file(files.config);
 }
 
 KeyReading velocity_keys(const std::vector<std::string>& names) {

@@ -39,7 +39,9 @@ void add_architecture(const Architecture& architecture);
 
 /// By the config's `_class_name`; the first kind where it has none. Throws Failure(BadConfig).
 VelocityModelConfig read_velocity_config(const ConfigReader& config);
-/// By the files' config, or from the shapes of their weights. Throws Failure(BadFile | BadConfig).
+/// By its file, or, where that is "", from the shapes of the weights. Throws Failure(BadFile | BadConfig).
+VelocityModelConfig velocity_config_of(const std::string& config, const Weights& weights);
+/// The same of files whose weights nobody has opened yet: they are only where there is no config.
 VelocityModelConfig velocity_config_of(const ComponentFiles& files);
 VelocityModelConfig infer_velocity_config(const Weights& weights);
 

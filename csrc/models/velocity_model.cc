@@ -20,10 +20,6 @@ PassCost VelocityModel::cost(int64_t patches, int64_t text_tokens) const {
   return c;
 }
 
-at::ScalarType dtype_of(const VelocityModel& model) {
-  return const_cast<VelocityModel&>(model).output_layer().weight.scalar_type();
-}
-
 void load_velocity_model(VelocityModel& model, const Weights& weights, at::ScalarType dtype, at::Device device,
                          const std::function<void(uint64_t, uint64_t)>& progress) {
   const auto ignorable = [&](const std::string& key) { return model.is_left_out(key); };

@@ -62,7 +62,9 @@ class VelocityModel {
 
   /// All leaves by diffusers' names, in a stable order.
   virtual void each_leaf(const LeafVisitor& visit) = 0;
-  /// The last layer: of its dtype are latents and prompts, and it is the one that training begins at zero.
+  /// What latents and prompts must be in: the dtype of its output layer.
+  virtual at::ScalarType dtype() const = 0;
+  /// The last layer, which training begins at zero.
   virtual Linear& output_layer() = 0;
   /// Random weights by the model's own scheme, on the CPU; every leaf is filled.
   virtual void initialize(at::Generator generator) = 0;
@@ -78,9 +80,6 @@ class VelocityModel {
   /// A guess at what weights are that do not fit, or nothing.
   virtual std::string mismatch_hint(const Weights&) const { return ""; }
 };
-
-/// What latents and prompts must be in.
-at::ScalarType dtype_of(const VelocityModel& model);
 
 template <class V>
 void each(VelocityModel& model, V&& visit) {

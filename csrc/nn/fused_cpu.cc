@@ -13,6 +13,7 @@
 #include <cstring>
 #include <vector>
 
+#include "common/grain.h"
 #include "common/multiversion.h"
 #include "nn/fused.h"
 
@@ -23,7 +24,6 @@ using at::Tensor;
 
 constexpr float kEps = 1e-6f;
 constexpr int64_t kBlockRows = 64;
-constexpr int64_t kGrain = 16384;  // elements a thread should get at least
 
 // target_clones does not reach into templates or lambdas: the row functions are plain functions of fp32 rows.
 
@@ -40,7 +40,7 @@ DRM_MULTIVERSION void narrow_runs(const float* from, uint16_t* to, int64_t strid
       // NaN is given a quiet mantissa, so that adding the rounding bias cannot turn it into infinity.
       const auto bits = std::bit_cast<uint32_t>(from[i]);
       const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-      to[i] = static_cast<uint16_t>(from[i] != from[i] ? 0x7fc0 : rounded);
+      to[i] = static_cast<uint16_t>(std::isnan(from[i]) ? 0x7fc0 : rounded);
     }
   }
 }

@@ -23,8 +23,8 @@ Conv2d make_conv(int64_t in, int64_t out, int64_t kernel, bool bias) {
 }
 Norm make_norm(int64_t features, bool bias) { return {planned({features}), bias ? planned({features}) : Tensor()}; }
 Table make_table(int64_t rows, int64_t features) { return {planned({rows, features})}; }
-Parameter make_parameter(std::vector<int64_t> shape) { return {planned(shape)}; }
-Buffer make_buffer(std::vector<int64_t> shape) { return {planned(shape)}; }
+Parameter make_parameter(at::IntArrayRef shape) { return {planned(shape)}; }
+Buffer make_buffer(at::IntArrayRef shape) { return {planned(shape)}; }
 
 Tensor linear(const Linear& l, const Tensor& x) {
   if (const auto y = linear_with_folded_adapters({&l}, x)) return *y;

@@ -48,8 +48,8 @@ Linear make_linear(int64_t in, int64_t out, bool bias = true);
 Conv2d make_conv(int64_t in, int64_t out, int64_t kernel, bool bias = true);
 Norm make_norm(int64_t features, bool bias = true);
 Table make_table(int64_t rows, int64_t features);
-Parameter make_parameter(std::vector<int64_t> shape);
-Buffer make_buffer(std::vector<int64_t> shape);
+Parameter make_parameter(at::IntArrayRef shape);
+Buffer make_buffer(at::IntArrayRef shape);
 
 /// x (..., in) -> (..., out).
 Tensor linear(const Linear& l, const Tensor& x);

@@ -65,7 +65,7 @@ class C10dGroup final : public Collectives {
   /// Throws what keeps `enter` from its end and it cannot say itself.
   void check_entering() const {
     const std::lock_guard lock(mutex_);
-    if (lost_) throw *lost_;
+    if (lost_) std::rethrow_exception(lost_);
     if (!met_) return meeting_.check_silence();
     if (Clock::now() - *met_ > kConnecting)
       throw Failure(
@@ -78,8 +78,9 @@ class C10dGroup final : public Collectives {
 
   ~C10dGroup() override {
     leave("", "");
+    if (!broken_) return;
     // The threads of a broken group may wait for a dead process for ever: what they use is left to the system.
-    if (broken_) new std::pair(std::move(gloo_), std::move(nccl_));
+    for (auto* backend : {&gloo_, &nccl_}) backend->release();
   }
 
   int64_t rank() const override { return place_.rank; }
@@ -132,7 +133,7 @@ class C10dGroup final : public Collectives {
       changed_.wait_for(lock, 100ms);
       if (control.cancelled) return;
     }
-    if (lost_ && !left_) throw *lost_;
+    if (lost_ && !left_) std::rethrow_exception(lost_);
   }
 
   void leave(const std::string& code, const std::string& message) override {
@@ -143,15 +144,13 @@ class C10dGroup final : public Collectives {
       changed_.notify_all();
     }
     if (pulse_.joinable()) pulse_.join();
-    try {
+    answered([&] {
       meeting_.store->set(key("left", rank()), bytes_of(code + "\n" + message));
       if (rank() == 0 && !place_.store_is_there) {
         const auto until = Clock::now() + kFarewell;
         while (Clock::now() < until && !all_left()) std::this_thread::sleep_for(20ms);
       }
-    } catch (const std::exception&) {
-      // The store is gone, and with it whoever could have listened.
-    }
+    });
   }
 
  private:
@@ -161,9 +160,8 @@ class C10dGroup final : public Collectives {
 
   /// All but one that is gone without a word.
   bool all_left() {
-    const auto gone = lost_ ? lost_->details.at("rank") : "";
     for (int64_t r = 1; r < size(); ++r)
-      if (std::to_string(r) != gone && !meeting_.store->check({key("left", r)})) return false;
+      if (std::to_string(r) != lost_rank_ && !meeting_.store->check({key("left", r)})) return false;
     return true;
   }
 
@@ -208,10 +206,7 @@ class C10dGroup final : public Collectives {
 
   void lose(int64_t rank, const std::string& code, const std::string& why) {
     const auto verdict = std::to_string(rank) + "\n" + code + "\n" + why;
-    try {
-      meeting_.pulse_store->set("lost", bytes_of(verdict));
-    } catch (const std::exception&) {
-    }
+    answered([&] { meeting_.pulse_store->set("lost", bytes_of(verdict)); });
     lose_as(verdict);
   }
 
@@ -219,14 +214,13 @@ class C10dGroup final : public Collectives {
     const auto rank = first_line(verdict);
     const auto rest = verdict.substr(rank.size() + 1);
     const auto code = first_line(rest), why = rest.substr(code.size() + 1);
-    Details details{{"rank", rank}, {"code", code}};
-    const auto who = name(std::stoll(rank));
+    const bool cancelled = code == code_name(Code::Cancelled);
+    const auto what = cancelled ? " was stopped: " : code.empty() ? " is gone: " : " ended with an error: ";
+    const auto message = "[parallel] " + name(std::stoll(rank)) + what + why;
     const std::lock_guard lock(mutex_);
-    if (code == code_name(Code::Cancelled))
-      lost_.emplace(Code::Cancelled, "[parallel] " + who + " was stopped: " + why, details);
-    else
-      lost_.emplace(Code::PeerLost,
-                    "[parallel] " + who + (code.empty() ? " is gone: " : " ended with an error: ") + why, details);
+    lost_ = std::make_exception_ptr(
+        Failure(cancelled ? Code::Cancelled : Code::PeerLost, message, {{"rank", rank}, {"code", code}}));
+    lost_rank_ = rank;
     changed_.notify_all();
 #ifdef USE_C10D_NCCL
     if (nccl_) nccl_->abort();
@@ -286,7 +280,7 @@ class C10dGroup final : public Collectives {
       control.check();
       if (const std::lock_guard lock(mutex_); lost_) {
         broken_ = true;
-        throw *lost_;
+        std::rethrow_exception(lost_);
       }
       std::this_thread::sleep_for(std::min<Clock::duration>(waited / 20, 2ms));
     }
@@ -302,8 +296,8 @@ class C10dGroup final : public Collectives {
     broken_ = true;
     suspicious_ = true;
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, kSilenceAfterBreak + 5s, [&] { return lost_ || left_; });
-    if (lost_) throw *lost_;
+    changed_.wait_for(lock, kSilenceAfterBreak + 5s, [&] { return lost_ != nullptr || left_; });
+    if (lost_) std::rethrow_exception(lost_);
     throw Failure(Code::PeerLost, "[parallel] the connection to another process broke (" + first_line(what) +
                                       "), though all of them give signs of life; is the network at fault?");
   }
@@ -317,7 +311,8 @@ class C10dGroup final : public Collectives {
   std::condition_variable changed_;
   bool left_ = false;
   std::optional<Clock::time_point> met_;
-  std::optional<Failure> lost_;
+  std::exception_ptr lost_;  // the Failure of all calls once another process is gone
+  std::string lost_rank_;    // which one
 };
 
 }  // namespace

@@ -144,15 +144,12 @@ void Meeting::refuse_second_host(const std::string& found) {
     no_port_ = found;
   }
   std::string both;
-  try {
+  answered([&] {
     const auto other = connect(place_, false);
-    if (other->check({key("who", 0)})) {
-      both = two_of(0, text_of(other->get(key("who", 0))), this_process());
-      other->set("refused", bytes_of(both));
-    }
-  } catch (const std::exception&) {
-    // Another program's.
-  }
+    if (!other->check({key("who", 0)})) return;
+    both = two_of(0, text_of(other->get(key("who", 0))), this_process());
+    other->set("refused", bytes_of(both));
+  });
   if (!both.empty()) throw Failure(Code::Device, both);
   throw no_port(found);
 }

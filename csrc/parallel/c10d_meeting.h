@@ -7,6 +7,7 @@
 #include <torch/csrc/distributed/c10d/Store.hpp>
 #include <vector>
 
+#include "common/messages.h"
 #include "parallel/process_group.h"
 
 namespace drm {
@@ -26,8 +27,18 @@ struct Heard {
 
 inline std::string text_of(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
 inline std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
-inline std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 inline std::string key(const char* what, int64_t rank) { return std::string(what) + "/" + std::to_string(rank); }
+
+/// Whether the store answered `call`. One that does not is gone with the process that hosts it, or another program's.
+template <class Call>
+bool answered(Call&& call) {
+  try {
+    call();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
 
 class Meeting {
  public:

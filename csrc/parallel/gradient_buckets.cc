@@ -69,23 +69,23 @@ void GradientBuckets::arm() {
   armed_ = true;
 }
 
-void GradientBuckets::came(size_t n) {
+void GradientBuckets::came(size_t parameter) {
   const std::lock_guard lock(mutex_);
   if (!armed_) return;
-  auto& bucket = buckets_[bucket_of_[n]];
-  if (here_[n]) {
+  auto& bucket = buckets_[bucket_of_[parameter]];
+  if (here_[parameter]) {
     // A parameter used in two recomputed parts gets its gradient in two pieces; the sum may be on its way already.
-    if (bucket_of_[n] < next_)
-      throw Failure(Code::Internal, "[parallel] " + parameters_[n].first +
+    if (bucket_of_[parameter] < next_)
+      throw Failure(Code::Internal, "[parallel] " + parameters_[parameter].first +
                                         ": a part of its gradient came after the gradient was sent; is it used by two "
                                         "recomputed parts?");
     return;  // accumulated in the slot
   }
   const at::NoGradGuard no_grad;
-  const auto& p = parameters_[n].second;
-  slots_[n].copy_(p.grad());
-  p.mutable_grad() = slots_[n];
-  here_[n] = true;
+  const auto& p = parameters_[parameter].second;
+  slots_[parameter].copy_(p.grad());
+  p.mutable_grad() = slots_[parameter];
+  here_[parameter] = true;
   --bucket.missing;
   send_full();
 }

@@ -30,7 +30,7 @@ void require_same_base(const RewardNet& net, const VelocityModelInfo& policy) {
 }
 
 TextEmbedding embed_for_reward(const RewardNet& net, const PromptEmbeds& embeds) {
-  return net.backbone->embed_text(embeds_in(embeds, dtype_of(*net.backbone)));
+  return net.backbone->embed_text(embeds_in(embeds, net.backbone->dtype()));
 }
 
 int64_t rows_per_pass(const RewardNet& net, const TextEmbedding& text, int64_t height, int64_t width) {
@@ -48,7 +48,7 @@ LatentScorer reward_scorer(const RewardNet& net, TextEmbedding text) {
       it = laid_out->emplace(image_of, select_rows(text, index)).first;
     }
     const auto timestep = at::full({candidates.size(0)}, static_cast<float>(sigma) * 1000, candidates.options());
-    return reward(net, candidates.to(dtype_of(*net.backbone)), timestep, it->second);
+    return reward(net, candidates.to(net.backbone->dtype()), timestep, it->second);
   };
 }
 

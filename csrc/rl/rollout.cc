@@ -43,18 +43,19 @@ RolloutNoise noise_of_keys(uint64_t seed, const std::vector<int64_t>& samples, a
           }};
 }
 
-Trajectories roll_out(const GuidedPolicy& policy, Tensor x, const Schedule& schedule, const RolloutOptions& o,
-                      const RolloutNoise& noise, const std::vector<WeightedScorer>& scorers, const Control& control,
+Trajectories roll_out(const GuidedPolicy& policy, Tensor latents, const Schedule& schedule,
+                      const RolloutOptions& options, const RolloutNoise& noise,
+                      const std::vector<WeightedScorer>& scorers, const Control& control,
                       const std::function<void(int64_t)>& stepped, RolloutTimes* times) {
   const at::NoGradGuard no_grad;
   const auto steps = static_cast<int64_t>(schedule.timesteps.size());
-  check(o, steps, scorers.size());
+  check(options, steps, scorers.size());
   Trajectories all;
   std::vector<std::vector<Tensor>> of_states(scorers.size());
   const auto score = [&](const Tensor& candidates, double sigma) {
     const Stopwatch clock(times ? &times->reward : nullptr);
     std::vector<Tensor> scores;
-    for (const auto& s : scorers) scores.push_back(score_candidates(s.score, candidates, sigma, o.rows_per_pass));
+    for (const auto& s : scorers) scores.push_back(score_candidates(s.score, candidates, sigma, options.rows_per_pass));
     return scores;
   };
   const auto score_state = [&](const Tensor& state, int64_t index) {
@@ -62,38 +63,39 @@ Trajectories roll_out(const GuidedPolicy& policy, Tensor x, const Schedule& sche
     for (size_t i = 0; i < scores.size(); ++i) of_states[i].push_back(scores[i].squeeze(1));
   };
   const auto chosen_of = [&](const RolloutStep& s, const Tensor& state) -> Tensor {
-    if (o.k == 1 || o.continuation == Continuation::First)
+    if (options.k == 1 || options.continuation == Continuation::First)
       return at::zeros({state.size(0)}, state.options().dtype(at::kLong));
-    if (o.continuation == Continuation::Random) return noise.choose(s.index, o.k);
+    if (options.continuation == Continuation::Random) return noise.choose(s.index, options.k);
     auto unscored = at::full({state.size(0)}, -1, state.options().dtype(at::kInt));
     return select(s.candidates, weighted_sum(s.scores, scorers).contiguous(), {}, s.index, unscored).index;
   };
   std::optional<Stopwatch> policy_clock;
   Walk w;
   w.before = [&](const Tensor& state, int64_t i) {
-    if (o.score_states && i >= o.from && i <= o.until) score_state(state, i);
+    if (options.score_states && i >= options.from && i <= options.until) score_state(state, i);
     policy_clock.emplace(times ? &times->policy : nullptr);
   };
   w.branch = [&](const Tensor& state, const GuidedVelocity& velocity, int64_t i) -> Tensor {
-    if (i < o.from || i >= o.until) return {};
-    RolloutStep s{i, noisy_step(o.noise, schedule.sigmas, i, o.noise_level), state};
-    s.candidates = noise.branch(state, velocity, s.step, i, o.k);
-    s.old_log_prob = candidate_log_prob(o.noise, s.candidates, step_mean(state, guided(velocity), s.step), s.step);
+    if (i < options.from || i >= options.until) return {};
+    RolloutStep s{i, noisy_step(options.noise, schedule.sigmas, i, options.noise_level), state};
+    s.candidates = noise.branch(state, velocity, s.step, i, options.k);
+    s.old_log_prob =
+        candidate_log_prob(options.noise, s.candidates, step_mean(state, guided(velocity), s.step), s.step);
     policy_clock.reset();
-    if (o.k > 1) s.scores = score(s.candidates, schedule.sigmas[static_cast<size_t>(i) + 1]);
+    if (options.k > 1) s.scores = score(s.candidates, schedule.sigmas[static_cast<size_t>(i) + 1]);
     Tensor next;  // none: the Euler step
-    if (o.continuation != Continuation::Ode || o.k == 1) {
+    if (options.continuation != Continuation::Ode || options.k == 1) {
       s.chosen = chosen_of(s, state);
       const auto row = at::arange(state.size(0), s.chosen.options());
-      next = s.candidates.flatten(0, 1).index_select(0, row * o.k + s.chosen);
+      next = s.candidates.flatten(0, 1).index_select(0, row * options.k + s.chosen);
     }
     all.steps.push_back(std::move(s));
     return next;
   };
-  w.after = [&](const Tensor& latents, const GuidedVelocity&, int64_t i) {
+  w.after = [&](const Tensor& state, const GuidedVelocity&, int64_t i) {
     policy_clock.reset();
     // One wait for the device a step, beside two passes of the network: images of NaN would be scored for minutes.
-    if (!at::isfinite(latents).all().item<bool>())
+    if (!at::isfinite(state).all().item<bool>())
       throw Failure(Code::NotFinite,
                     "[rollout] step " + std::to_string(i + 1) + " of " + std::to_string(steps) +
                         ": expected finite latents, found NaN or infinity; the policy has diverged: "
@@ -101,13 +103,13 @@ Trajectories roll_out(const GuidedPolicy& policy, Tensor x, const Schedule& sche
                     {{"name", "latents"}, {"found", "nan"}, {"step", std::to_string(i + 1)}});
     if (stepped) stepped(i);
   };
-  x = walk(policy, std::move(x), schedule, w, control);
-  if (o.score_states && o.until == steps) score_state(x, steps);
-  all.final = x;
-  if (o.score_states) {
+  latents = walk(policy, std::move(latents), schedule, w, control);
+  if (options.score_states && options.until == steps) score_state(latents, steps);
+  all.final = latents;
+  if (options.score_states) {
     for (auto& states : of_states) all.scores.push_back(at::stack(states));
-  } else if (o.k == 1) {
-    for (auto& s : score(x.unsqueeze(1), 0)) all.scores.push_back(s.squeeze(1));
+  } else if (options.k == 1) {
+    for (auto& s : score(latents.unsqueeze(1), 0)) all.scores.push_back(s.squeeze(1));
   }
   return all;
 }

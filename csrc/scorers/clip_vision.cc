@@ -6,35 +6,34 @@ namespace drm {
 
 ClipVisionConfig read_clip_vision_config(const std::string& path) {
   const auto json = Json::read(path);
-  const auto* nested = json.find("vision_config");
-  return read_clip_vision_config(
-      ConfigReader(nested && nested->is_object() && !json.find("hidden_size") ? *nested : json, path));
+  return read_clip_vision_config(clip_tower_section(json, path, "vision_config"));
 }
 
-ClipVisionConfig read_clip_vision_config(const ConfigReader& r) {
-  ClipVisionConfig c{read_clip_tower(r)};
-  c.image_size = r.integer("image_size", 224);
-  c.patch_size = r.integer("patch_size");
-  c.num_channels = r.integer("num_channels", 3);
+ClipVisionConfig read_clip_vision_config(const ConfigReader& vision) {
+  ClipVisionConfig c{read_clip_tower(vision)};
+  c.image_size = vision.integer("image_size", 224);
+  c.patch_size = vision.integer("patch_size");
+  c.num_channels = vision.integer("num_channels", 3);
   if (c.patch_size < 1 || c.image_size < c.patch_size || c.image_size > 4096 || c.num_channels != 3)
-    throw Failure(Code::BadConfig,
-                  "[config] " + r.file() + ": expected an image_size of at least patch_size and 3 channels, found " +
-                      std::to_string(c.image_size) + ", " + std::to_string(c.patch_size) + " and " +
-                      std::to_string(c.num_channels) + "; compare with the model's original config.json");
+    throw Failure(Code::BadConfig, "[config] " + vision.file() +
+                                       ": expected an image_size of at least patch_size and 3 channels, found " +
+                                       std::to_string(c.image_size) + ", " + std::to_string(c.patch_size) + " and " +
+                                       std::to_string(c.num_channels) +
+                                       "; compare with the model's original config.json");
   return c;
 }
 
-ClipVision make_clip_vision(const ClipVisionConfig& k) {
-  const auto d = k.hidden_size;
+ClipVision make_clip_vision(const ClipVisionConfig& config) {
+  const auto d = config.hidden_size;
   ClipVision v;
-  v.config = k;
+  v.config = config;
   v.class_embedding = make_parameter({d});
-  v.patch = make_conv(k.num_channels, d, k.patch_size, false);
-  v.positions = make_table(1 + k.patches(), d);
+  v.patch = make_conv(config.num_channels, d, config.patch_size, false);
+  v.positions = make_table(1 + config.patches(), d);
   v.pre_norm = make_norm(d);
-  v.layers = make_clip_layers(k);
+  v.layers = make_clip_layers(config);
   v.post_norm = make_norm(d);
-  v.projection = make_linear(d, k.projection_dim, false);
+  v.projection = make_linear(d, config.projection_dim, false);
   return v;
 }
 

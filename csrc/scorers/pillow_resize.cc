@@ -7,13 +7,13 @@
 #include <string>
 
 #include "common/failure.h"
+#include "common/grain.h"
 
 namespace drm {
 namespace {
 
 constexpr int kBits = 22;  // 32 less 8 for the pixel and 2 for sign and overshoot
 constexpr int32_t kHalf = 1 << (kBits - 1);
-constexpr int64_t kGrain = 1 << 14;  // bytes of output worth a thread
 
 /// Keys' cubic with a = -0.5.
 double cubic(double x) {
@@ -132,7 +132,7 @@ Bitmap pillow_bicubic(const Bitmap& image, int64_t height, int64_t width) {
 Bitmap pillow_square(const Bitmap& image, int64_t size, CropRule rule) {
   const auto shorter = std::max<int64_t>(1, std::min(image.width, image.height));
   const auto side = [&](int64_t n) { return n == shorter ? size : size * n / shorter; };
-  const auto whole = pillow_bicubic(image, side(image.height), side(image.width));
+  auto whole = pillow_bicubic(image, side(image.height), side(image.width));
   if (whole.height == size && whole.width == size) return whole;
   const auto row = size * whole.channels;
   Bitmap out{std::vector<uint8_t>(static_cast<size_t>(size * row)), size, size, whole.channels};

@@ -85,7 +85,8 @@ std::vector<int64_t> ConfigReader::integers(const char* key) const {
   return all;
 }
 std::vector<int64_t> ConfigReader::integers(const char* key, std::vector<int64_t> otherwise) const {
-  return present(*object_, key) ? integers(key) : otherwise;
+  if (!present(*object_, key)) return otherwise;
+  return integers(key);
 }
 std::vector<std::string> ConfigReader::strings(const char* key, std::vector<std::string> otherwise) const {
   const auto* value = present(*object_, key);

@@ -145,9 +145,9 @@ const Json* Json::find(std::string_view key) const {
   return nullptr;
 }
 
-std::string json_text(const std::string& s) {
+std::string json_text(const std::string& text) {
   std::string out = "\"";
-  for (const char c : s) {
+  for (const char c : text) {
     const auto u = static_cast<unsigned char>(c);
     if (c == '"' || c == '\\')
       (out += '\\') += c;

@@ -9,7 +9,9 @@
 #include <cstring>
 #include <utility>
 
+#include "common/descriptor.h"
 #include "common/failure.h"
+#include "common/messages.h"
 #include "tensor_io/json_cursor.h"
 
 namespace drm {
@@ -47,47 +49,38 @@ constexpr Dtype kDtypes[] = {{"F64", at::kDouble, 64},
                              {"F6_E3M2", at::ScalarType::Undefined, 6},
                              {"F4", at::ScalarType::Undefined, 4}};
 
-const char* name_of(at::ScalarType t) {
+const char* safetensors_name(at::ScalarType t) {
   for (const auto& d : kDtypes)
     if (d.type == t) return d.name;
   throw Failure(Code::Internal,
                 std::string("[save] tensors of dtype ") + c10::toString(t) + " have no safetensors name");
 }
 
-[[noreturn]] void bad(const std::string& path, const std::string& what) {
+[[noreturn]] void bad_file(const std::string& path, const std::string& what) {
   throw Failure(Code::BadFile, "[load] " + path + ": " + what, {{"file", path}});
 }
 
-/// A name that a file states, in a message.
-std::string shown(const std::string& name) { return name.size() <= 200 ? name : name.substr(0, 200) + " ..."; }
-
-struct Descriptor {  // closes on every way out
-  int fd;
-  explicit Descriptor(int f) : fd(f) {}
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-  Descriptor(const Descriptor&) = delete;
-};
-
 /// Sentences of their own for what people most often pass instead of a safetensors file.
 void recognise_strangers(const std::string& path, std::string_view start) {
-  if (start.starts_with("PK\x03\x04") || start.starts_with("\x80"))
-    bad(path,
+  if (start.starts_with("PK\x03\x04") || start.starts_with('\x80'))
+    bad_file(
+        path,
         "expected a safetensors file, found a pickle checkpoint (.bin, .ckpt, .pt), which can run code when loaded and "
         "is never read here; convert it with Python's "
         "safetensors.torch.save_file, or fetch the model's safetensors");
   if (start.starts_with("version https://git-lfs"))
-    bad(path,
+    bad_file(
+        path,
         "expected a safetensors file, found a Git LFS pointer in its place; run `git lfs pull` there, or fetch the "
         "model with `drm pull`");
   if (start.starts_with("<!DOCTYPE") || start.starts_with("<html"))
-    bad(path, "expected a safetensors file, found a web page; the download failed, fetch it again with `drm pull`");
+    bad_file(path,
+             "expected a safetensors file, found a web page; the download failed, fetch it again with `drm pull`");
 }
 
 TensorInfo read_entry(const std::string& path, const std::string& name, JsonCursor& json) {
   const auto wrong = [&](const std::string& what) {
-    bad(path, shown(name) + ": " + what + "; the file is damaged, fetch it again");
+    bad_file(path, shown(name) + ": " + what + "; the file is damaged, fetch it again");
   };
   const auto whole = [&](const char* what) {
     if (json.next() != Json::Kind::Double) wrong(what);
@@ -156,23 +149,25 @@ void check_layout(const std::string& path, const std::map<std::string, TensorInf
   uint64_t end = 0;
   for (const auto* t : order) {
     if (t->second.begin < end)
-      bad(path, shown(t->first) + ": its data overlap another tensor's; the file is damaged, fetch it again");
+      bad_file(path, shown(t->first) + ": its data overlap another tensor's; the file is damaged, fetch it again");
     if (t->second.begin > end)
-      bad(path, shown(t->first) + ": expected its data at byte " + std::to_string(end) + ", found a hole up to " +
-                    std::to_string(t->second.begin) + "; the file is damaged, fetch it again");
+      bad_file(path, shown(t->first) + ": expected its data at byte " + std::to_string(end) + ", found a hole up to " +
+                         std::to_string(t->second.begin) + "; the file is damaged, fetch it again");
     end = t->second.end;
   }
   if (size < end)
-    bad(path, "expected " + std::to_string(end) + " bytes of tensors, found " + std::to_string(size) + " (" +
-                  std::to_string(end - size) + " are missing); the download is incomplete, fetch it again");
+    bad_file(path, "expected " + std::to_string(end) + " bytes of tensors, found " + std::to_string(size) + " (" +
+                       std::to_string(end - size) + " are missing); the download is incomplete, fetch it again");
   if (size > end)
-    bad(path, "expected " + std::to_string(end) + " bytes of tensors, found " + std::to_string(size) +
-                  "; the file is damaged, fetch it again");
+    bad_file(path, "expected " + std::to_string(end) + " bytes of tensors, found " + std::to_string(size) +
+                       "; the file is damaged, fetch it again");
 }
 
 }  // namespace
 
-std::string TensorInfo::dtype_name() const { return dtype == at::ScalarType::Undefined ? unsupported : name_of(dtype); }
+std::string TensorInfo::dtype_name() const {
+  return dtype == at::ScalarType::Undefined ? unsupported : safetensors_name(dtype);
+}
 
 std::shared_ptr<const SafetensorsFile> SafetensorsFile::open(const std::string& path) {
   auto mapped = MappedFile::open(path, "load", "a safetensors file");
@@ -185,20 +180,21 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::read(std::string_view by
   uint64_t header_bytes = 0;
   if (bytes.size() < 8) {
     recognise_strangers(path, bytes);
-    bad(path, "expected a safetensors file, found only " + std::to_string(bytes.size()) + " bytes; fetch it again");
+    bad_file(path,
+             "expected a safetensors file, found only " + std::to_string(bytes.size()) + " bytes; fetch it again");
   }
   for (size_t i = 8; i-- > 0;) header_bytes = header_bytes << 8 | static_cast<unsigned char>(bytes[i]);
   if (header_bytes > kLargestHeader || header_bytes > bytes.size() - 8) {
     recognise_strangers(path, bytes);
-    bad(path, "expected a header that fits the file, found a length of " + std::to_string(header_bytes) +
-                  " bytes in a file of " + std::to_string(bytes.size()) +
-                  "; it is truncated, damaged or no safetensors file");
+    bad_file(path, "expected a header that fits the file, found a length of " + std::to_string(header_bytes) +
+                       " bytes in a file of " + std::to_string(bytes.size()) +
+                       "; it is truncated, damaged or no safetensors file");
   }
   auto opened = std::shared_ptr<SafetensorsFile>(new SafetensorsFile);
   opened->path_ = path;
   const auto where = path + " (header)";
   JsonCursor json(bytes.substr(8, header_bytes), where);
-  if (json.next() != Json::Kind::Object) bad(path, "expected a JSON object as header; it is no safetensors file");
+  if (json.next() != Json::Kind::Object) bad_file(path, "expected a JSON object as header; it is no safetensors file");
   bool described = false;
   json.object([&](std::string&& name) {
     if (name == "__metadata__") {
@@ -218,9 +214,9 @@ std::shared_ptr<const SafetensorsFile> SafetensorsFile::read(std::string_view by
 
 void SafetensorsFile::read_metadata(JsonCursor& json) {
   if (json.next() == Json::Kind::Null) return json.null();
-  if (json.next() != Json::Kind::Object) bad(path_, "__metadata__: expected an object of texts");
+  if (json.next() != Json::Kind::Object) bad_file(path_, "__metadata__: expected an object of texts");
   json.object([&](std::string&& key) {
-    if (json.next() != Json::Kind::String) bad(path_, "__metadata__." + shown(key) + ": expected a text");
+    if (json.next() != Json::Kind::String) bad_file(path_, "__metadata__." + shown(key) + ": expected a text");
     auto text = json.string();
     if (!metadata_.try_emplace(std::move(key), std::move(text)).second)
       json.fail("key \"" + shown(key) + "\" appears twice");
@@ -229,10 +225,10 @@ void SafetensorsFile::read_metadata(JsonCursor& json) {
 
 const TensorInfo& SafetensorsFile::loadable(const std::string& name) const {
   const auto it = tensors_.find(name);
-  if (it == tensors_.end()) bad(path_, "expected a tensor named " + shown(name) + ", found none");
+  if (it == tensors_.end()) bad_file(path_, "expected a tensor named " + shown(name) + ", found none");
   if (it->second.dtype == at::ScalarType::Undefined)
-    bad(path_, shown(name) + ": expected floating-point numbers, found the dtype " + it->second.unsupported +
-                   ", which is not supported; convert it to F32, F16 or BF16");
+    bad_file(path_, shown(name) + ": expected floating-point numbers, found the dtype " + it->second.unsupported +
+                        ", which is not supported; convert it to F32, F16 or BF16");
   return it->second;
 }
 
@@ -340,14 +336,14 @@ std::string safetensors_header(const std::vector<std::pair<std::string, TensorIn
       if (json.back() != '{') json += ',';
       json += json_text(key) + ":" + json_text(value);
     }
-    json += "}";
+    json += '}';
   }
   uint64_t offset = 0;
   for (const auto& [name, info] : tensors) {
     uint64_t bytes = at::elementSize(info.dtype);
     for (const auto side : info.shape) bytes *= static_cast<uint64_t>(side);
     if (json.size() > 1) json += ',';
-    json += json_text(name) + ":{\"dtype\":\"" + name_of(info.dtype) + "\",\"shape\":[";
+    json += json_text(name) + ":{\"dtype\":\"" + safetensors_name(info.dtype) + "\",\"shape\":[";
     for (size_t i = 0; i < info.shape.size(); ++i) {
       if (i) json += ',';
       json += std::to_string(info.shape[i]);
@@ -355,7 +351,7 @@ std::string safetensors_header(const std::vector<std::pair<std::string, TensorIn
     json += "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + bytes) + "]}";
     offset += bytes;
   }
-  json += "}";
+  json += '}';
   json.append((kAlignment - (8 + json.size()) % kAlignment) % kAlignment, ' ');
   std::string header(8, '\0');
   for (int i = 0; i < 8; ++i) header[static_cast<size_t>(i)] = static_cast<char>(json.size() >> (8 * i) & 0xff);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "common/failure.h"
+#include "common/messages.h"
 #include "tensor_io/json.h"
 #include "tensor_io/tensor_names.h"
 
@@ -18,9 +19,6 @@ using Form = Source::Form;
 using Keys = std::map<std::string, LocatedTensor>;
 
 constexpr const char* kIndexEnding = ".index.json";
-
-/// A name that a file states, in a message.
-std::string shown(const std::string& name) { return name.size() <= 200 ? name : name.substr(0, 200) + " ..."; }
 
 void add_all(Keys& keys, const File& file) {
   for (const auto& [name, info] : file->tensors())
@@ -67,12 +65,6 @@ Keys gather(const std::vector<std::string>& files) {
       add_all(keys, SafetensorsFile::open(file));
   }
   return keys;
-}
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string s = "(";
-  for (size_t i = 0; i < shape.size(); ++i) s += (i ? ", " : "") + std::to_string(shape[i]);
-  return s + ")";
 }
 
 struct Scale {
@@ -193,7 +185,7 @@ Weights Weights::open(const std::vector<std::string>& files, const KeyReader& re
   return w;
 }
 
-Weights Weights::open(std::shared_ptr<const SafetensorsFile> file, const KeyReader& read) {
+Weights Weights::open(const std::shared_ptr<const SafetensorsFile>& file, const KeyReader& read) {
   std::map<std::string, LocatedTensor> keys;
   add_all(keys, file);
   auto w = arrange(std::move(keys), read);
@@ -261,7 +253,7 @@ void Weights::check(const std::vector<WantedTensor>& wanted, const std::function
   }
   // Integers and dtypes of other programs are no weights of these models: ids, counters, tables of quantisations.
   for (const auto& [key, entry] : entries_)
-    if (!known.count(key) && at::isFloatingType(entry.info.dtype) && !(ignorable && ignorable(key)))
+    if (!known.contains(key) && at::isFloatingType(entry.info.dtype) && !(ignorable && ignorable(key)))
       unexpected.add(key);
   if (missing.count || unexpected.count || misshaped.count)
     throw Failure(Code::KeysMismatch,

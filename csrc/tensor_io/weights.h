@@ -38,7 +38,7 @@ class Weights {
   /// Throws Failure(BadFile), or as MappedFile::open().
   static Weights open(const std::vector<std::string>& files, const KeyReader& read);
   /// The same of one open file.
-  static Weights open(std::shared_ptr<const SafetensorsFile> file, const KeyReader& read);
+  static Weights open(const std::shared_ptr<const SafetensorsFile>& file, const KeyReader& read);
 
   /// Logical tensors by diffusers key with shape and dtype, after translation (qkv split, scale/shift halves swapped,
   /// 1x1 convolutions squeezed): nothing is read for this.
@@ -47,7 +47,7 @@ class Weights {
     std::function<at::Tensor(at::ScalarType, at::Device)> load;
   };
   const std::map<std::string, Entry>& entries() const { return entries_; }
-  bool has(const std::string& key) const { return entries_.count(key) != 0; }
+  bool has(const std::string& key) const { return entries_.contains(key); }
   const std::string& spelling() const { return spelling_; }        // "diffusers", "sd3", "ldm", ...
   const std::string& description() const { return description_; }  // the file(s), for messages
 

@@ -8,19 +8,17 @@ namespace drm {
 
 ClipConfig read_clip_config(const std::string& path) {
   const auto json = Json::read(path);
-  const auto* nested = json.find("text_config");
-  return read_clip_config(
-      ConfigReader(nested && nested->is_object() && !json.find("hidden_size") ? *nested : json, path));
+  return read_clip_config(clip_tower_section(json, path, "text_config"));
 }
 
-ClipConfig read_clip_config(const ConfigReader& r) {
-  ClipConfig c{read_clip_tower(r)};
-  c.vocab_size = r.integer("vocab_size", 49408);
-  c.max_position_embeddings = r.integer("max_position_embeddings", 77);
-  c.eos_token_id = r.integer("eos_token_id", 2);
+ClipConfig read_clip_config(const ConfigReader& text) {
+  ClipConfig c{read_clip_tower(text)};
+  c.vocab_size = text.integer("vocab_size", 49408);
+  c.max_position_embeddings = text.integer("max_position_embeddings", 77);
+  c.eos_token_id = text.integer("eos_token_id", 2);
   if (c.vocab_size < 1 || c.vocab_size > (1 << 24) || c.max_position_embeddings < 1 ||
       c.max_position_embeddings > 65536)
-    throw Failure(Code::BadConfig, "[config] " + r.file() +
+    throw Failure(Code::BadConfig, "[config] " + text.file() +
                                        ": expected a positive vocab_size and max_position_embeddings; compare with the "
                                        "model's original config.json");
   return c;
@@ -48,15 +46,15 @@ ClipConfig infer_clip_config(const Weights& weights) {
   return c;
 }
 
-Clip make_clip(const ClipConfig& k) {
-  const auto d = k.hidden_size;
+Clip make_clip(const ClipConfig& config) {
+  const auto d = config.hidden_size;
   Clip c;
-  c.config = k;
-  c.tokens = make_table(k.vocab_size, d);
-  c.positions = make_table(k.max_position_embeddings, d);
-  c.layers = make_clip_layers(k);
+  c.config = config;
+  c.tokens = make_table(config.vocab_size, d);
+  c.positions = make_table(config.max_position_embeddings, d);
+  c.layers = make_clip_layers(config);
   c.final_norm = make_norm(d);
-  c.projection = make_linear(d, k.projection_dim, false);
+  c.projection = make_linear(d, config.projection_dim, false);
   return c;
 }
 

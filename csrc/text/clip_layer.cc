@@ -6,6 +6,11 @@
 
 namespace drm {
 
+ConfigReader clip_tower_section(const Json& json, const std::string& path, const char* section) {
+  const auto* nested = json.find(section);
+  return {nested && nested->is_object() && !json.find("hidden_size") ? *nested : json, path};
+}
+
 ClipTowerConfig read_clip_tower(const ConfigReader& r) {
   ClipTowerConfig c;
   c.hidden_size = r.integer("hidden_size");
@@ -28,24 +33,25 @@ ClipTowerConfig read_clip_tower(const ConfigReader& r) {
   return c;
 }
 
-std::vector<ClipLayer> make_clip_layers(const ClipTowerConfig& k) {
-  const auto d = k.hidden_size;
+std::vector<ClipLayer> make_clip_layers(const ClipTowerConfig& config) {
+  const auto d = config.hidden_size;
   std::vector<ClipLayer> layers;
-  for (int64_t i = 0; i < k.num_hidden_layers; ++i)
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i)
     layers.push_back({make_norm(d), make_norm(d), make_linear(d, d), make_linear(d, d), make_linear(d, d),
-                      make_linear(d, d), make_linear(d, k.intermediate_size), make_linear(k.intermediate_size, d)});
+                      make_linear(d, d), make_linear(d, config.intermediate_size),
+                      make_linear(config.intermediate_size, d)});
   return layers;
 }
 
-Tensor clip_layer(const ClipLayer& l, const ClipTowerConfig& k, const Tensor& x, bool causal) {
-  const auto h = layer_norm(l.norm1, x, k.layer_norm_eps);
-  const auto a =
-      attend(split_heads(linear(l.q, h), k.num_attention_heads), split_heads(linear(l.k, h), k.num_attention_heads),
-             split_heads(linear(l.v, h), k.num_attention_heads), causal);
+Tensor clip_layer(const ClipLayer& l, const ClipTowerConfig& config, const Tensor& x, bool causal) {
+  const auto h = layer_norm(l.norm1, x, config.layer_norm_eps);
+  const auto a = attend(split_heads(linear(l.q, h), config.num_attention_heads),
+                        split_heads(linear(l.k, h), config.num_attention_heads),
+                        split_heads(linear(l.v, h), config.num_attention_heads), causal);
   const auto y = x + linear(l.out, merge_heads(a));
-  const auto f = linear(l.fc1, layer_norm(l.norm2, y, k.layer_norm_eps));
+  const auto f = linear(l.fc1, layer_norm(l.norm2, y, config.layer_norm_eps));
   // Quick GELU, f * sigmoid(1.702 f), by way of silu, which libtorch computes in one pass each way.
-  return y + linear(l.fc2, k.quick_gelu ? at::silu(1.702 * f) / 1.702 : at::gelu(f));
+  return y + linear(l.fc2, config.quick_gelu ? at::silu(1.702 * f) / 1.702 : at::gelu(f));
 }
 
 }  // namespace drm

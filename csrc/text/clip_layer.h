@@ -17,6 +17,9 @@ struct ClipTowerConfig {
   bool quick_gelu = true;  // x * sigmoid(1.702 x), else exact (erf) GELU
 };
 
+/// A tower's part of a transformers config.json: the section of that name ("text_config"), or the whole file where it
+/// is the tower's own. Throws Failure(BadConfig).
+ConfigReader clip_tower_section(const Json& json, const std::string& path, const char* section);
 /// Throws Failure(BadConfig).
 ClipTowerConfig read_clip_tower(const ConfigReader& r);
 

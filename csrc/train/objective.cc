@@ -6,7 +6,7 @@ namespace drm {
 namespace {
 
 template <class T>
-at::Tensor view(const std::vector<T>& data, std::vector<int64_t> shape, at::ScalarType dtype) {
+at::Tensor view(const std::vector<T>& data, at::IntArrayRef shape, at::ScalarType dtype) {
   return at::from_blob(const_cast<T*>(data.data()), shape, at::TensorOptions().dtype(dtype));
 }
 

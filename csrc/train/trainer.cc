@@ -193,7 +193,7 @@ void Trainer::restore(const std::string& path, const Control& control) {
     std::set<std::string> mine;
     for (const auto& [name, t] : optimizer_.state()) mine.insert(name);
     all = parallel_->from_first(std::move(all), control, [&](const std::string& name) {
-      return mine.count(name) || name == "updates" || name.starts_with("parameter.") ||
+      return mine.contains(name) || name == "updates" || name.starts_with("parameter.") ||
              (averages_ && name.starts_with("average.")) || (loss_scale_ && name.starts_with("loss_scale."));
     });
   }

@@ -124,6 +124,10 @@ VaeConfig infer_vae_config(const Weights& weights) {
   return c;
 }
 
+VaeConfig vae_config_of(const std::string& config, const Weights& weights) {
+  return config.empty() ? infer_vae_config(weights) : read_vae_config(config);
+}
+
 VaeConfig vae_config_of(const ComponentFiles& files) {
   return files.config.empty() ? infer_vae_config(Weights::open(files.weights, vae_keys))
                               : read_vae_config(files.config);

@@ -30,7 +30,9 @@ VaeConfig read_vae_config(const std::string& path);
 /// SD3's VAE with sizes from the shapes (32 groups, scaling 1.5305 and shift 0.0609 cannot be told). Throws
 /// Failure(BadFile).
 VaeConfig infer_vae_config(const Weights& weights);
-/// By the files' config, or from the shapes of their weights. Throws Failure(BadConfig | BadFile).
+/// By its file, or, where that is "", from the shapes of the weights. Throws Failure(BadConfig | BadFile).
+VaeConfig vae_config_of(const std::string& config, const Weights& weights);
+/// The same of files whose weights nobody has opened yet: they are only where there is no config.
 VaeConfig vae_config_of(const ComponentFiles& files);
 
 struct ResnetBlock {

@@ -58,6 +58,9 @@ async function build(target, libtorch, logName) {
 /** The CUDA runtime that our kernels are linked with; empty in a build without them. */
 export const cudaRuntime = () => cached('DRM_CUDART') ?? '';
 
+/** The compiler that the core was configured with; undefined before. */
+export const compilerHere = () => cached('CMAKE_CXX_COMPILER');
+
 /** Builds build/core/libdrm_core.a when needed; returns the hash of what it was built from. */
 export async function buildCore(libtorch, say) {
   const stamp = new Stamp('core');

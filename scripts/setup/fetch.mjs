@@ -1,29 +1,15 @@
 // Fetching libtorch into the user's cache: from the PyTorch wheel by pip, or from an official archive by its address.
-// Each ends as one folder that appears at once (unpacked beside it, then renamed), shared by all checkouts.
-import { createHash } from 'node:crypto';
-import {
-  createReadStream,
-  createWriteStream,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  statSync,
-} from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { createReadStream, createWriteStream, existsSync, readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
+import { cachedFolders, inWorkFolder, publish } from './cache.mjs';
 import { SetupError } from './errors.mjs';
-import { ask, openLog, run } from './exec.mjs';
-import { withLock } from './lock.mjs';
-import { userCacheDir } from './paths.mjs';
+import { fetchByPip, pipDownload, sha256, wheelsIn } from './pip.mjs';
 import { unpackWheel, wheelRequirements } from './wheel.mjs';
 import { Zip } from './zip.mjs';
-
-/** Written last into a cached folder: what it came from. A folder without it is not whole. */
-const MARK = 'drm.json';
 
 /** Headers and libraries only: no Python files, none of PyTorch's own tests, no binding to Python. */
 const NOT_NEEDED =
@@ -32,62 +18,6 @@ const isTorchPart = (name) =>
   (/^torch\/(include|lib|share)\//.test(name) && !NOT_NEEDED.test(name)) || name === 'torch/version.py';
 /** The CUDA libraries, where libtorch_cuda.so looks for them (../../nvidia relative to torch/lib), and their headers. */
 const isCudaPart = (name) => /^nvidia\/(.*\.so[.\d]*|[^/]+\/include\/.+)$/.test(name);
-
-async function sha256(path) {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
-}
-
-/** Whole folders libtorch-<version>-<build>, newest first. */
-function cachedFolders(prefix) {
-  const cache = userCacheDir();
-  if (!existsSync(cache)) return [];
-  return readdirSync(cache)
-    .filter((name) => name.startsWith(prefix) && existsSync(join(cache, name, MARK)))
-    .map((name) => join(cache, name))
-    .sort((a, b) => statSync(join(b, MARK)).mtimeMs - statSync(join(a, MARK)).mtimeMs);
-}
-
-/** One fetch at a time per user, in a work folder that is gone afterwards, whatever happens. */
-async function inWorkFolder(say, work) {
-  const cache = userCacheDir();
-  try {
-    mkdirSync(cache, { recursive: true });
-  } catch (error) {
-    throw new SetupError(
-      `[setup] ${cache}: cannot be created (${error.code}); set XDG_CACHE_HOME to a folder that you may write to.`,
-    );
-  }
-  const wait = (pid) => say(`libtorch: process ${pid} is fetching it already; waiting …`);
-  return await withLock(join(cache, 'fetch.lock'), wait, async () => {
-    const folder = join(cache, 'fetching');
-    await rm(folder, { recursive: true, force: true }); // left by one that was killed: the lock says nobody is at it
-    await mkdir(folder);
-    try {
-      return await work(folder);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
-  });
-}
-
-async function publish(tree, name, mark) {
-  await writeFile(join(tree, MARK), `${JSON.stringify(mark, null, 2)}\n`);
-  const final = join(userCacheDir(), name);
-  await rm(final, { recursive: true, force: true }); // can only be one without its mark
-  await rename(tree, final);
-  return final;
-}
-
-function lastLine(text) {
-  return text.trim().split('\n').at(-1) ?? '';
-}
-
-async function pipDownload(requirements, folder, log, extra = []) {
-  const args = ['-m', 'pip', 'download', '--only-binary=:all:', '--disable-pip-version-check', '--dest', folder];
-  await run('python3', [...args, ...extra, ...requirements], { log, advice: '' });
-}
 
 /** Any Python's wheel has the same C++ libraries; so when there is none for this Python, one for another will do. */
 async function downloadTorch(version, folder, log) {
@@ -102,14 +32,7 @@ async function downloadTorch(version, folder, log) {
   }
 }
 
-function wheelsIn(folder) {
-  return readdirSync(folder)
-    .filter((name) => name.endsWith('.whl'))
-    .map((name) => join(folder, name));
-}
-
-async function fetchByPip(version, work, say) {
-  const log = openLog('libtorch');
+async function unpackTorch(version, work, log, say) {
   const [downloads, tree] = [join(work, 'wheels'), join(work, 'tree')];
   await downloadTorch(version, downloads, log);
   const [wheel] = wheelsIn(downloads);
@@ -125,30 +48,23 @@ async function fetchByPip(version, work, say) {
     if (requirements.length > 0) await pipDownload(requirements, downloads, log);
     for (const library of wheelsIn(downloads)) await unpackWheel(library, tree, isCudaPart);
   }
-  log.stream.end();
   const python = readFileSync(join(tree, 'torch', 'version.py'), 'utf8');
   const build = /__version__ = '[^'+]+\+([^']+)'/.exec(python)?.[1];
   const cuda = /cuda[^=\n]*= '([\d.]+)'/.exec(python)?.[1];
   const tag = build ?? (cuda ? `cu${cuda.replaceAll('.', '')}` : 'cpu');
-  return join(await publish(tree, `libtorch-${version}-${tag}`, mark), 'torch');
+  return await publish(tree, `libtorch-${version}-${tag}`, mark);
 }
 
 /** { path } of a folder with include/ and lib/, or { answer } saying why not. */
 export async function fetchWheel(version, say) {
-  const [cached] = cachedFolders(`libtorch-${version}-`);
-  if (cached) return { path: join(cached, 'torch') };
-  if (!ask('python3', ['-m', 'pip', '--version']).ok) return { answer: 'python3 has no pip' };
-  return await inWorkFolder(say, async (work) => {
-    const [meanwhile] = cachedFolders(`libtorch-${version}-`);
-    if (meanwhile) return { path: join(meanwhile, 'torch') };
-    say(`libtorch: fetching ${version} with pip (200 MB; 900 MB for a build with CUDA) …`);
-    try {
-      return { path: await fetchByPip(version, work, say) };
-    } catch (error) {
-      const words = error.message.split('\n').filter((line) => /^ERROR|^OSError|No space/.test(line.trim()));
-      return { answer: `${lastLine(words.join('\n') || error.message)} (log: build/logs/libtorch.log)` };
-    }
-  });
+  const wanted = {
+    what: 'libtorch',
+    prefix: `libtorch-${version}-`,
+    announcement: `fetching ${version} with pip (200 MB; 900 MB for a build with CUDA) …`,
+    make: (work, log) => unpackTorch(version, work, log, say),
+  };
+  const { path, answer } = await fetchByPip(wanted, say);
+  return path ? { path: join(path, 'torch') } : { answer };
 }
 
 async function download(url, path) {
@@ -183,7 +99,7 @@ export async function fetchArchive(say) {
   const name = `libtorch-archive-${expected.toLowerCase().slice(0, 16)}`;
   const [cached] = cachedFolders(name);
   if (cached) return { path: join(cached, 'libtorch') };
-  return await inWorkFolder(say, async (work) => {
+  return await inWorkFolder('libtorch', say, async (work) => {
     say(`libtorch: fetching ${url} …`);
     try {
       const [archive, tree] = [join(work, 'archive.zip'), join(work, 'tree')];

@@ -120,6 +120,7 @@ class PlainDiT final : public VelocityModel {
   void each_leaf(const LeafVisitor& visit) override {
     each(network_, [&](const std::string& name, auto& leaf) { visit(name, &leaf); });
   }
+  at::ScalarType dtype() const override { return network_.out.weight.scalar_type(); }
   Linear& output_layer() override { return network_.out; }
   void initialize(at::Generator generator) override {
     each(network_, [&](const std::string&, auto& leaf) { initialize_leaf(leaf, generator); });

@@ -1,6 +1,7 @@
 // `drm data encode`: latents and prompt embeds of a pair set beside its shards.
 import { DataSetEncoder } from '../../../binding/index.js';
 import { chooseDevice } from '../../common/device.js';
+import { progressOf, secondsSince } from '../../common/events.js';
 import { encodeSet } from '../../data/load/encoded.js';
 import { PairSet } from '../../data/prepared/pair_set.js';
 import { resolveModel } from '../../hub/resolve.js';
@@ -31,15 +32,11 @@ export async function encodePrepared(context: DataContext): Promise<void> {
       promptBytes: promptBytes(base, t5Length + tokenizer.clipLength, dtype),
       signal,
       onProgress: (what, step, total) =>
-        events.emit({
-          event: 'progress',
-          id: what,
-          label: `encoding ${what}`,
-          step,
-          total,
-          unit: what === 'pictures' ? 'image' : 'pair',
-          seconds: (performance.now() - started) / 1000,
-        }),
+        progressOf(
+          events,
+          { id: what, label: `encoding ${what}`, unit: what === 'pictures' ? 'image' : 'pair' },
+          started,
+        )(step, total),
       onBad: (message) => events.emit({ event: 'warning', message }),
       onCut: (texts, of) => warnOfCuts(texts, of, events),
     });
@@ -48,7 +45,7 @@ export async function encodePrepared(context: DataContext): Promise<void> {
     const bad = Object.keys(manifest.bad).length;
     events.emit({
       event: 'done',
-      seconds: (performance.now() - started) / 1000,
+      seconds: secondsSince(started),
       facts: { images: manifest.pictures, prompts: manifest.prompts, ...(bad > 0 && { bad }) },
     });
   } finally {

@@ -1,80 +1,79 @@
 // `drm data inspect`: figures and a contact sheet of a prepared set, of captioned images or of pairs.
 import { DrmError } from '../../../binding/error.js';
+import { progressOf, secondsSince } from '../../common/events.js';
 import { prepareFolder } from '../../common/files.js';
-import { inspectionText, inspectSet, writeContactSheet } from '../../data/inspect/captions.js';
-import { inspectPairs, pairInspectionText, writePairSheet } from '../../data/inspect/pairs.js';
+import { type Inspection, inspectionText, inspectSet, writeContactSheet } from '../../data/inspect/captions.js';
+import type { SheetFiles } from '../../data/inspect/contact_sheet.js';
+import { inspectPairs, type PairInspection, pairInspectionText, writePairSheet } from '../../data/inspect/pairs.js';
 import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import { PairSet } from '../../data/prepared/pair_set.js';
+import type { OpenOptions } from '../../data/prepared/shard_reader.js';
 import type { DataContext } from './options.js';
 
+type Telling = (label: string, step: number, total: number) => void;
+
+/** How one kind of set is inspected. */
+interface Inspector<Kind extends { close(): Promise<void> }, Found extends { pictures: { bad: string[] } }> {
+  open(folder: string, options: OpenOptions): Promise<Kind>;
+  inspect(set: Kind, seed: number, signal: AbortSignal, tell: Telling): Promise<Found>;
+  text(found: Found): string;
+  sheet(set: Kind, found: Found, out: string, asked: { count: number; seed: number }): Promise<SheetFiles>;
+  counted(found: Found): Record<string, number>;
+}
+
+const CAPTIONED: Inspector<CaptionedSet, Inspection> = {
+  open: CaptionedSet.open,
+  inspect: (set, seed, signal, tell) =>
+    inspectSet(set, seed, signal, (done, total) => tell('opening images', done, total)),
+  text: inspectionText,
+  sheet: writeContactSheet,
+  counted: ({ samples }) => ({ samples }),
+};
+
+const PAIRS: Inspector<PairSet, PairInspection> = {
+  open: PairSet.open,
+  inspect: inspectPairs,
+  text: pairInspectionText,
+  sheet: writePairSheet,
+  counted: ({ pairs }) => ({ pairs }),
+};
+
 export async function inspectPrepared(context: DataContext): Promise<void> {
-  const { args, options, global, events, signal } = context;
+  const [, folder] = context.args;
+  return readManifest(folder).kind === 'pairs' ? inspectBy(PAIRS, context) : inspectBy(CAPTIONED, context);
+}
+
+async function inspectBy<Kind extends { close(): Promise<void> }, Found extends { pictures: { bad: string[] } }>(
+  by: Inspector<Kind, Found>,
+  { args, options, global, events, signal }: DataContext,
+): Promise<void> {
   const started = performance.now();
   const [, folder] = args;
-  const { seed = 0, samples: count = 64, verify } = options;
-  const split = options.split === undefined || options.split === 'all' ? {} : { split: options.split };
-  const opening = { ...split, verify };
+  const { seed = 0, samples: count = 64, split = 'all', verify } = options;
   const out = global.out ?? folder;
-  const isPairs = readManifest(folder).kind === 'pairs';
-  const onProgress = (label: string, step: number, total: number) =>
-    events.emit({
-      event: 'progress',
-      id: label,
-      label,
-      step,
-      total,
-      unit: label === 'reading' ? 'pair' : 'image',
-      seconds: (performance.now() - started) / 1000,
-    });
+  const tell: Telling = (label, step, total) =>
+    progressOf(events, { id: label, label, unit: label === 'reading' ? 'pair' : 'image' }, started)(step, total);
   try {
-    const { text, found, sheet, samples, bad } = await (isPairs ? inspectedPairs() : inspectedPictures());
-    for (const warning of bad.slice(0, 5)) events.emit({ event: 'warning', message: warning });
-    events.emit({ event: 'result', text, data: { ...found, contact_sheet: sheet } });
-    events.emit({ event: 'image', path: sheet.png, width: sheet.width, height: sheet.height });
-    events.emit({
-      event: 'done',
-      seconds: (performance.now() - started) / 1000,
-      facts: { ...samples, bad: bad.length, page: sheet.html },
-    });
+    const set = await by.open(folder, { ...(split !== 'all' && { split }), verify });
+    try {
+      await prepareFolder(out);
+      const found = await by.inspect(set, seed, signal, tell);
+      const sheet = await by.sheet(set, found, out, { count, seed });
+      const { bad } = found.pictures;
+      for (const warning of bad.slice(0, 5)) events.emit({ event: 'warning', message: warning });
+      events.emit({ event: 'result', text: by.text(found), data: { ...found, contact_sheet: sheet } });
+      events.emit({ event: 'image', path: sheet.png, width: sheet.width, height: sheet.height });
+      events.emit({
+        event: 'done',
+        seconds: secondsSince(started),
+        facts: { ...by.counted(found), bad: bad.length, page: sheet.html },
+      });
+    } finally {
+      await set.close();
+    }
   } catch (error) {
     if (signal.aborted) throw new DrmError('CANCELLED', 'stopped; nothing was written');
     throw error;
-  }
-
-  async function inspectedPictures() {
-    const set = await CaptionedSet.open(folder, opening);
-    try {
-      await prepareFolder(out);
-      const found = await inspectSet(set, seed, signal, (done, total) => onProgress('opening images', done, total));
-      const sheet = await writeContactSheet(set, found, out, { count, seed });
-      return {
-        text: inspectionText(found),
-        found,
-        sheet,
-        samples: { samples: found.samples },
-        bad: found.pictures.bad,
-      };
-    } finally {
-      await set.close();
-    }
-  }
-
-  async function inspectedPairs() {
-    const set = await PairSet.open(folder, opening);
-    try {
-      await prepareFolder(out);
-      const found = await inspectPairs(set, seed, signal, onProgress);
-      const sheet = await writePairSheet(set, found, out, { count, seed });
-      return {
-        text: pairInspectionText(found),
-        found,
-        sheet,
-        samples: { pairs: found.pairs },
-        bad: found.pictures.bad,
-      };
-    } finally {
-      await set.close();
-    }
   }
 }

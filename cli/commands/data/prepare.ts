@@ -1,5 +1,6 @@
 // `drm data prepare`: which source, which limits, what is said meanwhile.
 import { DrmError } from '../../../binding/error.js';
+import { progressOf, secondsSince } from '../../common/events.js';
 import { commandLine, flagOf } from '../../common/options.js';
 import { own } from '../../common/shape.js';
 import type { Drop } from '../../data/io/drop.js';
@@ -45,26 +46,12 @@ export async function prepareSet(context: DataContext): Promise<void> {
     },
     ...(most !== undefined && { most }),
     signal,
-    onProgress: (step, total) =>
-      events.emit({
-        event: 'progress',
-        id: 'prepare',
-        label: 'preparing',
-        step,
-        total,
-        unit: source.kind === 'pairs' ? 'pair' : 'image',
-        seconds: (performance.now() - started) / 1000,
-      }),
-    onStage: (label, step, total, unit) =>
-      events.emit({
-        event: 'progress',
-        id: label,
-        label,
-        step,
-        total,
-        unit,
-        seconds: (performance.now() - started) / 1000,
-      }),
+    onProgress: progressOf(
+      events,
+      { id: 'prepare', label: 'preparing', unit: source.kind === 'pairs' ? 'pair' : 'image' },
+      started,
+    ),
+    onStage: (label, step, total, unit) => progressOf(events, { id: label, label, unit }, started)(step, total),
     onDrop,
   }).catch((error: unknown) => {
     if (!(error instanceof DrmError && error.code === 'CANCELLED')) throw error;
@@ -76,7 +63,7 @@ export async function prepareSet(context: DataContext): Promise<void> {
   events.emit({ event: 'result', text: out, data: { folder: out, ...manifest } });
   events.emit({
     event: 'done',
-    seconds: (performance.now() - started) / 1000,
+    seconds: secondsSince(started),
     facts: { records: manifest.records, kept: manifest.kept, ...manifest.dropped, shards: manifest.shards.length },
   });
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
 import { chooseDevice } from '../../common/device.js';
-import type { Events } from '../../common/events.js';
+import { type Events, progressOf } from '../../common/events.js';
 import { prepareFolder } from '../../common/files.js';
 import { commandLine } from '../../common/options.js';
 import { evaluationJobs } from '../../eval/image_jobs.js';
@@ -54,13 +54,10 @@ const digestOf = (jobs: readonly Job[]): string =>
     .update(jobs.map(({ prompt, negative, seed }) => JSON.stringify([prompt, negative, String(seed)])).join('\n'))
     .digest('hex');
 
-type Progress = ReturnType<typeof progressOf>;
+type Progress = ReturnType<typeof progressOfImages>;
 
-const progressOf =
-  (events: Events) =>
-  (id: string, label: string, began = performance.now()) =>
-  (step: number, total: number, seconds = (performance.now() - began) / 1000) =>
-    events.emit({ event: 'progress', id, label, unit: 'image', step, total, seconds });
+const progressOfImages = (events: Events) => (id: string, label: string) =>
+  progressOf(events, { id, label, unit: 'image' });
 
 /** What the settings have in common. */
 interface Making extends Pick<Maker, 'model' | 'weights' | 'tokenizer' | 'team' | 'signal'> {
@@ -109,7 +106,7 @@ async function evaluateInTeam(team: Team, context: EvalContext, { settings, adap
   const jobs = evaluationJobs(prompts, first.settings);
   const weights = weightsFingerprint(model.source);
   await team.sameSettings({ settings: settings.map((one) => one.settings), jobs: digestOf(jobs), weights, dtype });
-  const progress = progressOf(events);
+  const progress = progressOfImages(events);
   let judging: ImageJudging | undefined;
   const models = new ImageModels(model, { device, dtype }, context);
   try {

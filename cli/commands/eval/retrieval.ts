@@ -1,5 +1,6 @@
 // `drm eval retrieval`.
 import { DrmError } from '../../../binding/error.js';
+import { progressOf, secondsSince } from '../../common/events.js';
 import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import { retrieveSet } from '../../eval/retrieval.js';
@@ -40,17 +41,8 @@ export async function evaluateRetrieval(context: EvalContext): Promise<void> {
       const rows: string[][] = [];
       for (const split of splits) {
         const set = await CaptionedSet.open(folder, { split });
-        const began = performance.now();
-        const onPictures = (step: number, total: number) =>
-          events.emit({
-            event: 'progress',
-            id: `${name} ${split}`,
-            label: `${split} by ${name}`,
-            step,
-            total,
-            unit: 'image',
-            seconds: (performance.now() - began) / 1000,
-          });
+        const about = { id: `${name} ${split}`, label: `${split} by ${name}`, unit: 'image' };
+        const onPictures = progressOf(events, about);
         const result = await retrieveSet(space, set, { among, seed }, { signal, onWarning: warn, onPictures });
         await set.close();
         data.push({ split, scorer: name, ...result });
@@ -71,7 +63,7 @@ export async function evaluateRetrieval(context: EvalContext): Promise<void> {
   }
   events.emit({
     event: 'done',
-    seconds: (performance.now() - started) / 1000,
+    seconds: secondsSince(started),
     facts: { splits: splits.length, scorers: judges.length },
   });
 }

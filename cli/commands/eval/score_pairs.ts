@@ -1,5 +1,6 @@
 // How the images of prepared pairs come to their scores: each reward at the levels that it sees, with progress and warnings.
 import { DrmError } from '../../../binding/error.js';
+import { progressOf } from '../../common/events.js';
 import { commandLine } from '../../common/options.js';
 import type { JudgedSet } from '../../eval/judged_sets.js';
 import type { KeptImages } from '../../eval/kept_images.js';
@@ -82,7 +83,6 @@ async function scoreOne(
   { team, out, context: { events, signal }, label, kept }: SetScoring,
   part = '',
 ): Promise<Float64Array[]> {
-  const began = performance.now();
   const of = [label, part].filter((text) => text !== '').join(', ');
   let named = 0;
   const warn = (message: string) => events.emit({ event: 'warning', message });
@@ -91,17 +91,12 @@ async function scoreOne(
       signal,
       team,
       kept,
-      onScores: (step, total) =>
-        events.emit({
-          event: 'progress',
-          id: `score ${reward.name}${of && ` ${of}`}`,
-          label: `scoring ${of && `${of} `}by ${short(reward.name, NAME)}`,
-          step,
-          total,
-          unit: 'score',
-          seconds: (performance.now() - began) / 1000,
-          ...levelsNote(viewing.levels),
-        }),
+      onScores: progressOf(events, {
+        id: `score ${reward.name}${of && ` ${of}`}`,
+        label: `scoring ${of && `${of} `}by ${short(reward.name, NAME)}`,
+        unit: 'score',
+        ...levelsNote(viewing.levels),
+      }),
       onBad: (message) => {
         if (named++ < NAMED_BAD) warn(message);
       },

@@ -1,6 +1,7 @@
 // `drm eval pairs --scores FILE`.
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
+import { progressOf, secondsSince } from '../../common/events.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
 import type { ProtocolName } from '../../data/sets/published.js';
 import { askedProtocols } from '../../eval/asked_protocols.js';
@@ -81,17 +82,8 @@ export async function evaluateScores(context: EvalContext, file: string): Promis
   });
   const lists: ListFigures[] = [];
   for (const entry of entries) {
-    const began = performance.now();
-    const onPictures = (step: number, total: number) =>
-      events.emit({
-        event: 'progress',
-        id: `look ${entry.name}`,
-        label: `opening images of ${entry.name}`,
-        step,
-        total,
-        unit: 'image',
-        seconds: (performance.now() - began) / 1000,
-      });
+    const about = { id: `look ${entry.name}`, label: `opening images of ${entry.name}`, unit: 'image' };
+    const onPictures = progressOf(events, about);
     const judged = await judgeScores(entry, {
       ...(protocols && { protocols }),
       ...(options.images && { unusable: (list) => unusablePictures(list, { signal, onPictures }) }),
@@ -118,5 +110,5 @@ export async function evaluateScores(context: EvalContext, file: string): Promis
     await writeAtomically(join(global.out, 'accuracy.json'), `${JSON.stringify(data, null, 2)}\n`);
   }
   events.emit({ event: 'result', text: report(lists), data });
-  events.emit({ event: 'done', seconds: (performance.now() - started) / 1000, facts: { lists: lists.length } });
+  events.emit({ event: 'done', seconds: secondsSince(started), facts: { lists: lists.length } });
 }

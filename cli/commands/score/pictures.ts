@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
+import { progressOf, secondsSince } from '../../common/events.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
 import { Drop } from '../../data/io/drop.js';
 import { decodePicture } from '../../data/io/picture.js';
@@ -81,16 +82,9 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
     const found: Found = { rows: [], bad: [] };
     const kept = new KeptImages(rewards.length);
     for (const [i, reward] of rewards.entries()) {
-      const onImages = (done: number) =>
-        events.emit({
-          event: 'progress',
-          id: 'score',
-          label: `scoring by ${short(reward.name, NAME)}`,
-          step: i * pictures.length + done,
-          total: rewards.length * pictures.length,
-          unit: 'image',
-          seconds: (performance.now() - started) / 1000,
-        });
+      const label = rewards.length > 1 ? `scoring by ${short(reward.name, NAME)}` : 'scoring';
+      const tell = progressOf(events, { id: 'score', label, unit: 'image' }, started);
+      const onImages = (done: number) => tell(i * pictures.length + done, rewards.length * pictures.length);
       const own = await scoredBy(reward, pictures, asked, { kept, signal, onImages });
       found.rows.push(...own.rows);
       found.bad = own.bad; // the same for each
@@ -109,7 +103,7 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
       );
     events.emit({
       event: 'done',
-      seconds: (performance.now() - started) / 1000,
+      seconds: secondsSince(started),
       facts: { images: pictures.length, scores: rows.length },
     });
   } finally {

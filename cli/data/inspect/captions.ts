@@ -1,9 +1,6 @@
-// What is in a prepared set of captioned images: figures, and a contact sheet to look at. Pairs: inspect_pairs.ts.
+// What is in a prepared set of captioned images: figures, and a contact sheet to look at. Pairs: pairs.ts.
 
 import { epochOrder } from '../../random/order.js';
-import { escapeXml } from '../../text/xml.js';
-import { Drop } from '../io/drop.js';
-import { decodePicture } from '../io/picture.js';
 import type { CaptionedSet } from '../prepared/captioned_set.js';
 import {
   CELL,
@@ -12,36 +9,40 @@ import {
   detailsOf,
   embedded,
   figureOf,
-  GAP,
+  gridOf,
   LINE,
   LINES,
+  linesAt,
   pageOf,
   type SheetFiles,
-  thumbnail,
+  thumbnailOf,
   writeSheet,
 } from './contact_sheet.js';
 import {
-  add,
+  charactersIn,
   columnsOf,
   FieldKinds,
+  type Figure,
   list,
   type OpenedPictures,
   openPictures,
-  range,
+  pictureRows,
+  type SetFigures,
   type Spread,
+  setFigures,
+  setRows,
   spreadOf,
+  type TextFigures,
+  textRows,
+  wordsIn,
 } from './inspection.js';
 
-export interface Inspection {
+export interface Inspection extends SetFigures {
   folder: string;
   samples: number;
-  bytes: number;
-  records: number;
-  dropped: Record<string, number>;
-  splits: Record<string, number>;
   /** Field of the sidecars -> value -> samples, most frequent first. */
   kinds: Record<string, Record<string, number>>;
-  captions: { distinct: number; characters: Spread; words: Spread };
+  captions: TextFigures;
   pictures: OpenedPictures & { bytes: Spread };
 }
 
@@ -63,47 +64,29 @@ export async function inspectSet(
   onProgress: (done: number, total: number) => void,
 ): Promise<Inspection> {
   const captions = Array.from({ length: set.length }, (_, i) => set.caption(i));
-  const splits = new Map<string, number>();
-  for (let i = 0; i < set.length; i++) add(splits, set.shardOf(i).split);
   const store = { count: set.length, name: (i: number) => set.key(i), bytes: (i: number) => set.bytes(i) };
   const pictures = await openPictures(store, seed, signal, onProgress);
   return {
     folder: set.folder,
     samples: set.length,
-    bytes: set.shards.reduce((sum, shard) => sum + shard.bytes, 0),
-    records: set.manifest.records,
-    dropped: set.manifest.dropped,
-    splits: Object.fromEntries([...splits].sort(([a], [b]) => (a < b ? -1 : 1))),
+    ...setFigures(set),
     kinds: await kindsOf(set, signal),
     captions: {
       distinct: new Set(captions).size,
-      characters: spreadOf(captions.map((caption) => Array.from(caption).length)),
-      words: spreadOf(captions.map((caption) => caption.split(/\s+/).filter(Boolean).length)),
+      characters: spreadOf(captions.map(charactersIn)),
+      words: spreadOf(captions.map(wordsIn)),
     },
     pictures: { ...pictures, bytes: spreadOf(Array.from({ length: set.length }, (_, i) => set.size(i))) },
   };
 }
 
-export function inspectionText(found: Inspection): string {
-  const { captions, pictures } = found;
-  const rows: [string, string][] = [
-    ['samples', `${found.samples} of ${found.records} records, ${(found.bytes / 1e6).toFixed(1)} MB`],
-    ...(Object.keys(found.dropped).length > 0 ? [['dropped', list(found.dropped)] as [string, string]] : []),
-    ['splits', list(found.splits)],
-    ...Object.entries(found.kinds).map(([field, counts]): [string, string] => [field, list(counts)]),
-    ['captions', `${captions.distinct} distinct`],
-    ['  characters', range(captions.characters)],
-    ['  words', range(captions.words)],
-    [
-      'pictures',
-      `${list(pictures.formats)}${pictures.opened < found.samples ? ` (of ${pictures.opened} opened)` : ''}${pictures.bad.length > 0 ? `, ${pictures.bad.length} bad` : ''}`,
-    ],
-    ['  width', range(pictures.width)],
-    ['  height', range(pictures.height)],
-    ['  bytes', range(pictures.bytes)],
-  ];
-  return columnsOf(rows);
-}
+export const inspectionText = (found: Inspection): string =>
+  columnsOf([
+    ...setRows('samples', found.samples, found),
+    ...Object.entries(found.kinds).map(([field, counts]): Figure => [field, list(counts)]),
+    ...textRows('captions', found.captions),
+    ...pictureRows(found.pictures, found.samples),
+  ]);
 
 const COLUMNS = 8;
 
@@ -117,28 +100,14 @@ export async function writeContactSheet(
   const indices = Array.from(epochOrder(seed, 0, set.length).subarray(0, count));
   const cells = await Promise.all(
     indices.map(async (i) => {
-      const picture = await decodePicture(await set.bytes(i));
-      return {
-        i,
-        caption: set.caption(i),
-        meta: await set.meta(i),
-        image: picture instanceof Drop ? undefined : await thumbnail(picture),
-      };
+      const image = await thumbnailOf(await set.bytes(i));
+      return { i, caption: set.caption(i), meta: await set.meta(i), image };
     }),
   );
-  const columns = Math.min(COLUMNS, cells.length);
-  const width = GAP + columns * (CELL + GAP);
-  const rowHeight = CELL + LINES * LINE + GAP;
-  const height = GAP + Math.ceil(cells.length / columns) * rowHeight;
-  const place = (n: number) => ({
-    left: GAP + (n % columns) * (CELL + GAP),
-    top: GAP + Math.floor(n / columns) * rowHeight,
-  });
+  const { width, height, place } = gridOf(cells.length, { columns: COLUMNS, width: CELL, height: CELL + LINES * LINE });
   const texts = cells.flatMap(({ caption }, n) => {
     const { left, top } = place(n);
-    return captionLines(caption).map(
-      (line, row) => `<text x="${left + CELL / 2}" y="${top + CELL + (row + 1) * LINE - 3}">${escapeXml(line)}</text>`,
-    );
+    return linesAt(captionLines(caption), left + CELL / 2, top + CELL);
   });
   const images = cells.flatMap(({ image }, n) => {
     const { left, top } = place(n);

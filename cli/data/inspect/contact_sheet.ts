@@ -4,6 +4,8 @@ import sharp, { type OverlayOptions } from 'sharp';
 import { writeAtomically } from '../../common/files.js';
 import type { Picture } from '../../image/write.js';
 import { escapeXml } from '../../text/xml.js';
+import { Drop } from '../io/drop.js';
+import { decodePicture } from '../io/picture.js';
 
 export const CELL = 128;
 export const GAP = 12;
@@ -77,6 +79,32 @@ export const centred = (image: Thumbnail, left: number, top: number): OverlayOpt
   left: left + Math.floor((CELL - image.width) / 2),
   top: top + Math.floor((CELL - image.height) / 2),
 });
+
+/** Where the cells of a sheet are, and how large that makes it. */
+export function gridOf(
+  count: number,
+  { columns: most, width, height, top = GAP }: { columns: number; width: number; height: number; top?: number },
+) {
+  const columns = Math.min(most, count);
+  return {
+    width: GAP + columns * (width + GAP),
+    height: top + Math.ceil(count / columns) * (height + GAP),
+    place: (n: number) => ({
+      left: GAP + (n % columns) * (width + GAP),
+      top: top + Math.floor(n / columns) * (height + GAP),
+    }),
+  };
+}
+
+/** Lines of text, centred at `x`, the first one below `top`; SVG. */
+export const linesAt = (lines: readonly string[], x: number, top: number): string[] =>
+  lines.map((line, row) => `<text x="${x}" y="${top + (row + 1) * LINE - 3}">${escapeXml(line)}</text>`);
+
+/** The image as it is on a sheet; undefined for a file that cannot be decoded. */
+export async function thumbnailOf(file: Uint8Array): Promise<Thumbnail | undefined> {
+  const decoded = await decodePicture(file);
+  return decoded instanceof Drop ? undefined : thumbnail(decoded);
+}
 
 export interface SheetFiles {
   png: string;

@@ -3,6 +3,7 @@ import { epochOrder } from '../../random/order.js';
 import { padEnd, widthOf } from '../../text/columns.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture } from '../io/picture.js';
+import type { Manifest, Shard } from '../prepared/manifest.js';
 
 /** Of a larger set so many images are opened for the figures about sizes, chosen by seed. */
 const OPENED = 20_000;
@@ -26,6 +27,42 @@ export function spreadOf(values: ArrayLike<number>): Spread {
     most: sorted.at(-1) ?? 0,
   };
 }
+
+/** Of samples or pairs: what a set says without being read. */
+export interface SetFigures {
+  bytes: number;
+  records: number;
+  dropped: Record<string, number>;
+  splits: Record<string, number>;
+}
+
+interface PreparedSet {
+  length: number;
+  shards: readonly Shard[];
+  manifest: Manifest;
+  shardOf(i: number): Shard;
+}
+
+export function setFigures(set: PreparedSet): SetFigures {
+  const splits = new Map<string, number>();
+  for (let i = 0; i < set.length; i++) add(splits, set.shardOf(i).split);
+  return {
+    bytes: set.shards.reduce((sum, shard) => sum + shard.bytes, 0),
+    records: set.manifest.records,
+    dropped: set.manifest.dropped,
+    splits: Object.fromEntries([...splits].sort(([a], [b]) => (a < b ? -1 : 1))),
+  };
+}
+
+/** Of captions or prompts. */
+export interface TextFigures {
+  distinct: number;
+  characters: Spread;
+  words: Spread;
+}
+
+export const charactersIn = (text: string): number => Array.from(text).length;
+export const wordsIn = (text: string): number => text.split(/\s+/).filter(Boolean).length;
 
 export const byCount = (counts: Map<string, number>): Record<string, number> =>
   Object.fromEntries([...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1)));
@@ -120,8 +157,41 @@ export const list = (counts: Record<string, number>): string =>
     .map(([key, count]) => `${key.replaceAll('_', ' ')} ${count}`)
     .join(' · ');
 
-/** Names and what belongs to them, in two columns. */
-export function columnsOf(rows: [string, string][]): string {
+/** A name, and what belongs to it. */
+export type Figure = [name: string, text: string];
+
+/** `what` there is in the set: so many samples or pairs. */
+export const setRows = (what: string, count: number, { bytes, records, dropped, splits }: SetFigures): Figure[] => [
+  [what, `${count} of ${records} records, ${(bytes / 1e6).toFixed(1)} MB`],
+  ...(Object.keys(dropped).length > 0 ? [['dropped', list(dropped)] satisfies Figure] : []),
+  ['splits', list(splits)],
+];
+
+export const textRows = (what: string, { distinct, characters, words }: TextFigures): Figure[] => [
+  [what, `${distinct} distinct`],
+  ['  characters', range(characters)],
+  ['  words', range(words)],
+];
+
+/** Of `total` images that a set has, with what is said of them before their formats and below them. */
+export function pictureRows(
+  { formats, opened, bad, width, height, bytes }: OpenedPictures & { bytes: Spread },
+  total: number,
+  { before = '', below = [] }: { before?: string; below?: Figure[] } = {},
+): Figure[] {
+  const some = opened < total ? ` (of ${opened} opened)` : '';
+  const broken = bad.length > 0 ? `, ${bad.length} bad` : '';
+  return [
+    ['pictures', `${before}${list(formats)}${some}${broken}`],
+    ...below,
+    ['  width', range(width)],
+    ['  height', range(height)],
+    ['  bytes', range(bytes)],
+  ];
+}
+
+/** In two columns. */
+export function columnsOf(rows: Figure[]): string {
   const width = Math.max(...rows.map(([name]) => widthOf(name)));
   return rows.map(([name, text]) => `${padEnd(name, width)}  ${text}`).join('\n');
 }

@@ -1,10 +1,7 @@
 // What is in a prepared set of preference pairs: figures, and a contact sheet of chosen beside rejected images.
 import { createHash } from 'node:crypto';
 import { epochOrder } from '../../random/order.js';
-import { escapeXml } from '../../text/xml.js';
-import { Drop } from '../io/drop.js';
 import { IdTable } from '../io/id_table.js';
-import { decodePicture } from '../io/picture.js';
 import type { PairRecord, PairSet } from '../prepared/pair_set.js';
 import {
   CELL,
@@ -15,37 +12,43 @@ import {
   embedded,
   figureOf,
   GAP,
+  gridOf,
   LINE,
+  linesAt,
   pageOf,
   REJECTED,
   type SheetFiles,
   type Thumbnail,
-  thumbnail,
+  thumbnailOf,
   writeSheet,
 } from './contact_sheet.js';
 import {
-  add,
+  charactersIn,
   columnsOf,
   FieldKinds,
+  type Figure,
   list,
   type OpenedPictures,
   openPictures,
+  pictureRows,
   range,
+  type SetFigures,
   type Spread,
+  setFigures,
+  setRows,
   spreadOf,
+  type TextFigures,
+  textRows,
+  wordsIn,
 } from './inspection.js';
 
-export interface PairInspection {
+export interface PairInspection extends SetFigures {
   folder: string;
   pairs: number;
-  bytes: number;
-  records: number;
-  dropped: Record<string, number>;
-  splits: Record<string, number>;
   ties: number;
   /** Field of the sidecars -> value -> pairs, most frequent first. */
   kinds: Record<string, Record<string, number>>;
-  prompts: { distinct: number; characters: Spread; words: Spread };
+  prompts: TextFigures;
   /** Of those that state one. */
   confidence?: Spread;
   pictures: OpenedPictures & {
@@ -69,8 +72,8 @@ async function readRecords(set: PairSet, signal: AbortSignal, onProgress: Progre
   for (let i = 0; i < set.length; i++) {
     signal.throwIfAborted();
     const record = await set.record(i);
-    characters[i] = Array.from(record.prompt).length;
-    words[i] = record.prompt.split(/\s+/).filter(Boolean).length;
+    characters[i] = charactersIn(record.prompt);
+    words[i] = wordsIn(record.prompt);
     prompts.add(createHash('sha256').update(record.prompt).digest('base64').slice(0, 20));
     if (record.confidence !== undefined) confidence.push(record.confidence);
     if (record.tie) ties += 1;
@@ -89,11 +92,8 @@ export async function inspectPairs(
 ): Promise<PairInspection> {
   const { characters, words, confidence, distinct, kinds, ties } = await readRecords(set, signal, onProgress);
   const uses = new Uint32Array(set.pictureCount);
-  const splits = new Map<string, number>();
-  for (let i = 0; i < set.length; i++) {
+  for (let i = 0; i < set.length; i++)
     for (const picture of [set.chosen(i), set.rejected(i)]) uses[picture] = (uses[picture] as number) + 1;
-    add(splits, set.shardOf(i).split);
-  }
   const store = {
     count: set.pictureCount,
     name: (i: number) => set.pictureId(i),
@@ -103,10 +103,7 @@ export async function inspectPairs(
   return {
     folder: set.folder,
     pairs: set.length,
-    bytes: set.shards.reduce((sum, shard) => sum + shard.bytes, 0),
-    records: set.manifest.records,
-    dropped: set.manifest.dropped,
-    splits: Object.fromEntries([...splits].sort(([a], [b]) => (a < b ? -1 : 1))),
+    ...setFigures(set),
     ties,
     kinds,
     prompts: { distinct, characters: spreadOf(characters), words: spreadOf(words) },
@@ -121,31 +118,19 @@ export async function inspectPairs(
 }
 
 export function pairInspectionText(found: PairInspection): string {
-  const { prompts, pictures, confidence } = found;
-  const some = (name: string, text: string, isThere: boolean): [string, string][] => (isThere ? [[name, text]] : []);
-  const rows: [string, string][] = [
-    ['pairs', `${found.pairs} of ${found.records} records, ${(found.bytes / 1e6).toFixed(1)} MB`],
-    ...some('dropped', list(found.dropped), Object.keys(found.dropped).length > 0),
-    ['splits', list(found.splits)],
+  const { pictures, confidence } = found;
+  const some = (name: string, text: string, isThere: boolean): Figure[] => (isThere ? [[name, text]] : []);
+  return columnsOf([
+    ...setRows('pairs', found.pairs, found),
     ...some('ties', String(found.ties), found.ties > 0),
-    ...Object.entries(found.kinds).map(([field, counts]): [string, string] => [
-      field.replaceAll('_', ' '),
-      list(counts),
-    ]),
-    ...(confidence ? [['confidence', range(confidence, 4)] as [string, string]] : []),
-    ['prompts', `${prompts.distinct} distinct`],
-    ['  characters', range(prompts.characters)],
-    ['  words', range(prompts.words)],
-    [
-      'pictures',
-      `${pictures.distinct} distinct; ${list(pictures.formats)}${pictures.opened < pictures.distinct ? ` (of ${pictures.opened} opened)` : ''}${pictures.bad.length > 0 ? `, ${pictures.bad.length} bad` : ''}`,
-    ],
-    ['  pairs of each', range(pictures.uses)],
-    ['  width', range(pictures.width)],
-    ['  height', range(pictures.height)],
-    ['  bytes', range(pictures.bytes)],
-  ];
-  return columnsOf(rows);
+    ...Object.entries(found.kinds).map(([field, counts]): Figure => [field.replaceAll('_', ' '), list(counts)]),
+    ...(confidence ? [['confidence', range(confidence, 4)] satisfies Figure] : []),
+    ...textRows('prompts', found.prompts),
+    ...pictureRows(pictures, pictures.distinct, {
+      before: `${pictures.distinct} distinct; `,
+      below: [['  pairs of each', range(pictures.uses)]],
+    }),
+  ]);
 }
 
 const COLUMNS = 4;
@@ -164,10 +149,7 @@ interface Cell {
 }
 
 async function cellOf(set: PairSet, pair: number): Promise<Cell> {
-  const small = async (picture: number) => {
-    const decoded = await decodePicture(await set.picture(picture));
-    return decoded instanceof Drop ? undefined : thumbnail(decoded);
-  };
+  const small = async (picture: number) => thumbnailOf(await set.picture(picture));
   const record = await set.record(pair);
   return { record, chosen: await small(record.chosen), rejected: await small(record.rejected) };
 }
@@ -182,13 +164,11 @@ export async function writePairSheet(
   const pairs = epochOrder(seed, 0, set.length).subarray(0, count);
   const cells: Cell[] = [];
   for (const pair of pairs) cells.push(await cellOf(set, pair));
-  const columns = Math.min(COLUMNS, cells.length);
-  const width = GAP + columns * (PAIR + GAP);
-  const rowHeight = CELL + BAR + LINES * LINE + GAP;
-  const height = HEAD + Math.ceil(cells.length / columns) * rowHeight;
-  const place = (n: number) => ({
-    left: GAP + (n % columns) * (PAIR + GAP),
-    top: HEAD + Math.floor(n / columns) * rowHeight,
+  const { width, height, place } = gridOf(cells.length, {
+    columns: COLUMNS,
+    width: PAIR,
+    height: CELL + BAR + LINES * LINE,
+    top: HEAD,
   });
   const drawn = cells.flatMap(({ record }, n) => {
     const { left, top } = place(n);
@@ -197,10 +177,7 @@ export async function writePairSheet(
     return [
       bar(0, CHOSEN),
       bar(CELL + SEAM, REJECTED),
-      ...captionLines(record.prompt, LINES, LETTERS).map(
-        (line, row) =>
-          `<text x="${left + PAIR / 2}" y="${top + CELL + BAR + (row + 1) * LINE - 3}">${escapeXml(line)}</text>`,
-      ),
+      ...linesAt(captionLines(record.prompt, LINES, LETTERS), left + PAIR / 2, top + CELL + BAR),
     ];
   });
   const images = cells.flatMap(({ chosen, rejected }, n) => {

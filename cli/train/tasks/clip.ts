@@ -12,19 +12,11 @@ import type { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { CLIP_LENGTH, copyTokenizer, Tokenizer } from '../../text/tokenizer.js';
 import { clipFits, warnOfCuts } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
-import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
+import type { Prepared, TaskContext } from '../run.js';
 import { isShort, shortCaption } from './captions.js';
 import { NativeTask } from './native.js';
-import {
-  batchesOf,
-  closing,
-  meanValues,
-  microBatches,
-  openSet,
-  PictureData,
-  pictureWarnings,
-  pixelsOf,
-} from './pictures.js';
+import { preparePart } from './part.js';
+import { batchesOf, meanValues, microBatches, openSets, pixelsOf } from './pictures.js';
 
 /** Token ids of all captions of a set, row by row, whole and short. */
 class CaptionIds {
@@ -125,10 +117,8 @@ async function tokenizerThatFits(settings: PretrainClipSettings, config: string)
   return tokenizer;
 }
 
-export async function prepareClip(
-  settings: PretrainClipSettings,
-  { events, device, dtype, signal, team }: TaskContext,
-): Promise<Prepared> {
+export async function prepareClip(settings: PretrainClipSettings, context: TaskContext): Promise<Prepared> {
+  const { events, team } = context;
   if (!team.alone)
     throw new DrmError(
       'USAGE',
@@ -136,27 +126,11 @@ export async function prepareClip(
     );
   const config = architectureFile(settings.architecture);
   const tokenizer = await tokenizerThatFits(settings, config);
-  const train = await openSet(settings, 'split');
-  const heldOut = await openSet(settings, 'evaluate_split');
-  const warn = pictureWarnings(events);
+  const sets = await openSets(settings);
+  const { train, heldOut } = sets;
   const ids = { train: await CaptionIds.of(train, tokenizer), heldOut: await CaptionIds.of(heldOut, tokenizer) };
   warnOfCuts(ids.train.cut, train.length, events);
-  const { Trainer } = await import('../../../binding/index.js');
-  const trainer = await Trainer.create(
-    {
-      kind: 'clip',
-      config,
-      weights: settings.weights === '' ? [] : [settings.weights],
-      settings,
-    },
-    trainerOptions(settings, device, dtype),
-    { signal, group: team.group },
-  );
-  return {
-    task: new ClipTask(trainer, settings, ids, heldOut, warn),
-    data: new PictureData(train, settings, warn, team),
-    steps: settings.steps,
-    facts: { parameters: trainer.parameters, images: train.length, size: settings.size },
-    close: closing(trainer, train, heldOut),
-  };
+  const task = (trainer: Trainer, warn: (message: string) => void) =>
+    new ClipTask(trainer, settings, ids, heldOut, warn);
+  return preparePart({ kind: 'clip', config, settings, sets, task }, context);
 }

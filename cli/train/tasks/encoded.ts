@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
-import { describeModel, type Trainer } from '../../../binding/index.js';
+import type { Trainer } from '../../../binding/index.js';
 import type { Dtype } from '../../../binding/types.js';
 import { bytesOf } from '../../common/device.js';
 import { ENCODED, type Encoded, type EncodedKey, openEncoded } from '../../data/load/encoded.js';
+import { describeBase } from '../../hub/description.js';
 import { weightsHash } from '../../hub/fingerprint.js';
 import type { ResolvedModel } from '../../hub/resolve.js';
 import type { PairPart } from './pairs.js';
@@ -33,12 +34,12 @@ export async function encodedKey(
 
 /** Bytes of one prompt's embeds of so many tokens. */
 export function promptBytes({ source }: ResolvedModel, tokens: number, dtype: Dtype): number {
-  const { sequenceWidth, pooledWidth } = describeModel({ source });
+  const { sequenceWidth, pooledWidth } = describeBase(source);
   return (tokens * sequenceWidth + pooledWidth) * bytesOf(dtype);
 }
 
 /** Pixels a side of what the base draws. */
-export const pictureSize = ({ source }: ResolvedModel): number => describeModel({ source }).defaultSize;
+export const pictureSize = ({ source }: ResolvedModel): number => describeBase(source).defaultSize;
 
 export class EncodedInputs {
   readonly #of = new Map<PairsOf, { encoded: Encoded; firstPicture: number; firstRow: number }>();

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Trainer } from '../../../binding/index.js';
 import type { ComponentFiles, PipelineSource, PromptTokens, TrainBatch } from '../../../binding/types.js';
+import { progressOf } from '../../common/events.js';
 import { writeAtomically } from '../../common/files.js';
 import type { PretrainFlowSettings } from '../../config/types.js';
 import type { Batch } from '../../data/load/loader.js';
@@ -28,7 +29,7 @@ import {
   leftOut,
   meanValues,
   microBatches,
-  openSet,
+  openSets,
   PictureData,
   pictureWarnings,
   pixelsOf,
@@ -243,20 +244,12 @@ async function cacheLatents(
   warn: (message: string) => void,
   { events, signal }: TaskContext,
 ): Promise<number[]> {
-  const started = performance.now();
+  const tell = progressOf(events, { id: 'latents', label: 'encoding images', unit: 'image' });
   const good: number[] = [];
   for await (const batch of batchesOf(set, set.length, settings, warn)) {
     await trainer.cacheLatents(pixelsOf(batch), { signal });
     good.push(...batch.indices);
-    events.emit({
-      event: 'progress',
-      id: 'latents',
-      label: 'encoding images',
-      step: (batch.indices.at(-1) as number) + 1,
-      total: set.length,
-      unit: 'image',
-      seconds: (performance.now() - started) / 1000,
-    });
+    tell((batch.indices.at(-1) as number) + 1, set.length);
   }
   return good;
 }
@@ -266,8 +259,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
   const parts = await findParts(settings);
   partsFit(settings.size, parts.source);
   if (settings.lora_rank > 0) await targetsFit(settings.lora_targets, parts.source.transformer.weights);
-  const train = await openSet(settings, 'split');
-  const heldOut = await openSet(settings, 'evaluate_split');
+  const { train, heldOut } = await openSets(settings);
   const warn = pictureWarnings(events);
   const texts = new Texts(['']); // row 0 is the empty prompt
   const rows = { train: captionRows(train, texts), heldOut: captionRows(heldOut, texts) };

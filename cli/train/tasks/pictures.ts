@@ -23,7 +23,7 @@ export interface PictureSettings {
 }
 
 /** The samples to train on, or those to measure with. Throws DrmError naming the setting at fault. */
-export async function openSet(settings: PictureSettings, which: 'split' | 'evaluate_split'): Promise<CaptionedSet> {
+async function openSet(settings: PictureSettings, which: 'split' | 'evaluate_split'): Promise<CaptionedSet> {
   const { data, batch } = settings;
   if (data === '')
     throw new DrmError(
@@ -49,6 +49,16 @@ export async function openSet(settings: PictureSettings, which: 'split' | 'evalu
     );
   return set;
 }
+
+export interface Sets {
+  train: CaptionedSet;
+  heldOut: CaptionedSet;
+}
+
+export const openSets = async (settings: PictureSettings): Promise<Sets> => ({
+  train: await openSet(settings, 'split'),
+  heldOut: await openSet(settings, 'evaluate_split'),
+});
 
 /** Gives back what a task on images holds. */
 export const closing =

@@ -1,5 +1,6 @@
 // The latents of every image that a reward model's training reads, encoded before its first step.
 import type { Trainer } from '../../../binding/index.js';
+import { progressOf } from '../../common/events.js';
 import { squaresOf } from '../../data/load/pair_loader.js';
 import type { TaskContext } from '../run.js';
 import { type PairPart, recordsOf } from './pairs.js';
@@ -15,7 +16,7 @@ export async function cacheLatents(
   warn: (message: string) => void,
   { events, signal }: TaskContext,
 ): Promise<Map<PairPart['set'], Set<number>>> {
-  const started = performance.now();
+  const tell = progressOf(events, { id: 'latents', label: 'encoding images', unit: 'image' });
   const wanted = new Map<PairPart['set'], { firstPicture: number; pictures: Set<number> }>();
   for (const part of parts) {
     const { firstPicture, pictures } = wanted.get(part.set) ?? { firstPicture: part.firstPicture, pictures: new Set() };
@@ -49,15 +50,7 @@ export async function cacheLatents(
         await trainer.cacheLatents({ samples: [], pictures: numbers, pixels, height: size, width: size }, { signal });
       }
       done += decoded.length;
-      events.emit({
-        event: 'progress',
-        id: 'latents',
-        label: 'encoding images',
-        step: done,
-        total,
-        unit: 'image',
-        seconds: (performance.now() - started) / 1000,
-      });
+      tell(done, total);
     }
     squares.close();
   }

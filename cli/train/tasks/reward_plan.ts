@@ -1,8 +1,8 @@
 // What a reward model that is trained is made of: its base, the blocks that it keeps, its head; what must agree before it.
 import { DrmError } from '../../../binding/error.js';
-import { describeModel } from '../../../binding/index.js';
 import type { ComponentFiles, ModelDescription, PipelineSource, RewardObjective } from '../../../binding/types.js';
 import type { TrainSettings } from '../../config/types.js';
+import { describeBase } from '../../hub/description.js';
 import type { ResolvedModel } from '../../hub/resolve.js';
 import { baseFits, type DescribedReward, findDrm, keptByRule, otherVae } from '../../rewards/base_fit.js';
 import type { RewardDescription } from '../../rewards/describe.js';
@@ -109,7 +109,7 @@ export async function planReward(s: TrainSettings, warn: (message: string) => vo
   partsFit(s.size, base.source);
   if (s.backbone === 'lora') await targetsFit(s.lora_targets, base.source.transformer.weights);
   const backbone = readConfig(file);
-  const described = describeModel({ source: base.source });
+  const described = describeBase(base.source);
   const { layers } = described;
   const from = s.from === '' ? undefined : findDrm(s.from);
   if (from) await continuationFits(from, s, base, warn);

@@ -9,24 +9,16 @@ import type { Batch } from '../../data/load/loader.js';
 import type { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readConfig, sizeFitsVae } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
-import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
+import type { Prepared, TaskContext } from '../run.js';
 import { NativeTask } from './native.js';
-import {
-  batchesOf,
-  closing,
-  meanValues,
-  microBatches,
-  openSet,
-  PictureData,
-  pictureWarnings,
-  pixelsOf,
-} from './pictures.js';
+import { preparePart } from './part.js';
+import { batchesOf, meanValues, microBatches, openSets, pixelsOf, type Sets } from './pictures.js';
 
 class VaeTask extends NativeTask<Batch> {
   constructor(
     trainer: Trainer,
     private readonly settings: PretrainVaeSettings,
-    private readonly sets: { train: CaptionedSet; heldOut: CaptionedSet },
+    private readonly sets: Sets,
     private readonly warn: (message: string) => void,
   ) {
     super(trainer);
@@ -68,30 +60,12 @@ class VaeTask extends NativeTask<Batch> {
   }
 }
 
-export async function prepareVae(
-  settings: PretrainVaeSettings,
-  { events, device, dtype, signal, team }: TaskContext,
-): Promise<Prepared> {
+export async function prepareVae(settings: PretrainVaeSettings, context: TaskContext): Promise<Prepared> {
   const config = architectureFile(settings.architecture);
   sizeFitsVae(settings.size, config);
-  const sets = { train: await openSet(settings, 'split'), heldOut: await openSet(settings, 'evaluate_split') };
-  const warn = pictureWarnings(events);
-  const { Trainer } = await import('../../../binding/index.js');
-  const trainer = await Trainer.create(
-    {
-      kind: 'vae',
-      config,
-      weights: settings.weights === '' ? [] : [settings.weights],
-      settings,
-    },
-    trainerOptions(settings, device, dtype),
-    { signal, group: team.group },
+  const sets = await openSets(settings);
+  return preparePart(
+    { kind: 'vae', config, settings, sets, task: (trainer, warn) => new VaeTask(trainer, settings, sets, warn) },
+    context,
   );
-  return {
-    task: new VaeTask(trainer, settings, sets, warn),
-    data: new PictureData(sets.train, settings, warn, team),
-    steps: settings.steps,
-    facts: { parameters: trainer.parameters, images: sets.train.length, size: settings.size },
-    close: closing(trainer, sets.train, sets.heldOut),
-  };
 }

@@ -305,9 +305,10 @@ Tensor velocity(const MMDiT& m, const Tensor& latent, const Tensor& timestep, co
 
 Tensor position_table(const MMDiTConfig& c) {
   const auto p = c.pos_embed_max_size, d = c.width();
-  // diffusers scales grid coordinates so that they span the base size (sample_size / patch), all in fp32; the
+  // diffusers scales grid coordinates so that they span the base size (whole patches a side), all in fp32; the
   // frequencies are fp64 and only the finished table is cast.
-  const auto grid = at::arange(p, at::kFloat) / (static_cast<double>(p) / (c.sample_size / c.patch_size));
+  const auto base = c.sample_size / c.patch_size;
+  const auto grid = at::arange(p, at::kFloat) / (static_cast<double>(p) / static_cast<double>(base));
   const auto frequency = at::pow(10000.0, at::arange(d / 4, at::kDouble) / (d / 4.0)).reciprocal();
   const auto axis = [&](const Tensor& coordinate) {  // (P * P) -> (P * P, D / 2): sines, then cosines
     const auto angle = coordinate.to(at::kDouble).unsqueeze(1) * frequency.unsqueeze(0);

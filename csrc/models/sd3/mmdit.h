@@ -68,8 +68,8 @@ struct MMDiT {
 /// The structure with planned (meta) tensors. With `keep_layers` > 0 a truncated model, of the first blocks alone.
 MMDiT make_mmdit(const MMDiTConfig& config, int64_t keep_layers = 0);
 
-/// Whether a full model of this config has a tensor of that name that the truncated one does without.
-bool is_left_out(const MMDiT& truncated, const std::string& key);
+/// Whether a full model of m's config has a tensor of that name that m, truncated, does without.
+bool is_left_out(const MMDiT& m, const std::string& key);
 
 /// prompt embeds (B, L, joint_attention_dim), pooled embeds (B, P).
 TextEmbedding embed_text(const MMDiT& m, const Tensor& prompt_embeds, const Tensor& pooled_embeds);

@@ -19,6 +19,7 @@ class Sd3 final : public VelocityModel {
   Tensor velocity(const Tensor& latent, const Tensor& timestep, const TextEmbedding& text,
                   const VelocityOptions& options = {}) const override;
   void each_leaf(const LeafVisitor& visit) override;
+  at::ScalarType dtype() const override { return network_.proj_out.weight.scalar_type(); }
   Linear& output_layer() override { return network_.proj_out; }
   void initialize(at::Generator generator) override { initialize_mmdit(network_, std::move(generator)); }
   PassCost cost(int64_t patches, int64_t text_tokens) const override;
