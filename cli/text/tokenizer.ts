@@ -55,6 +55,11 @@ export class Tokenizer {
     return new Tokenizer(new LibraryTokenizer(json, padTokens(folder), isThere ? file : folder), maxLength(folder));
   }
 
+  /** Of a tokenizer.json's text; `pads`: tokens to pad with, the first that there is counts; `about`: the file, for messages. */
+  static fromJson(json: string, pads: string[], about: string): Tokenizer {
+    return new Tokenizer(new LibraryTokenizer(json, pads, about), undefined);
+  }
+
   /** Entries, added tokens included. */
   async size(): Promise<number> {
     return (await this.library.facts).size;
@@ -95,7 +100,8 @@ function checkedText(text: string): string {
   return text.toWellFormed();
 }
 
-function expectSize(file: string): void {
+/** Throws DrmError BAD_FILE for a file that is no tokenizer's size. */
+export function expectSize(file: string): void {
   const size = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
   if (size > LARGEST_FILE)
     throw new DrmError(
@@ -106,7 +112,7 @@ function expectSize(file: string): void {
 }
 
 /** The text of a tokenizer.json, as far as it can be checked before the library reads it. */
-function tokenizerJson(file: string): string {
+export function tokenizerJson(file: string): string {
   return readText(file, { ...TOKENIZER_FILE, expected: 'a Hugging Face tokenizer.json' }, (json) => {
     const value = parseJson(json);
     if (!isObject(value)) throw new Error(`found ${brief(value)}`);

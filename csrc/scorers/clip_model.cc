@@ -11,11 +11,6 @@ namespace {
 
 const double kLargestLogitScale = std::log(100.0);
 
-Tensor unit(const Tensor& x) {
-  const auto y = x.to(at::kFloat);
-  return y / y.norm(2, -1, true);
-}
-
 const Json& section(const Json& json, const char* name, const std::string& path) {
   const auto* found = json.find(name);
   if (!found || !found->is_object())
@@ -49,7 +44,7 @@ void load_clip_model(ClipModel& m, const Weights& weights, at::ScalarType dtype,
 }
 
 Tensor image_features(const ClipModel& m, const Tensor& pixels, const std::optional<Tensor>& kept) {
-  return unit(clip_vision_forward(m.vision, pixels, nullptr, kept).embeds);
+  return clip_image_features(m.vision, pixels, kept);
 }
 
 Tensor text_features(const ClipModel& m, const Tensor& ids) { return unit(clip_forward(m.text, ids).pooled); }

@@ -37,13 +37,14 @@ ClipVision make_clip_vision(const ClipVisionConfig& config) {
   return v;
 }
 
+bool beside_clip_vision(const std::string& key) {
+  return key == "vision_model.embeddings.position_ids" || key == "logit_scale" || key == "text_projection.weight" ||
+         key.rfind("text_model.", 0) == 0;
+}
+
 void load_clip_vision(ClipVision& v, const Weights& weights, at::ScalarType dtype, at::Device device,
                       const std::function<void(uint64_t, uint64_t)>& progress) {
-  const auto ignorable = [](const std::string& key) {
-    return key == "vision_model.embeddings.position_ids" || key == "logit_scale" || key == "text_projection.weight" ||
-           key.rfind("text_model.", 0) == 0;
-  };
-  weights.fill(wanted(v), dtype, device, ignorable, "", progress);
+  weights.fill(wanted(v), dtype, device, beside_clip_vision, "", progress);
 }
 
 ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer,
@@ -69,6 +70,15 @@ ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, 
   out.pooled = layer_norm(v.post_norm, x.select(1, 0), k.layer_norm_eps);
   out.embeds = linear(v.projection, out.pooled);
   return out;
+}
+
+Tensor unit(const Tensor& x) {
+  const auto y = x.to(at::kFloat);
+  return y / y.norm(2, -1, true);
+}
+
+Tensor clip_image_features(const ClipVision& v, const Tensor& pixels, const std::optional<Tensor>& kept) {
+  return unit(clip_vision_forward(v, pixels, nullptr, kept).embeds);
 }
 
 Tensor clip_pixels(const Tensor& images_BHWC) {

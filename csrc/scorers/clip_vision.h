@@ -29,6 +29,8 @@ struct ClipVision {
 };
 
 ClipVision make_clip_vision(const ClipVisionConfig& config);
+/// Whether a CLIP's file has this key for something else than the image tower: the text tower, the temperature.
+bool beside_clip_vision(const std::string& key);
 void load_clip_vision(ClipVision& v, const Weights& weights, at::ScalarType dtype, at::Device device,
                       const std::function<void(uint64_t, uint64_t)>& progress = {});
 
@@ -44,6 +46,11 @@ struct ClipVisionOutput {
 /// N is then M in the output's shapes.
 ClipVisionOutput clip_vision_forward(const ClipVision& v, const Tensor& pixels, const Observer* observer = nullptr,
                                      const std::optional<Tensor>& kept = {});
+
+/// x / |x| along the last axis, in fp32.
+Tensor unit(const Tensor& x);
+/// Unit vectors (B, P) in fp32 of pixels and kept as clip_vision_forward takes them.
+Tensor clip_image_features(const ClipVision& v, const Tensor& pixels, const std::optional<Tensor>& kept = {});
 
 inline constexpr std::array<double, 3> kClipMean = {0.48145466, 0.4578275, 0.40821073};
 inline constexpr std::array<double, 3> kClipDeviation = {0.26862954, 0.26130258, 0.27577711};

@@ -1,16 +1,20 @@
 #include "scorers/registry.h"
 
 #include "common/failure.h"
+#include "scorers/aesthetic_scorer.h"
 #include "scorers/clip_scorer.h"
 #include "scorers/lpips_scorer.h"
+#include "scorers/imagereward_scorer.h"
 
 namespace drm {
 namespace {
 
 std::vector<ScorerKind>& kinds() {
   static std::vector<ScorerKind> all = {
+      {"aesthetic", load_aesthetic_scorer},
       {"clip", load_clip_scorer},
       {"lpips", load_lpips_scorer},
+      {"imagereward", load_imagereward_scorer},
   };
   return all;
 }

@@ -5,6 +5,7 @@ import { DrmError } from '../../binding/error.js';
 import { packageRoot } from '../../cli/common/root.js';
 import { limits } from '../../cli/text/library.js';
 import { Tokenizer } from '../../cli/text/tokenizer.js';
+import { blipTokenizer } from '../../cli/text/wordpiece.js';
 import { type FuzzTarget, scratch } from './driver.js';
 
 const golden = (name: string, file = '') => join(packageRoot, 'test/golden/tokenizers', name, file);
@@ -17,11 +18,11 @@ const SECONDS = 5;
 
 const folder = (name: string): string => mkdtempSync(join(scratch(), `${name}-`));
 
-async function use(files: string): Promise<void> {
+async function use(files: string, open = (folder: string) => Tokenizer.fromFolder(folder)): Promise<void> {
   limits.ms = SECONDS * 1000;
   let tokenizer: Tokenizer | undefined;
   try {
-    tokenizer = Tokenizer.fromFolder(files);
+    tokenizer = open(files);
     const size = await tokenizer.size();
     for (const text of TEXTS) {
       const ids = await tokenizer.ids(text);
@@ -112,6 +113,21 @@ const smallT5Target = (): FuzzTarget => {
   };
 };
 
+/** BERT's vocabulary in either form. */
+const wordpieceTarget = (target: string, name: string, seed: string): FuzzTarget => {
+  let copy: string | undefined;
+  return {
+    name: target,
+    seeds: () => [Buffer.from(seed)],
+    run: async (input) => {
+      copy ??= folder(target);
+      writeFileSync(join(copy, name), input);
+      await use(copy, blipTokenizer);
+    },
+  };
+};
+const PIECES = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'a', '##b', 'red', 'fox', ',', '\u65e5', '[ENC]'];
+
 /** Texts, as UTF-8 and as UTF-16 with all its halves, through the three golden tokenizers. */
 const textTarget = (): FuzzTarget => {
   let tokenizers: Tokenizer[] | undefined;
@@ -144,5 +160,11 @@ export const targets: FuzzTarget[] = [
   file('tokenizer-merges', 'tokenizer', 'merges.txt', JSON_FORM),
   file('tokenizer-special-tokens', 'tokenizer', 'special_tokens_map.json', JSON_FORM),
   file('tokenizer-config', 'tokenizer', 'tokenizer_config.json', JSON_FORM),
+  wordpieceTarget('tokenizer-wordpiece', 'vocab.txt', PIECES.join('\n')),
+  wordpieceTarget(
+    'tokenizer-wordpiece-json',
+    'tokenizer.json',
+    JSON.stringify({ model: { vocab: Object.fromEntries(PIECES.map((piece, id) => [piece, id])) }, added_tokens: [] }),
+  ),
   textTarget(),
 ];

@@ -9,6 +9,8 @@ import { readTensors, type Tensor } from '../safetensors.js';
 export interface Case {
   weights: string[] | null;
   tolerance: Record<string, number>;
+  /** Names of tensors that hold what a known mistake would give. */
+  negative_controls: string[];
   config: unknown;
 }
 
@@ -51,6 +53,15 @@ export class ScorersFixture {
       error = Math.max(error, difference - this.stored.rtol * Math.abs(want[i] as number));
     }
     return { tensor, error, atol };
+  }
+
+  /** What a known mistake gives must be ten tolerances away: the error is ten tolerances by how far it is. */
+  unlike(name: string, controls: string[], got: ArrayLike<number>, atol: number): Comparison[] {
+    return controls.map((control) => {
+      const mistaken = this.tensor(`${name}/${control}`).data as Float32Array;
+      const gap = mistaken.reduce((most, value, i) => Math.max(most, Math.abs(value - (got[i] ?? Number.NaN))), 0);
+      return { tensor: `${name}/${control}`, error: (10 * atol) / gap, atol: 1, note: 'a known mistake' };
+    });
   }
 
   described(name: string): Case {

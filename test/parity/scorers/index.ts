@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Comparison } from '../report.js';
+import { checkAesthetic } from './aesthetic.js';
 import { checkClip } from './clip.js';
 import { type ScorerCheck, ScorersFixture } from './fixture.js';
+import { checkImageReward } from './imagereward.js';
 import { checkLpips } from './lpips.js';
 import { checkPixels } from './pixels.js';
 
@@ -14,6 +16,8 @@ const CHECKS: Record<string, ScorerCheck> = {
   clip_l: checkClip,
   lpips_alex: checkLpips,
   lpips_vgg: checkLpips,
+  aesthetic: checkAesthetic,
+  imagereward: checkImageReward,
 };
 
 export async function checkScorers(folder: string): Promise<Comparison[]> {
