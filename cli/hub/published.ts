@@ -151,7 +151,7 @@ export const PUBLISHED: readonly PublishedScorer[] = [
         elsewhere:
           'it is in the GitHub repository christophschuhmann/improved-aesthetic-predictor, and in that of flow_grpo',
       },
-      config(CLIP_L),
+      config(),
     ],
   },
   {

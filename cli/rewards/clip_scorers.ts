@@ -1,8 +1,12 @@
 // The scorers that are a CLIP: CLIP ViT-H/14 itself, PickScore, HPS and HPSv2. They differ in weights, in how images become
 // squares, in how texts are cleaned, and in the unit of the cosine.
 import type { ScorerSource } from '../../binding/types.js';
+import { whatFtfyMayAlter } from '../text/clip_cleaning.js';
+import { type ClipTextStyle, clipRow } from '../text/clip_rows.js';
+import { cutEnd } from '../text/columns.js';
 import { Tokenizer } from '../text/tokenizer.js';
-import { padded, type ScorerPlan, scorerSpec } from './scorer.js';
+import { visibleLine } from '../text/visible.js';
+import { type Reader, type ScorerPlan, scorerSpec } from './scorer.js';
 import { ScorerFiles } from './scorer_files.js';
 import type { ImageSpec } from './spec.js';
 import { PRECISIONS, precisionOf, type Variants } from './variants.js';
@@ -19,7 +23,7 @@ interface Own extends Omit<ScorerPlan, 'source' | 'dtype' | 'reader'> {
   settings: object;
   /** In configs/scorers, where no config.json is there. */
   shape: string;
-  cleaning: 'transformers' | 'open_clip';
+  cleaning: ClipTextStyle;
 }
 
 export const CLIP_VARIANTS: Record<ClipScorer, Variants> = {
@@ -78,10 +82,31 @@ export function clipScorer(kind: ClipScorer, name: string, place: string, varian
     settings: JSON.stringify(settings),
   };
   const folder = files.tokenizer();
-  return scorerSpec(name, async () => ({
+  return scorerSpec(name, async ({ onWarning }) => ({
     ...own,
     source,
-    reader: padded(Tokenizer.fromFolder(folder)),
+    reader: clipReader(Tokenizer.fromFolder(folder), cleaning, onWarning && ftfyWarning(name, onWarning)),
     dtype: precisionOf(variants, 'fp32'),
   }));
+}
+
+/** Rows of CLIP's ids; `look` sees the prompts that are cleaned as open_clip does. */
+export const clipReader =
+  (tokenizer: Tokenizer, style: ClipTextStyle, look?: (prompt: string) => void): Reader =>
+  (prompts, { tokens }) => {
+    if (style === 'open_clip') for (const prompt of prompts) look?.(prompt);
+    return Promise.all(prompts.map((prompt) => clipRow(tokenizer, prompt, tokens, style)));
+  };
+
+/** Once: a set in another language would say it of every prompt. */
+function ftfyWarning(name: string, onWarning: (message: string) => void): (prompt: string) => void {
+  let told = false;
+  return (prompt) => {
+    const part = told ? undefined : whatFtfyMayAlter(prompt);
+    if (part === undefined) return;
+    told = true;
+    onWarning(
+      `${name}: its own code repairs prompts with ftfy, which drm does not have: "${visibleLine(part)}" in "${cutEnd(visibleLine(prompt), 60)}" may be read otherwise there; other such prompts are not named`,
+    );
+  };
 }

@@ -6,13 +6,16 @@ import { DrmError } from '../../binding/error.js';
 import type { JsonObject } from '../common/json.js';
 import { nearest } from '../common/nearest.js';
 import { packageRoot } from '../common/root.js';
+import { AESTHETIC_VARIANTS, aestheticScorer, imageRewardScorer } from './blip_scorers.js';
 import { clipAt, isClipConfig } from './clip.js';
 import { CLIP_VARIANTS, clipScorer } from './clip_scorers.js';
 import { isDistance } from './distances.js';
 import { drmAt, drmInFolder, drmNamed, modelFolder, placeOf, tinyDrm } from './drm_files.js';
+import { hpsv3Scorer } from './hpsv3.js';
+import { MPS_VARIANTS, mpsScorer } from './mps.js';
 import type { Sees } from './reward.js';
 import type { ImageSpec, RewardSpec } from './spec.js';
-import { expectVariants, splitVariants, type Variants } from './variants.js';
+import { expectVariants, PRECISIONS, splitVariants, type Variants } from './variants.js';
 
 export interface RewardKind {
   /** 'judge', or 'clip' of clip:FOLDER. */
@@ -48,11 +51,15 @@ const KINDS: RewardKind[] = [
   { name: 'judge', about: 'a small CLIP of emoji', sees: 'images', find: (name) => clipAt(name, JUDGE) },
   { name: 'drm', place: 'PATH', about: 'a reward model by `drm train`', sees: 'noisy latents', find: drmNamed },
   { name: 'clip', place: 'FOLDER', about: 'the cosine of a CLIP', sees: 'images', find: clipAt, owns: isClipConfig },
+  published('aesthetic', 'the aesthetic predictor, which reads no prompt', AESTHETIC_VARIANTS, aestheticScorer),
   clipKind('clip-h', 'the cosine of CLIP ViT-H/14'),
   clipKind('pickscore', 'PickScore'),
   clipKind('hps', 'HPS v1'),
   clipKind('hpsv2', 'HPS v2.0'),
   clipKind('hpsv2.1', 'HPS v2.1'),
+  published('imagereward', 'ImageReward', PRECISIONS, imageRewardScorer),
+  published('mps', 'MPS', MPS_VARIANTS, mpsScorer),
+  published('hpsv3', 'HPSv3', PRECISIONS, hpsv3Scorer),
 ];
 
 /** For rewards that do not come with drm: those of tests. */

@@ -52,9 +52,9 @@ export const scorerSpec = (name: string, plan: (loading: RewardLoading) => Promi
 
 /** Of one tokenizer that pads and cuts to what the network reads. */
 export const padded =
-  (tokenizer: Tokenizer, clean: (prompt: string) => string = (prompt) => prompt): Reader =>
+  (tokenizer: Tokenizer): Reader =>
   (prompts, { tokens }) =>
-    Promise.all(prompts.map((prompt) => tokenizer.padded(clean(prompt), tokens)));
+    Promise.all(prompts.map((prompt) => tokenizer.padded(prompt, tokens)));
 
 const filesOf = (weights: readonly string[]): string[] =>
   weights.flatMap((file) => (file.endsWith('.index.json') ? shardsOf(file) : [file]));

@@ -3,8 +3,8 @@
 #include "common/failure.h"
 #include "scorers/aesthetic_scorer.h"
 #include "scorers/clip_scorer.h"
-#include "scorers/lpips_scorer.h"
 #include "scorers/imagereward_scorer.h"
+#include "scorers/lpips_scorer.h"
 
 namespace drm {
 namespace {
@@ -13,8 +13,8 @@ std::vector<ScorerKind>& kinds() {
   static std::vector<ScorerKind> all = {
       {"aesthetic", load_aesthetic_scorer},
       {"clip", load_clip_scorer},
-      {"lpips", load_lpips_scorer},
       {"imagereward", load_imagereward_scorer},
+      {"lpips", load_lpips_scorer},
   };
   return all;
 }
