@@ -6,6 +6,7 @@
 //   npm run bench -- train [--repeats N] [--steps N] [--threads N] [--dtype fp32|bf16] [--data DIR]
 //   npm run bench -- grpo [--algorithm flow|step] [--repeats N] [--threads N] [--batch N] [--denoising-steps N] [--kl-beta N] [--guidance N]
 //   npm run bench -- data
+//   npm run bench -- score [--scorer clip-h|imagereward|hpsv3-2b] [--size real|tiny] [--images N] [--side N] [--repeats N] [--threads N] [--dtype D]
 // The Python half needs diffusers (for CLIP, transformers; for GRPO, peft) in the Python that DRM_BENCH_PYTHON names (default python3);
 // without it, it says so.
 import { cpus } from 'node:os';
@@ -38,6 +39,7 @@ const benches: Record<string, () => Promise<void>> = {
   data: async () => (await import('./data.js')).data(),
   grpo: async () => (await import('./grpo.js')).grpo(),
   train: async () => (await import('./train.js')).train(),
+  score: async () => (await import('./score.js')).score(),
 };
 const asked = process.argv[2];
 const bench = benches[asked ?? ''];

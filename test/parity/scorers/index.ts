@@ -18,6 +18,8 @@ const CHECKS: Record<string, ScorerCheck> = {
   lpips_vgg: checkLpips,
   aesthetic: checkAesthetic,
   imagereward: checkImageReward,
+  lpips_alex: checkLpips,
+  lpips_vgg: checkLpips,
 };
 
 export async function checkScorers(folder: string): Promise<Comparison[]> {
