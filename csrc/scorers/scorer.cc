@@ -1,6 +1,10 @@
 #include "scorers/scorer.h"
 
+#include <functional>
+#include <numeric>
+
 #include "common/failure.h"
+#include "scorers/distinct.h"
 
 namespace drm {
 
@@ -18,22 +22,29 @@ Features Scorer::text_features(const std::vector<std::vector<int64_t>>&, Control
   throw Failure(Code::BadRequest, "[score] this scorer has no features of texts: expected one that has, such as CLIP");
 }
 
-Scores Scorer::score(const ImagesToScore& r, Control& control) {
-  const auto images = image_features(r.images, control), texts = text_features(r.prompts, control);
+void check_prompts(const ImagesToScore& r) {
   if (r.prompt_of.size() != r.images.size())
     throw Failure(Code::BadRequest, "[score] expected a prompt for each of " + std::to_string(r.images.size()) +
                                         " images, found " + std::to_string(r.prompt_of.size()));
+  for (const auto prompt : r.prompt_of)
+    if (prompt < 0 || prompt >= static_cast<int64_t>(r.prompts.size()))
+      throw Failure(Code::BadRequest, "[score] prompt " + std::to_string(prompt) + ": expected one of " +
+                                          std::to_string(r.prompts.size()));
+}
+
+Scores Scorer::score(const ImagesToScore& r, Control& control) {
+  check_prompts(r);
+  const auto image_of = distinct(r.images), prompt_of = distinct(r.prompts);
+  const auto images = image_features(image_of.firsts(r.images), control);
+  const auto texts = text_features(prompt_of.firsts(r.prompts), control);
   Scores scores;
-  for (size_t i = 0; i < r.prompt_of.size(); ++i) {
-    const auto prompt = r.prompt_of[i];
-    if (prompt < 0 || prompt >= texts.rows)
-      throw Failure(Code::BadRequest,
-                    "[score] prompt " + std::to_string(prompt) + ": expected one of " + std::to_string(texts.rows));
-    double sum = 0;
-    for (int64_t j = 0; j < images.width; ++j)
-      sum += static_cast<double>(images.values[i * static_cast<size_t>(images.width) + static_cast<size_t>(j)]) *
-             static_cast<double>(texts.values[static_cast<size_t>(prompt * texts.width + j)]);
-    scores.values.push_back(static_cast<float>(sum));
+  for (size_t i = 0; i < r.images.size(); ++i) {
+    const auto width = static_cast<size_t>(images.width);
+    const auto* image = images.values.data() + image_of.of[i] * width;
+    const auto* text = texts.values.data() + prompt_of.of[static_cast<size_t>(r.prompt_of[i])] * width;
+    const auto product = [](float x, float y) { return static_cast<double>(x) * static_cast<double>(y); };
+    scores.values.push_back(
+        static_cast<float>(std::inner_product(image, image + width, text, 0.0, std::plus<>(), product)));
   }
   return scores;
 }

@@ -42,6 +42,9 @@ struct ImagesToScore {
   std::vector<int64_t> prompt_of;             // (images) index into prompts; empty likewise
 };
 
+/// Throws Failure(BadRequest) where prompt_of does not name a prompt for each image.
+void check_prompts(const ImagesToScore& request);
+
 struct Scores {
   std::vector<float> values;      // (images)
   std::vector<float> deviations;  // (images) of a kind that says how sure it is, such as HPSv3's sigma; else empty
@@ -57,7 +60,7 @@ class Scorer {
   virtual Features image_features(const std::vector<Bitmap>& images, Control& control);
   /// Unit vectors of texts, rows of info().tokens ids each. Reports phase "texts".
   virtual Features text_features(const std::vector<std::vector<int64_t>>& ids, Control& control);
-  /// By default the cosine of the two features.
+  /// By default the cosine of the two features, of each distinct image and prompt once.
   virtual Scores score(const ImagesToScore& request, Control& control);
   /// Distances (pairs) between images by their index, 0 for equal ones: of kinds that compare images, such as LPIPS.
   virtual std::vector<float> distances(const std::vector<Bitmap>& images,
