@@ -2,6 +2,7 @@
 
 #include "common/failure.h"
 #include "scorers/clip_scorer.h"
+#include "scorers/mps_scorer.h"
 
 namespace drm {
 namespace {
@@ -9,6 +10,7 @@ namespace {
 std::vector<ScorerKind>& kinds() {
   static std::vector<ScorerKind> all = {
       {"clip", load_clip_scorer},
+      {"mps", load_mps_scorer},
   };
   return all;
 }
