@@ -5,12 +5,18 @@ import { join } from 'node:path';
 import type { Comparison } from '../report.js';
 import { checkClip } from './clip.js';
 import { type ScorerCheck, ScorersFixture } from './fixture.js';
+import { checkHpsV1, checkHpsV2 } from './hps.js';
+import { checkMps } from './mps.js';
 import { checkPixels } from './pixels.js';
+import { checkClipTexts } from './texts.js';
 
 const CHECKS: Record<string, ScorerCheck> = {
   pre: checkPixels,
   clip_h: checkClip,
   clip_l: checkClip,
+  hpsv2: checkHpsV2,
+  hpsv1: checkHpsV1,
+  mps: checkMps,
 };
 
 export async function checkScorers(folder: string): Promise<Comparison[]> {
@@ -23,6 +29,7 @@ export async function checkScorers(folder: string): Promise<Comparison[]> {
       if (check) all.push(...(await check(s, name, scratch)));
       else all.push({ tensor: name, note: 'not built yet' });
     }
+    all.push(...(await checkClipTexts(folder)));
     return all;
   } finally {
     rmSync(scratch, { recursive: true, force: true });
