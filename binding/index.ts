@@ -15,7 +15,7 @@ export { convertLora, inspectLora, mergeLoras } from './lora.js';
 export { Pipeline } from './pipeline.js';
 export { ProcessGroup, parallelInfo } from './process_group.js';
 export { RewardModel } from './reward_model.js';
-export { cmmd, resizeImages, Scorer } from './scorer.js';
+export { cmmd, letterboxImages, resizeImages, Scorer } from './scorer.js';
 export { PolicyTrainer, Trainer } from './trainer.js';
 export type * from './types.js';
 export { componentsInside, tensorNames } from './weights.js';

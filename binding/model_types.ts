@@ -207,6 +207,13 @@ export interface ResizeRequest {
   square?: 'transformers' | 'torchvision';
 }
 
+/** HPSv2's view of images: see csrc/scorers/letterbox.h. */
+export interface LetterboxRequest {
+  pictures: Bitmap[];
+  size: number;
+  antialias: boolean;
+}
+
 /** What is to be described: a base, or a reward model's backbone; and for the cost of a pass its size and text. */
 export interface DescribeRequest {
   source?: PipelineSource;

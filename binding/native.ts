@@ -25,6 +25,7 @@ import type {
   Dtype,
   Features,
   GroupPlace,
+  LetterboxRequest,
   LoadOptions,
   LoraConversion,
   LoraInfo,
@@ -194,6 +195,7 @@ export interface Native {
   disposeScorer(scorer: ScorerHandle): void;
   cmmd(request: { a: Features; b: Features }, listen: NativeListener): NativeJob<Cmmd>;
   resizeImages(request: ResizeRequest, listen: NativeListener): NativeJob<Bitmap[]>;
+  letterboxImages(request: LetterboxRequest, listen: NativeListener): NativeJob<Features>;
   testJob(options: TestJobOptions, listen: NativeListener): NativeJob<number>;
   testHandle(): TestHandle;
   disposeTestHandle(handle: TestHandle): void;

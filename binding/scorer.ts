@@ -8,6 +8,7 @@ import type {
   Cmmd,
   Features,
   JobOptions,
+  LetterboxRequest,
   LoadOptions,
   ResizeRequest,
   ScorerInfo,
@@ -29,7 +30,7 @@ export class Scorer {
     return new Scorer(await runJob(job, (addon, listen) => addon.loadScorer(source, options, listen)));
   }
 
-  /** Images of any size, prepared as transformers prepares them. Reports phase "images". */
+  /** Images of any size, prepared as the scorer's settings say. Reports phase "images". */
   imageFeatures(pictures: Bitmap[], job: JobOptions = {}): Promise<Features> {
     const handle = this.#alive();
     return runJob(job, (addon, listen) => addon.scorerImageFeatures(handle, { pictures }, listen));
@@ -86,4 +87,9 @@ export function cmmd(a: Features, b: Features, job: JobOptions = {}): Promise<Cm
 /** Pillow's bicubic, bit for bit. Rejects with BAD_REQUEST for an empty image or size. */
 export function resizeImages(request: ResizeRequest, job: JobOptions = {}): Promise<Bitmap[]> {
   return runJob(job, (addon, listen) => addon.resizeImages(request, listen));
+}
+
+/** A row of 3 x size x size floats an image. Rejects with BAD_REQUEST for an empty image or size. */
+export function letterboxImages(request: LetterboxRequest, job: JobOptions = {}): Promise<Features> {
+  return runJob(job, (addon, listen) => addon.letterboxImages(request, listen));
 }

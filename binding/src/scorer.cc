@@ -5,6 +5,7 @@
 #include "job.h"
 #include "load.h"
 #include "requests.h"
+#include "scorers/letterbox.h"
 #include "scorers/registry.h"
 #include "values.h"
 
@@ -155,6 +156,24 @@ DRM_EXPORT(resizeImages) {
         return out;
       },
       images_to_js);
+}
+
+DRM_EXPORT(letterboxImages) {
+  const Fields request(info[0], "letterbox");
+  return Job<Features>::start(
+      info.Env(), "drm.letterboxImages", listener(info[1]),
+      [images = bitmaps_from_js(request, "pictures"), size = request.integer("size"),
+       antialias = request.flag("antialias")](Control& control) {
+        Features out{{}, 0, 3 * size * size};
+        for (const auto& image : images) {
+          control.check();
+          const auto row = letterbox(image, size, antialias);
+          out.values.insert(out.values.end(), row.begin(), row.end());
+          ++out.rows;
+        }
+        return out;
+      },
+      features_to_js);
 }
 
 }  // namespace drm::binding

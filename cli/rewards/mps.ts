@@ -1,6 +1,7 @@
 // MPS: CLIP ViT-H/14 with a cross module, asked about its authors' overall condition.
-import { count, objectOf, optional } from '../common/shape.js';
+
 import { readShaped } from '../common/json.js';
+import { count, objectOf, optional } from '../common/shape.js';
 import { clipRow } from '../text/clip_rows.js';
 import { MPS_CONDITION } from '../text/mps_condition.js';
 import { CLIP_LENGTH, Tokenizer } from '../text/tokenizer.js';

@@ -6,6 +6,8 @@
 
 #include <cmath>
 
+#include "scorers/weights_hint.h"
+
 namespace drm {
 namespace {
 
@@ -37,10 +39,30 @@ ClipModel make_clip_model(const ClipModelConfig& config) {
   return {make_clip(config.text), make_clip_vision(config.vision), make_parameter({})};
 }
 
+std::vector<WantedTensor> wanted_clip_model(ClipModel& m, const std::string& prefix) {
+  auto all = wanted(m);
+  for (auto& w : all) {
+    if (w.target == &m.logit_scale.value) w.dtype = at::kFloat;
+    w.key = prefix + w.key;
+  }
+  return all;
+}
+
+bool ignorable_in_clip_model(const std::string& key) { return key.ends_with(".embeddings.position_ids"); }
+
 void load_clip_model(ClipModel& m, const Weights& weights, at::ScalarType dtype, at::Device device,
                      const std::function<void(uint64_t, uint64_t)>& progress) {
-  const auto ignorable = [](const std::string& key) { return key.ends_with(".embeddings.position_ids"); };
-  weights.fill(wanted(m), dtype, device, ignorable, "", progress);
+  weights.fill(wanted_clip_model(m), dtype, device, ignorable_in_clip_model, looks_like(weights), progress);
+}
+
+double checked_logit_scale(const ClipModel& m, const Weights& weights) {
+  const auto scale = m.logit_scale.value.item<double>();
+  if (!std::isfinite(scale))
+    throw Failure(Code::NotFinite,
+                  "[load] logit_scale in " + weights.description() +
+                      ": expected a finite number, found NaN or infinity; the weights are damaged: fetch them again",
+                  {{"file", weights.description()}});
+  return scale;
 }
 
 Tensor image_features(const ClipModel& m, const Tensor& pixels, const std::optional<Tensor>& kept) {

@@ -22,9 +22,17 @@ struct ClipModel {
 };
 
 ClipModel make_clip_model(const ClipModelConfig& config);
+/// What load_clip_model() asks a file for, each key after `prefix`: the temperature in fp32, since e^s is wrong by a
+/// percent where bf16 rounds s = 4.6052 to 4.59375; the rest in the model's dtype. And the keys of published files that
+/// hold no weights.
+std::vector<WantedTensor> wanted_clip_model(ClipModel& m, const std::string& prefix = "");
+bool ignorable_in_clip_model(const std::string& key);
 /// transformers', OpenAI's or open_clip's names. Throws Failure(KeysMismatch | BadFile).
 void load_clip_model(ClipModel& m, const Weights& weights, at::ScalarType dtype, at::Device device,
                      const std::function<void(uint64_t, uint64_t)>& progress = {});
+
+/// logit_scale as it was loaded from `weights`. Throws Failure(NotFinite).
+double checked_logit_scale(const ClipModel& m, const Weights& weights);
 
 /// CLIP's scheme (Radford et al. 2021, as transformers has it): normal, with deviations that depend on width and depth;
 /// the temperature begins at 1 / 0.07.

@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <future>
 
 #include "common/failure.h"
 #include "common/stopwatch.h"
@@ -31,11 +32,29 @@ at::Tensor in_passes(const PassLabel& label, size_t count, int64_t tokens,
   return parts.empty() ? at::empty({0}) : at::cat(parts).contiguous();
 }
 
-at::Tensor prepared(const std::vector<Bitmap>& images, size_t begin, size_t end,
-                    const std::function<Bitmap(const Bitmap&)>& prepare) {
-  const auto count = static_cast<int64_t>(end - begin);
-  std::vector<Bitmap> ready(end - begin);
-  at::parallel_for(0, count, 1, [&](int64_t from, int64_t to) {
+at::Tensor in_passes(const PassLabel& label, size_t count, int64_t tokens,
+                     const std::function<at::Tensor(size_t, size_t)>& prepare,
+                     const std::function<at::Tensor(const at::Tensor&, size_t, size_t)>& network, Control& control) {
+  const auto step = static_cast<size_t>(rows_per_pass(PassBudget::Scorer, tokens));
+  const auto start = [&](size_t begin) {
+    return std::async(std::launch::async, [&, begin] { return prepare(begin, std::min(count, begin + step)); });
+  };
+  std::future<at::Tensor> next;  // its destructor waits
+  if (count > 0) next = start(0);
+  const auto pass = [&](size_t begin, size_t end) {
+    const auto ready = next.get();
+    if (end < count) next = start(end);
+    return network(ready, begin, end);
+  };
+  return in_passes(label, count, tokens, pass, control);
+}
+
+namespace {
+
+template <class Prepare>
+auto side_by_side(const std::vector<Bitmap>& images, size_t begin, size_t end, const Prepare& prepare) {
+  std::vector<decltype(prepare(images[0]))> ready(end - begin);
+  at::parallel_for(0, static_cast<int64_t>(ready.size()), 1, [&](int64_t from, int64_t to) {
     for (auto i = static_cast<size_t>(from); i < static_cast<size_t>(to); ++i) {
       const auto& image = images[begin + i];
       if (image.channels != 3)
@@ -44,11 +63,27 @@ at::Tensor prepared(const std::vector<Bitmap>& images, size_t begin, size_t end,
       ready[i] = prepare(image);
     }
   });
-  const auto height = ready.front().height, width = ready.front().width;
-  auto bytes = at::empty({count, height, width, 3}, at::kByte);
+  return ready;
+}
+
+}  // namespace
+
+at::Tensor prepared(const std::vector<Bitmap>& images, size_t begin, size_t end,
+                    const std::function<Bitmap(const Bitmap&)>& prepare) {
+  const auto ready = side_by_side(images, begin, end, prepare);
+  auto bytes = at::empty({static_cast<int64_t>(ready.size()), ready.front().height, ready.front().width, 3}, at::kByte);
   auto* to = bytes.data_ptr<uint8_t>();
   for (const auto& image : ready) to = std::copy(image.pixels.begin(), image.pixels.end(), to);
   return bytes;
+}
+
+at::Tensor prepared_floats(const std::vector<Bitmap>& images, size_t begin, size_t end, int64_t side,
+                           const std::function<std::vector<float>(const Bitmap&)>& prepare) {
+  const auto ready = side_by_side(images, begin, end, prepare);
+  auto pixels = at::empty({static_cast<int64_t>(ready.size()), 3, side, side}, at::kFloat);
+  auto* to = pixels.data_ptr<float>();
+  for (const auto& image : ready) to = std::copy(image.begin(), image.end(), to);
+  return pixels;
 }
 
 at::Tensor token_rows(const char* scorer, const std::vector<std::vector<int64_t>>& ids, size_t begin, size_t end,

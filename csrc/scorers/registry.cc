@@ -5,16 +5,15 @@
 #include "scorers/clip_scorer.h"
 #include "scorers/imagereward_scorer.h"
 #include "scorers/lpips_scorer.h"
+#include "scorers/mps_scorer.h"
 
 namespace drm {
 namespace {
 
 std::vector<ScorerKind>& kinds() {
   static std::vector<ScorerKind> all = {
-      {"aesthetic", load_aesthetic_scorer},
-      {"clip", load_clip_scorer},
-      {"imagereward", load_imagereward_scorer},
-      {"lpips", load_lpips_scorer},
+      {"aesthetic", load_aesthetic_scorer}, {"clip", load_clip_scorer}, {"imagereward", load_imagereward_scorer},
+      {"lpips", load_lpips_scorer},         {"mps", load_mps_scorer},
   };
   return all;
 }

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "scorers/clip_model.h"
+#include "scorers/letterbox.h"
 #include "scorers/registry.h"
 #include "tensor_io/safetensors.h"
 #include "text/text_keys.h"
@@ -190,6 +191,9 @@ TEST(scorer_refuses_what_it_cannot_judge) {
   const auto scorer = load_scorer(folder.source(), {}, control);
   EXPECT_FAILURE(BadRequest, ({"caption 0", "expected 12", "found 3"}), scorer->text_features({{1, 5, 39}}, control));
   EXPECT_FAILURE(BadRequest, ({"token id 40"}), scorer->text_features({std::vector<int64_t>(12, 40)}, control));
+  EXPECT_FAILURE(BadRequest, ({"token id -1"}), scorer->text_features({std::vector<int64_t>(12, -1)}, control));
+  EXPECT_FAILURE(BadRequest, ({"caption 0", "end token 39"}),
+                 scorer->text_features({std::vector<int64_t>(12, 5)}, control));
   EXPECT_FAILURE(BadRequest, ({"[resize]"}),
                  scorer->image_features({Bitmap{std::vector<uint8_t>(5), 2, 2, 3}}, control));
 }
@@ -209,6 +213,81 @@ TEST(another_preprocessing_is_refused) {
   EXPECT_FAILURE(BadConfig, ({"resample"}), load_scorer(source, {}, control));
   folder.write("preprocessor_config.json", R"({"crop_size": 224})");
   EXPECT_FAILURE(BadConfig, ({"crop_size", "32"}), load_scorer(source, {}, control));
+  // The letterbox crops nothing.
+  source.settings = R"({"pixels": "letterbox"})";
+  folder.write("preprocessor_config.json", R"({"do_center_crop": true})");
+  EXPECT_FAILURE(BadConfig, ({"whole image", "do_center_crop true"}), load_scorer(source, {}, control));
+  folder.write("preprocessor_config.json", R"({"do_center_crop": false})");
+  load_scorer(source, {}, control);
+}
+
+TEST(pixels_are_a_setting) {
+  const Folder folder;
+  Control control;
+  auto source = folder.source();
+  auto m = make_clip_model(read_clip_model_config(source.config));
+  load_clip_model(m, Weights::open(source.weights, clip_keys()), at::kFloat, at::kCPU);
+  // 43 x 32: an odd margin of 11, which the two crops halve differently.
+  Bitmap wide{{}, 32, 43, 3};
+  for (int i = 0; i < 32 * 43 * 3; ++i) wide.pixels.push_back(static_cast<uint8_t>(i * i * 31 + i * 7));
+  const auto expect = [&](const std::string& settings, const at::Tensor& pixels) {
+    source.settings = settings;
+    const auto got = load_scorer(source, {}, control)->image_features({wide}, control);
+    const auto want = image_features(m, pixels);
+    for (int64_t i = 0; i < got.width; ++i)
+      CHECK(std::abs(got.values[static_cast<size_t>(i)] - want[0][i].item<float>()) < 1e-5f);
+    return want;
+  };
+  const auto squared = [&](CropRule rule) {
+    return clip_pixels(at::tensor(pillow_square(wide, 32, rule).pixels, at::kByte).view({1, 32, 32, 3}));
+  };
+  const auto boxed = [&](bool antialias) { return at::tensor(letterbox(wide, 32, antialias)).view({1, 3, 32, 32}); };
+  const std::vector<at::Tensor> all = {
+      expect("", squared(CropRule::Transformers)),
+      expect(R"({"pixels": "torchvision"})", squared(CropRule::Torchvision)),
+      expect(R"({"pixels": "letterbox"})", boxed(true)),
+      expect(R"({"pixels": "letterbox", "antialias": false})", boxed(false)),
+  };
+  for (size_t i = 0; i < all.size(); ++i)
+    for (size_t j = 0; j < i; ++j) CHECK((all[i] - all[j]).abs().max().item<double>() > 1e-3);
+  source.settings = R"({"pixels": "stretched"})";
+  EXPECT_FAILURE(BadConfig, ({"pixels", "letterbox", "stretched"}), load_scorer(source, {}, control));
+  source.settings = "{";
+  EXPECT_FAILURE(BadFile, ({"settings of the scorer clip"}), load_scorer(source, {}, control));
+}
+
+TEST(thin_images_are_judged_or_refused) {
+  const Folder folder;
+  Control control;
+  auto source = folder.source();
+  const auto strip = [](int64_t width) {
+    return Bitmap{std::vector<uint8_t>(static_cast<size_t>(width * 3), 9), 1, width, 3};
+  };
+  for (const std::string pixels : {"transformers", "torchvision", "letterbox"}) {
+    source.settings = R"({"pixels": ")" + pixels + R"("})";
+    const auto scorer = load_scorer(source, {}, control);
+    CHECK_EQ(scorer->image_features({strip(1), strip(700)}, control).rows, 2);
+    if (pixels == "letterbox") continue;  // which enlarges nothing of a strip
+    EXPECT_FAILURE(BadRequest, ({"[resize]", "to become 96000 x 32"}), scorer->image_features({strip(3000)}, control));
+  }
+}
+
+TEST(damaged_weights_give_no_scores) {
+  const Folder folder;
+  Control control;
+  auto m = make_clip_model(read_clip_model_config(folder.path + "/config.json"));
+  load_clip_model(m, Weights::open(folder.source().weights, clip_keys()), at::kFloat, at::kCPU);
+  m.vision.projection.weight.fill_(std::nan(""));
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  each_tensor(m, [&](const std::string& name, at::Tensor& t) { tensors.emplace_back(name, t); });
+  save_safetensors(folder.path + "/damaged.safetensors", tensors);
+  auto source = folder.source();
+  source.weights = {folder.path + "/damaged.safetensors"};
+  const auto scorer = load_scorer(source, {}, control);
+  EXPECT_FAILURE(NotFinite, ({"[clip] images", "damaged"}), scorer->image_features({colours()}, control));
+  m.logit_scale.value.fill_(std::nan(""));
+  save_safetensors(folder.path + "/damaged.safetensors", tensors);
+  EXPECT_FAILURE(NotFinite, ({"logit_scale"}), load_scorer(source, {}, control));
 }
 
 // A scorer is a class and a line: this one finds bright images good, and reads no prompt.
@@ -251,7 +330,7 @@ TEST(a_score_is_the_cosine_of_image_and_prompt) {
   const Folder folder;
   Control control;
   const auto scorer = load_scorer(folder.source(), {}, control);
-  const std::vector<std::vector<int64_t>> prompts{std::vector<int64_t>(static_cast<size_t>(scorer->info().tokens), 1)};
+  const std::vector<std::vector<int64_t>> prompts{std::vector<int64_t>(static_cast<size_t>(scorer->info().tokens), 39)};
   const ImagesToScore request{{colours(), colours()}, prompts, {0, 0}};
   const auto scores = scorer->score(request, control).values;
   const auto image = scorer->image_features({colours()}, control), text = scorer->text_features(prompts, control);
@@ -259,6 +338,27 @@ TEST(a_score_is_the_cosine_of_image_and_prompt) {
   for (size_t i = 0; i < image.values.size(); ++i) want += static_cast<double>(image.values[i]) * text.values[i];
   CHECK(std::abs(scores[0] - want) < 1e-5 && std::abs(scores[0] - scores[1]) < 1e-5);
   EXPECT_FAILURE(BadRequest, ({"a prompt for each of 2"}), scorer->score({request.images, prompts, {0}}, control));
+  EXPECT_FAILURE(BadRequest, ({"prompt 1", "one of 1"}), scorer->score({request.images, prompts, {0, 1}}, control));
+}
+
+TEST(equal_images_and_prompts_are_looked_at_once) {
+  const Folder folder;
+  Control control;
+  const auto scorer = load_scorer(folder.source(), {}, control);
+  auto other = colours();
+  other.pixels[5] ^= 0x7f;
+  std::vector<int64_t> first(12, 39), second(12, 39);
+  second[1] = 7;
+  std::map<std::string, int64_t> looked_at;
+  control.on_progress = [&](const Progress& p) { looked_at[p.phase] = p.total; };
+  const ImagesToScore r{{colours(), other, colours(), other}, {first, second, first}, {0, 1, 1, 2}};
+  const auto scores = scorer->score(r, control).values;
+  CHECK_EQ(looked_at["images"], 2);
+  CHECK_EQ(looked_at["texts"], 2);
+  for (size_t i = 0; i < 4; ++i) {
+    const auto alone = scorer->score({{r.images[i]}, {r.prompts[static_cast<size_t>(r.prompt_of[i])]}, {0}}, control);
+    CHECK(std::abs(alone.values[0] - scores[i]) < 1e-6f);
+  }
 }
 
 DRM_TEST_MAIN

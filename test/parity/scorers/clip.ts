@@ -54,6 +54,8 @@ export async function checkClip(s: ScorersFixture, name: string, scratch: string
       const stored = (what: string) => s.tensor(`${name}/${what}`).data as Float32Array;
       all.push(s.compare(`${weights} cosine`, pairs, stored('cosine'), cosineTolerance));
       all.push(s.compare(`${weights} logits_per_image`, scores, stored('logits_per_image'), logits));
+      if (s.io.has(`${name}/neg_wrong_activation`))
+        all.push(s.differs(`${weights} neg_wrong_activation`, scores, stored('neg_wrong_activation'), logits));
       // PickScore is the logit of an image and its own prompt.
       const own = scores.filter((_, at) => Math.floor(at / said.rows) === at % said.rows);
       if (s.io.has(`${name}/pickscore`)) all.push(s.compare(`${weights} pickscore`, own, stored('pickscore'), logits));

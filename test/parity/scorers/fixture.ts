@@ -64,6 +64,14 @@ export class ScorersFixture {
     });
   }
 
+  /** What a known mistake would give, which must be more than ten tolerances away somewhere. */
+  differs(tensor: string, got: ArrayLike<number>, mistake: ArrayLike<number>, atol: number): Comparison {
+    let gap = 0;
+    for (let i = 0; i < mistake.length; i++) gap = Math.max(gap, Math.abs((got[i] as number) - (mistake[i] as number)));
+    if (gap > 10 * atol) return { tensor, error: 0, atol };
+    return { tensor, note: `expected another result than a known mistake's, found it within ${gap}` };
+  }
+
   described(name: string): Case {
     const found = this.stored.cases[name];
     if (!found) throw new Error(`${this.folder}/config.json: expected a case ${name}`);

@@ -6,20 +6,24 @@ import type { Comparison } from '../report.js';
 import { checkAesthetic } from './aesthetic.js';
 import { checkClip } from './clip.js';
 import { type ScorerCheck, ScorersFixture } from './fixture.js';
+import { checkHpsV1, checkHpsV2 } from './hps.js';
 import { checkImageReward } from './imagereward.js';
 import { checkLpips } from './lpips.js';
+import { checkMps } from './mps.js';
 import { checkPixels } from './pixels.js';
+import { checkClipTexts } from './texts.js';
 
 const CHECKS: Record<string, ScorerCheck> = {
   pre: checkPixels,
   clip_h: checkClip,
   clip_l: checkClip,
-  lpips_alex: checkLpips,
-  lpips_vgg: checkLpips,
   aesthetic: checkAesthetic,
   imagereward: checkImageReward,
   lpips_alex: checkLpips,
   lpips_vgg: checkLpips,
+  hpsv2: checkHpsV2,
+  hpsv1: checkHpsV1,
+  mps: checkMps,
 };
 
 export async function checkScorers(folder: string): Promise<Comparison[]> {
@@ -32,6 +36,7 @@ export async function checkScorers(folder: string): Promise<Comparison[]> {
       if (check) all.push(...(await check(s, name, scratch)));
       else all.push({ tensor: name, note: 'not built yet' });
     }
+    all.push(...(await checkClipTexts(folder)));
     return all;
   } finally {
     rmSync(scratch, { recursive: true, force: true });

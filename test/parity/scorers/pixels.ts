@@ -1,5 +1,5 @@
 // Images as scorers see them, byte by byte.
-import { resizeImages } from '../../../binding/index.js';
+import { letterboxImages, resizeImages } from '../../../binding/index.js';
 import type { Comparison } from '../report.js';
 import { largestDifference } from '../safetensors.js';
 import type { ScorersFixture } from './fixture.js';
@@ -8,13 +8,21 @@ interface Square {
   image: string;
   kind: string;
   size: number;
+  antialias?: boolean;
 }
 
 export async function checkPixels(s: ScorersFixture): Promise<Comparison[]> {
   const all: Comparison[] = [];
-  const { square } = s.described('pre').config as { square: Square[] };
-  for (const { image, kind, size } of square) {
-    if (!kind.startsWith('square_')) continue; // the letterbox comes with HPSv2
+  const described = s.described('pre');
+  const { square } = described.config as { square: Square[] };
+  const { float_resized: tolerance = 0 } = described.tolerance;
+  for (const { image, kind, size, antialias = true } of square) {
+    if (kind === 'hpsv2') {
+      const { values } = await letterboxImages({ pictures: [await s.photo(image)], size, antialias });
+      const name = `pre/hpsv2_${antialias ? 'aa' : 'noaa'}_${size}_${image}_float`;
+      all.push(s.compare(name, values, s.tensor(name).data as Float32Array, tolerance));
+      continue;
+    }
     const rule = kind === 'square_tv' ? 'torchvision' : 'transformers';
     const [got] = await resizeImages({ pictures: [await s.photo(image)], width: size, height: size, square: rule });
     const name = `pre/${kind}_${size}_${image}_u8`;
