@@ -5,7 +5,7 @@ import { Qwen2Tokenizer } from '../text/qwen2_tokenizer.js';
 import { scorerSpec } from './scorer.js';
 import { ScorerFiles } from './scorer_files.js';
 import type { ImageSpec } from './spec.js';
-import { PRECISIONS, precisionOf } from './variants.js';
+import { precisionOf } from './variants.js';
 
 /** Files are looked for at once. Throws DrmError MISSING_WEIGHTS, and BAD_FILE for another text than the published one. */
 export function hpsv3Scorer(name: string, place: string, variants: readonly string[]): ImageSpec {

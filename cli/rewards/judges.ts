@@ -49,16 +49,3 @@ export async function loadDistance({
   const onWarning = (message: string) => events.emit({ event: 'warning', message });
   return spec.load({ device: global.device, signal, onWarning });
 }
-
-/** What `--diversity` names, likewise in fp32; undefined where nothing does. */
-export async function loadDistance({
-  options,
-  global,
-  events,
-  signal,
-}: Context<{ diversity: string | undefined }>): Promise<Distance | undefined> {
-  if (options.diversity === undefined) return undefined;
-  const spec = findDistance(options.diversity);
-  const onWarning = (message: string) => events.emit({ event: 'warning', message });
-  return spec.load({ device: global.device, signal, onWarning });
-}
