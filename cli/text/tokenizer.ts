@@ -91,7 +91,8 @@ export class Tokenizer {
   }
 }
 
-function checkedText(text: string): string {
+/** The text as the library takes it. Throws DrmError BAD_REQUEST for one that is no prompt's length. */
+export function checkedText(text: string): string {
   if (text.length > LONGEST_TEXT)
     throw new DrmError(
       'BAD_REQUEST',

@@ -18,6 +18,10 @@ Tensor split_heads(const Tensor& x_BLD, int64_t heads) {
 
 Tensor merge_heads(const Tensor& x_BHLK) { return x_BHLK.transpose(1, 2).flatten(2); }
 
+Tensor repeat_heads(const Tensor& x_BGLK, int64_t times) {
+  return times == 1 ? x_BGLK : x_BGLK.repeat_interleave(times, 1);
+}
+
 namespace {
 
 /// libtorch's fused CPU kernel hands every (sample, head) to a low-precision matrix product of its own, whose set-up

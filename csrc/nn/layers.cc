@@ -5,6 +5,7 @@
 #include "nn/autocast.h"
 #include "nn/fused.h"
 #include "nn/linear_at_once.h"
+#include "nn/widened_linear.h"
 
 namespace drm {
 namespace {
@@ -29,7 +30,8 @@ Buffer make_buffer(at::IntArrayRef shape) { return {planned(shape)}; }
 Tensor linear(const Linear& l, const Tensor& x) {
   if (const auto y = linear_with_folded_adapters({&l}, x)) return *y;
   // A batch of slices would become a batched product and an addition of the bias: on a GPU a copy costs less.
-  const auto y = at::linear(x.is_cuda() ? x.contiguous() : x, l.weight, l.bias);
+  const auto y = needs_widening(l.weight, x) ? linear_widened(l.weight, l.bias, x)
+                                             : at::linear(x.is_cuda() ? x.contiguous() : x, l.weight, l.bias);
   Tensor sum;
   for (const auto& adapter : l.lora) {
     if (!adapter.enabled) continue;
@@ -55,6 +57,11 @@ Tensor conv2d(const Conv2d& c, const Tensor& x, int64_t stride, int64_t padding)
 
 Tensor layer_norm(const Norm& n, const Tensor& x, double eps) {
   return at::layer_norm(x, {x.size(-1)}, n.weight, n.bias, eps);
+}
+
+Tensor rms_norm(const Norm& n, const Tensor& x, double eps) {
+  const auto f = x.to(at::kFloat);
+  return n.weight * (f * at::rsqrt(f.square().mean(-1, true) + eps)).to(n.weight.scalar_type());
 }
 
 Tensor look_up(const Table& t, const Tensor& ids) { return at::embedding(t.weight, ids); }

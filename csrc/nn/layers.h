@@ -51,7 +51,7 @@ Table make_table(int64_t rows, int64_t features);
 Parameter make_parameter(at::IntArrayRef shape);
 Buffer make_buffer(at::IntArrayRef shape);
 
-/// x (..., in) -> (..., out).
+/// x (..., in) -> (..., out). Weights of 16 bits beside an fp32 x are widened (nn/widened_linear.h).
 Tensor linear(const Linear& l, const Tensor& x);
 /// GELU (tanh-approximated) of it. On CUDA without gradients it is the matrix product's own last step.
 Tensor linear_gelu(const Linear& l, const Tensor& x);
@@ -59,6 +59,8 @@ Tensor linear_gelu(const Linear& l, const Tensor& x);
 Tensor conv2d(const Conv2d& c, const Tensor& x, int64_t stride, int64_t padding);
 /// LayerNorm over the last axis with weight and bias.
 Tensor layer_norm(const Norm& n, const Tensor& x, double eps);
+/// RMS norm over the last axis with fp32 statistics, cast to the weight's dtype before the weight is applied.
+Tensor rms_norm(const Norm& n, const Tensor& x, double eps);
 /// Rows of the table: ids (...) -> (..., features).
 Tensor look_up(const Table& t, const Tensor& ids);
 

@@ -3,6 +3,7 @@
 #include "common/failure.h"
 #include "scorers/aesthetic_scorer.h"
 #include "scorers/clip_scorer.h"
+#include "scorers/hpsv3_scorer.h"
 #include "scorers/imagereward_scorer.h"
 #include "scorers/lpips_scorer.h"
 #include "scorers/mps_scorer.h"
@@ -12,8 +13,12 @@ namespace {
 
 std::vector<ScorerKind>& kinds() {
   static std::vector<ScorerKind> all = {
-      {"aesthetic", load_aesthetic_scorer}, {"clip", load_clip_scorer}, {"imagereward", load_imagereward_scorer},
-      {"lpips", load_lpips_scorer},         {"mps", load_mps_scorer},
+      {"aesthetic", load_aesthetic_scorer},
+      {"clip", load_clip_scorer},
+      {"hpsv3", load_hpsv3_scorer},
+      {"imagereward", load_imagereward_scorer},
+      {"lpips", load_lpips_scorer},
+      {"mps", load_mps_scorer},
   };
   return all;
 }

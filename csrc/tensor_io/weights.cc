@@ -219,6 +219,8 @@ Weights Weights::arrange(std::map<std::string, LocatedTensor> keys, const KeyRea
       w.entries_[key] = {info, [file = located.file, source = source](at::ScalarType dtype, at::Device device) {
                            return take(file->load(source.key, dtype, device), source);
                          }};
+      if (source.form == Form::Whole)
+        w.entries_[key].view = [file = located.file, name = source.key] { return file->view(name); };
     } else {
       if (at::isFloatingType(info.dtype))
         info.dtype = at::kFloat;  // what it is worth; eight bits hold it without scale
@@ -279,10 +281,19 @@ void Weights::fill(const std::vector<WantedTensor>& wanted, at::ScalarType dtype
                    const std::function<bool(const std::string&)>& ignorable, const std::string& hint,
                    const std::function<void(uint64_t, uint64_t)>& progress) const {
   check(wanted, ignorable, hint);
+  auto planned = wanted;
+  for (auto& w : planned) {
+    const auto& entry = entries_.at(w.key);
+    const auto asked = w.dtype.value_or(dtype), found = entry.info.dtype;
+    const bool exact = found == asked || (asked == at::kFloat && (found == at::kBFloat16 || found == at::kHalf));
+    w.in_place = w.in_place && entry.view && w.device.value_or(device).is_cpu() && exact;
+    if (w.in_place) w.dtype = found;
+  }
   uint64_t done = 0;
-  const auto total = bytes_of(wanted, dtype);
-  for (const auto& w : wanted) {
-    *w.target = entries_.at(w.key).load(w.dtype.value_or(dtype), device);
+  const auto total = bytes_of(planned, dtype);
+  for (const auto& w : planned) {
+    const auto& entry = entries_.at(w.key);
+    *w.target = w.in_place ? entry.view() : entry.load(w.dtype.value_or(dtype), w.device.value_or(device));
     done += w.target->nbytes();
     if (progress) progress(done, total);
   }

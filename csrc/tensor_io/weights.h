@@ -21,6 +21,10 @@ struct WantedTensor {
   std::vector<int64_t> shape;
   at::Tensor* target;                        // assigned by fill()
   std::optional<at::ScalarType> dtype = {};  // of this one alone, where it is another than the model's
+  std::optional<at::Device> device = {};     // likewise
+  /// On the CPU it may stay in the file, as a view of its pages that must not be written to, in the file's dtype: where
+  /// that is the one asked for, or of 16 bits when fp32 is asked for.
+  bool in_place = false;
 };
 /// That fill() takes for them.
 uint64_t bytes_of(const std::vector<WantedTensor>& wanted, at::ScalarType dtype);
@@ -45,6 +49,7 @@ class Weights {
   struct Entry {
     TensorInfo info;  // logical shape; byte range meaningless
     std::function<at::Tensor(at::ScalarType, at::Device)> load;
+    std::function<at::Tensor()> view;  // of the file's own bytes; none where ours is made of them
   };
   const std::map<std::string, Entry>& entries() const { return entries_; }
   bool has(const std::string& key) const { return entries_.contains(key); }

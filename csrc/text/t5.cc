@@ -9,16 +9,6 @@
 #include "tensor_io/config_reader.h"
 
 namespace drm {
-namespace {
-
-/// RMS norm with fp32 statistics, cast to the weight's dtype before the weight is applied.
-Tensor rms_norm(const Norm& n, const Tensor& x, double eps) {
-  const auto f = x.to(at::kFloat);
-  return n.weight * (f * at::rsqrt(f.square().mean(-1, true) + eps)).to(n.weight.scalar_type());
-}
-
-}  // namespace
-
 T5Config read_t5_config(const std::string& path) {
   std::shared_ptr<Json> json;
   const auto r = ConfigReader::read(path, json);

@@ -7,6 +7,7 @@ import { checkAesthetic } from './aesthetic.js';
 import { checkClip } from './clip.js';
 import { type ScorerCheck, ScorersFixture } from './fixture.js';
 import { checkHpsV1, checkHpsV2 } from './hps.js';
+import { checkHpsv3, checkQwenPixels } from './hpsv3.js';
 import { checkImageReward } from './imagereward.js';
 import { checkLpips } from './lpips.js';
 import { checkMps } from './mps.js';
@@ -14,9 +15,10 @@ import { checkPixels } from './pixels.js';
 import { checkClipTexts } from './texts.js';
 
 const CHECKS: Record<string, ScorerCheck> = {
-  pre: checkPixels,
+  pre: async (s) => [...(await checkPixels(s)), ...(await checkQwenPixels(s))],
   clip_h: checkClip,
   clip_l: checkClip,
+  hpsv3: checkHpsv3,
   aesthetic: checkAesthetic,
   imagereward: checkImageReward,
   lpips_alex: checkLpips,
