@@ -13,6 +13,7 @@ export const command = defineCommand({
       command: "drm pull stabilityai/stable-diffusion-3.5-medium --exclude 'text_encoder_3/*'",
       does: 'without T5, which saves some 9.5 GB',
     },
+    { command: 'drm pull pickscore', does: 'the files of a published scorer, from where its own code takes them' },
     { command: 'drm pull MizzenAI/HPDv3 --repo-type dataset --dry-run', does: 'lists files and sizes only' },
   ],
   arguments: ARGUMENTS,

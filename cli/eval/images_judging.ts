@@ -18,6 +18,8 @@ import { type MeasuredDiversity, measureDiversity, pairsByPrompt } from './diver
 import type { PictureSet } from './images.js';
 import { against, type Cost, furtherThan, type Results, type Row, report } from './images_report.js';
 import { type Captions, captionsOf, Judge, type Judgement, readPng, referenceSamples, type Verdict } from './judge.js';
+import { judgedOnce } from './judgement_file.js';
+import { KeptImages } from './kept_images.js';
 import type { Watch } from './retrieval.js';
 
 const SHEET = { pictures: 64, columns: 8 };
@@ -94,6 +96,8 @@ export class ImageJudging {
 
   private constructor(
     readonly rewards: readonly Reward[],
+    /** Otherwise each reward gives its memory back after its turn. */
+    private readonly together: boolean,
     /** Undefined where none was asked for. */
     readonly distance: Distance | undefined,
     private readonly options: JudgingOptions,
@@ -113,8 +117,9 @@ export class ImageJudging {
       throw new DrmError('USAGE', 'eval images: --diversity compares images of one prompt; give --n 2 or more');
     const distance = await loadDistance(context);
     try {
-      const rewards = distance && context.options.scorer === undefined ? [] : await loadJudges(context);
-      return new ImageJudging(rewards, distance, options, context, progress);
+      const none = { rewards: [], together: true };
+      const judges = distance && context.options.scorer === undefined ? none : await loadJudges(context);
+      return new ImageJudging(judges.rewards, judges.together, distance, options, context, progress);
     } catch (error) {
       distance?.dispose();
       throw error;
@@ -163,11 +168,7 @@ export class ImageJudging {
     const before = this.#earlier.rows?.find((row) => row.folder === folder);
     const each = made > 0 ? seconds / made : before?.seconds_per_picture;
     const cost = (this.options.device === 'cpu' && costOf(set)) || before?.cost;
-    const judgements: Judgement[] = [];
-    for (const judge of this.#judges) {
-      const by = judge.reward.name;
-      judgements.push(await judge.judge(files, this.#watch(`judge ${by} ${name}`, `judging by ${by}`)));
-    }
+    const judgements = await this.#judged(name, folder, files);
     const diversity = await this.#diversity(name, files);
     const isFirst = this.#columns.length === 1;
     if (isFirst) this.#first = judgements;
@@ -190,6 +191,21 @@ export class ImageJudging {
       events.emit({ event: 'image', path, width: 0, height: 0 });
     }
     await writeAtomically(this.file, `${JSON.stringify(this.#results, null, 2)}\n`);
+  }
+
+  /** By each judge. With a reference nothing is kept: what is said then rests on that, too. */
+  async #judged(name: string, folder: string, files: string[]): Promise<Judgement[]> {
+    const { prompts } = this.options;
+    const kept = new KeptImages(this.#judges.length);
+    const judgements: Judgement[] = [];
+    for (const judge of this.#judges) {
+      const { reward } = judge;
+      const watch = this.#watch(`judge ${reward.name} ${name}`, `judging by ${reward.name}`);
+      const work = () => judge.judge(files, watch, kept);
+      judgements.push(this.#reference ? await work() : await judgedOnce(folder, { reward, files, prompts }, work));
+      if (!this.together && reward.bytes !== undefined) reward.dispose();
+    }
+    return judgements;
   }
 
   /** By the distance that was asked for. */

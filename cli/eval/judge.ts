@@ -9,6 +9,7 @@ import type { Picture } from '../image/write.js';
 import { type FeatureSpace, type Reward, scoreImages } from '../rewards/reward.js';
 import { type Estimate, estimate } from './bootstrap.js';
 import { spreads } from './diversity.js';
+import { KeptImages } from './kept_images.js';
 import { embedPictures, grouped, nearness, type Retrieval, readSample, retrieval, type Watch } from './retrieval.js';
 
 /** Images judged at a time by a reward without a space. */
@@ -59,7 +60,8 @@ export class Judge {
     private readonly captions: Captions,
   ) {}
 
-  async judge(files: string[], watch: Watch): Promise<Judgement> {
+  async judge(files: string[], watch: Watch, kept = new KeptImages(1)): Promise<Judgement> {
+    const read = (file: string) => kept.get(file, () => readPng(file));
     const { name, unit, space } = this.reward;
     const { of } = this.captions;
     const group = (i: number) => of[i] as number;
@@ -67,7 +69,7 @@ export class Judge {
       const scores: number[] = [];
       for (let begin = 0; begin < files.length; begin += CHUNK) {
         const some = files.slice(begin, begin + CHUNK);
-        const pictures = await Promise.all(some.map(readPng));
+        const pictures = await Promise.all(some.map(read));
         const texts = some.map((_, i) => this.captions.texts[group(begin + i)] as string);
         scores.push(...(await scoreImages(this.reward, pictures, texts, watch)));
         watch.onPictures?.(begin + some.length, files.length);
@@ -75,7 +77,7 @@ export class Judge {
       const score = grouped(scores, group);
       return { verdict: { scorer: name, unit, pictures: files.length, score: estimate(score) }, score };
     }
-    const { features } = await embedPictures(space, files.length, (i) => readPng(files[i] as string), watch);
+    const { features } = await embedPictures(space, files.length, (i) => read(files[i] as string), watch);
     const captions = await this.#embedCaptions(space, watch);
     const near = nearness(features, captions, of);
     const found = retrieval(near, captions.rows, group);

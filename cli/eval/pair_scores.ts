@@ -5,10 +5,11 @@ import { DrmError } from '../../binding/error.js';
 import { Drop } from '../data/io/drop.js';
 import { decodePicture } from '../data/io/picture.js';
 import type { PairSet } from '../data/prepared/pair_set.js';
-import { slug } from '../image/write.js';
+import { type Picture, slug } from '../image/write.js';
 import { Team } from '../parallel/team.js';
 import { type Level, levelText } from '../rewards/levels.js';
 import type { Judged, Reward, Viewing } from '../rewards/reward.js';
+import { KeptImages } from './kept_images.js';
 import { type ScoreLine, ScoreLog } from './score_log.js';
 
 /** Images decoded, and given to a reward, at a time. */
@@ -46,6 +47,8 @@ export interface Watch {
   signal: AbortSignal;
   /** Of the processes that share the images: all must come here. */
   team?: Team;
+  /** What other rewards have decoded, or will see. */
+  kept?: KeptImages;
   onScores?: (done: number, total: number) => void;
   onBad?: (message: string) => void;
   /** Of other processes. */
@@ -124,7 +127,7 @@ export class PairScores {
    */
   async score(reward: Reward, viewing: Viewing, folder: string, watch: Watch): Promise<Float64Array[]> {
     const { levels } = viewing;
-    const { signal, team = Team.solo } = watch;
+    const { signal, team = Team.solo, kept = new KeptImages(1) } = watch;
     const tables = levels.map(() => new Float64Array(this.count).fill(Number.NaN));
     const rowOf = new Map(levels.map(({ timestep }, row) => [timestep, row]));
     const lacks = (item: number, row: number) => Number.isNaN(tables[row]?.[item]);
@@ -148,7 +151,7 @@ export class PairScores {
       const missing = await this.#missing(tables, team);
       const own = team.part(missing);
       const rounds = Math.ceil(Math.ceil(missing.length / team.size) / CHUNK); // as many in each process
-      const chunk = (round: number) => this.#read(own.slice(round * CHUNK, (round + 1) * CHUNK));
+      const chunk = (round: number) => this.#read(own.slice(round * CHUNK, (round + 1) * CHUNK), kept);
       let next = chunk(0);
       for (let round = 0; round < rounds; round++) {
         signal.throwIfAborted();
@@ -210,23 +213,34 @@ export class PairScores {
     this.bad.set(name, reason);
   }
 
-  async #read(items: readonly number[]): Promise<{ ready: { item: number; judged: Judged }[]; bad: Bad[] }> {
+  async #read(
+    items: readonly number[],
+    kept: KeptImages,
+  ): Promise<{ ready: { item: number; judged: Judged }[]; bad: Bad[] }> {
     const bad: Bad[] = [];
     const read = await Promise.all(
       items.map(async (item) => {
         const { picture, pair } = this.#items[item] as Item;
-        const bytes = await this.set.picture(picture);
-        const decoded = await decodePicture(bytes);
-        if (decoded instanceof Drop) {
+        const seen = await kept.get(`${this.set.folder} ${picture}`, () => this.#open(picture));
+        if (!('pixels' in seen)) {
           const name = this.set.pictureId(picture);
-          bad.push([name, decoded.reason, `${name}: ${decoded.reason}, left out: ${decoded.detail}`]);
+          bad.push([name, seen.reason, `${name}: ${seen.reason}, left out: ${seen.detail}`]);
           return undefined;
         }
+        const { noise: key, ...image } = seen;
         const { prompt } = await this.set.record(pair);
-        return { item, judged: { picture: decoded, prompt, key: noiseKey(bytes) } };
+        return { item, judged: { picture: image, prompt, key } };
       }),
     );
     return { ready: read.filter((one) => one !== undefined), bad };
+  }
+
+  async #open(picture: number): Promise<(Picture & { noise: number }) | Drop> {
+    const bytes = await this.set.picture(picture);
+    const decoded = await decodePicture(bytes);
+    if (decoded instanceof Drop) return decoded;
+    const { pixels, width, height } = decoded;
+    return { pixels, width, height, noise: noiseKey(bytes) };
   }
 }
 

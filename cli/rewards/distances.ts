@@ -17,6 +17,9 @@ const KINDS: readonly DistanceKind[] = [
   { name: 'lpips-vgg', about: "LPIPS v0.1 by VGG16's features", find: findLpipsVgg },
 ];
 
+/** Whether a distance is asked for by this name. */
+export const isDistance = (name: string): boolean => KINDS.some((kind) => kind.name === name.split(':')[0]);
+
 /** Throws DrmError USAGE for what is no distance, MISSING_WEIGHTS for one whose files are not here. */
 export function findDistance(name: string): DistanceSpec {
   const colon = name.indexOf(':');

@@ -5,22 +5,36 @@ import type { Context } from '../common/command.js';
 import { chooseDevice } from '../common/device.js';
 import { findDistance } from './distances.js';
 import { loadAll } from './load.js';
+import { fitTogether } from './memory.js';
 import { findJudge } from './registry.js';
 import type { Distance, Reward } from './reward.js';
 
-/** Always in fp32: a score must not depend on what the judged model runs in. */
+/**
+ * In fp32, or as their names say: a score must not depend on what the judged model runs in. Those that do not fit into the
+ * memory together are loaded when it is their turn, and then give it back (`together` is false).
+ */
 export async function loadJudges({
   options,
   global,
   events,
   signal,
-}: Context<{ scorer: string[] | undefined }>): Promise<Reward[]> {
+}: Context<{ scorer: string[] | undefined }>): Promise<{ rewards: Reward[]; together: boolean }> {
   const names = options.scorer ?? [];
-  if (names.length === 0) throw new DrmError('USAGE', 'eval: expected a scorer; give --scorer clip:FOLDER');
+  if (names.length === 0)
+    throw new DrmError('USAGE', 'eval: expected a scorer; give --scorer clip:FOLDER, or --scorer pickscore');
   if (global.threads !== undefined) setThreads(global.threads);
   const { device } = await chooseDevice({ device: global.device, dtype: 'fp32' });
   const onWarning = (message: string) => events.emit({ event: 'warning', message });
-  return loadAll(names.map(findJudge), { device, dtype: 'fp32', signal, onWarning });
+  const rewards = await loadAll(names.map(findJudge), { device, dtype: 'fp32', later: true, signal, onWarning });
+  const together = fitTogether(rewards, device);
+  try {
+    // What is damaged must not show after an hour of making images.
+    if (together) for (const reward of rewards) await reward.ready?.();
+    return { rewards, together };
+  } catch (error) {
+    for (const reward of rewards) reward.dispose();
+    throw error;
+  }
 }
 
 /** What `--diversity` names, likewise in fp32; undefined where nothing does. */

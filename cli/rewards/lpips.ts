@@ -5,8 +5,8 @@ import { DrmError } from '../../binding/error.js';
 import type { ScorerSource } from '../../binding/types.js';
 import { chooseDevice } from '../common/device.js';
 import { packageRoot } from '../common/root.js';
-import { expandPath, hubHome } from '../hub/cache.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
+import { placedFolder } from '../hub/published.js';
 import type { Distance } from './reward.js';
 import type { DistanceSpec, RewardLoading } from './spec.js';
 
@@ -31,10 +31,6 @@ const VGG: Network = {
   trunk: ['vgg-trunk.safetensors', 'vgg16-397923af.pth'],
   lin: ['vgg-lin.safetensors', 'vgg.pth'],
 };
-
-/** Where people put what the hub does not have. */
-const usualFolder = (kind: string): string =>
-  join(expandPath(process.env.DRM_SCORERS || join(hubHome(), 'drm-scorers')), kind);
 
 /** Throws DrmError MISSING_WEIGHTS saying what was looked for and where it comes from. */
 function lpipsFiles(called: string, network: Network, folder: string): ScorerSource {
@@ -103,7 +99,7 @@ async function loadLpips(
 const finder =
   (kind: string, network: Network) =>
   (name: string, place: string): DistanceSpec => {
-    const source = lpipsFiles(name, network, place === '' ? usualFolder(kind) : place);
+    const source = lpipsFiles(name, network, place === '' ? placedFolder(kind) : place);
     return { name, load: (loading) => loadLpips(name, network, source, loading) };
   };
 

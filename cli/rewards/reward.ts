@@ -72,6 +72,12 @@ export interface Reward {
   definitions(viewing: Viewing): string[];
   /** By level, one number for each image; larger is better. All levels are scored at once: an image is encoded once. */
   score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[][]>;
+  /** Of a reward of finished images that says how sure it is: the standard deviation of each score beside it. */
+  withDeviations?(judged: readonly Judged[], job?: JobOptions): Promise<{ scores: number[]; deviations: number[] }>;
+  /** That its weights take at most, where that is known; what has it may be disposed of between scores, and loads again. */
+  readonly bytes?: number;
+  /** Loads at once what would wait for the first score. */
+  ready?(): Promise<void>;
   dispose(): void;
 }
 

@@ -4,8 +4,10 @@ import type { Distance, Reward } from './reward.js';
 
 export interface RewardLoading {
   device: string;
-  /** Of a reward model; rewards of finished images always run in fp32. */
+  /** Of a reward model; a reward of finished images runs in fp32, or as its name says (pickscore@fp16). */
   dtype?: Dtype | undefined;
+  /** A scorer's weights may wait for the first score; its files are found at once. */
+  later?: boolean;
   /** The base model, instead of the one that the reward model names. */
   model?: string | undefined;
   signal?: AbortSignal;

@@ -26,6 +26,7 @@ export class WeightedSum implements Reward {
   readonly sees: Sees;
   readonly weights: string;
   readonly latents?: LatentSpace;
+  readonly bytes?: number;
 
   constructor(
     readonly name: string,
@@ -33,6 +34,8 @@ export class WeightedSum implements Reward {
   ) {
     this.sees = parts.every(({ reward }) => reward.sees === 'noisy latents') ? 'noisy latents' : 'images';
     this.weights = parts.map(({ weight, reward }) => `${weight}*${reward.weights}`).join('+');
+    if (parts.every(({ reward }) => reward.bytes !== undefined))
+      this.bytes = parts.reduce((sum, { reward: { bytes = 0 } }) => sum + bytes, 0);
     const latents = parts.flatMap(({ reward }) => reward.latents ?? []);
     const [first] = latents;
     if (!first) return;
@@ -57,6 +60,10 @@ export class WeightedSum implements Reward {
       sums = sums.map((row, t) => row.map((sum, i) => sum + weight * (scores[t]?.[i] as number)));
     }
     return sums;
+  }
+
+  async ready(): Promise<void> {
+    for (const { reward } of this.parts) await reward.ready?.();
   }
 
   dispose(): void {

@@ -31,12 +31,19 @@ export class TestHub {
   behaviour: Behaviour = {};
   #server: Server;
 
-  private constructor(readonly files: Record<string, HubFile>) {
+  private constructor(
+    readonly files: Record<string, HubFile>,
+    /** Repositories that hold something else, by id. */
+    readonly others: Record<string, Record<string, HubFile>>,
+  ) {
     this.#server = createServer((request, response) => this.#answer(request, response));
   }
 
-  static async start(files: Record<string, HubFile>): Promise<TestHub> {
-    const hub = new TestHub(files);
+  static async start(
+    files: Record<string, HubFile>,
+    others: Record<string, Record<string, HubFile>> = {},
+  ): Promise<TestHub> {
+    const hub = new TestHub(files, others);
     await new Promise<void>((done) => hub.#server.listen(0, '127.0.0.1', done));
     return hub;
   }
@@ -50,8 +57,13 @@ export class TestHub {
     await new Promise((done) => this.#server.close(done));
   }
 
-  listing(): object[] {
-    return Object.entries(this.files).map(([path, { content, lfs }]) => ({
+  #filesAt(path: string): Record<string, HubFile> {
+    const id = Object.keys(this.others).find((one) => path.includes(`/${one}/`));
+    return (id !== undefined && this.others[id]) || this.files;
+  }
+
+  listing(files = this.files): object[] {
+    return Object.entries(files).map(([path, { content, lfs }]) => ({
       type: 'file',
       path,
       size: content.length,
@@ -69,7 +81,7 @@ export class TestHub {
     if (path.includes('/revision/')) {
       json({ sha: COMMIT });
     } else if (path.includes('/tree/')) {
-      const all = this.listing();
+      const all = this.listing(this.#filesAt(path));
       const page = this.behaviour.page ?? all.length;
       const from = Number(url.searchParams.get('cursor') ?? 0);
       if (from + page < all.length) {
@@ -81,12 +93,16 @@ export class TestHub {
       const name = path.slice(path.indexOf(COMMIT) + COMMIT.length + 1);
       if (this.behaviour.redirect)
         response.writeHead(302, { location: `${this.behaviour.redirect}/cdn/resolve/${COMMIT}/${name}` }).end();
-      else void this.#send(name, request, response);
+      else void this.#send(this.#filesAt(path)[name], name, request, response);
     } else response.writeHead(404).end();
   }
 
-  async #send(name: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const file = this.files[name];
+  async #send(
+    file: HubFile | undefined,
+    name: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
     if (!file) {
       response.writeHead(404, { 'x-error-code': 'EntryNotFound' }).end();
       return;

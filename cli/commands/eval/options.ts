@@ -10,7 +10,8 @@ export const ARGUMENTS = [
 export const OPTIONS = [
   {
     flags: '--scorer <scorer>',
-    description: 'images, retrieval: judge, clip:FOLDER, or (images) a reward model; may be repeated',
+    description:
+      'a scorer: judge, clip:FOLDER, pickscore … (docs/scorers.md), or (images, pairs) a reward model; may be repeated',
     repeatable: true,
   },
   {
@@ -66,7 +67,7 @@ export const OPTIONS = [
   },
   {
     flags: '--reward <reward>',
-    description: 'pairs: name, reward model, run, or clip:FOLDER; may be repeated; images: what chooses for --k',
+    description: 'pairs: the same as --scorer; may be repeated; images: the reward model that chooses for --k',
     repeatable: true,
   },
   {

@@ -7,7 +7,8 @@ import { prepareFolder } from '../../common/files.js';
 import { commandLine } from '../../common/options.js';
 import { askedProtocols } from '../../eval/asked_protocols.js';
 import { closeSets, type JudgedSet, openSets } from '../../eval/judged_sets.js';
-import { rowsOf } from '../../eval/pair_rows.js';
+import { KeptImages } from '../../eval/kept_images.js';
+import { rowsOf, type ScoredColumn } from '../../eval/pair_rows.js';
 import { type AskedViewing, askedViewing, enlargedNote, sizeNotes } from '../../eval/viewing.js';
 import { inProcessGroup } from '../../parallel/in_process_group.js';
 import type { Team } from '../../parallel/team.js';
@@ -15,7 +16,7 @@ import { loadRewards } from '../../rewards/load.js';
 import type { Reward } from '../../rewards/reward.js';
 import type { EvalContext } from './options.js';
 import { type LabelledResults, writeResults } from './pairs_results.js';
-import { type Scoring, scoreSet } from './score_pairs.js';
+import { type Scoring, scoreSets } from './score_pairs.js';
 import { evaluateScores } from './scores.js';
 
 export async function evaluatePairs(context: EvalContext): Promise<void> {
@@ -37,13 +38,14 @@ interface Asked {
 
 function whatIsAsked({ options }: EvalContext): Asked {
   const folders = options.data ?? [];
-  const rewards = options.reward ?? [];
+  const rewards = [...(options.reward ?? []), ...(options.scorer ?? [])];
   if (folders.length === 0)
     throw new DrmError(
       'USAGE',
       'eval pairs: expected preference pairs; give --data DIR (see `drm data prepare`), or --scores FILE',
     );
-  if (rewards.length === 0) throw new DrmError('USAGE', 'eval pairs: expected a reward; give --reward tiny');
+  if (rewards.length === 0)
+    throw new DrmError('USAGE', 'eval pairs: expected a reward; give --reward tiny, or --scorer pickscore');
   const protocols = askedProtocols(options.protocol ?? []);
   const viewing = askedViewing(options, '--timesteps', options.timesteps, protocols.viewing);
   if (options.validation !== undefined && !protocols.counting?.includes('tie-aware'))
@@ -88,6 +90,7 @@ async function evaluateInTeam(team: Team, context: EvalContext, asked: Asked): P
       device,
       dtype: global.dtype,
       model: options.model,
+      later: true,
       signal,
       onWarning: once(warn),
       onProgress: (p) => events.emit({ event: 'progress', id: 'load', label: 'loading', unit: 'B', ...p }),
@@ -135,23 +138,21 @@ async function resultsOf(
   sets: readonly JudgedSet[],
   rewards: readonly Reward[],
   { viewing, protocols }: Asked,
-  scoring: Omit<Scoring, 'label'>,
+  scoring: Omit<Scoring, 'kept'>,
 ): Promise<LabelledResults[]> {
-  const results: LabelledResults[] = [];
-  for (const set of sets) {
+  const columns = await scoreSets(sets, rewards, viewing, { ...scoring, kept: new KeptImages(rewards.length) });
+  if (!scoring.team.first) return [];
+  return sets.map((set, i) => {
     const { folder, label, scores } = set;
-    const columns = await scoreSet(set, rewards, viewing, { ...scoring, label: sets.length > 1 ? label : '' });
-    if (!scoring.team.first) continue;
     const counting = {
       asked: protocols.counting,
       viewing: viewing.protocol,
       validation: set.validation?.scores.pairs,
     };
-    const rows = rowsOf(scores.pairs, columns, counting);
+    const rows = rowsOf(scores.pairs, columns[i] as ScoredColumn[], counting);
     const found = { pairs: scores.pairs.length, pictures: scores.count, bad_pictures: scores.bad.size };
-    results.push({ label, data: folder, ...found, rows });
-  }
-  return results;
+    return { label, data: folder, ...found, rows };
+  });
 }
 
 /** Images that rewards see smaller or larger than they are. */

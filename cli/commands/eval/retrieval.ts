@@ -26,7 +26,7 @@ export async function evaluateRetrieval(context: EvalContext): Promise<void> {
     throw new DrmError('USAGE', 'eval retrieval: expected a prepared set; give --data DIR (see `drm data prepare`)');
   const { among = 256, seed = 0 } = options;
   const splits = options.split ?? Object.keys(readManifest(folder).splits);
-  const judges = await loadJudges(context);
+  const { rewards: judges } = await loadJudges(context);
   events.emit({
     event: 'started',
     version: 1,

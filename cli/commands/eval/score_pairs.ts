@@ -3,6 +3,7 @@ import { DrmError } from '../../../binding/error.js';
 import { progressOf } from '../../common/events.js';
 import { commandLine } from '../../common/options.js';
 import type { JudgedSet } from '../../eval/judged_sets.js';
+import type { KeptImages } from '../../eval/kept_images.js';
 import type { ScoredColumn } from '../../eval/pair_rows.js';
 import type { PairScores } from '../../eval/pair_scores.js';
 import { NAME, short } from '../../eval/pairs_report.js';
@@ -18,48 +19,68 @@ export interface Scoring {
   team: Team;
   out: string;
   context: EvalContext;
+  kept: KeptImages;
+}
+
+/**
+ * Each reward's scores of the sets' images, at each level that it can see: columns by set. One reward after the other goes
+ * through all sets and gives its memory back, where it can.
+ */
+export async function scoreSets(
+  sets: readonly JudgedSet[],
+  rewards: readonly Reward[],
+  asked: AskedViewing,
+  scoring: Scoring,
+): Promise<ScoredColumn[][]> {
+  const columns = sets.map((): ScoredColumn[] => []);
+  for (const reward of rewards) {
+    for (const [i, set] of sets.entries())
+      columns[i]?.push(
+        ...(await scoreSet(set, reward, asked, { ...scoring, label: sets.length > 1 ? set.label : '' })),
+      );
+    if (reward.bytes !== undefined) reward.dispose();
+  }
+  if (columns.some((of) => of.length === 0))
+    throw new DrmError('USAGE', '--timesteps: none of the rewards scores noisy latents; let 0 be among them');
+  return columns;
+}
+
+interface SetScoring extends Scoring {
   /** Of the set, where there are several. */
   label: string;
 }
 
-/** Each reward's scores of a set's images, at each level that it can see. */
-export async function scoreSet(
+async function scoreSet(
   { scores, validation }: JudgedSet,
-  rewards: readonly Reward[],
+  reward: Reward,
   asked: AskedViewing,
-  scoring: Scoring,
+  scoring: SetScoring,
 ): Promise<ScoredColumn[]> {
   const { events } = scoring.context;
-  const columns: ScoredColumn[] = [];
-  for (const reward of rewards) {
-    const viewing = viewingFor(reward, asked);
-    if (viewing.levels.length < asked.levels.values.length)
-      events.emit({ event: 'warning', message: `${reward.name} scores clean images only: timestep 0` });
-    if (viewing.levels.length === 0) continue;
-    const found = await scoreOne(scores, reward, viewing, scoring);
-    const before = validation && (await scoreOne(validation.scores, reward, viewing, scoring, 'validation'));
-    const definitions = reward.definitions(viewing);
-    for (const [i, level] of viewing.levels.entries()) {
-      const column = (all: Float64Array[]) => ({
-        ...{ reward: reward.name, level, scale: reward.scale ?? 1, scores: all[i] as Float64Array },
-      });
-      columns.push({
-        ...column(found),
-        viewing: definitions[i] as string,
-        ...(before && { validation: column(before) }),
-      });
-    }
-  }
-  if (columns.length === 0)
-    throw new DrmError('USAGE', '--timesteps: none of the rewards scores noisy latents; let 0 be among them');
-  return columns;
+  const viewing = viewingFor(reward, asked);
+  if (viewing.levels.length < asked.levels.values.length)
+    events.emit({ event: 'warning', message: `${reward.name} scores clean images only: timestep 0` });
+  if (viewing.levels.length === 0) return [];
+  const found = await scoreOne(scores, reward, viewing, scoring);
+  const before = validation && (await scoreOne(validation.scores, reward, viewing, scoring, 'validation'));
+  const definitions = reward.definitions(viewing);
+  return viewing.levels.map((level, i) => {
+    const column = (all: Float64Array[]) => ({
+      ...{ reward: reward.name, level, scale: reward.scale ?? 1, scores: all[i] as Float64Array },
+    });
+    return {
+      ...column(found),
+      viewing: definitions[i] as string,
+      ...(before && { validation: column(before) }),
+    };
+  });
 }
 
 async function scoreOne(
   scores: PairScores,
   reward: Reward,
   viewing: Viewing,
-  { team, out, context: { events, signal }, label }: Scoring,
+  { team, out, context: { events, signal }, label, kept }: SetScoring,
   part = '',
 ): Promise<Float64Array[]> {
   const of = [label, part].filter((text) => text !== '').join(', ');
@@ -69,6 +90,7 @@ async function scoreOne(
     .score(reward, viewing, out, {
       signal,
       team,
+      kept,
       onScores: progressOf(events, {
         id: `score ${reward.name}${of && ` ${of}`}`,
         label: `scoring ${of && `${of} `}by ${short(reward.name, NAME)}`,

@@ -1,25 +1,15 @@
 // `drm pull`: a repository of the hub into the shared cache, or what is there of it where the network is forbidden.
-import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Events } from '../../common/events.js';
-import {
-  cachedSnapshot,
-  isHubId,
-  isOffline,
-  type RepositoryType,
-  repositoryFolder,
-  staysInside,
-} from '../../hub/cache.js';
-import { Hub } from '../../hub/client.js';
-import { byContent, type Repository } from '../../hub/download.js';
+import { nearest } from '../../common/nearest.js';
+import { cachedSnapshot, isHubId, isOffline, type RepositoryType, staysInside } from '../../hub/cache.js';
 import type { RemoteFile } from '../../hub/listing.js';
-import { keepReference } from '../../hub/reference.js';
+import { PUBLISHED, publishedScorer } from '../../hub/published.js';
 import { bytes } from '../../ui/figures.js';
 import { choose, PIECES } from './choose.js';
-import { downloadAll, requireSpace } from './download.js';
 import type { PullContext } from './options.js';
-
-const total = (files: RemoteFile[]) => files.reduce((sum, file) => sum + file.size, 0);
+import { fetchFiles, listRepository, total } from './repository.js';
+import { pullScorer } from './scorer.js';
 
 /** What comes, by its purpose, and what does not. */
 function tellChoice(wanted: RemoteFile[], skipped: RemoteFile[], events: Events): void {
@@ -52,21 +42,28 @@ function offline({ events }: PullContext, id: string, type: RepositoryType, revi
   events.emit({ event: 'done', seconds: 0, facts: { fetched: 0 } });
 }
 
+function unknown(id: string): DrmError {
+  const names = PUBLISHED.map(({ name }) => name);
+  const guess = nearest(id, names);
+  return new DrmError(
+    'USAGE',
+    `pull ${id}: expected a hub id such as stabilityai/stable-diffusion-3.5-medium, or a scorer (${names.join(', ')})${guess ? `; did you mean ${guess}?` : ''}`,
+  );
+}
+
 export async function pull(context: PullContext): Promise<void> {
-  const { args, options, events, signal } = context;
+  const { args, options, events } = context;
   const started = performance.now();
   const [id] = args;
-  if (!isHubId(id))
-    throw new DrmError('USAGE', `pull ${id}: expected a hub id such as stabilityai/stable-diffusion-3.5-medium`);
+  const scorer = publishedScorer(id);
+  if (scorer) return pullScorer(scorer, context);
+  if (!isHubId(id)) throw unknown(id);
   const { repoType: type = 'model', revision = 'main' } = options;
   if (!staysInside(revision)) throw new DrmError('USAGE', `--revision ${revision}: expected a branch, tag or commit`);
   if (isOffline()) return offline(context, id, type, revision);
-  // One failure ends the other downloads, which keep what they have.
-  const stop = new AbortController();
-  const both = AbortSignal.any([signal, stop.signal]);
-  const hub = new Hub(id, type, both, (message) => events.emit({ event: 'warning', message }));
-  const commit = await hub.resolveRevision(revision);
-  const files = await hub.listFiles(commit);
+  const listed = await listRepository({ id, type, revision }, context);
+  const { files } = listed;
+  const { commit } = listed.repository;
   const { wanted, skipped } = choose(files, options.include ?? [], options.exclude ?? [], type);
   if (wanted.length === 0)
     throw new DrmError(
@@ -76,7 +73,6 @@ export async function pull(context: PullContext): Promise<void> {
         .map((file) => file.path)
         .join(', ')}${files.length > 8 ? ', …' : ''}`,
     );
-  const repository: Repository = { hub, commit, folder: repositoryFolder(id, type) };
   events.emit({
     event: 'started',
     version: 1,
@@ -92,14 +88,7 @@ export async function pull(context: PullContext): Promise<void> {
     });
     return;
   }
-  const contents = byContent(wanted);
-  await requireSpace(repository, contents);
-  const { fetched, failure } = await downloadAll(repository, contents, stop, both, events);
-  if (signal.aborted)
-    throw new DrmError('CANCELLED', `stopped; what has arrived is kept, and \`drm pull ${id}\` goes on from there`);
-  if (failure !== undefined) throw failure.error;
-  await keepReference(repository.folder, revision, commit);
-  const snapshot = join(repository.folder, 'snapshots', commit);
+  const { snapshot, fetched } = await fetchFiles(listed, wanted, `drm pull ${id}`, context);
   events.emit({
     event: 'result',
     text: snapshot,

@@ -2,7 +2,9 @@
 import type { ContextOf } from '../../common/command.js';
 import type { Argument, Option } from '../../common/option.js';
 
-export const ARGUMENTS = [{ name: '<id>', description: 'org/name on the hub' }] as const satisfies readonly Argument[];
+export const ARGUMENTS = [
+  { name: '<id>', description: 'org/name on the hub, or a scorer such as pickscore' },
+] as const satisfies readonly Argument[];
 
 export const OPTIONS = [
   { flags: '--revision <name>', description: 'branch, tag or commit', default: 'main' },

@@ -7,9 +7,12 @@ import { progressOf, secondsSince } from '../../common/events.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
 import { Drop } from '../../data/io/drop.js';
 import { decodePicture } from '../../data/io/picture.js';
+import { KeptImages } from '../../eval/kept_images.js';
 import { noiseKey } from '../../eval/pair_scores.js';
+import { NAME, short } from '../../eval/pairs_report.js';
 import { type PictureJob, readPictureJobs } from '../../eval/picture_jobs.js';
 import { type AskedViewing, askedViewing, sizeNotes, VIEWING_PROTOCOLS, viewingFor } from '../../eval/viewing.js';
+import type { Picture } from '../../image/write.js';
 import { CLEAN_LEVEL } from '../../rewards/levels.js';
 import { loadRewards } from '../../rewards/load.js';
 import type { Judged, Reward } from '../../rewards/reward.js';
@@ -23,6 +26,8 @@ interface Row {
   prompt: string;
   image: string;
   score: number;
+  /** Its standard deviation, of a reward that says how sure it is. */
+  deviation?: number;
 }
 
 /** Images decoded, and given to a reward, at a time. */
@@ -58,6 +63,7 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
     device: global.device,
     dtype: global.dtype,
     model: options.model,
+    later: true,
     signal,
     onWarning: (message) => events.emit({ event: 'warning', message }),
     onProgress: (p) => events.emit({ event: 'progress', id: 'load', label: 'loading', unit: 'B', ...p }),
@@ -73,23 +79,18 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
       command: 'score',
       facts: { rewards: rewards.map(({ name }) => name).join(', '), prompts: jobs.length, images: pictures.length },
     });
-    const tell = progressOf(events, { id: 'score', label: 'scoring', unit: 'image' }, started);
-    const bad: Bad[] = [];
-    const rows: Row[] = [];
-    for (let begin = 0; begin < pictures.length; begin += CHUNK) {
-      signal.throwIfAborted();
-      const ready = await open(pictures.slice(begin, begin + CHUNK), bad);
-      for (const reward of rewards) {
-        const [scores] = (await reward.score(
-          ready.map(({ judged }) => judged),
-          viewingFor(reward, asked),
-          { signal },
-        )) as [number[]];
-        for (const [i, { name, judged }] of ready.entries())
-          rows.push({ reward: reward.name, prompt: judged.prompt, image: name, score: scores[i] as number });
-      }
-      tell(begin + Math.min(CHUNK, pictures.length - begin), pictures.length);
+    const found: Found = { rows: [], bad: [] };
+    const kept = new KeptImages(rewards.length);
+    for (const [i, reward] of rewards.entries()) {
+      const label = rewards.length > 1 ? `scoring by ${short(reward.name, NAME)}` : 'scoring';
+      const tell = progressOf(events, { id: 'score', label, unit: 'image' }, started);
+      const onImages = (done: number) => tell(i * pictures.length + done, rewards.length * pictures.length);
+      const own = await scoredBy(reward, pictures, asked, { kept, signal, onImages });
+      found.rows.push(...own.rows);
+      found.bad = own.bad; // the same for each
+      if (reward.bytes !== undefined) reward.dispose(); // the next one may need the memory
     }
+    const { rows, bad } = found;
     for (const { image, reason } of bad) events.emit({ event: 'warning', message: `${image}: ${reason}` });
     await give(rows, bad, jobs, rewards, asked, context);
     if (bad.length > 0)
@@ -115,21 +116,70 @@ interface Bad {
   reason: string;
 }
 
-async function open(some: readonly { job: PictureJob; path: string; name: string }[], bad: Bad[]) {
+interface Found {
+  rows: Row[];
+  bad: Bad[];
+}
+
+interface Asked {
+  job: PictureJob;
+  path: string;
+  name: string;
+}
+
+/** All images by one reward, some at a time. */
+async function scoredBy(
+  reward: Reward,
+  images: readonly Asked[],
+  asked: AskedViewing,
+  { kept, signal, onImages }: { kept: KeptImages; signal: AbortSignal; onImages(done: number): void },
+): Promise<Found> {
+  const found: Found = { rows: [], bad: [] };
+  for (let begin = 0; begin < images.length; begin += CHUNK) {
+    signal.throwIfAborted();
+    const ready = await open(images.slice(begin, begin + CHUNK), found.bad, kept);
+    const judged = ready.map((one) => one.judged);
+    const { scores, deviations } = await scoresOf(reward, judged, asked, signal);
+    for (const [i, { name, judged: of }] of ready.entries())
+      found.rows.push({
+        ...{ reward: reward.name, prompt: of.prompt, image: name, score: scores[i] as number },
+        ...(deviations && { deviation: deviations[i] as number }),
+      });
+    onImages(Math.min(begin + CHUNK, images.length));
+  }
+  return found;
+}
+
+async function scoresOf(
+  reward: Reward,
+  judged: readonly Judged[],
+  asked: AskedViewing,
+  signal: AbortSignal,
+): Promise<{ scores: readonly number[]; deviations?: readonly number[] }> {
+  if (reward.withDeviations) return reward.withDeviations(judged, { signal });
+  const [scores = []] = await reward.score(judged, viewingFor(reward, asked), { signal });
+  return { scores };
+}
+
+async function open(some: readonly Asked[], bad: Bad[], kept: KeptImages) {
   const ready: { name: string; judged: Judged }[] = [];
-  const read = await Promise.all(
-    some.map(async ({ path }) => {
-      const bytes = await readFile(path).catch((error: Error) => new Drop('missing_image', error.message));
-      return bytes instanceof Drop ? bytes : { decoded: await decodePicture(bytes), key: noiseKey(bytes) };
-    }),
-  );
+  const read = await Promise.all(some.map(({ path }) => kept.get(path, () => openImage(path))));
   for (const [i, found] of read.entries()) {
-    const { name, job } = some[i] as (typeof some)[number];
-    const picture = found instanceof Drop ? found : found.decoded;
-    if (picture instanceof Drop) bad.push({ image: name, reason: `${picture.reason}: ${picture.detail}` });
-    else ready.push({ name, judged: { picture, prompt: job.prompt, key: (found as { key: number }).key } });
+    const { name, job } = some[i] as Asked;
+    if (found instanceof Drop) bad.push({ image: name, reason: `${found.reason}: ${found.detail}` });
+    else {
+      const { noise: key, ...picture } = found;
+      ready.push({ name, judged: { picture, prompt: job.prompt, key } });
+    }
   }
   return ready;
+}
+
+async function openImage(path: string): Promise<(Picture & { noise: number }) | Drop> {
+  const bytes = await readFile(path).catch((error: Error) => new Drop('missing_image', error.message));
+  if (bytes instanceof Drop) return bytes;
+  const decoded = await decodePicture(bytes);
+  return decoded instanceof Drop ? decoded : { ...decoded, noise: noiseKey(bytes) };
 }
 
 /** Of lines with a chosen and a rejected image: how often the chosen one scores higher. */
@@ -169,13 +219,21 @@ async function give(
   const pairs = accuracies(rows, jobs, rewards);
   const several = rewards.length > 1;
   const prompts = jobs.length > 1;
-  const lines = rows.map(({ reward, prompt, image, score: value }) => [
+  const unsure = rows.some(({ deviation }) => deviation !== undefined);
+  const lines = rows.map(({ reward, prompt, image, score: value, deviation }) => [
     image,
     ...(prompts ? [cutEnd(visibleLine(prompt), 30)] : []),
     ...(several ? [reward] : []),
     value.toFixed(4),
+    ...(unsure ? [deviation === undefined ? '-' : deviation.toFixed(4)] : []),
   ]);
-  const head = ['image', ...(prompts ? ['prompt'] : []), ...(several ? ['reward'] : []), rewards[0]?.unit ?? 'score'];
+  const head = [
+    'image',
+    ...(prompts ? ['prompt'] : []),
+    ...(several ? ['reward'] : []),
+    several ? 'score' : (rewards[0]?.unit ?? 'score'),
+    ...(unsure ? ['sigma'] : []),
+  ];
   const notes = [
     ...pairs.map(({ reward, right, of }) => `${reward}: ${right} of ${of} pairs right (equal scores wrong)`),
     ...(asked.protocol ? [`${asked.protocol}: ${VIEWING_PROTOCOLS[asked.protocol]}`] : []),
@@ -183,7 +241,9 @@ async function give(
   ];
   const data = { scores: rows, bad, pairs, definitions };
   const text =
-    rows.length > 0 ? [table(head, lines, head.length - 1), '', ...notes.map((n) => wrapped(n))].join('\n') : '';
+    rows.length > 0
+      ? [table(head, lines, head.length - (unsure ? 2 : 1)), '', ...notes.map((n) => wrapped(n))].join('\n')
+      : '';
   if (global.out !== undefined) {
     await prepareFolder(global.out);
     await writeAtomically(join(global.out, 'scores.json'), `${JSON.stringify(data, null, 2)}\n`);
