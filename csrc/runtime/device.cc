@@ -12,6 +12,14 @@ at::ScalarType parse_dtype(const std::string& name) {
   throw Failure(Code::BadRequest, "[load] dtype: expected fp32, fp16 or bf16, found " + name);
 }
 
+bool cpu_multiplies(at::ScalarType dtype) {
+  if (dtype == at::kFloat) return true;
+#if defined(__x86_64__) && defined(__GNUC__)
+  if (dtype == at::kBFloat16) return __builtin_cpu_supports("avx512bf16") != 0;
+#endif
+  return false;
+}
+
 at::Device parse_device(const std::string& name) {
   if (name == "cpu") return at::kCPU;
   const bool cuda = name == "cuda" || (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.size() < 9 &&

@@ -4,24 +4,22 @@
 
 #include <algorithm>
 
+#include "scorers/weights_hint.h"
+
 namespace drm {
 namespace {
 
 constexpr const char* kTable = "model.embed_tokens.weight";
 
-/// What a file without HPSv3's keys looks like.
+/// What a file that is not HPSv3's looks like.
 std::string resemblance(const Weights& w) {
-  const auto any = [&](const std::string& head) {
-    const auto it = w.entries().lower_bound(head);
-    return it != w.entries().end() && it->first.starts_with(head);
+  const auto any = [&](const std::string& beginning) {
+    const auto at = w.entries().lower_bound(beginning);
+    return at != w.entries().end() && at->first.starts_with(beginning);
   };
-  if (any("cross_model.")) return "these look like MPS's weights";
-  if (any("blip.")) return "these look like ImageReward's weights";
-  if (w.has("logit_scale")) return "these look like a CLIP's weights (PickScore, HPSv2): load them as that";
-  if (w.has(kTable) && !any("rm_head."))
-    return any("visual.") ? "these look like Qwen2-VL itself, without HPSv3's head: fetch HPSv3.safetensors"
-                          : "these look like a part of a model: name all its files, or its index";
-  return "";
+  if (any("rm_head.")) return "";
+  return any("visual.") && w.has(kTable) ? "these look like the weights of Qwen2-VL itself: fetch HPSv3.safetensors"
+                                         : looks_like(w);
 }
 
 }  // namespace

@@ -33,13 +33,16 @@ class Hpsv3Scorer final : public Scorer {
       : device_(parse_device(options.device)), model_(make_hpsv3(read_hpsv3_config(source.config))) {
     pixels_ = read_pixels(source, model_.config.vision);
     info_.device = device_.str();
-    info_.dtype = options.dtype;
+    auto dtype = parse_dtype(options.dtype);
+    // Matrices stay in the file either way, so that fp32 takes no more memory.
+    if (device_.is_cpu() && !cpu_multiplies(dtype)) dtype = at::kFloat;
+    info_.dtype = dtype == at::kFloat ? "fp32" : options.dtype;
     const Stopwatch clock;
     const auto progress = [&](uint64_t done, uint64_t total) {
       control.check();
       control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), clock.seconds()});
     };
-    load_hpsv3(model_, Weights::open(source.weights, hpsv3_keys()), parse_dtype(options.dtype), device_, progress);
+    load_hpsv3(model_, Weights::open(source.weights, hpsv3_keys()), dtype, device_, progress);
     info_.parameters = size_of(model_).parameters;
     each_tensor(model_, [&](const std::string&, Tensor& t) { info_.weight_bytes += static_cast<int64_t>(t.nbytes()); });
     info_.image_size = std::llround(std::sqrt(static_cast<double>(pixels_.max_pixels)));

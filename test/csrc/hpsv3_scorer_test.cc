@@ -5,19 +5,20 @@
 
 #include "check.h"
 #include "hpsv3_case.h"
+#include "runtime/device.h"
 #include "scorers/registry.h"
 #include "temporary_folder.h"
 
 using namespace drm;
-using test::Described, test::config_of, test::golden;
+using test::GoldenScorer, test::config_of, test::golden_scorers;
 
 namespace {
 
 /// A folder with the fixture's weights and a config in transformers' form.
 struct Checkpoint {
   test::TemporaryFolder folder;
-  Described described{"hpsv3"};
-  std::string weights = golden() + "hpsv3.safetensors";
+  GoldenScorer described{"hpsv3"};
+  std::string weights = golden_scorers("hpsv3.safetensors");
   std::string config;
   Checkpoint() : config(write(config_of(described))) {}
 
@@ -36,7 +37,7 @@ struct Checkpoint {
             R"(, "hidden_size": )" + n(k.vision.hidden_size) + "}}");
   }
   ScorerSource source() const {
-    const auto budget = std::to_string(described.n("budget"));
+    const auto budget = std::to_string(described.size("budget"));
     return {"hpsv3", config, {weights}, "", R"({"min_pixels": )" + budget + R"(, "max_pixels": )" + budget + "}"};
   }
   /// Ids as TypeScript gives them: one image token, and what comes after the reward token.
@@ -79,6 +80,24 @@ TEST(the_scorer_judges_images_of_any_size_side_by_side) {
   CHECK(scorer->score({}, control).values.empty());
 }
 
+TEST(a_cpu_that_lacks_16_bits_computes_in_fp32) {
+  const Checkpoint c;
+  Control control;
+  const ImagesToScore request{{gradient(40, 30)}, {c.prompt()}, {0}};
+  const auto exact = load_scorer(c.source(), {}, control)->score(request, control);
+  LoadOptions options;
+  options.dtype = "bf16";
+  const auto low = load_scorer(c.source(), options, control);
+  const auto got = low->score(request, control);
+  if (cpu_multiplies(at::kBFloat16)) {
+    CHECK_EQ(low->info().dtype, "bf16");
+    CHECK(std::abs(got.values[0] - exact.values[0]) < 0.1f);
+  } else {
+    CHECK_EQ(low->info().dtype, "fp32");
+    CHECK(got.values == exact.values);
+  }
+}
+
 TEST(the_scorer_refuses_what_it_cannot_judge) {
   const Checkpoint c;
   Control control;
@@ -92,7 +111,7 @@ TEST(the_scorer_refuses_what_it_cannot_judge) {
   EXPECT_FAILURE(BadRequest, ({"found 1 and one before it"}), ask({k.reward_token_id, k.image_token_id}));
   EXPECT_FAILURE(BadRequest, ({"found 0 and none"}), ask({}));
   EXPECT_FAILURE(BadRequest, ({"token id", "the vocabulary has"}),
-                 ask({c.described.n("vocab"), k.image_token_id, k.reward_token_id}));
+                 ask({c.described.size("vocab"), k.image_token_id, k.reward_token_id}));
   EXPECT_FAILURE(BadRequest, ({"token id -1"}), ask({-1, k.image_token_id, k.reward_token_id}));
   auto book = c.prompt();
   for (int i = 0; i < 500; ++i) book.insert(book.begin(), 1);
@@ -113,7 +132,7 @@ TEST(files_that_are_none_of_it_are_refused_by_name) {
   Control control;
   const auto change = [&](const std::function<void(std::map<std::string, Tensor>&)>& how) {
     std::map<std::string, Tensor> all;
-    const auto file = SafetensorsFile::open(golden() + "hpsv3.safetensors");
+    const auto file = SafetensorsFile::open(golden_scorers("hpsv3.safetensors"));
     for (const auto& [name, info] : file->tensors()) all[name] = file->load(name);
     how(all);
     c.weights = c.folder.file("changed.safetensors");
@@ -122,15 +141,15 @@ TEST(files_that_are_none_of_it_are_refused_by_name) {
   };
   const auto load = [&](const ScorerSource& source) { return load_scorer(source, {}, control); };
   EXPECT_FAILURE(
-      KeysMismatch, ({"rm_head.5.bias", "Qwen2-VL itself", "fetch HPSv3.safetensors"}),
+      KeysMismatch, ({"rm_head.5.bias", "Qwen2-VL itself: fetch HPSv3.safetensors"}),
       load(change([](auto& all) { std::erase_if(all, [](auto& t) { return t.first.starts_with("rm_"); }); })));
-  EXPECT_FAILURE(KeysMismatch, ({"logit_scale", "a CLIP's weights"}),
+  EXPECT_FAILURE(KeysMismatch, ({"unexpected", "logit_scale", "belong to the same model"}),
                  load(change([](auto& all) { all["logit_scale"] = at::ones({}); })));
   EXPECT_FAILURE(KeysMismatch, ({"unexpected", "surplus"}),
                  load(change([](auto& all) { all["surplus"] = at::ones({2}); })));
   auto clip = c.source();
-  clip.weights = {golden() + "clip_h.hf.safetensors"};
-  EXPECT_FAILURE(KeysMismatch, ({"a CLIP's weights"}), load(clip));
+  clip.weights = {golden_scorers("clip_h.hf.safetensors")};
+  EXPECT_FAILURE(KeysMismatch, ({"these look like the weights of a CLIP"}), load(clip));
   // lm_head is in the published file and is not read; transformers 5 has other names.
   const auto renamed = load(change([](auto& all) {
     std::map<std::string, Tensor> theirs;

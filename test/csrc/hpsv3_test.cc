@@ -8,13 +8,14 @@
 #include "temporary_folder.h"
 
 using namespace drm;
-using test::Described, test::config_of, test::golden;
+using test::GoldenScorer, test::config_of, test::golden_scorers;
 
 namespace {
 
-Hpsv3 load(const Described& c, at::ScalarType dtype, const std::string& file = "") {
+Hpsv3 load(const GoldenScorer& c, at::ScalarType dtype, const std::string& file = "") {
   auto m = make_hpsv3(config_of(c));
-  load_hpsv3(m, Weights::open({file.empty() ? golden() + "hpsv3.safetensors" : file}, hpsv3_keys()), dtype, at::kCPU);
+  load_hpsv3(m, Weights::open({file.empty() ? golden_scorers("hpsv3.safetensors") : file}, hpsv3_keys()), dtype,
+             at::kCPU);
   return m;
 }
 
@@ -23,7 +24,7 @@ struct Inputs {
   Tensor patches;
   std::vector<PatchGrid> grids;
   std::vector<std::vector<int64_t>> sequences;
-  explicit Inputs(const Described& c) : patches(c["pixel_values"]) {
+  explicit Inputs(const GoldenScorer& c) : patches(c["pixel_values"]) {
     const auto grid = c["grid_thw"], ids = c["input_ids"], end = c["reward_index"];
     for (int64_t i = 0; i < grid.size(0); ++i) {
       grids.push_back({grid[i][1].item<int64_t>(), grid[i][2].item<int64_t>()});
@@ -38,19 +39,20 @@ Tensor run(const Hpsv3& m, const Inputs& in, const Observer* observer = nullptr)
   return hpsv3_forward(m, in.patches, in.grids, in.sequences, observer);
 }
 
-double beyond(const Described& c, const Tensor& got, const Tensor& want, const char* kind) {
+double beyond(const GoldenScorer& c, const Tensor& got, const Tensor& want, const char* kind) {
   CHECK(got.sizes() == want.sizes());
   return ((got - want).abs() - c.rtol() * want.abs()).max().item<double>() / c.tolerance(kind);
 }
 
-void close(const Described& c, const Tensor& got, const Tensor& want, const char* kind, const std::string& what) {
+void close(const GoldenScorer& c, const Tensor& got, const Tensor& want, const char* kind, const std::string& what) {
   const auto excess = beyond(c, got, want, kind);
   if (std::getenv("DRM_TEST_VERBOSE")) std::printf("  %s: error / tolerance %.4f\n", what.c_str(), excess);
   if (!(excess <= 1)) test::fail(__FILE__, __LINE__, what + ": " + std::to_string(excess) + " of its tolerance");
 }
 
 /// Up to the reward token: behind it ours has nothing.
-void close_rows(const Described& c, const Tensor& got, const Tensor& want, const Inputs& in, const std::string& what) {
+void close_rows(const GoldenScorer& c, const Tensor& got, const Tensor& want, const Inputs& in,
+                const std::string& what) {
   for (size_t b = 0; b < in.sequences.size(); ++b) {
     const auto length = static_cast<int64_t>(in.sequences[b].size());
     const auto row = [&](const Tensor& t) { return t[static_cast<int64_t>(b)].narrow(0, 0, length); };
@@ -61,7 +63,7 @@ void close_rows(const Described& c, const Tensor& got, const Tensor& want, const
 }  // namespace
 
 TEST(inner_states_and_scores_equal_the_reference) {
-  const Described c("hpsv3");
+  const GoldenScorer c("hpsv3");
   const Inputs in(c);
   std::map<std::string, Tensor> seen;
   const Observer see = [&](const std::string& name, const Tensor& t) { seen[name] = t; };
@@ -79,7 +81,7 @@ TEST(inner_states_and_scores_equal_the_reference) {
 }
 
 TEST(a_row_alone_gives_what_it_gives_beside_another) {
-  const Described c("hpsv3");
+  const GoldenScorer c("hpsv3");
   const Inputs in(c);
   const auto m = load(c, at::kFloat);
   const auto together = run(m, in);
@@ -95,10 +97,10 @@ TEST(a_row_alone_gives_what_it_gives_beside_another) {
 }
 
 TEST(matrices_in_16_bits_stay_in_the_file_and_compute_as_in_fp32) {
-  const Described c("hpsv3");
+  const GoldenScorer c("hpsv3");
   const test::TemporaryFolder folder;
   std::vector<std::pair<std::string, Tensor>> rounded, widened;
-  const auto file = SafetensorsFile::open(golden() + "hpsv3.safetensors");
+  const auto file = SafetensorsFile::open(golden_scorers("hpsv3.safetensors"));
   for (const auto& [name, info] : file->tensors()) {
     const auto half = name.starts_with("rm_head.") ? file->load(name) : file->load(name, at::kBFloat16, at::kCPU);
     rounded.emplace_back(name, half);
@@ -124,8 +126,8 @@ TEST(matrices_in_16_bits_stay_in_the_file_and_compute_as_in_fp32) {
 }
 
 TEST(patches_equal_the_processors) {
-  const Described c("pre");
-  const auto stated = c.config().find("qwen")->items();
+  const GoldenScorer c("pre");
+  const auto stated = c.list("qwen").items();
   const Qwen2Pixels rule;
   int compared = 0;
   for (const auto& image : stated) {
@@ -152,7 +154,7 @@ TEST(patches_equal_the_processors) {
 }
 
 TEST(sizes_equal_the_reference) {
-  const Described c("pre");
+  const GoldenScorer c("pre");
   const auto in = c["smart_resize_in"], want = c["smart_resize_out"];
   const Qwen2Pixels rule;
   for (int64_t i = 0; i < in.size(0); ++i) {
@@ -167,8 +169,6 @@ TEST(sizes_equal_the_reference) {
 
 namespace {
 
-const std::string kConfigs = std::string(DRM_TEST_DATA) + "/../../../configs/scorers/";
-
 /// Bytes of the published file: all in bf16 but the head, and lm_head, which is in it and is not read.
 int64_t published_bytes(Hpsv3& m) {
   int64_t bytes = 0;
@@ -179,7 +179,7 @@ int64_t published_bytes(Hpsv3& m) {
 }  // namespace
 
 TEST(the_published_shape_has_the_published_size) {
-  auto m = make_hpsv3(read_hpsv3_config(kConfigs + "hpsv3-7b.json"));
+  auto m = make_hpsv3(read_hpsv3_config(test::shipped_config("hpsv3-7b")));
   CHECK(m.text.tokens.weight.is_meta());
   CHECK_EQ(m.text.tokens.weight.size(0), 151658);
   // By hand: patches 1,505,280; 32 blocks of 19,677,440; merger 44,575,744; table 543,542,272; 28 layers of
@@ -199,7 +199,7 @@ TEST(the_published_shape_has_the_published_size) {
 }
 
 TEST(the_smaller_shape_is_that_of_qwen2_vl_2b) {
-  auto m = make_hpsv3(read_hpsv3_config(kConfigs + "hpsv3-2b.json"));
+  auto m = make_hpsv3(read_hpsv3_config(test::shipped_config("hpsv3-2b")));
   // Tower and head as above but for widths of 1,536: merger 34,087,936 (2,560 + 26,219,520 + 7,865,856), layers of
   // 46,797,824, table 232,946,688, head 1,590,322.
   CHECK_EQ(size_of(m).parameters,

@@ -31,13 +31,14 @@ class GoldenScorer {
   double number(const char* key) const { return stated("config").find(key)->as_double(); }
   const Json& list(const char* key) const { return *stated("config").find(key); }
   double tolerance(const char* kind) const { return stated("tolerance").find(kind)->as_double(); }
+  double rtol() const { return json_->find("rtol")->as_double(); }
   at::Tensor operator[](const std::string& tensor) const { return io_->load(name_ + "/" + tensor); }
 
   /// |got - want| <= tolerance + rtol |want|.
   bool near(const at::Tensor& got, const std::string& tensor, double tolerance) const {
     const auto want = (*this)[tensor];
     CHECK(got.sizes() == want.sizes());
-    return ((got - want).abs() - tolerance - json_->find("rtol")->as_double() * want.abs()).max().item<double>() <= 0;
+    return ((got - want).abs() - tolerance - rtol() * want.abs()).max().item<double>() <= 0;
   }
 
  private:
