@@ -41,7 +41,7 @@ class AestheticScorer final : public Scorer {
       control.check();
       control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), clock.seconds()});
     };
-    load_aesthetic(model_, Weights::open(source.weights, clip_keys()), dtype, device_, progress);
+    load_aesthetic(model_, Weights::open(source.weights, clip_keys(), Pickles::Read), dtype, device_, progress);
     head_ = collapse(model_.head, device_);
     model_.head.layers.clear();
   }

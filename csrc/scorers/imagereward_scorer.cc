@@ -33,7 +33,7 @@ class ImageRewardScorer final : public Scorer {
       control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), clock.seconds()});
     };
     const auto plain = [](const std::vector<std::string>& names) { return plain_keys(names, "", "ImageReward"); };
-    load_imagereward(model_, Weights::open(source.weights, plain), dtype, device_, progress);
+    load_imagereward(model_, Weights::open(source.weights, plain, Pickles::Read), dtype, device_, progress);
     head_ = collapse(model_.head, device_);
     model_.head.layers.clear();
   }

@@ -36,9 +36,8 @@ void each(HeadFile& m, V&& visit) {
 
 AffineHead load_head(const std::string& file, int64_t width, const std::vector<int64_t>& sizes, at::ScalarType dtype) {
   HeadFile m{make_affine_head(width, sizes)};
-  Weights::open({file}, [](const auto& names) {
-    return plain_keys(names, "", "the author's");
-  }).fill(wanted(m), dtype, at::kCPU);
+  const auto plain = [](const std::vector<std::string>& names) { return plain_keys(names, "", "the author's"); };
+  Weights::open({file}, plain, Pickles::Read).fill(wanted(m), dtype, at::kCPU);
   return m.head;
 }
 
@@ -196,6 +195,8 @@ TEST(what_is_missing_or_damaged_is_told) {
   EXPECT_FAILURE(KeysMismatch, ({"the head alone", "ViT-L/14"}), load_scorer(source, {}, control));
   source.weights = {golden_scorers("imagereward.safetensors")};
   EXPECT_FAILURE(KeysMismatch, ({"weights of ImageReward"}), load_scorer(source, {}, control));
+  source.weights = {clip, std::string(DRM_TEST_DATA) + "/pickle/trained_zip.pt"};  // a checkpoint of torch.save is read
+  EXPECT_FAILURE(KeysMismatch, ({"a CLIP's weights alone"}), load_scorer(source, {}, control));
   for (const auto& [file, key] : {std::pair(clip, "visual.ln_post.bias"), {head, "layers.4.bias"}}) {
     const auto damaged = f.file("damaged.safetensors");
     test::save_damaged(file, damaged, key);

@@ -222,6 +222,9 @@ TEST(other_and_damaged_weights_are_told) {
   EXPECT_FAILURE(KeysMismatch, ({"missing", "the aesthetic predictor's head"}),
                  load_scorer(f.source(golden_scorers("aesthetic.safetensors")), {}, control));
   EXPECT_FAILURE(KeysMismatch, ({"wide"}), load_scorer(f.source(golden_scorers("clip_l.hf.safetensors")), {}, control));
+  // As the release has it: a checkpoint of torch.save, which is read, and here holds another model's tensors.
+  EXPECT_FAILURE(KeysMismatch, ({"missing", "blip.visual_encoder.cls_token", "unexpected"}),
+                 load_scorer(f.source(std::string(DRM_TEST_DATA) + "/pickle/trained_zip.pt"), {}, control));
   auto big = f.source();
   big.config = test::shipped_config("imagereward");
   EXPECT_FAILURE(KeysMismatch, ({"of another shape", "weights of ImageReward"}), load_scorer(big, {}, control));

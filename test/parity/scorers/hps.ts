@@ -54,7 +54,7 @@ export async function checkHpsV2(s: ScorersFixture, name: string, scratch: strin
     all.push(...s.unlike(name, ['neg_score_center_crop'], got, tolerance.score ?? 0));
   }
   // The mistake itself, so that the control is known to be one.
-  const cropped = await scores(s, name, scratch, { pixels: 'transformers' });
+  const cropped = await scores(s, name, scratch, { pixels: 'torchvision' });
   const mistake = stored('neg_score_center_crop');
   all.push(s.compare(`${name} centre crop`, cropped, mistake, tolerance.score ?? 0));
   return all;
