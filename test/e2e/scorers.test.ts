@@ -2,7 +2,7 @@
 // look like, not what they say.
 import { copyFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { writePairs } from '../eval/small_pairs.js';
 import { writeLpips } from '../rewards/lpips_folder.js';
@@ -27,7 +27,7 @@ async function run(args: string[], options: RunOptions = {}) {
   return { code, stderr, events, data: result?.data, text: (result?.text ?? '') as string };
 }
 
-async function png(file: string, change: (image: sharp.Sharp) => sharp.Sharp = (image) => image): Promise<string> {
+async function png(file: string, change: (image: Sharp) => Sharp = (image) => image): Promise<string> {
   const pixels = Uint8Array.from({ length: 60 * 40 * 3 }, (_, i) => (i * 13 + (i >> 7)) % 256);
   await change(sharp(pixels, { raw: { width: 60, height: 40, channels: 3 } })).toFile(file);
   return file;
