@@ -36,7 +36,7 @@ class ClipScorer final : public Scorer {
       control.check();
       control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), clock.seconds()});
     };
-    const auto weights = Weights::open(source.weights, clip_keys());
+    const auto weights = Weights::open(source.weights, clip_keys(), Pickles::Read);
     load_clip_model(model_, weights, dtype, device_, progress);
     info_.logit_scale = checked_logit_scale(model_, weights);
   }

@@ -47,7 +47,7 @@ class LpipsScorer final : public Scorer {
   LpipsScorer(const ScorerSource& source, const LoadOptions& options, Control& control)
       : device_(parse_device(options.device)), feature_bytes_(feature_bytes(source)) {
     const auto dtype = parse_dtype(options.dtype);
-    const auto weights = Weights::open(source.weights, lpips_keys());
+    const auto weights = Weights::open(source.weights, lpips_keys(), Pickles::Read);
     model_ = make_lpips(source.config.empty() ? guess_lpips_config(weights) : read_lpips_config(source.config));
     info_.device = device_.str();
     info_.dtype = options.dtype;

@@ -79,7 +79,7 @@ class MpsScorer final : public Scorer {
       control.report({"load", static_cast<int64_t>(done), static_cast<int64_t>(total), clock.seconds()});
     };
     const auto read = [](const std::vector<std::string>& names) { return plain_keys(names, "", "MPS's own"); };
-    const auto weights = Weights::open(source.weights, read);
+    const auto weights = Weights::open(source.weights, read, Pickles::Read);
     load_mps_model(model_, weights, dtype, device_, progress);
     info_.logit_scale = checked_logit_scale(model_.clip, weights);
     const at::NoGradGuard no_grad;
