@@ -9,7 +9,7 @@
 namespace drm {
 
 std::vector<int64_t> read_head_sizes(const Json& config, const std::string& path) {
-  const std::vector<int64_t> published = {1024, 128, 64, 16};
+  std::vector<int64_t> published = {1024, 128, 64, 16};
   const auto* section = config.find("head_config");
   if (!section) return published;
   const ConfigReader r(*section, path + ": head_config");

@@ -24,7 +24,7 @@ std::array<StagePlan, 5> plan_of(LpipsNetwork network) {
   if (network == LpipsNetwork::Alex)
     return {
         {{0, {{0, 11, 4, 2}}}, {3, {{3, 5, 1, 2}}}, {3, {{6, 3, 1, 1}}}, {0, {{8, 3, 1, 1}}}, {0, {{10, 3, 1, 1}}}}};
-  const auto threes = [](std::vector<int64_t> indexes) {
+  const auto threes = [](const std::vector<int64_t>& indexes) {
     std::vector<Plan> all;
     for (const auto index : indexes) all.push_back({index, 3, 1, 1});
     return all;

@@ -169,19 +169,16 @@ TEST(published_networks_have_the_published_sizes) {
 TEST(published_lin_weights_have_the_published_sums) {
   const char* folder = std::getenv("DRM_SCORERS");
   if (!folder || !*folder) {
-    std::printf(
-        "SKIPPED: lin sums of the published LPIPS v0.1; DRM_SCORERS names a folder with "
-        "lpips/{alex,vgg}.safetensors\n");
+    std::printf("SKIPPED: lin sums of the published LPIPS v0.1; DRM_SCORERS names the folder of published scorers\n");
     return;
   }
-  for (const auto network : {LpipsNetwork::Alex, LpipsNetwork::Vgg}) {
-    const auto file =
-        std::string(folder) + "/lpips/" + (network == LpipsNetwork::Alex ? "alex" : "vgg") + ".safetensors";
+  for (const auto& [network, file] : {std::pair(LpipsNetwork::Alex, "/lpips/alex-lin.safetensors"),
+                                      {LpipsNetwork::Vgg, "/lpips-vgg/vgg-lin.safetensors"}}) {
     auto m = make_lpips(published_lpips(network));
     std::vector<WantedTensor> lins;
     for (auto& one : wanted(m))
       if (one.key.rfind("lin", 0) == 0) lins.push_back(one);
-    Weights::open({file}, lpips_keys()).fill(lins, at::kFloat, at::kCPU);
+    Weights::open({std::string(folder) + file}, lpips_keys()).fill(lins, at::kFloat, at::kCPU);
     const auto sums = lin_sums(m), want = published_lin_sums(network);
     for (size_t i = 0; i < sums.size(); ++i) CHECK(std::abs(sums[i] - want[i]) < 1e-5 * want[i]);
   }
