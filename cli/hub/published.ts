@@ -40,17 +40,11 @@ const CLIP_L = 'openai/clip-vit-large-patch14';
 const CONVERTED: readonly PublishedFile[] = [{ path: 'model.safetensors.index.json' }, { path: 'model.safetensors' }];
 const named = (...paths: string[]): PublishedFile[] => paths.map((path) => ({ path }));
 
-const tokenizer = (what: string, ...hub: string[]): Part => ({
+/** `vocabulary`: in what it lies where there is no tokenizer.json; the first two files are what makes a folder one of it. */
+const tokenizer = (what: string, vocabulary: 'vocab.json' | 'vocab.txt', ...hub: string[]): Part => ({
   role: 'tokenizer',
   what,
-  files: named(
-    'tokenizer.json',
-    'vocab.json',
-    'merges.txt',
-    'vocab.txt',
-    'tokenizer_config.json',
-    'special_tokens_map.json',
-  ),
+  files: named('tokenizer.json', vocabulary, 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'),
   hub,
 });
 
@@ -70,7 +64,7 @@ const preprocessor = (...hub: string[]): Part => ({
   optional: true,
 });
 
-const clipBpe = tokenizer("CLIP's tokenizer", CLIP_L);
+const clipBpe = tokenizer("CLIP's tokenizer", 'vocab.json', CLIP_L);
 
 /** xswu/HPSv2, whose tensors are fp16. */
 const hpsv2 = (name: string, file: PublishedFile): PublishedScorer => ({
@@ -124,7 +118,7 @@ export const PUBLISHED: readonly PublishedScorer[] = [
       },
       config(CLIP_H),
       preprocessor(CLIP_H),
-      tokenizer("CLIP's tokenizer", CLIP_H),
+      tokenizer("CLIP's tokenizer", 'vocab.json', CLIP_H),
     ],
   },
   {
@@ -166,7 +160,7 @@ export const PUBLISHED: readonly PublishedScorer[] = [
       },
       config('yuvalkirstain/PickScore_v1', CLIP_H),
       preprocessor('yuvalkirstain/PickScore_v1', CLIP_H),
-      tokenizer("CLIP's tokenizer", 'yuvalkirstain/PickScore_v1', CLIP_H),
+      tokenizer("CLIP's tokenizer", 'vocab.json', 'yuvalkirstain/PickScore_v1', CLIP_H),
     ],
   },
   {
@@ -208,7 +202,7 @@ export const PUBLISHED: readonly PublishedScorer[] = [
         hub: ['THUDM/ImageReward', 'zai-org/ImageReward'],
       },
       config(),
-      tokenizer("BERT's tokenizer", 'google-bert/bert-base-uncased', 'bert-base-uncased'),
+      tokenizer("BERT's tokenizer", 'vocab.txt', 'google-bert/bert-base-uncased', 'bert-base-uncased'),
     ],
   },
   {
@@ -223,7 +217,7 @@ export const PUBLISHED: readonly PublishedScorer[] = [
           "its checkpoint, MPS_overall_checkpoint.pth, is on its authors' cloud drive alone, which the README of the GitHub repository Kwai-Kolors/MPS links to; it is a pickled Python module, so it must be converted once to model.safetensors: docs/scorers.md has the lines",
       },
       config(),
-      tokenizer("CLIP's tokenizer", CLIP_H),
+      tokenizer("CLIP's tokenizer", 'vocab.json', CLIP_H),
     ],
   },
   {
@@ -237,7 +231,7 @@ export const PUBLISHED: readonly PublishedScorer[] = [
         hub: ['MizzenAI/HPSv3'],
       },
       config(),
-      tokenizer("Qwen2-VL's tokenizer", 'Qwen/Qwen2-VL-7B-Instruct'),
+      tokenizer("Qwen2-VL's tokenizer", 'vocab.json', 'Qwen/Qwen2-VL-7B-Instruct'),
       {
         role: 'instruction',
         what: 'the text that the prompt is put into',

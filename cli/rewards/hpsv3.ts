@@ -16,10 +16,12 @@ export function hpsv3Scorer(name: string, place: string, variants: readonly stri
   const text = Hpsv3Prompt.read(dirname(files.file('instruction')), config);
   return scorerSpec(name, async () => {
     const tokenizer = Qwen2Tokenizer.fromFolder(folder);
+    const dtype = precisionOf(variants, 'bf16');
     return {
       unit: 'mu',
       definition: 'HPSv3: mu, the mean of what its head says of image and prompt',
-      dtype: precisionOf(variants, 'bf16'),
+      dtype,
+      precision: dtype === 'fp32' ? 'in fp32' : `in ${dtype} (in fp32 on a CPU without it)`,
       source,
       // Nothing is cut: what is too long for the network is refused there.
       reader: (prompts) =>

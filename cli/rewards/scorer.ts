@@ -30,6 +30,8 @@ export interface ScorerPlan {
   /** What the number rests on: 'e^s times the cosine of image and prompt'. */
   definition: string;
   dtype: Dtype;
+  /** What is said of the precision; by default nothing of fp32. */
+  precision?: string;
   source: ScorerSource;
   /** Undefined where no text is read. */
   reader?: Reader;
@@ -139,6 +141,7 @@ class LoadedScorer {
 
 async function loadPlan(name: string, plan: ScorerPlan, loading: RewardLoading): Promise<Reward> {
   const { unit, definition, dtype, scale, hasSpace, deviates, source } = plan;
+  const { precision = dtype === 'fp32' ? '' : `in ${dtype}` } = plan;
   const loaded = new LoadedScorer(name, plan, loading);
   if (!loading.later) await loaded.get();
   const space: FeatureSpace = {
@@ -150,7 +153,7 @@ async function loadPlan(name: string, plan: ScorerPlan, loading: RewardLoading):
   };
   return {
     ...imageReward({
-      ...{ name, unit, definition: dtype === 'fp32' ? definition : `${definition}, in ${dtype}` },
+      ...{ name, unit, definition: precision === '' ? definition : `${definition}, ${precision}` },
       weights: fingerprintOf(plan),
       ...(hasSpace && { space }),
       ...(scale !== undefined && { scale }),

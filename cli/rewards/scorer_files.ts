@@ -8,8 +8,8 @@ import { cachedSnapshot } from '../hub/cache.js';
 import { type Part, type PublishedScorer, placedFolder, publishedScorer, type Role } from '../hub/published.js';
 import { placeOf } from './drm_files.js';
 
-/** What makes a folder one of a tokenizer. */
-const TOKENIZERS = ['tokenizer.json', 'vocab.json', 'vocab.txt'];
+/** What makes a folder one of a tokenizer: the first two of its files in the table. */
+const tokenizerNames = ({ files }: Part): string[] => files.slice(0, 2).map(({ path }) => path);
 
 export class ScorerFiles {
   /** Which file the user named, of the part that `FILE` stands for. */
@@ -72,13 +72,8 @@ export class ScorerFiles {
     const part = this.#part('tokenizer');
     for (const folder of this.#folders(part))
       for (const at of [join(folder, 'tokenizer'), folder])
-        if (TOKENIZERS.some((name) => existsSync(join(at, name)))) return at;
+        if (tokenizerNames(part).some((name) => existsSync(join(at, name)))) return at;
     throw this.#missing(part);
-  }
-
-  /** Bytes on disk, of an index all of its folder's shards. */
-  static bytes(files: readonly string[]): number {
-    return files.reduce((sum, file) => sum + statSync(file).size, 0);
   }
 
   #part(role: Role): Part {
@@ -95,7 +90,7 @@ export class ScorerFiles {
   #missing(part: Part): DrmError {
     const { name } = this.published;
     const { role, what, files, hub, elsewhere } = part;
-    const names = role === 'tokenizer' ? TOKENIZERS : files.map(({ path }) => path);
+    const names = role === 'tokenizer' ? tokenizerNames(part) : files.map(({ path }) => path);
     const places = [
       ...(this.#folder === undefined ? [] : [this.#folder]),
       placedFolder(name),

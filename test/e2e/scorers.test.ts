@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { writePairs } from '../eval/small_pairs.js';
 import { writeLpips } from '../rewards/lpips_folder.js';
 import { MINIATURES, type Miniature, writeMiniatures } from '../rewards/miniatures.js';
-import { fixture, type RunOptions, runDrm, temporaryFolder } from '../run_drm.js';
+import { fixture, type RunOptions, repository, runDrm, temporaryFolder } from '../run_drm.js';
 import { promptFolder, quickConfig } from './grpo_training.js';
 
 const NAMES = Object.keys(MINIATURES) as Miniature[];
@@ -174,8 +174,9 @@ describe('files that are not what they should be', () => {
 
   test("another scorer's file", async () => {
     const folder = copy('imagereward', 'x');
-    copyFileSync(join(scorerFolder, 'pickscore/model.safetensors'), join(folder, 'model.safetensors'));
-    expect(await refused(`imagereward:${folder}`)).toMatch(/\[load\] .*model.safetensors/);
+    const file = join(folder, 'other.safetensors');
+    copyFileSync(join(scorerFolder, 'pickscore/model.safetensors'), file);
+    expect(await refused(`imagereward:${file}`)).toMatch(/\[load\] .*other.safetensors.*CLIP/s);
   });
 
   test("another text than HPSv3's", async () => {
@@ -188,13 +189,20 @@ describe('files that are not what they should be', () => {
     );
   });
 
-  test('a pickle that is cut, and one with code in it', async () => {
+  test('a checkpoint that is cut, and those that could run code', async () => {
     const folder = copy('hps', 'x');
     const cut = join(folder, 'cut.pt');
-    writeFileSync(cut, Buffer.from('PK\x03\x04 and no more'));
-    expect(await refused(`hps:${cut}`)).toContain('cut.pt');
-    const code = join(folder, 'code.pth');
-    writeFileSync(code, Buffer.from('\x80\x02cos\nsystem\nU\x04echo\x85R.', 'latin1'));
-    expect(await refused(`hps:${code}`)).toContain('code.pth');
+    writeFileSync(cut, readFileSync(join(folder, 'hpc.pth')).subarray(0, 100_000));
+    expect(await refused(`hps:${cut}`)).toContain('the download is incomplete, fetch it again');
+    const pickles = join(repository, 'test/csrc/data/pickle');
+    copyFileSync(join(pickles, 'refused_system.pt'), join(folder, 'code.pth'));
+    expect(await refused(`hps:${join(folder, 'code.pth')}`)).toContain(
+      'found the function posix.system; such a file can',
+    );
+    const mps = copy('mps', 'y');
+    copyFileSync(join(pickles, 'refused_module_zip.pth'), join(mps, 'MPS_overall_checkpoint.pth'));
+    expect(await refused(`mps:${join(mps, 'MPS_overall_checkpoint.pth')}`)).toMatch(
+      /found the class mps\.CLIPModel; .* convert it once to safetensors/,
+    );
   });
 });

@@ -4,6 +4,8 @@ import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { packageRoot } from '../../cli/common/root.js';
 import { PROMPT_FILE } from '../../cli/text/hpsv3_prompt.js';
+import { readTensors } from '../parity/safetensors.js';
+import { torchSave } from '../parity/torch_save.js';
 import { type ClipSizes, clipConfig } from './clip_folder.js';
 import { type Hpsv3Sizes, hpsv3Config } from './hpsv3_folder.js';
 import { aestheticConfig, type ImageRewardSizes, imageRewardConfig } from './imagereward_folder.js';
@@ -38,11 +40,17 @@ export function writeClipTokenizer(folder: string, { vocab, ctx }: Pick<ClipSize
   json(folder, 'tokenizer_config.json', { model_max_length: ctx, pad_token: '<|endoftext|>' });
 }
 
+/** In the form that a scorer's file is published in; `under`: where its tensors are in a checkpoint of torch.save. */
+function writeWeights(weights: string, file: string, under?: string): void {
+  if (file.endsWith('.safetensors')) copyFileSync(join(fixtures, weights), file);
+  else torchSave(file, readTensors(join(fixtures, weights)), under);
+}
+
 /** A CLIP of the fixtures, its weights under the name that a scorer's have. */
 function writeClipScorer(folder: string, name: string, weights: string, as: string): string {
   const sizes = caseOf<ClipSizes>(name);
   json(made(folder), 'config.json', clipConfig(sizes));
-  copyFileSync(join(fixtures, weights), join(folder, as));
+  writeWeights(weights, join(folder, as), 'state_dict');
   writeClipTokenizer(folder, sizes);
   return folder;
 }
@@ -65,19 +73,19 @@ const mpsConfig = ({ clip, layers, heads, dim_head, ff_mult }: MpsSizes): object
 export const MINIATURES = {
   'clip-h': (folder) => writeClipScorer(folder, 'clip_h', 'clip_h.hf.safetensors', 'model.safetensors'),
   pickscore: (folder) => writeClipScorer(folder, 'clip_h', 'clip_h.hf.safetensors', 'model.safetensors'),
-  hps: (folder) => writeClipScorer(folder, 'clip_l', 'clip_l.openai.safetensors', 'hpc.safetensors'),
-  hpsv2: (folder) => writeClipScorer(folder, 'clip_h', 'clip_h.openclip.safetensors', 'model.safetensors'),
-  'hpsv2.1': (folder) => writeClipScorer(folder, 'clip_h', 'clip_h.openclip.safetensors', 'model.safetensors'),
+  hps: (folder) => writeClipScorer(folder, 'clip_l', 'clip_l.openai.safetensors', 'hpc.pth'),
+  hpsv2: (folder) => writeClipScorer(folder, 'clip_h', 'clip_h.openclip.safetensors', 'HPS_v2_compressed.pt'),
+  'hpsv2.1': (folder) => writeClipScorer(folder, 'clip_h', 'clip_h.openclip.safetensors', 'HPS_v2.1_compressed.pt'),
   aesthetic: (folder) => {
     const sizes = caseOf<ClipSizes>('clip_l');
     writeClipScorer(folder, 'clip_l', 'clip_l.openai.safetensors', 'model.safetensors');
     json(folder, 'config.json', aestheticConfig(sizes, caseOf<{ dims: number[] }>('aesthetic').dims));
-    copyFileSync(join(fixtures, 'aesthetic.safetensors'), join(folder, 'aesthetic.safetensors'));
+    writeWeights('aesthetic.safetensors', join(folder, 'sac+logos+ava1-l14-linearMSE.pth'));
     return folder;
   },
   imagereward: (folder) => {
     json(made(folder), 'config.json', imageRewardConfig(caseOf<ImageRewardSizes>('imagereward')));
-    copyFileSync(join(fixtures, 'imagereward.safetensors'), join(folder, 'model.safetensors'));
+    writeWeights('imagereward.safetensors', join(folder, 'ImageReward.pt'));
     const { bert_tiny: text } = textOf<{ bert_tiny: { vocab: string } }>();
     copyFileSync(join(fixtures, text.vocab), join(folder, 'vocab.txt'));
     return folder;

@@ -78,6 +78,20 @@ describe('a scorer is', () => {
     reward.dispose();
   });
 
+  test('the same from a checkpoint of torch.save, as it is published, and from its tensors as safetensors', async () => {
+    here();
+    const folder = MINIATURES.hpsv2(temporaryFolder());
+    rmSync(join(folder, 'HPS_v2_compressed.pt'));
+    copyFileSync(join(fixtures, 'clip_h.openclip.safetensors'), join(folder, 'model.safetensors'));
+    const scores: number[][] = [];
+    for (const name of ['hpsv2', `hpsv2:${folder}`]) {
+      const reward = await findImageReward(name).load(options);
+      scores.push(await scoreImages(reward, [image(1)], ['a cat']));
+      reward.dispose();
+    }
+    expect(scores[0]).toEqual(scores[1]);
+  });
+
   test('part of a weighted sum', () => {
     here();
     const parts = parseRewards('0.7*pickscore@over-26+0.3*hpsv2.1@no-antialias@fp16');
@@ -189,7 +203,7 @@ describe('what is no scorer or not whole', () => {
   test("another scorer's file is refused when it is loaded", async () => {
     nowhere();
     const folder = MINIATURES.pickscore(temporaryFolder());
-    copyFileSync(join(all, 'hps/hpc.safetensors'), join(folder, 'model.safetensors')); // a CLIP-L
+    copyFileSync(join(fixtures, 'clip_l.openai.safetensors'), join(folder, 'model.safetensors'));
     await expect(findImageReward(`pickscore:${folder}`).load(options)).rejects.toMatchObject({
       code: 'KEYS_MISMATCH',
       message: expect.stringContaining('model.safetensors'),
