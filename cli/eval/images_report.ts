@@ -1,5 +1,6 @@
 // What `drm eval images` found, as JSON and as people read it.
 import type { SampleSettings } from '../config/types.js';
+import { cutStart } from '../text/columns.js';
 import { percent, plusMinus, table } from '../ui/table.js';
 import { average, type Estimate, estimate } from './bootstrap.js';
 import type { Diversity } from './diversity.js';
@@ -139,6 +140,25 @@ function diversityOf(model: string, rows: readonly Row[]): string[] {
   ];
 }
 
+/** Scorers side by side in 80 columns. */
+const ABREAST = 3;
+
+/** All scores at once: the settings down, the scorers across, as papers have them. */
+function overview(model: string, rows: readonly Row[]): string[] {
+  const scorers = rows[0]?.verdicts.map(({ scorer }) => scorer) ?? [];
+  if (scorers.length < 2) return [];
+  const parts: string[] = [];
+  for (let from = 0; from < scorers.length; from += ABREAST) {
+    const some = Array.from(scorers.slice(from, from + ABREAST).keys(), (i) => from + i);
+    const lines = rows.map(({ setting, verdicts }) => [
+      setting || model,
+      ...some.map((at) => plusMinus((verdicts[at] as Verdict).score, 4)),
+    ]);
+    parts.push(table(['setting', ...some.map((at) => cutStart(scorers[at] as string, 20))], lines));
+  }
+  return [parts.join('\n\n')];
+}
+
 /** Tables for each judge: their numbers cannot be compared, those of settings can. */
 export function report(model: string, { rows, reference }: Results): string {
   const scorers = rows[0]?.verdicts ?? [];
@@ -153,6 +173,6 @@ export function report(model: string, { rows, reference }: Results): string {
       const tables = [table(HEAD, lines), ...comparison(rows, at)].join('\n');
       return `${scorer}: ${unit} of ${pictures} images${among}\n${tables}`;
     })
-    .concat(diversityOf(model, rows), priceOf(rows))
+    .concat(diversityOf(model, rows), overview(model, rows), priceOf(rows))
     .join('\n\n');
 }

@@ -72,6 +72,7 @@ describe('all scorers by one command', () => {
     const first = await run([...args, ...more, ...scorers]);
     expect(first.stderr).toBe('');
     expect(first.code).toBe(0);
+    expect(first.text).toMatch(/setting +clip-h +pickscore +hps\n/); // the scorers side by side
     const [row] = first.data.rows;
     expect(row.verdicts.map(({ scorer }: { scorer: string }) => scorer)).toEqual(NAMES);
     for (const { score, pictures } of row.verdicts) {

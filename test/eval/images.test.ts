@@ -176,8 +176,8 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(data.rows[0].verdicts.map(({ scorer }: Verdict) => scorer)).toEqual([w.judge, second]);
     expect(data.rows[0].verdicts[0].score.mean).not.toBe(data.rows[0].verdicts[1].score.mean);
     expect(data.rows[0].verdicts[0].score.mean).not.toBe(data.rows[1].verdicts[0].score.mean);
-    // For each judge a title, a head, two settings, and the same with differences; a blank line between.
-    expect(text.split('\n')).toHaveLength(15);
+    // For each judge a title, a head, two settings, and the same with differences; the judges side by side; blank lines.
+    expect(text.split('\n')).toHaveLength(19);
     for (const line of text.split('\n').filter((l) => !l.includes(':'))) expect(line.length).toBeLessThanOrEqual(80);
     for (const name of ['guidance-1', 'guidance-3']) {
       expect(pngs(join(w.out, name))).toHaveLength(4);

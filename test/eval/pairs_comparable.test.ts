@@ -223,7 +223,7 @@ describe('protocols of counting', { timeout: 120_000 }, () => {
     ['few', ['--protocol', 'strict', '--protocol', 'mean-over-prompts'], /counts rankings/],
     ['few', ['--validation', 'few'], /expected --protocol tie-aware beside it/],
     ['few', ['--from', 'few'], /--from is for --scores/],
-    ['few', ['--no-pictures'], /--no-pictures is for --scores/],
+    ['few', ['--no-pictures'], /--no-images is for --scores/],
   ])('of %s with %j are refused with a sentence', (data, more, words) =>
     refusedHere(
       evaluate,

@@ -50,6 +50,29 @@ const KNOWN: KnownAnswer[] = [
       return { scorer, ids: async (prompt) => (await tokenizer.padded(prompt, scorer.info.tokens)).ids };
     },
   },
+  {
+    scorer: 'hpsv2',
+    source: 'issue 27 of HPSv2',
+    needs: [
+      ['HPS_v2_compressed.pt', 'model.safetensors'],
+      ['tokenizer.json', 'vocab.json'],
+    ],
+    images: [{ file: 'demo_image.jpg', sha256: '798dfb5b' }],
+    prompt: 'A cat with two horns on its head',
+    answers: [0.2876],
+    accept: 0.002,
+    load: async (folder, [weights]) => {
+      const { Scorer } = await import('../../binding/index.js');
+      const { clipRow } = await import('../../cli/text/clip_rows.js');
+      const { Tokenizer } = await import('../../cli/text/tokenizer.js');
+      const config = join(packageRoot, 'configs/scorers/clip-vit-h-14.json');
+      const settings = JSON.stringify({ pixels: 'letterbox' });
+      const source = { kind: 'clip', config, weights: [weights as string], settings };
+      const scorer = await Scorer.load(source, { device: 'cpu', dtype: 'fp32' });
+      const tokenizer = Tokenizer.fromFolder(folder);
+      return { scorer, ids: async (prompt) => (await clipRow(tokenizer, prompt, scorer.info.tokens, 'open_clip')).ids };
+    },
+  },
 ];
 
 const root = process.env.DRM_SCORERS;
