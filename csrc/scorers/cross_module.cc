@@ -65,14 +65,14 @@ Tensor look_at_image(const SelfBlock& b, const CrossModuleConfig& k, const Tenso
 
 }  // namespace
 
-CrossModule make_cross_module(const CrossModuleConfig& k) {
-  const auto d = k.width, inner = k.heads * k.head_channels, mlp = k.mlp_ratio * d;
-  CrossModule m{k, {}};
-  for (int64_t i = 0; i < k.layers; ++i)
+CrossModule make_cross_module(const CrossModuleConfig& config) {
+  const auto d = config.width, inner = config.heads * config.head_channels, mlp = config.mlp_ratio * d;
+  CrossModule m{config, {}};
+  for (int64_t i = 0; i < config.layers; ++i)
     m.layers.push_back(
-        {{make_unbiased_norm(d), make_linear(d, inner, false), make_linear(d, 2 * k.head_channels, false),
+        {{make_unbiased_norm(d), make_linear(d, inner, false), make_linear(d, 2 * config.head_channels, false),
           make_linear(inner, d, false), make_linear(d, 2 * mlp, false), make_linear(mlp, d, false)},
-         {make_unbiased_norm(d), make_linear(d, inner + 2 * k.head_channels + 2 * mlp, false),
+         {make_unbiased_norm(d), make_linear(d, inner + 2 * config.head_channels + 2 * mlp, false),
           make_linear(inner, d, false), make_linear(mlp, d, false)}});
   return m;
 }

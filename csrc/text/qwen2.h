@@ -35,10 +35,10 @@ struct Qwen2 {
 
 Qwen2 make_qwen2(const Qwen2Config& config);
 
-/// x (B, L, D), fp32 -> (B, L, D), fp32, before the final norm, which is the caller's to apply to the rows that it
+/// embeds (B, L, D), fp32 -> (B, L, D), fp32, before the final norm, which is the caller's to apply to the rows that it
 /// reads. Each token sees itself and those before it: rows that end earlier may be followed by anything. Sums over
 /// layers are fp32, also where the layers compute in 16 bits. Observer names: "layer<i>".
-Tensor qwen2_layers(const Qwen2& m, const Tensor& x, const Observer* observer = nullptr);
+Tensor qwen2_layers(const Qwen2& m, const Tensor& embeds, const Observer* observer = nullptr);
 
 template <class V>
 void each(Qwen2& m, const std::string& prefix, V&& visit) {
