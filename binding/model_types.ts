@@ -107,7 +107,7 @@ export interface PromptTokens {
 
 /** Step-wise sampling; see StepwiseRequest in csrc/api/pipeline.h. */
 export interface StepwiseRequest {
-  reward: RewardModelHandle; // on the pipeline's device
+  reward?: RewardModelHandle; // on the pipeline's device; of k > 1
   /** The request's prompts with the reward model's number of T5 tokens, where that is another. */
   prompts?: PromptTokens[];
   k: number;

@@ -447,6 +447,8 @@ export interface SampleSettings {
   reward: string;
   /** a of the SDE step (Eq. 6) by which candidates branch (Flow-GRPO: 0.7). */
   noise_level: number;
+  /** With k = 1: a candidate's noise at each step and no choice, which tells what the noise does beside what the choice does. */
+  sde: boolean;
   /** Which candidate goes on: argmax, the best (Eq. 12), or softmax:T, drawn at temperature T. */
   select: string;
   /** Fraction of the trajectory from which candidates are scored; steps outside are Euler's. */

@@ -10,6 +10,11 @@ import { sampleSettings } from '../sample/settings.js';
 /** A sweep's value is one adapter, or the base alone. */
 const loraOf = (value: string): string[] => (value === 'none' ? [] : [value]);
 
+function toSwitch(value: string, flag: string): boolean {
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw new DrmError('USAGE', `${flag}: expected true or false, found ${JSON.stringify(value)}`);
+}
+
 /** Options that may vary, and what their values say. */
 const SWEPT = {
   guidance: (value: string) => ({ guidance: toNumber(value, '--guidance') }),
@@ -17,6 +22,7 @@ const SWEPT = {
   k: (value: string) => ({ k: toNumber(value, '--k') }),
   reward: (value: string) => ({ reward: value }),
   'noise-level': (value: string) => ({ noiseLevel: toNumber(value, '--noise-level') }),
+  sde: (value: string) => ({ sde: toSwitch(value, '--sweep sde') }),
   select: (value: string) => ({ select: value }),
   'score-from': (value: string) => ({ scoreFrom: toNumber(value, '--score-from') }),
   'score-until': (value: string) => ({ scoreUntil: toNumber(value, '--score-until') }),

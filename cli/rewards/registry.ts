@@ -15,6 +15,7 @@ import { hpsv3Scorer } from './hpsv3.js';
 import { MPS_VARIANTS, mpsScorer } from './mps.js';
 import type { Sees } from './reward.js';
 import type { ImageSpec, RewardSpec } from './spec.js';
+import { truthSpec } from './truth.js';
 import { expectVariants, PRECISIONS, splitVariants, type Variants } from './variants.js';
 
 export interface RewardKind {
@@ -49,6 +50,7 @@ const clipKind = (name: keyof typeof CLIP_VARIANTS, about: string): RewardKind =
 const KINDS: RewardKind[] = [
   { name: 'tiny', about: 'the reward model of `tiny`', sees: 'noisy latents', find: tinyDrm },
   { name: 'judge', about: 'a small CLIP of emoji', sees: 'images', find: (name) => clipAt(name, JUDGE) },
+  { name: 'truth', about: 'what simulated raters look for, as it is', sees: 'images', find: (name) => truthSpec(name) },
   { name: 'drm', place: 'PATH', about: 'a reward model by `drm train`', sees: 'noisy latents', find: drmNamed },
   { name: 'clip', place: 'FOLDER', about: 'the cosine of a CLIP', sees: 'images', find: clipAt, owns: isClipConfig },
   published('aesthetic', 'the aesthetic predictor, which reads no prompt', AESTHETIC_VARIANTS, aestheticScorer),

@@ -11,6 +11,7 @@ export interface SampleFlags {
   k?: number | undefined;
   reward?: string | undefined;
   noiseLevel?: number | undefined;
+  sde?: boolean;
   select?: string | undefined;
   scoreFrom?: number | undefined;
   scoreUntil?: number | undefined;

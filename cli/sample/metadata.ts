@@ -34,7 +34,13 @@ const STEPWISE_KEYS = [
   'score_until',
 ] as const satisfies (keyof SampleSettings)[];
 
-type PictureSettings = Pick<SampleSettings, (typeof PICTURE_KEYS)[number] | (typeof STEPWISE_KEYS)[number] | 'lora'>;
+/** Likewise, of images with noise at each step and without a choice. */
+const SDE_KEYS = ['sde', 'noise_level', 'score_from', 'score_until'] as const satisfies (keyof SampleSettings)[];
+
+type PictureSettings = Pick<
+  SampleSettings,
+  (typeof PICTURE_KEYS)[number] | (typeof STEPWISE_KEYS)[number] | (typeof SDE_KEYS)[number] | 'lora'
+>;
 
 /** What makes an image again. */
 export interface Recipe {
@@ -52,11 +58,10 @@ export function recipeTexts(
   { prompt, negative, seed }: { prompt: string; negative: string; seed: bigint },
   loras: readonly Lora[] = [],
 ): Record<string, string> {
+  const noiseKeys = settings.k > 1 ? STEPWISE_KEYS : settings.sde ? SDE_KEYS : [];
   const recipe: Recipe & { drm: string } = {
     drm: VERSION,
-    settings: Object.fromEntries(
-      [...PICTURE_KEYS, ...(settings.k > 1 ? STEPWISE_KEYS : [])].map((key) => [key, settings[key]]),
-    ),
+    settings: Object.fromEntries([...PICTURE_KEYS, ...noiseKeys].map((key) => [key, settings[key]])),
     ...(loras.length > 0 && {
       loras: loras.map(({ name, strength, sha256 }) => ({ file: name, scale: strength, sha256 })),
     }),
@@ -64,8 +69,9 @@ export function recipeTexts(
     negative_prompt: negative,
     seed: String(seed),
   };
-  const { steps, guidance, width, height, model, k, reward, noise_level } = settings;
-  const stepwise = k > 1 ? `, Candidates: ${k}, Reward: ${reward}, Noise level: ${noise_level}` : '';
+  const { steps, guidance, width, height, model, k, reward, noise_level, sde } = settings;
+  const candidates = k > 1 ? `, Candidates: ${k}, Reward: ${reward}` : '';
+  const stepwise = k > 1 || sde ? `${candidates}, Noise level: ${noise_level}` : '';
   const adapters = loras.length > 0 ? `, Lora: ${loras.map(textOf).join(' ')}` : '';
   return {
     parameters: `${prompt}\nNegative prompt: ${negative}\nSteps: ${steps}, CFG scale: ${guidance}, Seed: ${seed}, Size: ${width}x${height}, Model: ${model}${adapters}${stepwise}, Version: drm ${VERSION}`,

@@ -28,7 +28,7 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
     return await Pipeline.load((models[index] as ResolvedModel).source, { device, dtype }, { signal });
   };
   const tokenizers = models.map((model) => loadTokenizers(model.tokenizers));
-  const paintAlike = async ({ model, steps, guidance }: Recipe, wishes: Wish[]): Promise<Picture[]> => {
+  const paintAlike = async ({ model, steps, guidance, noise }: Recipe, wishes: Wish[]): Promise<Picture[]> => {
     const pipeline = pipelines.get(model) ?? load(model);
     pipelines.set(model, pipeline);
     const jobs = wishes.map(({ prompt, seed }) => ({ prompt, negative: '', seed: BigInt(seed) }));
@@ -39,6 +39,9 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
         ...texts,
         steps,
         guidance,
+        ...(noise > 0 && {
+          stepwise: { k: 1, noiseLevel: noise, temperature: 0, scoreFrom: 0, scoreUntil: 1, trace: false },
+        }),
         height: size,
         width: size,
         t5Length,
@@ -66,8 +69,8 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
   return {
     async paint(wishes) {
       const alike = new Map<string, number[]>();
-      for (const [i, { model, steps, guidance }] of wishes.entries()) {
-        const recipe = `${model} ${steps} ${guidance}`;
+      for (const [i, { model, steps, guidance, noise }] of wishes.entries()) {
+        const recipe = `${model} ${steps} ${guidance} ${noise}`;
         alike.set(recipe, [...(alike.get(recipe) ?? []), i]);
       }
       const all: Picture[] = [];

@@ -22,6 +22,7 @@ export function sampleSettings(
     k: options.k,
     reward: options.reward,
     noise_level: options.noiseLevel,
+    sde: options.sde || undefined,
     select: options.select,
     score_from: options.scoreFrom,
     score_until: options.scoreUntil,
@@ -67,6 +68,17 @@ export function requestOf(settings: SampleSettings) {
         stop: settings.skip_layer_stop,
       },
     }),
+    ...(settings.sde &&
+      settings.k === 1 && {
+        stepwise: {
+          k: 1,
+          noiseLevel: settings.noise_level,
+          temperature: 0,
+          scoreFrom: settings.score_from,
+          scoreUntil: settings.score_until,
+          trace: false,
+        },
+      }),
     freeEncoders: settings.free_encoders,
     decode: true,
     previewEvery: settings.preview,

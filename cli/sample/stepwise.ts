@@ -29,6 +29,11 @@ function check(settings: SampleSettings): void {
       'USAGE',
       `--noise-level ${settings.noise_level}: expected a number above 0, since without noise all candidates are the same; for plain sampling leave --k out`,
     );
+  if (settings.sde)
+    throw new DrmError(
+      'USAGE',
+      `--sde --k ${settings.k}: expected --sde with one candidate, since several have its noise anyway; leave one of the two out`,
+    );
   if (settings.score_from > settings.score_until)
     throw new DrmError(
       'USAGE',

@@ -234,13 +234,15 @@ class LoadedPipeline final : public Pipeline {
                        int64_t n, const Control& control) const {
     Stepwise w;
     for (int64_t i = begin; i < begin + n; ++i) w.seeds.push_back(run.r.images[static_cast<size_t>(i)].seed);
-    if (!read_by_reward.defined()) return w;
+    if (!run.r.stepwise) return w;
     const auto& asked = *run.r.stepwise;
     w.k = asked.k;
+    w.sde = asked.k == 1;
     w.noise_level = asked.noise_level;
     w.temperature = asked.temperature;
     w.score_from = asked.score_from;
     w.score_until = asked.score_until;
+    if (w.k == 1) return w;
     const auto net = asked.reward->net();  // the request holds it
     w.rows_per_pass = drm::rows_per_pass(*net, read_by_reward, run.size.height, run.size.width);
     w.score = reward_scorer(*net, std::move(read_by_reward));

@@ -35,7 +35,8 @@ struct ImageRequest {
 
 class RewardModel;
 
-/// Step-wise sampling: k candidates a step, the one that `reward` prefers goes on. See Stepwise in flow/sampler.h.
+/// Step-wise sampling: k candidates a step, the one that `reward` prefers goes on; k = 1 is one path with a candidate's
+/// noise and no choice. See Stepwise in flow/sampler.h.
 struct StepwiseRequest {
   std::shared_ptr<RewardModel> reward;  // on the pipeline's device; not needed when k is 1
   /// The request's prompts with as many T5 tokens as the reward model reads; empty: they have as many already.

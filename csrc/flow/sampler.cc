@@ -77,7 +77,7 @@ void check(const Stepwise& s, int64_t batch) {
   const auto refuse = [](const std::string& what) { throw Failure(Code::BadRequest, "[sample] " + what); };
   if (s.k < 1 || s.k > kMostCandidates)
     refuse("k: expected 1 to " + std::to_string(kMostCandidates) + " candidates, found " + std::to_string(s.k));
-  if (s.k == 1) return;
+  if (!s.adds_noise()) return;
   if (!(s.noise_level > 0) || !std::isfinite(s.noise_level))
     refuse("noise level: expected a number above 0, found " + std::to_string(s.noise_level) +
            "; without noise all candidates are the same");
@@ -87,7 +87,7 @@ void check(const Stepwise& s, int64_t batch) {
   if (!(s.score_from >= 0 && s.score_from <= s.score_until && s.score_until <= 1))
     refuse("part of the trajectory to score: expected 0 <= from <= until <= 1, found " + std::to_string(s.score_from) +
            " to " + std::to_string(s.score_until));
-  if (!s.score) refuse("k: expected 1 without a reward, found " + std::to_string(s.k));
+  if (!s.score && s.k > 1) refuse("k: expected 1 without a reward, found " + std::to_string(s.k));
   if (static_cast<int64_t>(s.seeds.size()) != batch)
     throw Failure(Code::Internal,
                   "[sample] " + std::to_string(s.seeds.size()) + " seeds for " + std::to_string(batch) + " images");
@@ -168,7 +168,7 @@ Tensor denoise(const GuidedPolicy& policy, Tensor latents, const Schedule& sched
   const bool look_each_step = latents.is_cpu() || stepwise.k == 1;
   Faults faults(latents, schedule);
   Tensor keys, uniforms;
-  if (stepwise.k > 1) {
+  if (stepwise.adds_noise()) {
     keys = branch_keys(stepwise.seeds, std::vector<int64_t>(stepwise.seeds.size()), latents.device());
     if (stepwise.temperature > 0) uniforms = choice_uniforms(stepwise.seeds, steps, latents.device());
   }
@@ -183,6 +183,7 @@ Tensor denoise(const GuidedPolicy& policy, Tensor latents, const Schedule& sched
       const auto clock = timed(&SamplingTimes::branch);
       candidates = branch(x, velocity, sde_step(schedule.sigmas, i, stepwise.noise_level), keys, i, stepwise.k);
     }
+    if (stepwise.k == 1) return candidates.squeeze(1);
     {
       const auto clock = timed(&SamplingTimes::reward);
       scores = score_candidates(stepwise.score, candidates, next, stepwise.rows_per_pass);

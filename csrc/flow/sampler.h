@@ -53,12 +53,13 @@ using LatentScorer =
     std::function<Tensor(const Tensor& candidates, double sigma, const std::vector<int64_t>& image_of)>;
 
 /// Step-wise sampling (section 3.4): at each step k candidates branch by the SDE step at `noise_level`, are scored at
-/// their own noise level, and the chosen one goes on. k = 1 is plain sampling. The last step, and steps outside the
-/// window, are Euler steps without scoring.
+/// their own noise level, and the chosen one goes on. k = 1 is plain sampling, or with `sde` one path with a
+/// candidate's noise and without a choice. The last step, and steps outside the window, are Euler steps.
 constexpr int64_t kMostCandidates = 1024;
 
 struct Stepwise {
   int64_t k = 1;
+  bool sde = false;  // k = 1: with noise. What noise alone does, beside what the choice does
   double noise_level = 0.7;
   double temperature = 0;                  // of the choice; 0: the best
   double score_from = 0, score_until = 1;  // fractions of the trajectory: steps i with from <= i / n < until
@@ -66,9 +67,10 @@ struct Stepwise {
   std::vector<uint64_t> seeds;  // of each image: key the candidates' noise and the soft choice
   LatentScorer score;
   BranchObserver observer;  // may read the device; without it nothing waits for the device between steps
+  bool adds_noise() const { return k > 1 || sde; }
   bool branches_at(int64_t step, int64_t steps) const {
     const double at = static_cast<double>(step) / static_cast<double>(steps);
-    return k > 1 && step + 1 < steps && at >= score_from && at < score_until;
+    return adds_noise() && step + 1 < steps && at >= score_from && at < score_until;
   }
 };
 

@@ -174,6 +174,20 @@ TEST(results_do_not_depend_on_batches_or_passes) {
   }
 }
 
+TEST(a_path_with_noise_and_no_choice_is_that_of_the_first_candidate) {
+  at::manual_seed(5);
+  const auto schedule = grid(10);
+  const auto x = test::randn({2, 3, 4, 4});
+  auto noisy = stepwise(1, {}, 2);
+  noisy.sde = true;
+  noisy.score_from = 0.2;
+  auto chosen = stepwise(2, no_preference, 2);  // ties: the first candidate goes on
+  chosen.score_from = 0.2;
+  const auto out = denoise(gaussian_policy(schedule, 1), x, schedule, noisy, Control());
+  CHECK(at::equal(out, denoise(gaussian_policy(schedule, 1), x, schedule, chosen, Control())));
+  CHECK(!at::equal(out, denoise(gaussian_policy(schedule, 1), x, schedule, {}, Control())));
+}
+
 TEST(outside_the_window_steps_are_eulers) {
   at::manual_seed(6);
   const auto schedule = grid(10);

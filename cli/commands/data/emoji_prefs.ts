@@ -3,6 +3,7 @@ import { DrmError } from '../../../binding/error.js';
 import { chooseDevice } from '../../common/device.js';
 import { emojiPrefsSource } from '../../data/emoji/emoji_prefs.js';
 import type { Likeness } from '../../data/emoji/likeness.js';
+import { ratedPrefsSource } from '../../data/emoji/rated_prefs.js';
 import type { Source } from '../../data/prepared/source.js';
 import { weightsFingerprint } from '../../hub/fingerprint.js';
 import { resolveModel } from '../../hub/resolve.js';
@@ -21,6 +22,16 @@ const likenessIn =
     const captions = await space.captions([caption]);
     return drawn.map((_, i) => (cosine(pictures, i + 1, pictures, 0) + cosine(pictures, i + 1, captions, 0)) / 2);
   };
+
+/** What has no meaning there. Throws DrmError USAGE. */
+function refuseBesideRaters({ scorer, early }: DataContext['options']): void {
+  const flag = scorer !== undefined ? '--scorer' : early?.length ? '--early' : undefined;
+  if (flag)
+    throw new DrmError(
+      'USAGE',
+      `--raters with ${flag}: expected one of them, since raters vote on images of the base alone; leave one of the two out`,
+    );
+}
 
 export async function openEmojiPrefs(
   context: DataContext,
@@ -51,7 +62,20 @@ export async function openEmojiPrefs(
     signal,
     onWarning: (message) => events.emit({ event: 'warning', message }),
   });
-  const { scorer: by } = options;
+  const { scorer: by, raters } = options;
+  if (raters !== undefined) {
+    refuseBesideRaters(options);
+    const [base] = models as [(typeof models)[number]];
+    const rated = ratedPrefsSource(
+      {
+        ...{ size, seed, split: options.split ?? 'all', maxPairs, raters, minConfidence: options.minConfidence },
+        ...{ steps, guidance, dtype, t5Length },
+        model: { name: base.name, fingerprint: weightsFingerprint(base.source) },
+      },
+      paint,
+    );
+    return { ...rated, close: dispose };
+  }
   const reward = by === undefined ? undefined : await findImageReward(by).load({ device, dtype: 'fp32', signal });
   if (reward && !reward.space)
     throw new DrmError('USAGE', `--scorer ${by}: expected one that compares images with each other, such as a CLIP`);

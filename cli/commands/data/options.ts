@@ -34,7 +34,7 @@ export const OPTIONS = [
   {
     flags: '--min-confidence <x>',
     description: 'prepare: drops training pairs below',
-    default: '0.95 for hpdv3',
+    default: '0.95 for hpdv3 and --raters',
     parse: toNumber,
   },
   { flags: '--keep-ties', description: 'prepare: keeps ties, marked, for protocols that count them' },
@@ -67,6 +67,11 @@ export const OPTIONS = [
     flags: '--also <style>',
     description: 'emoji: also trains on openmoji, emojione, emojione-v1, fxemoji or noto-v1; may be repeated',
     repeatable: true,
+  },
+  {
+    flags: '--raters <n>',
+    description: 'emoji-prefs: pairs of its own images that so many simulated raters vote on, instead',
+    parse: toWhole(1, 1000),
   },
   {
     flags: '--scorer <name>',

@@ -41,6 +41,7 @@ export const OPTIONS = [
     default: '0.7',
     parse: toNumber,
   },
+  { flags: '--sde', description: 'images: noise at each step and no choice, as in `drm sample`' },
   { flags: '--select <rule>', description: 'images: argmax or softmax:T', default: 'argmax' },
   {
     flags: '--score-from <fraction>',

@@ -37,6 +37,7 @@ export const OPTIONS = [
     description: "reward model for --k: a name, a folder that `drm train` wrote, the authors' file",
   },
   { flags: '--noise-level <a>', description: 'of the candidates (a in Eq. 6)', default: '0.7', parse: toNumber },
+  { flags: '--sde', description: "one candidate's noise at each step, and no choice (--k 1)" },
   { flags: '--select <rule>', description: 'argmax, or softmax:T to draw at temperature T', default: 'argmax' },
   {
     flags: '--score-from <fraction>',

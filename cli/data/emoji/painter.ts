@@ -6,6 +6,8 @@ export interface Recipe {
   model: number;
   steps: number;
   guidance: number;
+  /** a of the SDE step (Eq. 6); 0: the ODE. */
+  noise: number;
 }
 
 export interface Wish extends Recipe {

@@ -57,7 +57,7 @@ export class PrefsPlanner {
     private readonly likeness: Likeness | undefined,
   ) {
     this.#names = options.models.map(({ name }) => name);
-    this.#best = { model: 0, steps: options.steps, guidance: options.guidance };
+    this.#best = { model: 0, steps: options.steps, guidance: options.guidance, noise: 0 };
   }
 
   /** Pairs of a caption, dropped ones included. */

@@ -13,9 +13,10 @@ export function worseRecipe(best: Recipe, grade: Grade, much: boolean): Recipe {
   return {
     model: best.model,
     steps: Math.max(1, Math.round(best.steps * part)),
+    noise: best.noise,
     guidance: much ? best.guidance * more : 1 + (best.guidance - 1) * less,
   };
 }
 
-export const recipeName = ({ model, steps, guidance }: Recipe, names: readonly string[]): string =>
-  `${names[model]}, ${steps} steps, guidance ${guidance}`;
+export const recipeName = ({ model, steps, guidance, noise }: Recipe, names: readonly string[]): string =>
+  `${names[model]}, ${steps} steps, guidance ${guidance}${noise > 0 ? `, noise level ${noise}` : ''}`;

@@ -209,7 +209,7 @@ test('a wrong caption is the more wrong the higher the grade, and never a varian
 });
 
 test('worse settings are worse in steps, and in guidance one way or the other', () => {
-  const best = { model: 0, steps: 28, guidance: 3 };
+  const best = { model: 0, steps: 28, guidance: 3, noise: 0 };
   for (const much of [false, true]) {
     const recipes = GRADES.map((grade) => worseRecipe(best, grade, much));
     const steps = [best, ...recipes].map((recipe) => recipe.steps);

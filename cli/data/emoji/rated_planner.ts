@@ -1,0 +1,152 @@
+// Which pairs raters are asked about: images of one caption that the base drew by the settings that sampling and
+// reinforcement learning use, with and without noise at each step, some by worse settings, and the real image.
+import { DrmError } from '../../../binding/error.js';
+import { PhiloxStream } from '../../random/philox_stream.js';
+import { Drop } from '../io/drop.js';
+import { decodePicture, encodeLossless } from '../io/picture.js';
+import type { LatePair, PairFields } from '../prepared/pair.js';
+import { BaseImages, type DrawnPicture } from './base_images.js';
+import { GRADES } from './corruptions.js';
+import { drawEmoji, type EmojiPicture, hash } from './emoji.js';
+import type { Painter, Recipe } from './painter.js';
+import { standardized } from './population.js';
+import { recipeName, worseRecipe } from './prefs_recipes.js';
+import { RATED_SPLITS, type RatedSplit } from './prefs_splits.js';
+import { drawRaters, type Rater, votesOf } from './raters.js';
+
+/** Keeps this use of the seed apart from all others ("rpai"). */
+const PURPOSE = 0x72706169;
+
+/** Captions whose images the base draws in one go. */
+const CHUNK = 16;
+
+/** Images of a caption: by the SDE (Eq. 6), by the ODE, and by worse settings of either. */
+const NOISY = 12;
+const PLAIN = 4;
+const WORSE = 2;
+
+/** Of the noise of the SDE, as `drm sample --k` and `drm grpo` have it. */
+const NOISE_LEVEL = 0.7;
+
+/** Pairs of a caption: of the base's own images by the recommended settings, of one of them and one by worse settings, of
+ * one of them and the real image. */
+const OWN = 48;
+const PAIRS = OWN + WORSE + 2;
+
+export interface RatedOptions {
+  size: number;
+  seed: number;
+  raters: number;
+  /** Of a split: pairs of less confidence are dropped. */
+  minConfidence(split: string): number;
+  steps: number;
+  guidance: number;
+  base: string;
+}
+
+/** A split and who votes on it. */
+interface Asked {
+  name: RatedSplit;
+  raters: Rater[];
+}
+
+interface Candidate {
+  id: string;
+  model: string;
+  picture: DrawnPicture;
+}
+
+export class RatedPlanner {
+  readonly each = PAIRS;
+  readonly #best: Recipe;
+
+  constructor(
+    private readonly options: RatedOptions,
+    private readonly paint: Painter,
+    private readonly source: string,
+  ) {
+    this.#best = { model: 0, steps: options.steps, guidance: options.guidance, noise: 0 };
+  }
+
+  *pairs(splits: readonly { name: RatedSplit; captions: EmojiPicture[] }[]): Generator<LatePair> {
+    for (const { name, captions } of splits) {
+      const raters = drawRaters(this.options.seed, this.options.raters, RATED_SPLITS.indexOf(name));
+      for (let at = 0; at < captions.length; at += CHUNK)
+        yield* this.#chunk({ name, raters }, captions.slice(at, at + CHUNK));
+    }
+  }
+
+  #chunk(split: Asked, captions: EmojiPicture[]): LatePair[] {
+    const chunk = new BaseImages(this.paint, [this.options.base]);
+    // All are wished for before the first is drawn.
+    return captions.flatMap((emoji) => this.#ofCaption(split, emoji, chunk));
+  }
+
+  #ofCaption({ name: split, raters }: Asked, emoji: EmojiPicture, chunk: BaseImages): LatePair[] {
+    const draws = new PhiloxStream(this.options.seed, PURPOSE, hash(emoji.key));
+    const wish = (recipe: Recipe): Candidate => {
+      const picture = chunk.wish({ ...recipe, prompt: emoji.caption, seed: draws.word() });
+      return { id: picture.id, model: recipeName(recipe, [this.options.base]), picture };
+    };
+    const own = Array.from({ length: NOISY + PLAIN }, (_, i) =>
+      wish(i < NOISY ? { ...this.#best, noise: NOISE_LEVEL } : this.#best),
+    );
+    const worse = Array.from({ length: WORSE }, () =>
+      wish({
+        ...worseRecipe(this.#best, draws.pick(GRADES), draws.below(3) === 0),
+        noise: draws.below(2) === 0 ? NOISE_LEVEL : 0,
+      }),
+    );
+    const real = this.#real(emoji);
+    const seen = new Map<Candidate, Promise<ReturnType<typeof standardized>>>();
+    const look = (one: Candidate) => {
+      const known = seen.get(one) ?? one.picture.pixels().then(standardized);
+      seen.set(one, known);
+      return known;
+    };
+    const asked = (kind: string, first: Candidate, second: Candidate, within: number): LatePair => ({
+      split,
+      note: emoji.note,
+      decide: async () => {
+        const voting = new PhiloxStream(this.options.seed, PURPOSE, hash(emoji.key), 1 + within);
+        const votes = votesOf(raters, await look(first), await look(second), voting);
+        const [chosen, rejected] = votes[0] > votes[1] ? [first, second] : [second, first];
+        const sorted = [Math.max(...votes), Math.min(...votes)] as [number, number];
+        const confidence = sorted[0] / raters.length;
+        const where = `${first.id} and ${second.id}`;
+        if (sorted[0] === sorted[1]) return new Drop('tie', where);
+        if (confidence < this.options.minConfidence(split))
+          return new Drop('low_confidence', `${where}: ${confidence}`);
+        const fields: PairFields = {
+          ...{ prompt: emoji.caption, source: this.source, confidence, votes: sorted, kind },
+          ...{ chosen_model: chosen.model, rejected_model: rejected.model },
+        };
+        return { split, note: emoji.note, fields, chosen: chosen.picture, rejected: rejected.picture };
+      },
+    });
+    const two = [...all(own)];
+    const pairs: [string, Candidate, Candidate][] = Array.from({ length: OWN }, () => {
+      const [pair] = two.splice(draws.below(two.length), 1) as [[Candidate, Candidate]];
+      return ['own', ...pair];
+    });
+    for (const one of worse) pairs.push(['worse', draws.pick(own), one]);
+    for (let i = 0; i < 2; i++) pairs.push(['real', real, draws.pick(own)]);
+    return pairs.map(([kind, first, second], i) => asked(kind, first, second, i));
+  }
+
+  #real(emoji: EmojiPicture): Candidate {
+    const read = () => drawEmoji(emoji, this.options.size);
+    const pixels = async () => {
+      const decoded = await decodePicture(await read());
+      if (decoded instanceof Drop) throw new DrmError('INTERNAL', `[data] ${emoji.key}: ${decoded.detail}`);
+      return decoded;
+    };
+    const picture: DrawnPicture = { id: emoji.key, pixels, read: async () => encodeLossless(await pixels()) };
+    return { id: emoji.key, model: 'real', picture };
+  }
+}
+
+/** Every two. */
+function* all<T>(of: readonly T[]): Generator<[T, T]> {
+  for (const [i, one] of of.entries()) for (const other of of.slice(0, i)) yield [one, other];
+}
