@@ -11,7 +11,7 @@ export type Settings = Readonly<object>;
 /** What is trained on given data; see csrc/train/*_objective.h. */
 export type ObjectiveSpec =
   | { kind: 'vae'; config: string; weights: string[]; settings: Settings } // vae/config.json; no weights: from scratch
-  | { kind: 'clip'; config: string; weights: string[]; settings: Settings } // config.json of a transformers CLIPModel
+  | { kind: 'clip' | 'scorer'; config: string; weights: string[]; settings: Settings } // config.json of a transformers CLIPModel
   | FlowObjective
   | RewardObjective;
 

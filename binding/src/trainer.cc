@@ -52,9 +52,10 @@ ObjectiveSpec objective_from_js(const Fields& fields) {
   const auto kind = fields.text("kind");
   if (kind == "vae") return spec_from_js<VaeSpec>(fields);
   if (kind == "clip") return spec_from_js<ClipSpec>(fields);
+  if (kind == "scorer") return spec_from_js<ScorerSpec>(fields);
   if (kind == "flow") return spec_from_js<FlowSpec>(fields);
   if (kind == "reward") return spec_from_js<RewardSpec>(fields);
-  throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip, flow or reward, found " + kind);
+  throw Failure(Code::Internal, "[binding] objective.kind: expected vae, clip, scorer, flow or reward, found " + kind);
 }
 
 void read_inputs(const Fields& request, PolicyInputs& in) {

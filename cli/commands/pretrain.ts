@@ -1,11 +1,16 @@
 import { DrmError } from '../../binding/error.js';
 import { type Context, defineCommand } from '../common/command.js';
 import { flagOf, toNumber } from '../common/options.js';
-import type { PretrainClipSettings, PretrainFlowSettings, PretrainVaeSettings } from '../config/types.js';
+import type {
+  PretrainClipSettings,
+  PretrainFlowSettings,
+  PretrainScorerSettings,
+  PretrainVaeSettings,
+} from '../config/types.js';
 import { LEARNING_RATE, RUN_OPTIONS } from '../train/options.js';
 import type { Prepared, TaskContext, TrainingFlags, TrainingSettings } from '../train/run.js';
 
-const PARTS = ['vae', 'clip', 'flow'] as const;
+const PARTS = ['vae', 'clip', 'flow', 'scorer'] as const;
 type Part = (typeof PARTS)[number];
 
 export const command = defineCommand({
@@ -62,6 +67,7 @@ type PartFlags = Record<'tokenizer' | 'model' | 'vae' | 'clipL' | 'clipG', strin
 const PART_FLAGS: Record<Part, Record<string, keyof PartFlags>> = {
   vae: {},
   clip: { tokenizer: 'tokenizer' },
+  scorer: {},
   flow: { model: 'model', vae: 'vae', clip_l: 'clipL', clip_g: 'clipG' },
 };
 
@@ -89,6 +95,8 @@ async function prepare(part: Part, settings: TrainingSettings, context: TaskCont
       return (await import('../train/tasks/vae.js')).prepareVae(settings as PretrainVaeSettings, context);
     case 'clip':
       return (await import('../train/tasks/clip.js')).prepareClip(settings as PretrainClipSettings, context);
+    case 'scorer':
+      return (await import('../train/tasks/scorer.js')).prepareScorer(settings as PretrainScorerSettings, context);
     case 'flow':
       return (await import('../train/tasks/flow.js')).prepareFlow(settings as PretrainFlowSettings, context);
   }

@@ -345,6 +345,84 @@ export interface PretrainFlowSettings {
   preview_every: number;
 }
 
+/** Settings of `drm pretrain scorer`, every one with a value. */
+export interface PretrainScorerSettings {
+  /** Which command the file is for. */
+  task: 'pretrain_scorer';
+  /** Folder with the config.json of a transformers CLIPModel, of which the image tower is trained, and head_config. */
+  architecture: string;
+  /** A .safetensors file to go on from; empty is from scratch. */
+  weights: string;
+  /** Edge of the training images in pixels: the architecture's image_size. */
+  size: number;
+  /** Half of the training pairs are seen in a mirror, both images alike. */
+  mirror: boolean;
+  /** Prepared pairs that held-out figures are from; empty takes them from the set itself. */
+  evaluate_data: string;
+  /** Percent of the prompts held out of training where there is neither evaluate_data nor an evaluate_split. */
+  hold_out: number;
+  /** Prepared set (drm data prepare). */
+  data: string;
+  /** Split to train on, or several with commas between. */
+  split: string;
+  /** Split that held-out figures are from, or several with commas between. */
+  evaluate_split: string;
+  /** Held-out samples an evaluation looks at, the first of the split. */
+  evaluate_samples: number;
+  /** Optimizer steps in all. */
+  steps: number;
+  /** Samples a step. */
+  batch: number;
+  /** Samples a pass; gradients of the passes of a step add up. 0 is the whole batch. */
+  micro_batch: number;
+  /** Batches decoded ahead. */
+  prefetch: number;
+  /** Peak of the schedule. */
+  learning_rate: number;
+  /** Shape after the warm-up. */
+  schedule: 'constant' | 'linear' | 'cosine';
+  /** Steps of linear warm-up. */
+  warm_up: number;
+  /** Where linear and cosine end, as a fraction of the peak. */
+  floor: number;
+  /** AdamW's decay of the gradient's mean. */
+  beta1: number;
+  /** AdamW's decay of the squared gradient's mean. */
+  beta2: number;
+  /** AdamW's guard against division by zero. */
+  eps: number;
+  /** Decoupled weight decay. */
+  weight_decay: number;
+  /** Gradients are scaled down to this norm; 0 only measures it. */
+  max_gradient_norm: number;
+  /** Decay of the weight average that is evaluated and exported, with warm-up; 0 keeps none. */
+  ema_decay: number;
+  /** Of several processes (--nproc, torchrun), each keeps a part of the optimizer's state instead of all of it (ZeRO-1): less memory, the same numbers. */
+  zero: boolean;
+  /** Of first weights, data order, noise and all other draws. */
+  seed: number;
+  /** Of matrix products, by autocast over fp32 weights, in fp16 with a scaled loss; auto is bf16 on a GPU, on a CPU bf16 where it has instructions for it and else fp32, which is several times quicker there (grpo, whose ratios 16 bits blur: always fp32 on a CPU). */
+  dtype: 'auto' | 'fp32' | 'bf16' | 'fp16';
+  /** auto is the first GPU that libtorch can use, else the CPU. */
+  device: string;
+  /** Steps between figures. */
+  log_every: number;
+  /** Steps between held-out figures; 0 is never. */
+  evaluate_every: number;
+  /** Steps between checkpoints; 0 is by time alone. */
+  checkpoint_every: number;
+  /** A checkpoint is due after so many minutes in any case; 0 is never. */
+  checkpoint_minutes: number;
+  /** Newest checkpoints that are kept. */
+  keep_last: number;
+  /** Checkpoints at multiples of so many steps are kept, too; 0 is none. */
+  keep_every: number;
+  /** Steps that may be skipped because their loss or gradient is not finite. */
+  skip_not_finite: number;
+  /** Of the weights that the run is for. */
+  export_dtype: 'fp32' | 'bf16' | 'fp16';
+}
+
 /** Settings of `drm pretrain vae`, every one with a value. */
 export interface PretrainVaeSettings {
   /** Which command the file is for. */
@@ -612,6 +690,7 @@ export interface Settings {
   grpo: GrpoSettings;
   pretrain_clip: PretrainClipSettings;
   pretrain_flow: PretrainFlowSettings;
+  pretrain_scorer: PretrainScorerSettings;
   pretrain_vae: PretrainVaeSettings;
   sample: SampleSettings;
   train: TrainSettings;

@@ -15,6 +15,7 @@ import { hpsv3Scorer } from './hpsv3.js';
 import { MPS_VARIANTS, mpsScorer } from './mps.js';
 import type { Sees } from './reward.js';
 import type { ImageSpec, RewardSpec } from './spec.js';
+import { trainedScorerAt } from './trained_scorer.js';
 import { truthSpec } from './truth.js';
 import { expectVariants, PRECISIONS, splitVariants, type Variants } from './variants.js';
 
@@ -53,6 +54,10 @@ const KINDS: RewardKind[] = [
   { name: 'truth', about: 'what simulated raters look for, as it is', sees: 'images', find: (name) => truthSpec(name) },
   { name: 'drm', place: 'PATH', about: 'a reward model by `drm train`', sees: 'noisy latents', find: drmNamed },
   { name: 'clip', place: 'FOLDER', about: 'the cosine of a CLIP', sees: 'images', find: clipAt, owns: isClipConfig },
+  {
+    ...{ name: 'scorer', place: 'FOLDER', about: 'a scorer by `drm pretrain scorer`', sees: 'images' },
+    find: trainedScorerAt,
+  },
   published('aesthetic', 'the aesthetic predictor, which reads no prompt', AESTHETIC_VARIANTS, aestheticScorer),
   clipKind('clip-h', 'the cosine of CLIP ViT-H/14'),
   clipKind('pickscore', 'PickScore'),

@@ -97,6 +97,16 @@ export interface TokenizerFacts {
   size: number;
 }
 
+/** Throws DrmError BAD_CONFIG when the image tower of this config.json sees images of another size. */
+export function towerFits(size: number, file: string): void {
+  const edge = number(part(readConfig(file), 'vision_config'), 'image_size');
+  if (edge !== undefined && edge !== size)
+    throw misfit(
+      `size: expected ${edge}, the image_size of ${file}, found ${size}; give --set size=${edge}, or another architecture`,
+      { key: 'size', expected: String(edge), found: String(size) },
+    );
+}
+
 /** Throws DrmError BAD_CONFIG when the CLIP of this config.json cannot read such captions or images. */
 export function clipFits(
   {
@@ -110,12 +120,7 @@ export function clipFits(
 ): void {
   const config = readConfig(file);
   const text = part(config, 'text_config');
-  const edge = number(part(config, 'vision_config'), 'image_size');
-  if (edge !== undefined && edge !== size)
-    throw misfit(
-      `size: expected ${edge}, the image_size of ${file}, found ${size}; give --set size=${edge}, or another architecture`,
-      { key: 'size', expected: String(edge), found: String(size) },
-    );
+  towerFits(size, file);
   const must = (key: string, fits: (value: number) => boolean, expected: string, remedy: string) => {
     const found = number(text, key);
     if (found !== undefined && !fits(found))

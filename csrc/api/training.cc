@@ -8,6 +8,7 @@
 #include "train/frozen_inputs.h"
 #include "train/policy_objective.h"
 #include "train/reward_objective.h"
+#include "train/scorer_objective.h"
 #include "train/trainer.h"
 #include "train/vae_objective.h"
 
@@ -115,6 +116,9 @@ struct MakeRun {
   }
   std::shared_ptr<Training> operator()(const VaeSpec& spec) { return run(vae_objective(spec, options.seed, device)); }
   std::shared_ptr<Training> operator()(const ClipSpec& spec) { return run(clip_objective(spec, options.seed, device)); }
+  std::shared_ptr<Training> operator()(const ScorerSpec& spec) {
+    return run(scorer_objective(spec, options.seed, device));
+  }
   std::shared_ptr<Training> operator()(const FlowSpec& spec) {
     auto objective = FlowObjective::create(spec, options.seed, device, control);
     auto& flow = *objective;

@@ -29,6 +29,8 @@ struct ClipVision {
 };
 
 ClipVision make_clip_vision(const ClipVisionConfig& config);
+/// As initialize_clip() does it.
+void initialize_clip_vision(ClipVision& v, at::Generator generator);
 /// Whether a CLIP's file has this key for something else than the image tower: the text tower, the temperature.
 bool beside_clip_vision(const std::string& key);
 void load_clip_vision(ClipVision& v, const Weights& weights, at::ScalarType dtype, at::Device device,

@@ -57,6 +57,17 @@ void each_setting(ClipSpec& s, V&& v) {
   v("patch_dropout", s.patch_dropout);
 }
 
+/// A scorer of finished images by preferences (scorer_objective.h).
+struct ScorerSpec {
+  std::string config;                // config.json as make_aesthetic() reads it
+  std::vector<std::string> weights;  // empty: from scratch
+  bool mirror = true;                // half of the training pairs, both images alike
+};
+template <class V>
+void each_setting(ScorerSpec& s, V&& v) {
+  v("mirror", s.mirror);
+}
+
 template <class V>
 void each_setting(LoraConfig& s, V&& v) {
   v("lora_rank", s.rank);
@@ -166,7 +177,7 @@ void each_setting(PolicySpec& s, V&& v) {
 }
 
 /// What is trained on given data; a policy brings its own (PolicySpec).
-using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, FlowSpec, RewardSpec>;
+using ObjectiveSpec = std::variant<VaeSpec, ClipSpec, ScorerSpec, FlowSpec, RewardSpec>;
 
 /// A micro-batch of B samples. Which fields are needed is the objective's affair.
 struct TrainBatch {

@@ -67,6 +67,7 @@ test('the options of sample', async () => {
       "--k",
       "--reward",
       "--noise-level",
+      "--sde",
       "--select",
       "--score-from",
       "--score-until",

@@ -8,10 +8,12 @@
 #include "check.h"
 #include "nn/autocast.h"
 #include "nn/recompute.h"
+#include "scorers/registry.h"
 #include "tensor_io/safetensors.h"
 #include "train/clip_objective.h"
 #include "train/flow_objective.h"
 #include "train/frozen_inputs.h"
+#include "train/scorer_objective.h"
 #include "train/trainer.h"
 #include "train/vae_objective.h"
 #include "training.h"
@@ -280,6 +282,43 @@ TEST(images_are_rotated_and_patches_dropped_in_training_alone_and_otherwise_each
   }
   CHECK(std::abs(loss(1e-6, 0, 0) - plain) < 1e-4);  // the way there and back is no change by itself
   CHECK(std::isfinite(loss(0, 0.999, 0)));           // one patch stays
+}
+
+TEST(a_scorer_learns_what_is_preferred_and_is_read_back_by_the_kind_that_scores) {
+  const auto json = scratch("scorer-config");
+  std::ofstream(json) << R"({"projection_dim": 8, "head_config": {"hidden_sizes": [4, 4, 4, 4]},
+    "text_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                    "vocab_size": 8, "max_position_embeddings": 4, "eos_token_id": 7, "bos_token_id": 6},
+    "vision_config": {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+                      "image_size": 16, "patch_size": 4}})";
+  auto batch = images(0, 16);
+  for (size_t i = 0; i < batch.pixels.size() / 2; ++i) batch.pixels[i] = static_cast<uint8_t>(batch.pixels[i] / 2);
+  batch.images = batch.samples;
+  batch.samples.resize(8);  // eight pairs: the darker of two is preferred
+  Control control;
+  Trainer t(scorer_objective({json, {}, true}, 3, device()), options());
+  const auto before = metric(t.evaluate(batch), "loss");
+  for (int64_t i = 0; i < 40; ++i) t.step({batch}, i, 1e-2, control);
+  CHECK(metric(t.evaluate(batch), "loss") < before / 2);
+  CHECK_EQ(metric(t.evaluate(batch), "accuracy"), 1.0);
+  const auto file = scratch("scorer.safetensors");
+  t.export_weights(file, "fp32");
+  ScorerSource source{"aesthetic", json, {file}, "", ""};
+  const auto scorer = load_scorer(source, {device().str(), "fp32"}, control);
+  ImagesToScore seen;
+  for (int64_t i = 0; i < 16; ++i) {
+    const auto* first = batch.pixels.data() + i * 16 * 16 * 3;
+    seen.images.push_back({{first, first + 16 * 16 * 3}, 16, 16, 3});
+  }
+  const auto values = scorer->score(seen, control).values;
+  double margin = 0;
+  for (size_t i = 0; i < 8; ++i) {
+    CHECK(values[i] > values[i + 8]);
+    margin += (values[i] - values[i + 8]) / 8;
+  }
+  CHECK(std::abs(margin - metric(t.evaluate(batch), "margin")) < 1e-3 * (1 + std::abs(margin)));
+  batch.samples.resize(7);
+  EXPECT_FAILURE(BadRequest, ({"two images a pair"}), t.step({batch}, 41, 1e-2, control));
 }
 
 TEST(autocast_ends_with_its_scope) {

@@ -441,8 +441,8 @@ describe('the figures', () => {
     expect(
       chart
         ?.slice(0, chart.indexOf('</svg>'))
-        .match(/<path class="line"[^>]*>/)?.[0]
-        .match(/M/g),
+        .match(/<path class="line"[^>]* d="([^"]*)"/)?.[1]
+        ?.match(/M/g),
     ).toHaveLength(2);
   });
 
