@@ -129,7 +129,7 @@ export async function pageOf(runs: readonly RecordedRun[], groups: readonly Grou
   const nothing = runs.every(({ metrics }) => metrics.length === 0);
   const sections: Section[] = [
     ...chartSections(groups),
-    { id: 'pictures', title: 'Pictures', html: await pictureSection(runs) },
+    { id: 'pictures', title: 'Images', html: await pictureSection(runs) },
     { id: 'ends', title: 'Warnings and ends', html: storySection(runs) },
     { id: 'settings', title: 'Settings', html: settingsSection(runs) },
   ].filter(({ html }) => html !== '');

@@ -87,7 +87,7 @@ function makerOf(
     }),
     onPicture: progress(
       `make ${name}`,
-      `pictures${name && `, ${name}`}${team.size > 1 ? `, part 1 of ${team.size}` : ''}`,
+      `images${name && `, ${name}`}${team.size > 1 ? `, part 1 of ${team.size}` : ''}`,
     ),
     onWarning: warn,
   };

@@ -9,7 +9,7 @@ import { percent, plusMinus, table } from '../../ui/table.js';
 import type { EvalContext } from './options.js';
 
 /** Backwards: the caption looks for its image. */
-const HEAD = ['split', 'pictures', 'captions', 'top-1 %', 'top-5 %', 'backwards %', 'cosine'];
+const HEAD = ['split', 'images', 'captions', 'top-1 %', 'top-5 %', 'backwards %', 'cosine'];
 
 export async function evaluateRetrieval(context: EvalContext): Promise<void> {
   const { options, events, signal } = context;

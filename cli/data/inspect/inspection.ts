@@ -182,7 +182,7 @@ export function pictureRows(
   const some = opened < total ? ` (of ${opened} opened)` : '';
   const broken = bad.length > 0 ? `, ${bad.length} bad` : '';
   return [
-    ['pictures', `${before}${list(formats)}${some}${broken}`],
+    ['images', `${before}${list(formats)}${some}${broken}`],
     ...below,
     ['  width', range(width)],
     ['  height', range(height)],
