@@ -106,10 +106,30 @@ export function taskOf(file: string): string {
   throw bad(file, 'expected "task" to say which command it is for, such as "sample"');
 }
 
-function sentence(error: ErrorObject, value: unknown): string {
+/** Of a value in parts, the part that a path such as /k/0 leads to. */
+const partAt = (value: unknown, path: string): unknown =>
+  path
+    .split('/')
+    .slice(1)
+    .reduce(
+      (whole: unknown, key) => (whole as Record<string, unknown>)[key.replace('~1', '/').replace('~0', '~')],
+      value,
+    );
+
+function sentence(error: ErrorObject, whole: unknown): string {
+  const value = partAt(whole, error.instancePath);
+  const at = typeof whole === 'object' && error.instancePath !== '' ? `${error.instancePath.slice(1)}: ` : '';
+  return `${at}${expectation(error, value)}`;
+}
+
+function expectation(error: ErrorObject, value: unknown): string {
   const found = JSON.stringify(value) ?? 'nothing';
   const { params } = error;
   switch (error.keyword) {
+    case 'required':
+      return `expected ${params.missingProperty}, found ${found}`;
+    case 'additionalProperties':
+      return `expected no ${params.additionalProperty}, found ${found}`;
     case 'type':
       return `expected ${params.type}, found ${found}`;
     case 'enum':
