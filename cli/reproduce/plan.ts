@@ -26,7 +26,7 @@ const STATES: Record<StepState['state'], string> = {
 const SURE: Record<Estimate['by'], string> = {
   'measured here': 'by steps of the kind that were measured here: within a third, if as little else is running',
   'its own plan': "by the command's own plan, from the shapes of the networks: within a factor of three",
-  'the config': "by the config's costs: within a factor of two on a machine like theirs",
+  'the config': 'until a step of the kind is done; below is said how these figures came about',
   nothing: 'unknown until a step of the kind is done',
 };
 

@@ -70,7 +70,8 @@ async function lacking({ steps, folder, settings, lack }: Prepared): Promise<str
   const left = steps.filter((step) => folder.look(step).state !== 'done');
   const missing = await missingInputs(left, settings);
   const needsPrompts = left.some((step) => step.words({ folder: () => '', prompts: '\0' }).includes('\0'));
-  return needsPrompts && lack !== undefined ? [...new Set([...missing, lack])] : missing;
+  const isTold = settings.prompts !== '' && missing.some((one) => one.startsWith(`${settings.prompts}: `));
+  return needsPrompts && lack !== undefined && !isTold ? [...new Set([...missing, lack])] : missing;
 }
 
 export async function reproduce(context: ReproduceContext): Promise<void> {
