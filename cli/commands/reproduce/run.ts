@@ -17,7 +17,7 @@ import { plannedSeconds } from '../../reproduce/planned.js';
 import { Results } from '../../reproduce/results.js';
 import { type Asked, askedSettings, defaultOut } from '../../reproduce/settings.js';
 import { inOrder, type Step } from '../../reproduce/step.js';
-import type { Chain } from '../../reproduce/steps.js';
+import { type Chain, chainOf } from '../../reproduce/steps.js';
 import { TABLES } from '../../reproduce/tables/registry.js';
 import type { Table } from '../../reproduce/tables/table.js';
 import { onTerminal } from '../../ui/renderers.js';
@@ -57,7 +57,7 @@ async function prepared({ args, options, global }: ReproduceContext): Promise<Pr
   const { shared, words } = globalWords(global);
   const folder = new ChainFolder(out, join(out, prompts.name), shared);
   folder.check(asked.config);
-  const chain = { settings: asked.settings, prompts: prompts.count };
+  const chain = chainOf(asked.settings, prompts.count);
   const steps = inOrder(tables.flatMap((table) => table.steps(chain)));
   return { ...asked, chain, tables, steps, prompts, folder, words, lack };
 }

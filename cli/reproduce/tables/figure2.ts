@@ -9,17 +9,14 @@ import { mainFigure } from '../results.js';
 import { type Chain, firstTraining, judgedSets, judgingPairs, training } from '../steps.js';
 import type { Table } from './table.js';
 
-const stepsOf = (chain: Chain) =>
-  judgedSets(chain.settings).map((set) => ({
+const stepsOf = (chain: Chain) => {
+  const reward = { training: firstTraining(chain.settings) };
+  const { curve_timesteps: timesteps } = chain.settings;
+  return judgedSets(chain.settings).map((set) => ({
     set,
-    step: judgingPairs(
-      chain,
-      { training: firstTraining(chain.settings) },
-      set,
-      chain.settings.curve_timesteps,
-      '-curve',
-    ),
+    step: judgingPairs(chain, { reward, set, timesteps, tag: '-curve' }),
   }));
+};
 
 export const figure2: Table = {
   name: 'figure2',

@@ -18,7 +18,7 @@ interface Judged {
 function judged(chain: Chain): Judged[] {
   const { settings } = chain;
   const of = (reward: { training: string } | { scorer: string }) =>
-    judgedSets(settings).map((set) => judgingPairs(chain, reward, set, [0]));
+    judgedSets(settings).map((set) => judgingPairs(chain, { reward, set, timesteps: [0] }));
   return [
     ...Object.entries(settings.trainings).map(([training, { label, paper }]) => ({
       ...{ label, paper, steps: of({ training }) },

@@ -6,11 +6,14 @@ import { mainFigure } from '../results.js';
 import { type Chain, firstTraining, judgedSets, judgingPairs } from '../steps.js';
 import type { Table } from './table.js';
 
-const stepsOf = (chain: Chain) =>
-  judgedSets(chain.settings).map((set) => ({
+const stepsOf = (chain: Chain) => {
+  const reward = { training: firstTraining(chain.settings) };
+  const { timesteps } = chain.settings;
+  return judgedSets(chain.settings).map((set) => ({
     set,
-    step: judgingPairs(chain, { training: firstTraining(chain.settings) }, set, chain.settings.timesteps, '-noisy'),
+    step: judgingPairs(chain, { reward, set, timesteps, tag: '-noisy' }),
   }));
+};
 
 export const table2: Table = {
   name: 'table2',
