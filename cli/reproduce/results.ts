@@ -93,7 +93,7 @@ export class Results {
     const resumed = records.some((record) => record.resumed)
       ? ', of steps that were interrupted the last sitting alone'
       : '';
-    return `Made ${days.length > 1 ? `from ${days[0]} to ${days.at(-1)}` : `on ${days[0]}`} with drm ${versions.join(', ')} on ${machines.join('; ')}, in ${duration(seconds)} (${records.length} steps${resumed}).`;
+    return `Made ${days.length > 1 ? `from ${days[0]} to ${days.at(-1)}` : `on ${days[0]}`} with drm ${versions.join(', ')} on ${machines.join('; ')}, in ${duration(seconds)} (${records.length === 1 ? 'one step' : `${records.length} steps`}${resumed}).`;
   }
 }
 

@@ -11,8 +11,10 @@ import { expectInputs, missingInputs } from '../../cli/reproduce/inputs.js';
 import { askedSettings } from '../../cli/reproduce/settings.js';
 import { inOrder, type Step } from '../../cli/reproduce/step.js';
 import { chainOf, policy, preparing, sampling, training } from '../../cli/reproduce/steps.js';
-import { TABLES } from '../../cli/reproduce/tables/registry.js';
+import { tablesNamed } from '../../cli/reproduce/tables/registry.js';
 import { temporaryFolder } from '../run_drm.js';
+
+const TABLES = await tablesNamed(['all']);
 
 function named(config: string, { quick = false, set = [] as string[] } = {}) {
   const { settings } = askedSettings({ config, set }, quick);
@@ -36,8 +38,11 @@ async function parsed([name, ...words]: string[]): Promise<Record<string, unknow
   return program.opts();
 }
 
-test('what can be asked for is what there is', () => {
+test('what is asked for is found, each once', async () => {
   expect(reproduce.arguments?.[0]?.choices).toEqual([...TABLES.map(({ name }) => name), 'all']);
+  const names = async (...asked: string[]) => (await tablesNamed(asked)).map(({ name }) => name);
+  expect(await names('figure7', 'table1', 'table1')).toEqual(['table1', 'figure7']);
+  expect(await names('table2', 'all')).toHaveLength(6);
 });
 
 describe.each([

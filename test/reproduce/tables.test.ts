@@ -9,9 +9,11 @@ import { Results } from '../../cli/reproduce/results.js';
 import { askedSettings } from '../../cli/reproduce/settings.js';
 import { inOrder, type Step } from '../../cli/reproduce/step.js';
 import { chainOf, policy, training } from '../../cli/reproduce/steps.js';
-import { TABLES } from '../../cli/reproduce/tables/registry.js';
+import { tablesNamed } from '../../cli/reproduce/tables/registry.js';
 import { policyRun, rewardRun, writeRun } from '../report/fake_runs.js';
 import { temporaryFolder } from '../run_drm.js';
+
+const TABLES = await tablesNamed(['all']);
 
 const interval = (mean: number) => ({ mean, low: mean - 0.02, high: mean + 0.02, n: 8 });
 

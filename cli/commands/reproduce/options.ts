@@ -1,12 +1,13 @@
 // What can be asked of `drm reproduce`.
 import type { ContextOf } from '../../common/command.js';
 import type { Argument, Option } from '../../common/option.js';
+import { ALL, TABLES } from '../../reproduce/tables/registry.js';
 
 export const ARGUMENTS = [
   {
     name: '<what...>',
     description: 'tables and figures of the paper, or all of them',
-    choices: ['table1', 'table2', 'table3', 'table4', 'figure2', 'figure7', 'all'],
+    choices: [...TABLES.map(({ name }) => name), ALL],
   },
 ] as const satisfies readonly Argument[];
 

@@ -18,8 +18,7 @@ import { Results } from '../../reproduce/results.js';
 import { type Asked, askedSettings, defaultOut } from '../../reproduce/settings.js';
 import { inOrder, type Step } from '../../reproduce/step.js';
 import { type Chain, chainOf } from '../../reproduce/steps.js';
-import { TABLES } from '../../reproduce/tables/registry.js';
-import type { Table } from '../../reproduce/tables/table.js';
+import { type NamedTable, tablesNamed } from '../../reproduce/tables/registry.js';
 import { onTerminal } from '../../ui/renderers.js';
 import type { ReproduceContext } from './options.js';
 
@@ -34,7 +33,7 @@ function globalWords({ device, dtype, threads }: GlobalOptions) {
 /** Everything about a chain but how far it is. */
 interface Prepared extends Asked {
   chain: Chain;
-  tables: readonly Table[];
+  tables: readonly NamedTable[];
   steps: Step[];
   prompts: HeldOutPrompts;
   folder: ChainFolder;
@@ -45,8 +44,7 @@ interface Prepared extends Asked {
 
 async function prepared({ args, options, global }: ReproduceContext): Promise<Prepared> {
   const asked = askedSettings(global, options.quick);
-  const names: readonly string[] = args[0];
-  const tables = TABLES.filter(({ name }) => names.includes('all') || names.includes(name));
+  const tables = await tablesNamed(args[0]);
   let lack: string | undefined;
   const prompts = await heldOutPrompts(asked.settings).catch((error: unknown) => {
     if (!(error instanceof DrmError)) throw error;

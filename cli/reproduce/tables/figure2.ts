@@ -19,7 +19,6 @@ const stepsOf = (chain: Chain) => {
 };
 
 export const figure2: Table = {
-  name: 'figure2',
   title: 'Figure 2: accuracy and loss by timestep',
   steps: (chain) => stepsOf(chain).map(({ step }) => step),
   async show(chain, results) {
@@ -38,7 +37,7 @@ export const figure2: Table = {
     const learning = run ? chartSections(groupsOf([run])).filter(({ id }) => id !== 'cost') : [];
     return [
       say(
-        `${settings.trainings[name]?.label}: accuracy in percent against 1000 σ, one draw of noise, the band its 95 % interval. The paper's curve is not at hand as figures.`,
+        `Of the reward model "${settings.trainings[name]?.label}": accuracy in percent against 1000 σ, one draw of noise, the band its 95 % interval. The paper's curve is not at hand as figures.`,
       ),
       draw(
         `<div class="grid wide">${chartFigure({

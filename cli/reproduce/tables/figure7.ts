@@ -1,6 +1,7 @@
 // Figure 7: reward and judge of policies by updates and by device time.
 import { curveOf, type Group, groupsOf } from '../../report/groups.js';
 import { chartSections } from '../../report/sections.js';
+import { storySection } from '../../report/settings.js';
 import { duration, quantity } from '../../ui/figures.js';
 import { type Block, draw, NOT_RUN, say, tabulate } from '../document.js';
 import { FEWER } from '../paper.js';
@@ -40,7 +41,6 @@ const timeRows = (groups: readonly Group[]): string[][] =>
   ]);
 
 export const figure7: Table = {
-  name: 'figure7',
   title: 'Figure 7: reward and judge by updates and by time',
   steps: (chain) => runsOf(chain).map(({ step }) => step),
   async show(chain, results) {
@@ -57,6 +57,7 @@ export const figure7: Table = {
       ),
       ...FIGURES.flatMap((figure) => byUpdates(groups, figure)),
       tabulate(['policy', 'updates', 'device time of each seed, without evaluations'], timeRows(groups)),
+      draw(`<h3>Warnings and ends</h3>${storySection(runs)}`),
       ...[learning, health].flatMap((section) => (section ? [draw(`<h3>${section.title}</h3>${section.html}`)] : [])),
     ];
   },

@@ -5,8 +5,6 @@ import type { Step } from '../step.js';
 import type { Chain } from '../steps.js';
 
 export interface Table {
-  /** As it is asked for: 'table1'. */
-  name: string;
   title: string;
   /** The steps whose results it shows; what those need is found by itself. Throws DrmError BAD_CONFIG. */
   steps(chain: Chain): Step[];

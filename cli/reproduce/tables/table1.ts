@@ -36,7 +36,6 @@ const theirs = (row: string | undefined): string[] =>
   Object.keys(SETS).map((set) => ACCURACY[row ?? '']?.[set]?.toFixed(1) ?? UNKNOWN);
 
 export const table1: Table = {
-  name: 'table1',
   title: 'Table 1: accuracy on pairs of images',
   steps: (chain) => judged(chain).flatMap(({ steps }) => steps),
   async show(chain, results) {

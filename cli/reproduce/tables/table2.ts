@@ -16,7 +16,6 @@ const stepsOf = (chain: Chain) => {
 };
 
 export const table2: Table = {
-  name: 'table2',
   title: 'Table 2: accuracy by timestep',
   steps: (chain) => stepsOf(chain).map(({ step }) => step),
   async show(chain, results) {
@@ -24,7 +23,7 @@ export const table2: Table = {
     const sets = stepsOf(chain).map(({ set, step }) => ({ set, rows: results.accuracy(step)?.rows }));
     return [
       say(
-        `${settings.trainings[firstTraining(settings)]?.label}, in percent. Here a timestep is 1000 σ, with noise of level σ on the latents (Eq. 1), one draw. The paper's script names timesteps by the scheduler's entries, whose shift makes σ 0.75 of its 500 and 0.9 of its 750, and adds noise only when told to: which of these stands behind its table it does not say.`,
+        `Of the reward model "${settings.trainings[firstTraining(settings)]?.label}", in percent. Here a timestep is 1000 σ, with noise of level σ on the latents (Eq. 1), one draw. The paper's script names timesteps by the scheduler's entries, whose shift makes σ 0.75 of its 500 and 0.9 of its 750, and adds noise only when told to: which of these stands behind its table it does not say.`,
       ),
       tabulate(
         ['timestep', ...sets.map(({ set }) => set), 'paper: HPDv3'],

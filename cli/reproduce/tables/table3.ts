@@ -33,7 +33,6 @@ function overSeeds(steps: readonly Step[], at: number, results: Results): string
 }
 
 export const table3: Table = {
-  name: 'table3',
   title: 'Table 3: policies by scorers',
   steps: (chain) => [judgingPolicy(chain, undefined), ...rowsOf(chain).flatMap(({ steps }) => steps)],
   async show(chain, results) {

@@ -18,7 +18,6 @@ const diversityOf = ({ diversity, verdicts }: ImageRow) =>
   diversity?.mean ?? verdicts.find((verdict) => verdict.diversity)?.diversity;
 
 export const table4: Table = {
-  name: 'table4',
   title: 'Table 4: step-wise sampling',
   steps: (chain) => [sampling(chain)],
   async show(chain, results) {
