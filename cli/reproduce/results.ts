@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { readShaped } from '../common/json.js';
 import { commandLine } from '../common/options.js';
 import { anything, listOf, mapOf, number, objectOf, optional, type ShapeOf, text } from '../common/shape.js';
+import { average } from '../eval/bootstrap.js';
+import { keptScores } from '../eval/judgement_file.js';
 import { type RecordedRun, readRun } from '../report/read.js';
 import { duration } from '../ui/figures.js';
 import type { ChainFolder, StepRecord } from './folder.js';
@@ -65,6 +67,9 @@ export class Results {
   images = (step: Step): ImageRow[] | undefined =>
     this.#read(step, (place) => readShaped(join(place, step.result), IMAGES, { part: 'reproduce' }).rows);
 
+  /** By scorer, what it says of each image, prompt by prompt; of a step with one setting. */
+  scores = (step: Step): Map<string, number[][]> | undefined => this.#read(step, keptScores);
+
   /** A run, under the name that it has on the page. */
   async run(step: Step, name: string): Promise<RecordedRun | undefined> {
     return this.#read(step, (place) => readRun(place, name));
@@ -96,9 +101,6 @@ export class Results {
     return `Made ${days.length > 1 ? `from ${days[0]} to ${days.at(-1)}` : `on ${days[0]}`} with drm ${versions.join(', ')} on ${machines.join('; ')}, in ${duration(seconds)} (${records.length === 1 ? 'one step' : `${records.length} steps`}${resumed}).`;
   }
 }
-
-export const average = (values: readonly number[]): number =>
-  values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** Of a sample. */
 export const deviation = (values: readonly number[]): number => {

@@ -87,8 +87,16 @@ class Recorded {
     else if (step.kind === 'pairs') json(accuracy([[0, step.id.includes('full') ? 0.75 : 0.55]]));
     else if (step.id === 'images-stepwise')
       json(images([1, 2, 4].map((k) => ({ k, mean: 0.7 + k / 100, seconds: k / 10, diversity: 0.05 }))));
-    else if (step.kind === 'images') json(images([{ k: 1, mean: step.id.endsWith('-2') ? 0.74 : 0.72 }]));
-    else {
+    else if (step.kind === 'images') {
+      const mean = step.id === 'images-base' ? 0.71 : step.id.endsWith('-2') ? 0.74 : 0.72;
+      json(images([{ k: 1, mean }]));
+      mkdirSync(join(results, 'judged'), { recursive: true });
+      const score = [[mean - 0.2], [mean + 0.2]]; // prompts differ by more than policies do
+      writeFileSync(
+        join(results, 'judged/judge.json'),
+        JSON.stringify({ scorer: 'judge', key: '', judgement: { score } }),
+      );
+    } else {
       const algorithm = step.id.includes('flow') ? 'flow' : 'step';
       const seed = Number(step.id.at(-1));
       writeRun(results, step.kind === 'policy' ? policyRun({ algorithm, seed }) : rewardRun({ steps: 60 }));
@@ -128,9 +136,23 @@ test('our figures stand beside the paper’s, with intervals, and what is lackin
   ]);
   expect(rowsOf(markdown, '250')).toEqual([['250', '70.0 ±2.0', '—']]);
   expect(rowsOf(markdown, '500')).toEqual([['500', '60.0 ±2.0', '73.0']]);
-  expect(rowsOf(markdown, 'tiny')).toEqual([['tiny', '0.7200 ±0.0200', '1.01', '16.76', '8.95']]);
-  expect(rowsOf(markdown, 'Flow-GRPO')[0]).toEqual(['Flow-GRPO', '0.7300 ± 0.0141 (2 of 2 seeds)', '—', '—', '—']);
-  expect(rowsOf(markdown, 'Step-GRPO, K = 6')[0]).toEqual(['Step-GRPO, K = 6', '0.7200 (1 of 2 seeds)', '—', '—', '—']);
+  expect(rowsOf(markdown, 'tiny')).toEqual([['tiny', '0.7100 ±0.0200', '', '1.01', '16.76', '8.95']]);
+  expect(rowsOf(markdown, 'Flow-GRPO')[0]).toEqual([
+    'Flow-GRPO',
+    '0.7300 ± 0.0141 (2 of 2 seeds)',
+    '+0.0200 ±0.0000',
+    '—',
+    '—',
+    '—',
+  ]);
+  expect(rowsOf(markdown, 'Step-GRPO, K = 6')[0]).toEqual([
+    'Step-GRPO, K = 6',
+    '0.7200 (1 of 2 seeds)',
+    '+0.0100 ±0.0000',
+    '—',
+    '—',
+    '—',
+  ]);
   expect(rowsOf(markdown, '4')).toEqual([
     ['4', '0.7400 ±0.0200', '0.0500 ±0.0200', '0.40', '1.14', '9.32', '0.663', '7.75'],
   ]);
