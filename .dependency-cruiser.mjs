@@ -26,6 +26,8 @@ const ROOMS = [
   'grpo',
   'eval',
   'report',
+  'reproduce', // the steps of the paper's experiments, run as one chain
+  'reproduce/tables', // what each table and figure consists of
   'commands/[^/]+', // the handlers of one command
   'commands',
 ];

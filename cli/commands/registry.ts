@@ -55,6 +55,11 @@ export const registry: Entry[] = [
     load: async () => (await import('./report.js')).command,
   },
   {
+    name: 'reproduce',
+    summary: "run the paper's experiments as one chain that resumes, and lay our figures beside the paper's",
+    load: async () => (await import('./reproduce.js')).command,
+  },
+  {
     name: 'config',
     summary: 'show resolved settings and where each comes from, or check a file',
     load: async () => (await import('./config.js')).command,

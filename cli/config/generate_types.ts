@@ -7,6 +7,12 @@ import { commandOf, loadSchema, type Property, taskNames } from './resolve.js';
 
 const PRIMITIVE: Record<string, string> = { string: 'string', integer: 'number', number: 'number', boolean: 'boolean' };
 
+interface ObjectRules {
+  properties?: Record<string, Property>;
+  required?: readonly string[];
+  additionalProperties?: unknown;
+}
+
 function typeOf(property: { type: string; [rule: string]: unknown }): string {
   const literal = (value: unknown) => (typeof value === 'string' ? `'${value}'` : JSON.stringify(value));
   if (property.const !== undefined) return literal(property.const);
@@ -22,9 +28,19 @@ function typeOf(property: { type: string; [rule: string]: unknown }): string {
           .map((item) => `    | ${item}\n`)
           .join('')}  )[]`;
   }
+  if (property.type === 'object') return objectType(property as ObjectRules);
   const primitive = PRIMITIVE[property.type];
   if (!primitive) throw new Error(`no TypeScript type for a property of type ${property.type}`);
   return primitive;
+}
+
+/** An object of any keys, or of those that it names. */
+function objectType({ properties, required = [], additionalProperties: any }: ObjectRules): string {
+  if (!properties) return `Record<string, ${typeOf(any as Property)}>`;
+  const fields = Object.entries(properties).map(
+    ([key, property]) => `${key}${required.includes(key) ? '' : '?'}: ${typeOf(property)}`,
+  );
+  return `{ ${fields.join('; ')} }`;
 }
 
 const interfaceName = (task: string) =>

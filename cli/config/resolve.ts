@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, parse, resolve } from 'node:path';
-import type { ErrorObject } from 'ajv';
+import type { Ajv, ErrorObject, ValidateFunction } from 'ajv';
 import { DrmError } from '../../binding/error.js';
 import { type JsonObject, readObject } from '../common/json.js';
 import { nearest } from '../common/nearest.js';
@@ -106,10 +106,30 @@ export function taskOf(file: string): string {
   throw bad(file, 'expected "task" to say which command it is for, such as "sample"');
 }
 
-function sentence(error: ErrorObject, value: unknown): string {
+/** Of a value in parts, the part that a path such as /k/0 leads to. */
+const partAt = (value: unknown, path: string): unknown =>
+  path
+    .split('/')
+    .slice(1)
+    .reduce(
+      (whole: unknown, key) => (whole as Record<string, unknown>)[key.replace('~1', '/').replace('~0', '~')],
+      value,
+    );
+
+function sentence(error: ErrorObject, whole: unknown): string {
+  const value = partAt(whole, error.instancePath);
+  const at = typeof whole === 'object' && error.instancePath !== '' ? `${error.instancePath.slice(1)}: ` : '';
+  return `${at}${expectation(error, value)}`;
+}
+
+function expectation(error: ErrorObject, value: unknown): string {
   const found = JSON.stringify(value) ?? 'nothing';
   const { params } = error;
   switch (error.keyword) {
+    case 'required':
+      return `expected ${params.missingProperty}, found ${found}`;
+    case 'additionalProperties':
+      return `expected no ${params.additionalProperty}, found ${found}`;
     case 'type':
       return `expected ${params.type}, found ${found}`;
     case 'enum':
@@ -164,11 +184,25 @@ function recommendedSettings(path: string, task: Task): Record<string, unknown> 
   return settings;
 }
 
+let ajv: Ajv | undefined;
+/** By their rules: compiling one takes longer than all its uses. */
+const validators = new Map<string, ValidateFunction>();
+
+function validatorOf({ default: _, description: __, ...rules }: Property): ValidateFunction {
+  const key = JSON.stringify(rules);
+  const known = validators.get(key);
+  if (known) return known;
+  // Loaded when something is to be checked: defaults alone, help and completion need none of it.
+  ajv ??= new (createRequire(import.meta.url)('ajv') as typeof import('ajv')).Ajv({ strict: true });
+  const validate = ajv.compile(rules);
+  validators.set(key, validate);
+  return validate;
+}
+
 /** Throws DrmError BAD_CONFIG (a file) or USAGE (a flag or --set) naming key, expectation and finding. */
 export function resolveConfig<T extends Task>(task: T, sources: Sources): Resolved<T> {
   const schema = loadSchema(task);
   const keys = Object.keys(schema.properties);
-  let ajv: InstanceType<typeof import('ajv').Ajv> | undefined;
   const values: Record<string, unknown> = {};
   const origin: Record<string, string> = {};
   const put = (from: string, given: Record<string, unknown>, usage: boolean) => {
@@ -187,10 +221,7 @@ export function resolveConfig<T extends Task>(task: T, sources: Sources): Resolv
           `expected a setting of drm ${commandOf(task)}, found an unknown one${guess ? `; did you mean ${guess}?` : `; known: ${keys.join(', ')}`}`,
         );
       }
-      const { default: _, description: __, ...rules } = property;
-      // Loaded when something is to be checked: defaults alone, help and completion need none of it.
-      ajv ??= new (createRequire(import.meta.url)('ajv') as typeof import('ajv')).Ajv({ strict: true });
-      const validate = ajv.compile(rules);
+      const validate = validatorOf(property);
       if (!validate(value))
         throw fail(key, validate.errors?.[0] ? sentence(validate.errors[0], value) : 'is not allowed');
       values[key] = value;

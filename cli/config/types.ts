@@ -505,6 +505,62 @@ export interface PretrainVaeSettings {
   preview_every: number;
 }
 
+/** Settings of `drm reproduce`, every one with a value. */
+export interface ReproduceSettings {
+  /** Which command the file is for. */
+  task: 'reproduce';
+  /** Base of reward models, policies and images: name, diffusers folder or hub id. */
+  model: string;
+  /** Processes of every training, run and evaluation, a GPU each where there are GPUs. */
+  nproc: number;
+  /** Preference sets by name: what follows `drm data prepare`, pairs that come of it (for estimates), the split that Tables 1 and 2 judge by (none: not judged) and its pairs. */
+  data: Record<string, { prepare: string[]; pairs: number; judged?: string; judged_pairs?: number }>;
+  /** Of these the one that reward models learn from. */
+  train_data: string;
+  /** Reward models by name, rows of Table 1: their config of `drm train`, what is set besides, the row of the paper beside them. Table 2 and Figure 2 are of the first. */
+  trainings: Record<string, { label: string; config: string; set: string[]; paper?: string }>;
+  /** What all trainings set, before their own: key=value. */
+  train_set: string[];
+  /** Scorers that Table 1 has beside the reward models. */
+  baselines: string[];
+  /** Pairs of a set that are judged, chosen by seed 0; 0 is all. */
+  max_pairs: number;
+  /** Of Table 2: 1000 times noise levels. */
+  timesteps: number[];
+  /** Of Figure 2. */
+  curve_timesteps: number[];
+  /** Reward model that policies learn from and step-wise sampling chooses by; empty is the first of the trainings. */
+  reward: string;
+  /** Policies by name, rows of Table 3 and curves of Figure 7: their config of `drm grpo`, and what is set besides. */
+  policies: Record<string, { label: string; config: string; set: string[] }>;
+  /** What all policies set, before their own: key=value. */
+  policy_set: string[];
+  /** Every policy is trained once with each. */
+  seeds: number[];
+  /** Prompts that policies learn from: a file or a folder of flow_grpo's; empty is the model's own. The list of held-out prompts is beside it. */
+  prompts: string;
+  /** Of the held-out prompts so many, the first there are, make the images of Tables 3 and 4; 0 is all. */
+  held_out: number;
+  /** Config of `drm sample` by which those images are made; empty is what the model recommends. */
+  sample_config: string;
+  /** What is set besides: key=value. */
+  sample_set: string[];
+  /** Judges of images in Tables 3 and 4. */
+  scorers: string[];
+  /** Candidates a step, rows of Table 4. */
+  k: number[];
+  /** Images of a prompt in Table 4, whose distance is their diversity. */
+  images: number;
+  /** Distance between images, as of `drm eval images --diversity`; empty is that of a CLIP scorer's features. */
+  diversity: string;
+  /** What --plan reckons with until this machine has measured it, by kind of step (prepare, train, pairs, policy, images): seconds to start and of a unit, bytes of a folder and of a unit. */
+  costs: Record<string, { start: number; seconds: number; bytes: number; unit_bytes: number }>;
+  /** Where these were measured, or that they are guessed. */
+  costs_from: string;
+  /** Files and folders that the config names, with how to get each. */
+  inputs: Record<string, string>;
+}
+
 /** Settings of `drm sample`, every one with a value. */
 export interface SampleSettings {
   /** Which command the file is for. */
@@ -692,6 +748,7 @@ export interface Settings {
   pretrain_flow: PretrainFlowSettings;
   pretrain_scorer: PretrainScorerSettings;
   pretrain_vae: PretrainVaeSettings;
+  reproduce: ReproduceSettings;
   sample: SampleSettings;
   train: TrainSettings;
 }

@@ -1,10 +1,11 @@
 // What a judge said of a setting's images, kept beside them: an evaluation that was stopped does not judge again what is
 // judged, and a scorer that was added later is the only one that runs.
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeFolder, writeAtomically } from '../common/files.js';
-import { isObject, parseJson } from '../common/json.js';
+import { isObject, parseJson, readShaped } from '../common/json.js';
+import { listOf, number, objectOf, text } from '../common/shape.js';
 import { slug } from '../image/write.js';
 import { CLEAN, type Reward } from '../rewards/reward.js';
 import type { Judgement } from './judge.js';
@@ -28,6 +29,16 @@ function readJudgement(file: string, key: string): Judgement | undefined {
   } catch {
     return undefined; // cut off: judged again
   }
+}
+
+const SCORES = objectOf({ scorer: text, judgement: objectOf({ score: listOf(listOf(number)) }) });
+
+/** By scorer, the scores of a setting's images, prompt by prompt. Throws DrmError BAD_FILE. */
+export function keptScores(folder: string): Map<string, number[][]> {
+  const kept = join(folder, 'judged');
+  const files = existsSync(kept) ? readdirSync(kept).filter((name) => name.endsWith('.json')) : [];
+  const read = files.map((name) => readShaped(join(kept, name), SCORES, { part: 'eval' }));
+  return new Map(read.map(({ scorer, judgement }) => [scorer, judgement.score]));
 }
 
 /** The judgement of an earlier run on the same images by the same weights, or `judge`'s, which is kept. */

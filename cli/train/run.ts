@@ -135,8 +135,11 @@ export const trainingFlags = ({ options, global }: Context<TrainingFlags>) => ({
   device: global.device === 'auto' ? undefined : global.device,
 });
 
+/** Tasks whose settings a run keeps. */
+type RunTask = Exclude<Task, 'sample' | 'reproduce'>;
+
 /** A task's settings by config file, --set and these flags, from those that the run in `folder` has where it is resumed. */
-export async function runSettings<T extends Task>(
+export async function runSettings<T extends RunTask>(
   task: T,
   { options, global }: Context<Pick<TrainingFlags, 'resume'>>,
   folder: string,

@@ -6,10 +6,13 @@ import { visible, visibleLine } from '../text/visible.js';
 import type { Renderer } from './renderer.js';
 import { stderr, stdout } from './streams.js';
 
+/** Whether somebody looks on: what a view may show as it changes is for them alone. */
+export const onTerminal = (): boolean =>
+  process.stderr.isTTY && process.stdout.isTTY && process.env.TERM !== 'dumb' && !process.env.CI;
+
 export async function createRenderer(global: GlobalOptions): Promise<Renderer> {
   if (global.json) return new JsonRenderer();
-  const terminal = process.stderr.isTTY && process.stdout.isTTY && process.env.TERM !== 'dumb' && !process.env.CI;
-  if (global.quiet || !terminal) {
+  if (global.quiet || !onTerminal()) {
     const { PlainRenderer } = await import('./plain.js');
     return new Shown(new PlainRenderer(global.quiet));
   }
