@@ -34,7 +34,7 @@ export async function encodePrepared(context: DataContext): Promise<void> {
       onProgress: (what, step, total) =>
         progressOf(
           events,
-          { id: what, label: `encoding ${what === 'pictures' ? 'images' : what}`, unit: what === 'pictures' ? 'image' : 'pair' },
+          { id: what, label: `encoding ${what}`, unit: what === 'images' ? 'image' : 'pair' },
           started,
         )(step, total),
       onBad: (message) => events.emit({ event: 'warning', message }),

@@ -61,7 +61,7 @@ export interface EncodeOptions {
   /** Bytes of one prompt's embeds. */
   promptBytes: number;
   signal: AbortSignal;
-  onProgress: (what: 'pictures' | 'prompts', step: number, total: number) => void;
+  onProgress: (what: 'images' | 'prompts', step: number, total: number) => void;
   onBad: (message: string) => void;
   onCut: (texts: string[], of: number) => void;
 }
@@ -181,7 +181,7 @@ async function encodePictures(
     }
     Object.assign(bad, sidecar.bad);
     if (sidecar.rows.length > 0) files.push(name);
-    onProgress('pictures', first + wanted.length, set.pictureCount);
+    onProgress('images', first + wanted.length, set.pictureCount);
   }
   return { bad, files };
 }
