@@ -178,6 +178,7 @@ test('the HTML page has the charts, and needs nothing else', async () => {
   expect(html).toContain('<h2>Settings</h2><pre class="scroll"><code>{&#34;k&#34;: 1}</code></pre>');
   expect(html).toContain('<b>Accuracy by timestep</b>');
   expect(html).toContain('<b>Reward, held out</b>');
+  expect(html).toMatch(/<ul class="legend".*Flow-GRPO \(2 seeds\)<\/li>.*Step-GRPO, K = 6 \(2 seeds\)<\/li><\/ul>/);
   expect(html.match(/<details><summary>the commands that made it/g)).toHaveLength(TABLES.length);
 });
 
