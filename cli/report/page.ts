@@ -11,7 +11,8 @@ import { settingsSection, storySection } from './settings.js';
 import { pageHtml } from './shell.js';
 import { summaryCells } from './summary.js';
 
-function legend(groups: readonly Group[]): string {
+/** Which colour is whose; empty for one alone. */
+export function legend(groups: readonly Pick<Group, 'label' | 'index'>[]): string {
   if (groups.length < 2) return '';
   const items = groups.map(
     ({ label, index }) =>

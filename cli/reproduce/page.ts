@@ -10,6 +10,8 @@ export interface PageFacts {
   model: string;
   /** The command line that makes it again. */
   command: string;
+  /** Of the chain, as JSON. */
+  settings: string;
 }
 
 const titleOf = ({ model }: PageFacts): string => `The paper's tables and figures, on ${model}`;
@@ -37,7 +39,8 @@ export function pageMarkdown(facts: PageFacts, shown: readonly Shown[]): string 
     ...(commands.length === 0 ? [] : ['```sh', ...commands, '```', '']),
   ]);
   const intro = introOf(facts).flatMap((line) => [line, '']);
-  return [`# ${titleOf(facts)}`, '', ...intro, '```sh', facts.command, '```', '', ...sections].join('\n');
+  const settings = ['## Settings', '', '```json', facts.settings, '```', ''];
+  return [`# ${titleOf(facts)}`, '', ...intro, '```sh', facts.command, '```', '', ...sections, ...settings].join('\n');
 }
 
 const codeHtml = (lines: readonly string[]): string =>
@@ -64,7 +67,7 @@ export function pageOfChain(facts: PageFacts, shown: readonly Shown[]): string {
     intro: `<section id="about">${introOf(facts)
       .map((line) => `<p>${escapeXml(line)}</p>`)
       .join('')}${codeHtml([facts.command])}</section>`,
-    sections,
+    sections: [...sections, { id: 'settings', title: 'Settings', html: codeHtml([facts.settings]) }],
     footer: `Made by drm ${escapeXml(VERSION)} reproduce.`,
   });
 }

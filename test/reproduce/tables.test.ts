@@ -112,7 +112,12 @@ class Recorded {
       const blocks = await show(this.chain, results);
       shown.push({ name, title, blocks, commands: results.commands(own), made: results.made(own) });
     }
-    const facts = { config: 'reproduce/tiny-quick', model: 'tiny', command: 'drm reproduce all --quick' };
+    const facts = {
+      config: 'reproduce/tiny-quick',
+      model: 'tiny',
+      command: 'drm reproduce all --quick',
+      settings: '{"k": 1}',
+    };
     return { markdown: pageMarkdown(facts, shown), html: pageOfChain(facts, shown) };
   }
 }
@@ -170,8 +175,10 @@ test('the HTML page has the charts, and needs nothing else', async () => {
   const { html } = await recorded.page();
   expect(html).not.toMatch(/(src|href)="(?!#|data:)/);
   for (const { name, title } of TABLES) expect(html).toContain(`<section id="${name}"><h2>${title}</h2>`);
+  expect(html).toContain('<h2>Settings</h2><pre class="scroll"><code>{&#34;k&#34;: 1}</code></pre>');
   expect(html).toContain('<b>Accuracy by timestep</b>');
   expect(html).toContain('<b>Reward, held out</b>');
+  expect(html).toMatch(/<ul class="legend".*Flow-GRPO \(2 seeds\)<\/li>.*Step-GRPO, K = 6 \(2 seeds\)<\/li><\/ul>/);
   expect(html.match(/<details><summary>the commands that made it/g)).toHaveLength(TABLES.length);
 });
 

@@ -126,11 +126,12 @@ async function writePages({ chain, tables, folder, config, settings }: Prepared,
   const results = new Results(folder);
   const shown: Shown[] = [];
   for (const { name, title, steps, show } of tables) {
-    const own = steps(chain);
+    const made = steps(chain);
     const blocks = await show(chain, results);
-    shown.push({ name, title, blocks, commands: results.commands(own), made: results.made(own) });
+    shown.push({ name, title, blocks, commands: results.commands(made), made: results.made(made) });
   }
-  const facts = { config, model: settings.model, command };
+  const { costs: _, costs_from: __, inputs: ___, ...own } = settings; // those say nothing of the results
+  const facts = { config, model: settings.model, command, settings: JSON.stringify(own, null, 2) };
   await writeAtomically(join(folder.path, 'reproduction.md'), pageMarkdown(facts, shown));
   await writeAtomically(join(folder.path, 'reproduction.html'), pageOfChain(facts, shown));
 }

@@ -1,6 +1,7 @@
 // Figure 2: accuracy, and what training saw of it, by timestep.
 import { chartFigure } from '../../report/chart.js';
 import { groupsOf } from '../../report/groups.js';
+import { legend } from '../../report/page.js';
 import type { RecordedRun } from '../../report/read.js';
 import { chartSections } from '../../report/sections.js';
 import { percent } from '../../ui/table.js';
@@ -40,7 +41,7 @@ export const figure2: Table = {
         `Of the reward model "${settings.trainings[name]?.label}": accuracy in percent against 1000 σ, one draw of noise, the band its 95 % interval. The paper's curve is not at hand as figures.`,
       ),
       draw(
-        `<div class="grid wide">${chartFigure({
+        `${legend(sets.map(({ set: label }, index) => ({ label, index })))}<div class="grid wide">${chartFigure({
           ...{ title: 'Accuracy by timestep', xLabel: 'timestep (1000 × noise level σ)', lines },
           ...{ format: (value: number) => `${value.toFixed(1)} %`, level: { value: 50, text: 'chance' } },
         })}</div>`,

@@ -1,5 +1,6 @@
 // Figure 7: reward and judge of policies by updates and by device time.
 import { curveOf, type Group, groupsOf } from '../../report/groups.js';
+import { legend } from '../../report/page.js';
 import { chartSections } from '../../report/sections.js';
 import { storySection } from '../../report/settings.js';
 import { duration, quantity } from '../../ui/figures.js';
@@ -58,6 +59,7 @@ export const figure7: Table = {
       ...FIGURES.flatMap((figure) => byUpdates(groups, figure)),
       tabulate(['policy', 'updates', 'device time of each seed, without evaluations'], timeRows(groups)),
       draw(`<h3>Warnings and ends</h3>${storySection(runs)}`),
+      draw(legend(groups)),
       ...[learning, health].flatMap((section) => (section ? [draw(`<h3>${section.title}</h3>${section.html}`)] : [])),
     ];
   },
