@@ -28,10 +28,11 @@ const WORSE = 2;
 /** Of the noise of the SDE, as `drm sample --k` and `drm grpo` have it. */
 const NOISE_LEVEL = 0.7;
 
-/** Pairs of a caption: of the base's own images by the recommended settings, of one of them and one by worse settings, of
- * one of them and the real image. */
-const OWN = 48;
-const PAIRS = OWN + WORSE + 2;
+/** Pairs of a caption: every two of the base's own images by the recommended settings, one of them and one by worse
+ * settings, one of them and the real image. Votes cost nothing beside images, and an image that is in many pairs is hard to
+ * learn by heart. */
+const REAL = 2;
+const PAIRS = ((NOISY + PLAIN) * (NOISY + PLAIN - 1)) / 2 + WORSE + REAL;
 
 export interface RatedOptions {
   size: number;
@@ -124,13 +125,9 @@ export class RatedPlanner {
         return { split, note: emoji.note, fields, chosen: chosen.picture, rejected: rejected.picture };
       },
     });
-    const two = [...all(own)];
-    const pairs: [string, Candidate, Candidate][] = Array.from({ length: OWN }, () => {
-      const [pair] = two.splice(draws.below(two.length), 1) as [[Candidate, Candidate]];
-      return ['own', ...pair];
-    });
+    const pairs = [...everyTwo(own)].map((pair): [string, Candidate, Candidate] => ['own', ...pair]);
     for (const one of worse) pairs.push(['worse', draws.pick(own), one]);
-    for (let i = 0; i < 2; i++) pairs.push(['real', real, draws.pick(own)]);
+    for (let i = 0; i < REAL; i++) pairs.push(['real', real, draws.pick(own)]);
     return pairs.map(([kind, first, second], i) => asked(kind, first, second, i));
   }
 
@@ -146,7 +143,6 @@ export class RatedPlanner {
   }
 }
 
-/** Every two. */
-function* all<T>(of: readonly T[]): Generator<[T, T]> {
+function* everyTwo<T>(of: readonly T[]): Generator<[T, T]> {
   for (const [i, one] of of.entries()) for (const other of of.slice(0, i)) yield [one, other];
 }

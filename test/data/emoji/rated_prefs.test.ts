@@ -44,7 +44,7 @@ const options: RatedPrefsOptions = {
   size: 16,
   seed: 4,
   split: 'all',
-  maxPairs: 2000,
+  maxPairs: 4800,
   raters: 20,
   steps: 28,
   guidance: 3,
