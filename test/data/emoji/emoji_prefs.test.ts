@@ -149,7 +149,7 @@ test('chosen is the image of the caption, or the base’s by its best settings; 
 test('own: every two images of a caption, the one more like the real one first; those that are alike are left out', () => {
   const seedsOf = new Map<string, number[]>();
   for (const { prompt, seed, ...recipe } of wished)
-    if (JSON.stringify(recipe) === JSON.stringify({ model: 0, steps: 28, guidance: 3 }))
+    if (JSON.stringify(recipe) === JSON.stringify({ model: 0, steps: 28, guidance: 3, noise: 0 }))
       seedsOf.set(prompt, [...(seedsOf.get(prompt) ?? []), seed]);
   const found = new Map<string, string[]>();
   for (const pair of ofKind('own')) {
