@@ -118,8 +118,8 @@ const partAt = (value: unknown, path: string): unknown =>
 
 function sentence(error: ErrorObject, whole: unknown): string {
   const value = partAt(whole, error.instancePath);
-  const at = typeof whole === 'object' && error.instancePath !== '' ? `${error.instancePath.slice(1)}: ` : '';
-  return `${at}${expectation(error, value)}`;
+  const place = error.instancePath.slice(1).replace(/(^|\/)\d+$/, ''); // an entry of a list is told by what it is
+  return `${place && `${place}: `}${expectation(error, value)}`;
 }
 
 function expectation(error: ErrorObject, value: unknown): string {

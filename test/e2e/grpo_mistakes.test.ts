@@ -119,7 +119,7 @@ describe('the command line', () => {
     refuses(['--config', config, '--plan', '--dry-run'], 2, ['--plan', '--dry-run']));
   test('--plan of a run that goes on', () => refuses(['--config', config, '--plan', '--resume'], 2, ['--resume']));
   test('a warning that there is none of', () =>
-    mistake(['--stop-when', 'judge-fall'], 2, ['--stop-when', 'judge-falls', 'found ["judge-fall"]']));
+    mistake(['--stop-when', 'judge-fall'], 2, ['--stop-when', 'judge-falls', 'found "judge-fall"']));
   test('to stop by a judge that is not there', () =>
     mistake(['--stop-when', 'judge-falls'], 3, ['stop_when', 'no judge', '--judge']));
   test('an unknown setting', () => mistake(set('kl_betta=0'), 2, ['kl_betta', 'did you mean kl_beta']));

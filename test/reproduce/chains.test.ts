@@ -147,7 +147,7 @@ test.each([
     false,
     'policies: a: expected set',
   ],
-  [{ config: 'reproduce/tiny', set: ['seeds=[-1]'] }, false, 'seeds: 0: expected at least 0, found -1'],
+  [{ config: 'reproduce/tiny', set: ['seeds=[-1]'] }, false, 'seeds: expected at least 0, found -1'],
 ])('%j is refused', (asked, quick, words) => {
   expect(() => askedSettings({ set: [], ...asked }, quick)).toThrow(words);
 });
