@@ -77,9 +77,9 @@ describe('a reward that a test registers', () => {
   }, 60_000);
 
   test('is named among those that are known, and guessed at', () => {
-    expect(() => parseRewards('tyo')).toThrow(/tiny, judge, toy, drm:PATH.*did you mean toy\?/);
+    expect(() => parseRewards('tyo')).toThrow(/tiny, judge, truth, toy, drm:PATH.*did you mean toy\?/);
     expect(() => findImageReward('toi')).toThrow(
-      /^--scorer toi: expected one of judge, toy, clip:FOLDER, .*; did you mean toy\?$/,
+      /^--scorer toi: expected one of judge, truth, toy, clip:FOLDER, .*; did you mean toy\?$/,
     );
     expect(parseRewards('0.5*toy+0.5*judge')).toMatchObject([{ reward: { name: 'toy', sees: 'images' } }, {}]);
   });
