@@ -18,7 +18,8 @@ function planesOf({ pixels, width, height }: Picture): Planes {
   return { width, height, planes: planes as Planes['planes'] };
 }
 
-/** Squared differences to the right-hand and the lower neighbour, summed over the channels, of each pixel that has both. */
+/** Squared differences to the right-hand and the lower neighbour, summed over the channels, of each pixel that has both;
+ * the smallest first. */
 function gradientEnergies({ width, height, planes }: Planes): Float64Array {
   const energies = new Float64Array((width - 1) * (height - 1));
   for (const plane of planes)
@@ -36,14 +37,12 @@ function gradientEnergies({ width, height, planes }: Planes): Float64Array {
 const mean = (values: Float64Array): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** Contours: mean gradient energy of the tenth of the pixels where it is strongest. */
-function crispness(planes: Planes): number {
-  const energies = gradientEnergies(planes);
+function crispness(energies: Float64Array): number {
   return mean(energies.subarray(Math.floor(0.9 * energies.length)));
 }
 
 /** Areas without smears: minus the root of the mean gradient energy of the half of the pixels where it is weakest. */
-function flatness(planes: Planes): number {
-  const energies = gradientEnergies(planes);
+function flatness(energies: Float64Array): number {
   return -Math.sqrt(mean(energies.subarray(0, Math.ceil(0.5 * energies.length))));
 }
 
@@ -75,13 +74,17 @@ function symmetry({ width, height, planes }: Planes): number {
   return -sum / (3 * width * height);
 }
 
-const MEASURES = { crispness, flatness, colourfulness, symmetry };
-
-export type Quality = keyof typeof MEASURES;
-export const QUALITIES = Object.keys(MEASURES) as Quality[];
+export const QUALITIES = ['crispness', 'flatness', 'colourfulness', 'symmetry'] as const;
+export type Quality = (typeof QUALITIES)[number];
 
 /** Higher is better of each. The image must have two pixels a side at least. */
 export function qualitiesOf(picture: Picture): Record<Quality, number> {
   const planes = planesOf(picture);
-  return Object.fromEntries(QUALITIES.map((name) => [name, MEASURES[name](planes)])) as Record<Quality, number>;
+  const energies = gradientEnergies(planes);
+  return {
+    crispness: crispness(energies),
+    flatness: flatness(energies),
+    colourfulness: colourfulness(planes),
+    symmetry: symmetry(planes),
+  };
 }

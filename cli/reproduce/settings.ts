@@ -6,7 +6,7 @@ import { DrmError } from '../../binding/error.js';
 import type { GlobalOptions } from '../common/command.js';
 import { own } from '../common/shape.js';
 import { CONFIG_FOLDER, resolveConfig } from '../config/resolve.js';
-import type { GrpoSettings, ReproduceSettings, TrainSettings } from '../config/types.js';
+import type { ReproduceSettings, Settings, Task } from '../config/types.js';
 import { recommendedSettingsFile } from '../hub/resolve.js';
 
 export const DEFAULT_CONFIG = 'reproduce/tiny';
@@ -68,29 +68,19 @@ export const recipeWords = ({ config, set }: Recipe, shared: readonly string[]):
   ...[...shared, ...set].flatMap((one) => ['--set', one]),
 ];
 
-/** What such a training's settings come to. Throws DrmError for what is none. */
-export const trainSettings = (
-  { model, train_set: shared }: ReproduceSettings,
-  { config, set }: Recipe,
-): TrainSettings =>
-  resolveConfig('train', {
-    ...{ file: config, set: [...shared, ...set] },
-    ...{ flags: { model }, recommended: recommendedSettingsFile },
-  }).values;
-
-/** Likewise of a policy. */
-export const policySettings = (
-  { model, policy_set: shared }: ReproduceSettings,
-  { config, set }: Recipe,
-): GrpoSettings =>
-  resolveConfig('grpo', {
-    ...{ file: config, set: [...shared, ...set] },
-    ...{ flags: { model }, recommended: recommendedSettingsFile },
-  }).values;
-
-/** Likewise of the images of Tables 3 and 4. */
-export const sampleSettingsOf = ({ model, sample_config: config, sample_set: set }: ReproduceSettings) =>
-  resolveConfig('sample', {
+/** What a command's settings come to for the chain's model. Throws DrmError for what are none. */
+const settingsOf = <T extends Task>(task: T, model: string, config: string, set: readonly string[]): Settings[T] =>
+  resolveConfig(task, {
     ...(config !== '' && { file: config }),
-    ...{ set, flags: { model }, recommended: recommendedSettingsFile },
+    ...{ set: [...set], flags: { model }, recommended: recommendedSettingsFile },
   }).values;
+
+export const trainSettings = ({ model, train_set: shared }: ReproduceSettings, { config, set }: Recipe) =>
+  settingsOf('train', model, config, [...shared, ...set]);
+
+export const policySettings = ({ model, policy_set: shared }: ReproduceSettings, { config, set }: Recipe) =>
+  settingsOf('grpo', model, config, [...shared, ...set]);
+
+/** Of the images of Tables 3 and 4. */
+export const sampleSettingsOf = ({ model, sample_config: config, sample_set: set }: ReproduceSettings) =>
+  settingsOf('sample', model, config, set);

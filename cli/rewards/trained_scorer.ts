@@ -2,12 +2,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
+import { modelFolder } from './drm_files.js';
 import { scorerSpec } from './scorer.js';
 import type { ImageSpec } from './spec.js';
 
-/** Files are looked for at once. Throws DrmError MISSING_WEIGHTS. */
+/** Files are looked for at once. Throws DrmError MISSING_WEIGHTS, BAD_FILE. */
 export function trainedScorerAt(name: string, folder: string): ImageSpec {
-  const model = existsSync(join(folder, 'model', 'config.json')) ? join(folder, 'model') : folder; // of a run, too
+  const model = modelFolder(folder).inside ?? folder; // of a run, too
   const [config, weights] = ['config.json', 'model.safetensors'].map((file) => join(model, file)) as [string, string];
   const missing = [config, weights].find((file) => !existsSync(file));
   if (missing !== undefined)

@@ -8,6 +8,7 @@ import type { ResolvedModel } from '../hub/resolve.js';
 import type { Picture } from '../image/write.js';
 import { loadTokenizers } from '../text/tokenizer.js';
 import { tokenize } from './jobs.js';
+import { sdePath } from './sde.js';
 
 export interface PainterOptions {
   models: ResolvedModel[];
@@ -39,9 +40,7 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
         ...texts,
         steps,
         guidance,
-        ...(noise > 0 && {
-          stepwise: { k: 1, noiseLevel: noise, temperature: 0, scoreFrom: 0, scoreUntil: 1, trace: false },
-        }),
+        ...(noise > 0 && { stepwise: sdePath(noise) }),
         height: size,
         width: size,
         t5Length,

@@ -6,6 +6,7 @@ import type { SampleSettings } from '../config/types.js';
 import { recommendedSettingsFile } from '../hub/resolve.js';
 import type { SampleFlags } from './flags.js';
 import type { Recipe } from './metadata.js';
+import { sdePath } from './sde.js';
 
 /** Flags over the recipe of an image (--from) over --set, files, the model's own settings and the defaults. */
 export function sampleSettings(
@@ -70,14 +71,7 @@ export function requestOf(settings: SampleSettings) {
     }),
     ...(settings.sde &&
       settings.k === 1 && {
-        stepwise: {
-          k: 1,
-          noiseLevel: settings.noise_level,
-          temperature: 0,
-          scoreFrom: settings.score_from,
-          scoreUntil: settings.score_until,
-          trace: false,
-        },
+        stepwise: sdePath(settings.noise_level, settings.score_from, settings.score_until),
       }),
     freeEncoders: settings.free_encoders,
     decode: true,

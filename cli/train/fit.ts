@@ -98,8 +98,8 @@ export interface TokenizerFacts {
 }
 
 /** Throws DrmError BAD_CONFIG when the image tower of this config.json sees images of another size. */
-export function towerFits(size: number, file: string): void {
-  const edge = number(part(readConfig(file), 'vision_config'), 'image_size');
+export function towerFits(size: number, file: string, config = readConfig(file)): void {
+  const edge = number(part(config, 'vision_config'), 'image_size');
   if (edge !== undefined && edge !== size)
     throw misfit(
       `size: expected ${edge}, the image_size of ${file}, found ${size}; give --set size=${edge}, or another architecture`,
@@ -120,7 +120,7 @@ export function clipFits(
 ): void {
   const config = readConfig(file);
   const text = part(config, 'text_config');
-  towerFits(size, file);
+  towerFits(size, file, config);
   const must = (key: string, fits: (value: number) => boolean, expected: string, remedy: string) => {
     const found = number(text, key);
     if (found !== undefined && !fits(found))

@@ -31,4 +31,11 @@ at::Tensor batch_ids(const TrainBatch& batch) {
   return view(batch.ids, {batch.size(), static_cast<int64_t>(batch.ids.size()) / batch.size()}, at::kLong);
 }
 
+void require_pairs(const TrainBatch& batch, const char* where) {
+  if (batch.images.size() != 2 * batch.samples.size())
+    throw Failure(Code::BadRequest, std::string("[") + where + "] expected two images a pair, found " +
+                                        std::to_string(batch.images.size()) + " for " +
+                                        std::to_string(batch.samples.size()) + " pairs");
+}
+
 }  // namespace drm

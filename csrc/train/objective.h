@@ -30,6 +30,9 @@ at::Tensor batch_pixels(const TrainBatch& batch);
 /// (B, L) int64 on the CPU, a view. Throws Failure(BadRequest).
 at::Tensor batch_ids(const TrainBatch& batch);
 
+/// Throws Failure(BadRequest), naming the part `where`, for a batch without two images a pair.
+void require_pairs(const TrainBatch& batch, const char* where);
+
 /// A scalar worth logging, detached: the mean over the batch's samples, or over those that `weight` (a scalar) counts.
 struct Metric {
   std::string name;

@@ -71,10 +71,7 @@ class Reward final : public RewardObjective {
   FrozenInputs& inputs() override { return inputs_; }
 
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
-    if (batch.images.size() != 2 * batch.samples.size())
-      throw Failure(Code::BadRequest, "[reward] expected two images a pair, found " +
-                                          std::to_string(batch.images.size()) + " for " +
-                                          std::to_string(batch.samples.size()) + " pairs");
+    require_pairs(batch, "reward");
     const auto [mean, deviation] = inputs_.posterior_of(batch);
     const auto shape = mean.sizes().slice(1);
     auto z = mean;

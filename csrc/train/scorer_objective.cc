@@ -37,10 +37,7 @@ class ScorerObjective final : public Objective {
   NamedTensors parameters() override { return parameters_; }
 
   Loss loss(const TrainBatch& batch, const StepKey& key) override {
-    if (batch.images.size() != 2 * batch.samples.size())
-      throw Failure(Code::BadRequest, "[scorer] expected two images a pair, found " +
-                                          std::to_string(batch.images.size()) + " for " +
-                                          std::to_string(batch.samples.size()) + " pairs");
+    require_pairs(batch, "scorer");
     auto pixels = clip_pixels(batch_pixels(batch).to(device_));
     if (spec_.mirror && !key.evaluation) pixels = mirrored(pixels, batch, key);
     auto x = clip_image_features(model_.vision, pixels);

@@ -16,6 +16,7 @@ async function open(settings: Partial<PairSettings>) {
   const parts = await openPairs(
     {
       ...{
+        task: 'train',
         data: '',
         split: 'train',
         evaluate_data: '',

@@ -38,6 +38,8 @@ export async function openEmojiPrefs(
   { size, maxPairs }: { size: number; maxPairs: number | undefined },
 ): Promise<Source> {
   const { options, global, events, signal } = context;
+  const { scorer: by, raters } = options;
+  if (raters !== undefined) refuseBesideRaters(options);
   const {
     model,
     steps,
@@ -62,9 +64,7 @@ export async function openEmojiPrefs(
     signal,
     onWarning: (message) => events.emit({ event: 'warning', message }),
   });
-  const { scorer: by, raters } = options;
   if (raters !== undefined) {
-    refuseBesideRaters(options);
     const [base] = models as [(typeof models)[number]];
     const rated = ratedPrefsSource(
       {

@@ -12,55 +12,35 @@
 // The first two teach what an image is and what it shows, the others what the base gets wrong. Candidates of step-wise
 // sampling are the base's own, all of one caption, so that most pairs have the base's images in them, and the `own` are
 // just such a choice. Which of those two is better is known only when both are drawn.
-import { DrmError } from '../../../binding/error.js';
-import { epochOrder } from '../../random/order.js';
-import type { SourceNote } from '../prepared/manifest.js';
 import { pairSource } from '../prepared/pair.js';
 import type { Source } from '../prepared/source.js';
-import { type EmojiPicture, emojiPictures, listEmoji, SPLIT_RULE } from './emoji.js';
+import { attribution } from './attribution.js';
+import { emojiPictures, listEmoji, SPLIT_RULE } from './emoji.js';
 import type { Likeness } from './likeness.js';
 import type { Painter } from './painter.js';
 import { type PrefsOptions, PrefsPlanner, SOURCE } from './prefs_planner.js';
-import { PREFS_RULE, PREFS_SPLITS, type PrefsSplit, prefsSplitOf } from './prefs_splits.js';
+import { PREFS_RULE, PREFS_SPLITS, prefsSplitOf, thinnedSplits } from './prefs_splits.js';
 
-/** Sources, licences, and what was done to the images, which CC-BY asks for. */
-function attribution(notes: SourceNote[], { size, models, scorer }: PrefsOptions): string {
-  return [
-    '# Sources and licences of these images',
-    '',
-    `Drawn from SVG at ${size}x${size} pixels on white by \`drm data prepare emoji-prefs\`. Of each pair, \`chosen_model\` and`,
-    '`rejected_model` say what was changed: "real" is an image as it is, "real, blur" one that was made worse on purpose;',
-    `all others were drawn by ${models.map(({ name }) => name).join(', ')}. Which of two is better follows from how they were made;`,
-    'no person was asked.',
-    ...(scorer
-      ? [
-          `Of two that ${models[0]?.name} drew by the same settings, that is better which ${scorer.name} finds more like the original.`,
-        ]
-      : []),
-    '',
-    ...notes.map(
-      (note) =>
-        `- ${note.name} ${note.version}: by ${note.author} (${note.url}), licence ${note.licence} (${note.licence_url})`,
-    ),
-    '',
-  ].join('\n');
-}
+const changesOf = ({ size, models, scorer }: PrefsOptions): string[] => [
+  `Drawn from SVG at ${size}x${size} pixels on white by \`drm data prepare emoji-prefs\`. Of each pair, \`chosen_model\` and`,
+  '`rejected_model` say what was changed: "real" is an image as it is, "real, blur" one that was made worse on purpose;',
+  `all others were drawn by ${models.map(({ name }) => name).join(', ')}. Which of two is better follows from how they were made;`,
+  'no person was asked.',
+  ...(scorer
+    ? [
+        `Of two that ${models[0]?.name} drew by the same settings, that is better which ${scorer.name} finds more like the original.`,
+      ]
+    : []),
+];
 
 /** Throws DrmError USAGE when there is no such split. */
 export function emojiPrefsSource(options: PrefsOptions, paint: Painter, likeness?: Likeness): Source {
   const { notes, concepts } = listEmoji();
-  const wanted = PREFS_SPLITS.filter((name) => options.split === 'all' || options.split === name);
-  if (wanted.length === 0)
-    throw new DrmError('USAGE', `--split ${options.split}: expected ${['all', ...PREFS_SPLITS].join(', ')}`);
   const pictures = emojiPictures(concepts);
   const planner = new PrefsPlanner(options, paint, likeness);
-  const sets = wanted.map((name) => pictures.filter((picture) => prefsSplitOf(picture) === name));
-  const most = planner.each * sets.reduce((sum, { length }) => sum + length, 0);
-  const share = Math.min(1, (options.maxPairs ?? most) / most);
-  const splits = sets.map((all, i) => {
-    const order = epochOrder(options.seed, PREFS_SPLITS.indexOf(wanted[i] as PrefsSplit), all.length);
-    const count = Math.max(1, Math.floor(all.length * share));
-    return { all, captions: [...order.subarray(0, count)].map((at) => all[at] as EmojiPicture) };
+  const splits = thinnedSplits(PREFS_SPLITS, (name) => pictures.filter((picture) => prefsSplitOf(picture) === name), {
+    ...options,
+    each: planner.each,
   });
   const { size, seed, split, maxPairs, steps, guidance, models, scorer, dtype, t5Length } = options;
   return pairSource({
@@ -82,6 +62,6 @@ export function emojiPrefsSource(options: PrefsOptions, paint: Painter, likeness
     },
     total: planner.each * splits.reduce((sum, { captions }) => sum + captions.length, 0),
     pairs: () => planner.pairs(splits),
-    extras: [{ name: 'ATTRIBUTION.md', text: attribution(notes, options) }],
+    extras: [{ name: 'ATTRIBUTION.md', text: attribution(notes, changesOf(options)) }],
   });
 }

@@ -3,6 +3,7 @@
 import { Drop } from '../io/drop.js';
 import type { SourceNote } from '../prepared/manifest.js';
 import type { Planned, Source } from '../prepared/source.js';
+import { attribution } from './attribution.js';
 import {
   drawEmoji,
   EMOJI_SPLITS,
@@ -30,19 +31,10 @@ function promptList(captions: string[], count: number): string {
   return `${captions.filter((caption) => chosen.has(caption)).join('\n')}\n`;
 }
 
-function attribution(notes: SourceNote[], size: number): string {
-  return [
-    '# Sources and licences of these images',
-    '',
-    `Drawn from SVG at ${size}×${size} pixels on white by \`drm data prepare emoji\`; not changed otherwise.`,
-    'Captions are made of the names in the packages. Each sample names its source and licence in its JSON file.',
-    '',
-    ...notes.flatMap((note) => [
-      `- ${note.name} ${note.version}: by ${note.author} (${note.url}), licence ${note.licence} (${note.licence_url})`,
-    ]),
-    '',
-  ].join('\n');
-}
+const changesOf = (size: number): string[] => [
+  `Drawn from SVG at ${size}×${size} pixels on white by \`drm data prepare emoji\`; not changed otherwise.`,
+  'Captions are made of the names in the packages. Each sample names its source and licence in its JSON file.',
+];
 
 /** @param also Of `FURTHER_STYLES`: more images to train on. The prompt lists do not know of them. */
 export function emojiSource(size: number, only: EmojiSplit | 'all', also: readonly string[] = []): Source {
@@ -83,7 +75,7 @@ export function emojiSource(size: number, only: EmojiSplit | 'all', also: readon
     total: left.length + records.length,
     records: () => [...left, ...records],
     extras: [
-      { name: 'ATTRIBUTION.md', text: attribution(notes, size) },
+      { name: 'ATTRIBUTION.md', text: attribution(notes, changesOf(size)) },
       ...EMOJI_SPLITS.filter((split) => captions[split].length > 0).map((split) => ({
         name: `prompts/${split}.txt`,
         text: promptList(captions[split], 256),

@@ -1,10 +1,9 @@
 // Which pairs a caption has: kinds, grades, and the draws that choose among them (emoji_prefs.ts has the list of kinds).
-import { DrmError } from '../../../binding/error.js';
 import { PhiloxStream } from '../../random/philox_stream.js';
 import { Drop } from '../io/drop.js';
 import { decodePicture, encodeLossless } from '../io/picture.js';
 import type { LatePair, Pair, PairPicture } from '../prepared/pair.js';
-import { BaseImages, type DrawnPicture } from './base_images.js';
+import { BaseImages, type DrawnPicture, realPicture } from './base_images.js';
 import { wrongOne } from './caption_distance.js';
 import { CORRUPTIONS, type Corruption, corrupt, GRADES, type Grade } from './corruptions.js';
 import { drawEmoji, type EmojiPicture, hash } from './emoji.js';
@@ -83,7 +82,7 @@ export class PrefsPlanner {
     });
     return captions.flatMap((emoji, i) => {
       const draws = this.#draws(emoji, 1);
-      const real = { id: emoji.key, read: () => drawEmoji(emoji, this.options.size) };
+      const real = realPicture(emoji, this.options.size);
       const mine = own[i] as (typeof own)[number];
       const [{ wish, picture: first }] = mine as [(typeof mine)[number]];
       const best = this.#nameOf(wish);
@@ -127,8 +126,7 @@ export class PrefsPlanner {
       for (let n = 0; n < WRONG; n++) {
         const [wanted] = grades.splice(draws.below(grades.length), 1) as [Grade];
         addWrong('caption', all, wanted, (other, grade) => {
-          const picture = { id: other.key, read: () => drawEmoji(other, this.options.size) };
-          add('caption', grade, real, picture, ['real', 'real, of another caption']);
+          add('caption', grade, real, realPicture(other, this.options.size), ['real', 'real, of another caption']);
         });
       }
 
@@ -172,8 +170,7 @@ export class PrefsPlanner {
   ): LatePair[] {
     let measured: Promise<number[]> | undefined;
     const measure = async () => {
-      const real = await decodePicture(await drawEmoji(emoji, this.options.size));
-      if (real instanceof Drop) throw new DrmError('INTERNAL', `[data] ${emoji.key}: ${real.detail}`);
+      const real = await realPicture(emoji, this.options.size).pixels();
       return (this.likeness as Likeness)(await Promise.all(mine.map((one) => one.pixels())), real, emoji.caption);
     };
     return mine.flatMap((one, i) =>

@@ -1,4 +1,6 @@
 // The splits of the embedded preferences: what was seen by the base, and what a reward model sees.
+import { DrmError } from '../../../binding/error.js';
+import { epochOrder } from '../../random/order.js';
 import { type EmojiPicture, hash, isHeldOut } from './emoji.js';
 
 /**
@@ -26,4 +28,38 @@ export const RATED_RULE = 'Of its train, families with h("judge:" + family) mod 
 export function ratedSplitOf(picture: Pick<EmojiPicture, 'split' | 'family'>): RatedSplit {
   const split = prefsSplitOf(picture);
   return split === 'train' && hash(`judge:${picture.family}`) % 4 === 0 ? 'judge' : split;
+}
+
+export interface Thinning {
+  /** One split, or all. */
+  split: string;
+  seed: number;
+  /** Pairs of a caption, and about so many in all: captions are left out, of every split as many. */
+  each: number;
+  maxPairs?: number | undefined;
+}
+
+export interface ThinnedSplit<Name extends string> {
+  name: Name;
+  /** The chosen captions, in an order of their own, so that the first of them are a fair share of all. */
+  captions: EmojiPicture[];
+  all: EmojiPicture[];
+}
+
+/** Throws DrmError USAGE when there is no such split. */
+export function thinnedSplits<Name extends string>(
+  names: readonly Name[],
+  picturesOf: (name: Name) => EmojiPicture[],
+  { split, seed, each, maxPairs }: Thinning,
+): ThinnedSplit<Name>[] {
+  const wanted = names.filter((name) => split === 'all' || split === name);
+  if (wanted.length === 0) throw new DrmError('USAGE', `--split ${split}: expected ${['all', ...names].join(', ')}`);
+  const sets = wanted.map((name) => ({ name, all: picturesOf(name) }));
+  const most = each * sets.reduce((sum, { all }) => sum + all.length, 0);
+  const share = Math.min(1, (maxPairs ?? most) / most);
+  return sets.map(({ name, all }) => {
+    const order = epochOrder(seed, names.indexOf(name), all.length);
+    const count = Math.max(1, Math.floor(all.length * share));
+    return { name, captions: [...order.subarray(0, count)].map((at) => all[at] as EmojiPicture), all };
+  });
 }

@@ -1,13 +1,11 @@
 // Which pairs raters are asked about: images of one caption that the base drew by the settings that sampling and
 // reinforcement learning use, with and without noise at each step, some by worse settings, and the real image.
-import { DrmError } from '../../../binding/error.js';
 import { PhiloxStream } from '../../random/philox_stream.js';
 import { Drop } from '../io/drop.js';
-import { decodePicture, encodeLossless } from '../io/picture.js';
 import type { LatePair, PairFields } from '../prepared/pair.js';
-import { BaseImages, type DrawnPicture } from './base_images.js';
+import { BaseImages, type DrawnPicture, realPicture } from './base_images.js';
 import { GRADES } from './corruptions.js';
-import { drawEmoji, type EmojiPicture, hash } from './emoji.js';
+import { type EmojiPicture, hash } from './emoji.js';
 import type { Painter, Recipe } from './painter.js';
 import { standardized } from './population.js';
 import { recipeName, worseRecipe } from './prefs_recipes.js';
@@ -98,7 +96,8 @@ export class RatedPlanner {
         noise: draws.below(2) === 0 ? NOISE_LEVEL : 0,
       }),
     );
-    const real = this.#real(emoji);
+    const picture = realPicture(emoji, this.options.size);
+    const real: Candidate = { id: picture.id, model: 'real', picture };
     const seen = new Map<Candidate, Promise<ReturnType<typeof standardized>>>();
     const look = (one: Candidate) => {
       const known = seen.get(one) ?? one.picture.pixels().then(standardized);
@@ -129,17 +128,6 @@ export class RatedPlanner {
     for (const one of worse) pairs.push(['worse', draws.pick(own), one]);
     for (let i = 0; i < REAL; i++) pairs.push(['real', real, draws.pick(own)]);
     return pairs.map(([kind, first, second], i) => asked(kind, first, second, i));
-  }
-
-  #real(emoji: EmojiPicture): Candidate {
-    const read = () => drawEmoji(emoji, this.options.size);
-    const pixels = async () => {
-      const decoded = await decodePicture(await read());
-      if (decoded instanceof Drop) throw new DrmError('INTERNAL', `[data] ${emoji.key}: ${decoded.detail}`);
-      return decoded;
-    };
-    const picture: DrawnPicture = { id: emoji.key, pixels, read: async () => encodeLossless(await pixels()) };
-    return { id: emoji.key, model: 'real', picture };
   }
 }
 

@@ -1,14 +1,12 @@
 // The embedded preferences by simulated raters (raters.ts): pairs of images of one caption, as sampling and reinforcement
 // learning meet them, with the votes on each. What the raters' population looks for is known (population.ts).
-import { DrmError } from '../../../binding/error.js';
-import { epochOrder } from '../../random/order.js';
-import type { SourceNote } from '../prepared/manifest.js';
 import { pairSource } from '../prepared/pair.js';
 import type { Source } from '../prepared/source.js';
-import { type EmojiPicture, emojiPictures, listEmoji, SPLIT_RULE } from './emoji.js';
+import { attribution } from './attribution.js';
+import { emojiPictures, listEmoji, SPLIT_RULE } from './emoji.js';
 import type { Painter } from './painter.js';
 import { POPULATION } from './population.js';
-import { PREFS_RULE, RATED_RULE, RATED_SPLITS, type RatedSplit, ratedSplitOf } from './prefs_splits.js';
+import { PREFS_RULE, RATED_RULE, RATED_SPLITS, type RatedSplit, ratedSplitOf, thinnedSplits } from './prefs_splits.js';
 import { RatedPlanner } from './rated_planner.js';
 import { RATER_RULE } from './raters.js';
 
@@ -35,27 +33,15 @@ export interface RatedPrefsOptions {
   t5Length: number;
 }
 
-const attribution = (notes: readonly SourceNote[], { size, model, raters }: RatedPrefsOptions): string =>
-  [
-    '# Sources and licences of these images',
-    '',
-    `Real images were drawn from SVG at ${size}x${size} pixels on white, all others by ${model.name}. ${raters} simulated raters`,
-    'voted on each pair; no person was asked.',
-    '',
-    ...notes.map(
-      (note) =>
-        `- ${note.name} ${note.version}: by ${note.author} (${note.url}), licence ${note.licence} (${note.licence_url})`,
-    ),
-    '',
-  ].join('\n');
+const changesOf = ({ size, model, raters }: RatedPrefsOptions): string[] => [
+  `Real images were drawn from SVG at ${size}x${size} pixels on white, all others by ${model.name}. ${raters} simulated raters`,
+  'voted on each pair; no person was asked.',
+];
 
 /** Throws DrmError USAGE when there is no such split. */
 export function ratedPrefsSource(options: RatedPrefsOptions, paint: Painter): Source {
   const { size, seed, split, maxPairs, raters, minConfidence = MIN_CONFIDENCE, steps, guidance, model } = options;
   const { notes, concepts } = listEmoji();
-  const wanted = RATED_SPLITS.filter((name) => split === 'all' || split === name);
-  if (wanted.length === 0)
-    throw new DrmError('USAGE', `--split ${split}: expected ${['all', ...RATED_SPLITS].join(', ')}`);
   const confidenceOf = (name: string) => (LEARNED_FROM.some((one) => one === name) ? minConfidence : 0);
   const planner = new RatedPlanner(
     { size, seed, raters, minConfidence: confidenceOf, steps, guidance, base: model.name },
@@ -63,13 +49,9 @@ export function ratedPrefsSource(options: RatedPrefsOptions, paint: Painter): So
     SOURCE,
   );
   const pictures = emojiPictures(concepts);
-  const sets = wanted.map((name) => ({ name, all: pictures.filter((picture) => ratedSplitOf(picture) === name) }));
-  const most = planner.each * sets.reduce((sum, { all }) => sum + all.length, 0);
-  const share = Math.min(1, (maxPairs ?? most) / most);
-  const splits = sets.map(({ name, all }) => {
-    const order = epochOrder(seed, RATED_SPLITS.indexOf(name), all.length);
-    const captions = [...order.subarray(0, Math.max(1, Math.floor(all.length * share)))];
-    return { name, captions: captions.map((at) => all[at] as EmojiPicture) };
+  const splits = thinnedSplits(RATED_SPLITS, (name) => pictures.filter((picture) => ratedSplitOf(picture) === name), {
+    ...options,
+    each: planner.each,
   });
   return pairSource({
     notes,
@@ -85,6 +67,6 @@ export function ratedPrefsSource(options: RatedPrefsOptions, paint: Painter): So
     },
     total: planner.each * splits.reduce((sum, { captions }) => sum + captions.length, 0),
     pairs: () => planner.pairs(splits),
-    extras: [{ name: 'ATTRIBUTION.md', text: attribution(notes, options) }],
+    extras: [{ name: 'ATTRIBUTION.md', text: attribution(notes, changesOf(options)) }],
   });
 }

@@ -1,6 +1,7 @@
 // What a training on preference pairs reads: the set, what of it is held out, batches ahead of the training.
 import { DrmError } from '../../../binding/error.js';
 import type { Events } from '../../common/events.js';
+import { commandOf } from '../../config/resolve.js';
 import { type PairBatch, PairLoader, type PairLoaderOptions, type Pairs } from '../../data/load/pair_loader.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import { PairSet } from '../../data/prepared/pair_set.js';
@@ -11,6 +12,7 @@ import type { TrainingData } from '../training_task.js';
 
 /** Settings that say which pairs are seen, and when. */
 export interface PairSettings {
+  task: 'train' | 'pretrain_scorer';
   data: string;
   split: string;
   evaluate_data: string;
@@ -88,10 +90,12 @@ const namesIn = (setting: string) =>
 /** Throws DrmError naming the setting at fault. */
 export async function openPairs(settings: PairSettings, events: Events): Promise<PairParts> {
   const { data, evaluate_data: other, batch } = settings;
+  const command = commandOf(settings.task);
+  const [part] = command.split(' ');
   if (data === '')
     throw new DrmError(
       'USAGE',
-      'train: expected prepared pairs; give --data DIR (`drm data prepare emoji-prefs --out data/prefs` makes some)',
+      `${command}: expected prepared pairs; give --data DIR (\`drm data prepare emoji-prefs --out data/prefs\` makes some)`,
     );
   const { splits } = readManifest(data, 'pairs');
   const wanted = namesIn(settings.split);
@@ -99,7 +103,7 @@ export async function openPairs(settings: PairSettings, events: Events): Promise
   if (missing.length > 0 || wanted.length === 0)
     throw new DrmError(
       'BAD_CONFIG',
-      `[train] split: expected splits of ${data} (${Object.keys(splits).join(', ')}), found ${missing.join(', ') || 'none'}; choose with --set split=NAME`,
+      `[${part}] split: expected splits of ${data} (${Object.keys(splits).join(', ')}), found ${missing.join(', ') || 'none'}; choose with --set split=NAME`,
       { key: 'split', found: missing.join(', '), file: data },
     );
   const sets: PairSet[] = [];
@@ -118,7 +122,7 @@ export async function openPairs(settings: PairSettings, events: Events): Promise
       // Draws are keyed by step and pair: one that comes twice in a step would teach nothing the second time.
       throw new DrmError(
         'BAD_CONFIG',
-        `[train] batch: expected at most ${parts.train.length}, all pairs of ${wanted.join(', ')} in ${data}${parts.heldOut?.set === set ? ' that are not held out' : ''}, found ${batch}; give --batch ${parts.train.length} or less`,
+        `[${part}] batch: expected at most ${parts.train.length}, all pairs of ${wanted.join(', ')} in ${data}${parts.heldOut?.set === set ? ' that are not held out' : ''}, found ${batch}; give --batch ${parts.train.length} or less`,
         { key: 'batch', expected: String(parts.train.length), found: String(batch) },
       );
     return parts;

@@ -6,49 +6,30 @@ import type { TrainBatch } from '../../../binding/types.js';
 import { writeAtomically } from '../../common/files.js';
 import { VERSION } from '../../common/version.js';
 import type { TrainSettings } from '../../config/types.js';
-import type { PairBatch, PairPass } from '../../data/load/pair_loader.js';
+import type { PairPass } from '../../data/load/pair_loader.js';
 import { weightsHash } from '../../hub/fingerprint.js';
 import { DRM_CLASS, type RewardDescription } from '../../rewards/describe.js';
 import { METRICS_FILE, readMetrics } from '../../runs/metrics.js';
 import type { Values } from '../training_task.js';
-import { NativeTask } from './native.js';
-import { type PairForm, type PairPart, type PairParts, passesOf } from './pairs.js';
-import { meanValues } from './pictures.js';
+import { PairTask } from './pair_task.js';
+import type { PairForm, PairParts } from './pairs.js';
 import type { RewardPlan } from './reward_plan.js';
 import type { Texts } from './texts.js';
 
-export class RewardTask extends NativeTask<PairBatch> {
-  evaluate?: (steps: number, signal: AbortSignal) => Promise<Values>;
-
+export class RewardTask extends PairTask {
   constructor(
     trainer: Trainer,
     private readonly settings: TrainSettings,
     private readonly plan: RewardPlan,
     private readonly parts: PairParts,
-    private readonly form: PairForm,
+    form: PairForm,
     private readonly texts: Pick<Texts, 'row'> | undefined,
   ) {
-    super(trainer);
-    const { heldOut } = parts;
-    if (heldOut) this.evaluate = (_steps, signal) => this.#evaluate(heldOut, signal);
+    super(trainer, settings, form, parts.heldOut);
   }
 
-  batches(batch: PairBatch): TrainBatch[] {
-    return batch.passes.map((pass) => this.#given(pass));
-  }
-
-  #given({ captions, ...pass }: PairPass): TrainBatch {
+  protected given({ captions, ...pass }: PairPass): TrainBatch {
     return this.texts ? { ...pass, texts: captions.map((caption) => this.texts?.row(caption) as number) } : pass;
-  }
-
-  async #evaluate(heldOut: PairPart, signal: AbortSignal): Promise<Values> {
-    const { settings, form, trainer } = this;
-    const part = heldOut.first(settings.evaluate_samples);
-    const given = this.#given.bind(this);
-    const batches = async function* () {
-      for await (const pass of passesOf(part, { ...form, pass: form.pass || settings.batch })) yield given(pass);
-    };
-    return meanValues(batches(), (batch) => trainer.evaluate(batch, { signal }));
   }
 
   async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {

@@ -5,40 +5,26 @@ import { join } from 'node:path';
 import type { Trainer } from '../../../binding/index.js';
 import type { TrainBatch } from '../../../binding/types.js';
 import type { PretrainScorerSettings } from '../../config/types.js';
-import type { PairBatch } from '../../data/load/pair_loader.js';
+import type { PairPass } from '../../data/load/pair_loader.js';
 import { towerFits } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
-import type { Values } from '../training_task.js';
-import { NativeTask } from './native.js';
-import { openPairs, PairData, type PairForm, type PairPart, passesOf } from './pairs.js';
-import { meanValues, pictureWarnings } from './pictures.js';
+import { PairTask } from './pair_task.js';
+import { openPairs, PairData, type PairForm, type PairPart } from './pairs.js';
+import { pictureWarnings } from './pictures.js';
 
-class ScorerTask extends NativeTask<PairBatch> {
-  evaluate?: (steps: number, signal: AbortSignal) => Promise<Values>;
-
+class ScorerTask extends PairTask {
   constructor(
     trainer: Trainer,
     private readonly settings: PretrainScorerSettings,
-    private readonly form: PairForm,
-    private readonly heldOut: PairPart | undefined,
+    form: PairForm,
+    heldOut: PairPart | undefined,
   ) {
-    super(trainer);
-    if (heldOut) this.evaluate = (_steps, signal) => this.#evaluate(heldOut, signal);
+    super(trainer, settings, form, heldOut);
   }
 
-  batches(batch: PairBatch): TrainBatch[] {
-    return batch.passes.map(({ captions: _, ...pass }) => pass);
-  }
-
-  #evaluate(heldOut: PairPart, signal: AbortSignal): Promise<Values> {
-    const { settings, form, trainer } = this;
-    const part = heldOut.first(settings.evaluate_samples);
-    const batches = async function* () {
-      for await (const { captions: _, ...pass } of passesOf(part, { ...form, pass: form.pass || settings.batch }))
-        yield pass;
-    };
-    return meanValues(batches(), (batch) => trainer.evaluate(batch, { signal }));
+  protected given({ captions: _, ...pass }: PairPass): TrainBatch {
+    return pass;
   }
 
   async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
@@ -47,7 +33,7 @@ class ScorerTask extends NativeTask<PairBatch> {
     await mkdir(folder, { recursive: true });
     await copyFile(architectureFile(settings.architecture), join(folder, 'config.json'));
     await trainer.export(join(folder, 'model.safetensors'), settings.export_dtype, { signal });
-    return { model: folder, parameters: trainer.parameters, ...(this.heldOut && (await this.evaluate?.(0, signal))) };
+    return { model: folder, parameters: trainer.parameters, ...(await this.evaluate?.(settings.steps, signal)) };
   }
 }
 
