@@ -121,7 +121,7 @@ export interface StepwiseRequest {
 export interface SampleRequest {
   prompts: PromptTokens[];
   negatives: PromptTokens[];
-  pictures: { prompt: number; negative: number; seed: bigint }[];
+  images: { prompt: number; negative: number; seed: bigint }[];
   steps: number;
   guidance: number;
   height: number; // 0 = the model's default size
@@ -139,7 +139,7 @@ export interface SampleRequest {
 }
 
 export interface SampleSummary {
-  pictures: number;
+  images: number;
   width: number;
   height: number;
   batches: number;
@@ -200,7 +200,7 @@ export interface Cmmd {
 }
 
 export interface ResizeRequest {
-  pictures: Bitmap[];
+  images: Bitmap[];
   width: number;
   height: number;
   /** The centre square instead of the whole image; whose rule for odd margins. */
@@ -209,7 +209,7 @@ export interface ResizeRequest {
 
 /** HPSv2's view of images: see csrc/scorers/letterbox.h. */
 export interface LetterboxRequest {
-  pictures: Bitmap[];
+  images: Bitmap[];
   size: number;
   antialias: boolean;
 }
@@ -276,7 +276,7 @@ export interface RewardInfo {
 }
 
 export interface ScoreRequest {
-  pictures: Bitmap[]; // of any size
+  images: Bitmap[]; // of any size
   prompts: PromptTokens[];
   promptOf: number[]; // index into prompts, for each image
   samples: number[]; // what keys each image's noise

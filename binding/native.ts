@@ -123,7 +123,7 @@ export interface Native {
   ): NativeJob<void>;
   trainerLoadLatents(
     trainer: TrainerHandle,
-    request: { path: string; pictures: number[] },
+    request: { path: string; images: number[] },
     listen: NativeListener,
   ): NativeJob<void>;
   trainerLoadPrompts(trainer: TrainerHandle, request: { paths: string[] }, listen: NativeListener): NativeJob<void>;
@@ -172,11 +172,7 @@ export interface Native {
   disposeRewardModel(model: RewardModelHandle): void;
   loadScorer(source: ScorerSource, options: LoadOptions, listen: NativeListener): NativeJob<ScorerHandle>;
   scorerInfo(scorer: ScorerHandle): ScorerInfo;
-  scorerImageFeatures(
-    scorer: ScorerHandle,
-    request: { pictures: Bitmap[] },
-    listen: NativeListener,
-  ): NativeJob<Features>;
+  scorerImageFeatures(scorer: ScorerHandle, request: { images: Bitmap[] }, listen: NativeListener): NativeJob<Features>;
   scorerTextFeatures(
     scorer: ScorerHandle,
     request: { captions: { ids: BigInt64Array }[] },
@@ -184,12 +180,12 @@ export interface Native {
   ): NativeJob<Features>;
   scorerScore(
     scorer: ScorerHandle,
-    request: { pictures: Bitmap[]; captions: { ids: BigInt64Array }[]; promptOf: number[] },
+    request: { images: Bitmap[]; captions: { ids: BigInt64Array }[]; promptOf: number[] },
     listen: NativeListener,
   ): NativeJob<Scores>;
   scorerDistances(
     scorer: ScorerHandle,
-    request: { pictures: Bitmap[]; first: number[]; second: number[] },
+    request: { images: Bitmap[]; first: number[]; second: number[] },
     listen: NativeListener,
   ): NativeJob<Float32Array>;
   disposeScorer(scorer: ScorerHandle): void;

@@ -31,9 +31,9 @@ export class Scorer {
   }
 
   /** Images of any size, prepared as the scorer's settings say. Reports phase "images". */
-  imageFeatures(pictures: Bitmap[], job: JobOptions = {}): Promise<Features> {
+  imageFeatures(images: Bitmap[], job: JobOptions = {}): Promise<Features> {
     const handle = this.#alive();
-    return runJob(job, (addon, listen) => addon.scorerImageFeatures(handle, { pictures }, listen));
+    return runJob(job, (addon, listen) => addon.scorerImageFeatures(handle, { images }, listen));
   }
 
   /** Rows of `info.tokens` ids each. Reports phase "texts". */
@@ -45,21 +45,21 @@ export class Scorer {
 
   /** Scores of images by the captions that promptOf names, rows of token ids as the kind reads them. */
   score(
-    { pictures, rows, promptOf }: { pictures: Bitmap[]; rows: BigInt64Array[]; promptOf: number[] },
+    { images, rows, promptOf }: { images: Bitmap[]; rows: BigInt64Array[]; promptOf: number[] },
     job: JobOptions = {},
   ): Promise<Scores> {
     const handle = this.#alive();
     const captions = rows.map((ids) => ({ ids }));
-    return runJob(job, (addon, listen) => addon.scorerScore(handle, { pictures, captions, promptOf }, listen));
+    return runJob(job, (addon, listen) => addon.scorerScore(handle, { images, captions, promptOf }, listen));
   }
 
   /** Distances of images, by pairs of their indexes. Rejects with BAD_REQUEST for a kind that compares no images. */
   distances(
-    { pictures, first, second }: { pictures: Bitmap[]; first: number[]; second: number[] },
+    { images, first, second }: { images: Bitmap[]; first: number[]; second: number[] },
     job: JobOptions = {},
   ): Promise<Float32Array> {
     const handle = this.#alive();
-    return runJob(job, (addon, listen) => addon.scorerDistances(handle, { pictures, first, second }, listen));
+    return runJob(job, (addon, listen) => addon.scorerDistances(handle, { images, first, second }, listen));
   }
 
   /** Gives the weights' memory back, at once or when the last running job has ended. Harmless when repeated. */

@@ -79,8 +79,8 @@ export class Trainer {
   }
 
   /** A file of a DataSetEncoder in the place of cacheLatents: `images` are the numbers of its rows. Rejects with BAD_FILE. */
-  loadLatents(path: string, pictures: number[], job: JobOptions = {}): Promise<void> {
-    return this.#run(job, (addon, handle, listen) => addon.trainerLoadLatents(handle, { path, pictures }, listen));
+  loadLatents(path: string, images: number[], job: JobOptions = {}): Promise<void> {
+    return this.#run(job, (addon, handle, listen) => addon.trainerLoadLatents(handle, { path, images }, listen));
   }
 
   /** Files of a DataSetEncoder in the place of cachePrompts; rows count through them. Rejects with BAD_FILE. */
@@ -92,7 +92,7 @@ export class Trainer {
   preview(request: PreviewRequest, job: JobOptions = {}): Promise<Bitmap[]> {
     return painting(job, (own) =>
       this.#run(own, (addon, handle, listen) => addon.trainerPreview(handle, request, listen)),
-    ).then(({ pictures }) => pictures);
+    ).then(({ images }) => images);
   }
 
   /** All that step() changes, as one safetensors file. Rejects with DISK. */
@@ -143,14 +143,14 @@ export class Trainer {
 async function painting<Result>(
   job: JobOptions,
   run: (job: JobOptions) => Promise<Result>,
-): Promise<{ value: Result; pictures: Bitmap[] }> {
-  const pictures: Bitmap[] = [];
+): Promise<{ value: Result; images: Bitmap[] }> {
+  const images: Bitmap[] = [];
   const onEvent = (event: NativeEvent) => {
     if (event.kind === 'image' && event.bytes)
-      pictures.push({ pixels: event.bytes, width: Number(event.width), height: Number(event.height) });
+      images.push({ pixels: event.bytes, width: Number(event.width), height: Number(event.height) });
     job.onEvent?.(event);
   };
-  return { value: await run({ ...job, onEvent }), pictures };
+  return { value: await run({ ...job, onEvent }), images };
 }
 
 /** The trainer of a policy's adapter, which collects what it learns from. */
@@ -178,10 +178,10 @@ export class PolicyTrainer extends Trainer {
    * reward model of another base) or NOT_FINITE.
    */
   async rollout(request: RolloutRequest, job: JobOptions = {}): Promise<Rollout> {
-    const { value, pictures } = await painting(job, (own) =>
+    const { value, images } = await painting(job, (own) =>
       this.#job(own, (addon, policy, listen) => addon.policyRollout(policy, request, listen)),
     );
-    return { ...value, pictures };
+    return { ...value, images };
   }
 
   /** Largest |ratio - 1| over these batches. Before the first update it is 0 up to rounding. */
@@ -191,10 +191,10 @@ export class PolicyTrainer extends Trainer {
 
   /** Images by plain sampling. */
   async sample(request: PolicySampleRequest, job: JobOptions = {}): Promise<PolicySample> {
-    const { value, pictures } = await painting(job, (own) =>
+    const { value, images } = await painting(job, (own) =>
       this.#job(own, (addon, policy, listen) => addon.policySample(policy, request, listen)),
     );
-    return { scores: value, pictures };
+    return { scores: value, images };
   }
 
   override dispose(): void {

@@ -65,7 +65,7 @@ export interface ParallelInfo {
 export interface TrainBatch {
   samples: number[]; // indices in the data set: they key the samples' random numbers
   /** Which images the batch has when a sample is not one image; a pair's: the chosen of all, then the rejected. */
-  pictures?: number[];
+  images?: number[];
   pixels?: Uint8Array; // images x height x width x 3
   height?: number;
   width?: number;
@@ -98,7 +98,7 @@ export interface RolloutRequest extends PolicyInputs {
   until: number;
   /** With k = 1: rewards of the final latents alone, or of all states. Candidates are always scored. */
   score: 'final' | 'states';
-  pictures: boolean; // "image" events of the final latents
+  images: boolean; // "image" events of the final latents
 }
 
 export interface RolloutFigures {
@@ -115,7 +115,7 @@ export interface RolloutFigures {
 }
 
 export interface Rollout extends RolloutFigures {
-  pictures: Bitmap[]; // empty where none were asked for
+  images: Bitmap[]; // empty where none were asked for
 }
 
 /** Images of the policy's averaged adapter by plain sampling. */
@@ -126,7 +126,7 @@ export interface PolicySampleRequest extends PolicyInputs {
 }
 
 export interface PolicySample {
-  pictures: Bitmap[];
+  images: Bitmap[];
   scores: Float32Array[]; // for each reward, of the final latents at timestep 0
 }
 

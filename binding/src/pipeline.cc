@@ -25,7 +25,7 @@ SampleRequest request_from_js(const Napi::Value& value) {
   SampleRequest request;
   request.prompts = prompts_from_js(fields, "prompts");
   request.negatives = prompts_from_js(fields, "negatives");
-  for (const auto& image : fields.objects("pictures"))
+  for (const auto& image : fields.objects("images"))
     request.images.push_back({image.integer("prompt"), image.integer("negative"), image.seed("seed")});
   request.steps = fields.integer("steps");
   request.guidance = fields.number("guidance");
@@ -81,7 +81,7 @@ Napi::Object info_to_js(Napi::Env env, const PipelineInfo& info) {
 
 Napi::Object summary_to_js(Napi::Env env, const SampleSummary& summary) {
   auto out = Napi::Object::New(env);
-  out["pictures"] = static_cast<double>(summary.images);
+  out["images"] = static_cast<double>(summary.images);
   out["width"] = static_cast<double>(summary.width);
   out["height"] = static_cast<double>(summary.height);
   out["batches"] = static_cast<double>(summary.batches);

@@ -45,7 +45,7 @@ std::vector<PromptTokens> prompts_from_js(const Fields& request, const char* nam
 TrainBatch batch_from_js(const Fields& fields) {
   TrainBatch b;
   b.samples = fields.integers("samples");
-  if (fields.has("pictures")) b.images = fields.integers("pictures");
+  if (fields.has("images")) b.images = fields.integers("images");
   if (fields.has("pixels")) {
     const auto bytes = fields.bytes("pixels");
     b.pixels.assign(bytes.data, bytes.data + bytes.size);

@@ -12,7 +12,7 @@ namespace {
 
 ScoreRequest score_from_js(const Fields& fields) {
   ScoreRequest r;
-  r.images = bitmaps_from_js(fields, "pictures");
+  r.images = bitmaps_from_js(fields, "images");
   r.prompts = prompts_from_js(fields, "prompts");
   r.prompt_of = fields.integers("promptOf");
   r.samples = fields.integers("samples");

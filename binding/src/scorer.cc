@@ -69,7 +69,7 @@ DRM_EXPORT(scorerImageFeatures) {
   return Job<Features>::start(
       info.Env(), "drm.scorerImageFeatures", listener(info[2]),
       [scorer = Handle<Scorer>::get(info[0], "scorerImageFeatures"),
-       images = bitmaps_from_js(Fields(info[1], "pictures"), "pictures")](Control& control) {
+       images = bitmaps_from_js(Fields(info[1], "images"), "images")](Control& control) {
         return scorer->image_features(images, control);
       },
       features_to_js);
@@ -89,7 +89,7 @@ DRM_EXPORT(scorerTextFeatures) {
 DRM_EXPORT(scorerScore) {
   const Fields request(info[1], "images to score");
   ImagesToScore r;
-  r.images = bitmaps_from_js(request, "pictures");
+  r.images = bitmaps_from_js(request, "images");
   for (const auto& row : request.objects("captions")) r.prompts.push_back(row.token_ids("ids"));
   r.prompt_of = request.integers("promptOf");
   return Job<Scores>::start(
@@ -113,7 +113,7 @@ DRM_EXPORT(scorerDistances) {
   for (size_t i = 0; i < first.size(); ++i) pairs.emplace_back(first[i], second[i]);
   return Job<std::vector<float>>::start(
       info.Env(), "drm.scorerDistances", listener(info[2]),
-      [scorer = Handle<Scorer>::get(info[0], "scorerDistances"), images = bitmaps_from_js(request, "pictures"),
+      [scorer = Handle<Scorer>::get(info[0], "scorerDistances"), images = bitmaps_from_js(request, "images"),
        pairs = std::move(pairs)](Control& control) { return scorer->distances(images, pairs, control); },
       [](Napi::Env env, std::vector<float>&& distances) -> Napi::Value { return to_js(env, distances); });
 }
@@ -143,7 +143,7 @@ DRM_EXPORT(resizeImages) {
   const auto rule = request.has("square") ? request.text("square") : "";
   return Job<std::vector<Bitmap>>::start(
       info.Env(), "drm.resizeImages", listener(info[1]),
-      [images = bitmaps_from_js(request, "pictures"), height = request.integer("height"),
+      [images = bitmaps_from_js(request, "images"), height = request.integer("height"),
        width = request.integer("width"), rule](Control& control) {
         std::vector<Bitmap> out;
         for (const auto& image : images) {
@@ -162,7 +162,7 @@ DRM_EXPORT(letterboxImages) {
   const Fields request(info[0], "letterbox");
   return Job<Features>::start(
       info.Env(), "drm.letterboxImages", listener(info[1]),
-      [images = bitmaps_from_js(request, "pictures"), size = request.integer("size"),
+      [images = bitmaps_from_js(request, "images"), size = request.integer("size"),
        antialias = request.flag("antialias")](Control& control) {
         Features out{{}, 0, 3 * size * size};
         for (const auto& image : images) {

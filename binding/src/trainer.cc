@@ -79,7 +79,7 @@ RolloutRequest rollout_from_js(const Fields& fields) {
   r.from = fields.integer("from");
   r.until = fields.integer("until");
   r.score_states = fields.text("score") == "states";
-  r.images = fields.flag("pictures");
+  r.images = fields.flag("images");
   return r;
 }
 
@@ -217,7 +217,7 @@ DRM_EXPORT(trainerCachePrompts) {
 DRM_EXPORT(trainerLoadLatents) {
   const Fields request(info[1], "latents");
   return on_trainer(info, "drm.trainerLoadLatents", 2,
-                    [path = request.text("path"), images = request.integers("pictures")](Training& trainer, Control&) {
+                    [path = request.text("path"), images = request.integers("images")](Training& trainer, Control&) {
                       trainer.load_latents(path, images);
                     });
 }

@@ -18,5 +18,5 @@ export const command = defineCommand({
   arguments: ARGUMENTS,
   options: OPTIONS,
   makesFiles: ({ global }) => global.out !== undefined,
-  run: async (context) => (await import('./score/pictures.js')).scorePictures(context),
+  run: async (context) => (await import('./score/images.js')).scoreFiles(context),
 });

@@ -67,11 +67,16 @@ export const mapOf =
     return value as Record<string, T>;
   };
 
-/** An object with these fields; others may be there. */
+/** An object with these fields; others may be there. `formerly`: names that fields had in files of earlier versions. */
 export const objectOf =
-  <T extends object>(fields: { [K in keyof T]-?: Shape<T[K]> }): Shape<T> =>
+  <T extends object>(
+    fields: { [K in keyof T]-?: Shape<T[K]> },
+    formerly: Partial<Record<NoInfer<keyof T>, string>> = {},
+  ): Shape<T> =>
   (value, at) => {
     const found = anObject(value, at);
+    for (const [key, former] of Object.entries(formerly) as [string, string][])
+      if (!Object.hasOwn(found, key) && Object.hasOwn(found, former)) found[key] = found[former];
     for (const [key, shape] of Object.entries(fields) as [string, Shape<unknown>][]) {
       const given = own(found, key);
       const right = shape(given, at === '' ? key : `${at}.${key}`);

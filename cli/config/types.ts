@@ -104,9 +104,10 @@ export interface GrpoSettings {
   evaluate_every: number;
   /** Scorer that judges the held-out images, and has no part in the reward; empty is none. */
   judge: string;
-  /** Warnings that end the run, with checkpoint and result. */
+  /** Warnings that end the run, with checkpoint and result. pictures-change is what images-change was called. */
   stop_when: (
     | 'judge-falls'
+    | 'images-change'
     | 'pictures-change'
     | 'rewards-equal'
     | 'groups-equal'

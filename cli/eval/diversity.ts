@@ -2,14 +2,14 @@
 // pairs' distance is 1 - cosine of a CLIP scorer's image features, which sees what images show and is comparable with
 // itself alone. LPIPS, which the paper's Table 4 has in this place, compares them position by position.
 import type { Features } from '../../binding/types.js';
-import type { Picture } from '../image/write.js';
+import type { Image } from '../image/write.js';
 import { cosine } from '../rewards/features.js';
 import type { Distance, Pair } from '../rewards/reward.js';
 import { average, type Estimate, estimate } from './bootstrap.js';
 import type { Watch } from './retrieval.js';
 
 /** Which images are of one prompt: the number of image i's prompt. */
-export type PromptOf = (picture: number) => number;
+export type PromptOf = (image: number) => number;
 
 /** All pairs of a prompt's images, for each prompt that has at least two, in the order of the prompts' first images. */
 export function pairsByPrompt(count: number, promptOf: PromptOf): Pair[][] {
@@ -55,20 +55,20 @@ export async function measureDiversity(
   distance: Distance,
   count: number,
   promptOf: PromptOf,
-  read: (picture: number) => Promise<Picture>,
-  { onPictures, onWarning: _, ...job }: Watch,
+  read: (image: number) => Promise<Image>,
+  { onImages, onWarning: _, ...job }: Watch,
 ): Promise<MeasuredDiversity> {
   const byPrompt: number[] = [];
   let done = 0;
   const all = pairsByPrompt(count, promptOf);
   for (const pairs of all) {
-    const images = [...new Set(pairs.flat())];
-    const place = new Map(images.map((image, at) => [image, at]));
-    const pictures = await Promise.all(images.map(read));
+    const numbers = [...new Set(pairs.flat())];
+    const place = new Map(numbers.map((number, at) => [number, at]));
+    const images = await Promise.all(numbers.map(read));
     const own = pairs.map(([i, j]): Pair => [place.get(i) as number, place.get(j) as number]);
-    byPrompt.push(average(await distance.between(pictures, own, job)));
+    byPrompt.push(average(await distance.between(images, own, job)));
     done += images.length;
-    onPictures?.(done, count);
+    onImages?.(done, count);
   }
   const { name, definition, weights } = distance;
   const mean = estimate(byPrompt.map((value) => [value]));

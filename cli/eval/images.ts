@@ -8,7 +8,7 @@ import { writeAtomically } from '../common/files.js';
 import type { SampleSettings } from '../config/types.js';
 import type { ResolvedModel } from '../hub/resolve.js';
 import { readText } from '../image/png_text.js';
-import { encodePng, type Picture, slug } from '../image/write.js';
+import { encodePng, type Image, slug } from '../image/write.js';
 import type { Lora } from '../lora/loras.js';
 import type { Team } from '../parallel/team.js';
 import { type Job, tokenize } from '../sample/jobs.js';
@@ -37,7 +37,7 @@ function matches(file: string, job: Job, settings: SampleSettings, { weights, lo
   }
 }
 
-export interface PictureSet {
+export interface ImageSet {
   /** One a job, in order. */
   files: string[];
   /** Made now, not taken from an earlier run. */
@@ -63,7 +63,7 @@ export interface Maker {
   /** The processes that share the work and see one folder: all must come here. */
   team: Team;
   signal: AbortSignal;
-  onPicture: (done: number, total: number, seconds: number) => void;
+  onImage: (done: number, total: number, seconds: number) => void;
   onWarning: (message: string) => void;
 }
 
@@ -79,12 +79,12 @@ interface Part {
  * The images of all jobs, made where they are missing, by each process its part. `settings.dtype` is the one that is run
  * in. Rejects with DISK where the first process does not find what another has made.
  */
-export async function makePictures(
+export async function makeImages(
   folder: string,
   jobs: Job[],
   settings: SampleSettings,
   maker: Maker,
-): Promise<PictureSet> {
+): Promise<ImageSet> {
   const { team } = maker;
   const files = jobs.map((job, i) => fileOf(folder, i, job));
   // What is there the first process says for all: others may have begun to write while the last one looks.
@@ -139,13 +139,13 @@ async function makePart(
   let cost: Cost;
   let written = 0;
   let queue: Promise<void> = Promise.resolve();
-  const write = async (at: number, picture: Picture) => {
+  const write = async (at: number, image: Image) => {
     const i = which[at] as number;
-    const { width, height } = picture;
+    const { width, height } = image;
     const recipe = recipeTexts({ ...settings, width, height }, jobs[i] as Job, maker.loras);
-    await writeAtomically(files[i] as string, await encodePng(picture, { ...recipe, weights: maker.weights }));
+    await writeAtomically(files[i] as string, await encodePng(image, { ...recipe, weights: maker.weights }));
     written += 1;
-    maker.onPicture(already + written, already + which.length, elapsed());
+    maker.onImage(already + written, already + which.length, elapsed());
   };
   try {
     cost = await pipeline.sample(
@@ -155,9 +155,9 @@ async function makePart(
         onEvent: (event) => {
           if (event.kind === 'warning') maker.onWarning(String(event.message));
           if (event.kind !== 'image' || !event.bytes) return;
-          const picture = { pixels: event.bytes, width: Number(event.width), height: Number(event.height) };
+          const image = { pixels: event.bytes, width: Number(event.width), height: Number(event.height) };
           queue = queue
-            .then(() => write(Number(event.index), picture))
+            .then(() => write(Number(event.index), image))
             .catch((error: unknown) => {
               failure ??= error;
               stop.abort();

@@ -9,20 +9,20 @@ import { listOf, number, objectOf, optional, type ShapeOf, text } from '../commo
 import { VERSION } from '../common/version.js';
 import type { SampleSettings } from '../config/types.js';
 import { Drop } from '../data/io/drop.js';
-import { decodePicture } from '../data/io/picture.js';
+import { decodeImage } from '../data/io/image.js';
 import { CaptionedSet } from '../data/prepared/captioned_set.js';
-import { contactSheet, type Picture } from '../image/write.js';
+import { contactSheet, type Image } from '../image/write.js';
 import { loadDistance, loadJudges } from '../rewards/judges.js';
 import type { Distance, Reward } from '../rewards/reward.js';
 import { type MeasuredDiversity, measureDiversity, pairsByPrompt } from './diversity.js';
-import type { PictureSet } from './images.js';
+import type { ImageSet } from './images.js';
 import { against, type Cost, furtherThan, type Results, type Row, report } from './images_report.js';
 import { type Captions, captionsOf, Judge, type Judgement, readPng, referenceSamples, type Verdict } from './judge.js';
 import { judgedOnce } from './judgement_file.js';
 import { KeptImages } from './kept_images.js';
 import type { Watch } from './retrieval.js';
 
-const SHEET = { pictures: 64, columns: 8 };
+const SHEET = { images: 64, columns: 8 };
 /** Prompts on the sheet that has a column for each setting. */
 const COMPARED = 12;
 
@@ -30,11 +30,14 @@ const COMPARED = 12;
 const EARLIER = objectOf({
   rows: optional(
     listOf(
-      objectOf({
-        folder: text,
-        seconds_per_picture: optional(number),
-        cost: optional(objectOf<Cost>({ policy: number, reward: number, branch: number })),
-      }),
+      objectOf(
+        {
+          folder: text,
+          seconds_per_image: optional(number),
+          cost: optional(objectOf<Cost>({ policy: number, reward: number, branch: number })),
+        },
+        { seconds_per_image: 'seconds_per_picture' },
+      ),
     ),
   ),
 });
@@ -50,21 +53,21 @@ function earlierResults(file: string): ShapeOf<typeof EARLIER> {
 }
 
 async function writeSheet(files: string[], path: string): Promise<void> {
-  const decoded = await Promise.all(files.slice(0, SHEET.pictures).map((file) => decodePicture(readFileSync(file))));
-  const pictures = decoded.filter((picture) => !(picture instanceof Drop)) as Picture[];
-  await writeAtomically(path, await contactSheet(pictures, SHEET.columns));
+  const decoded = await Promise.all(files.slice(0, SHEET.images).map((file) => decodeImage(readFileSync(file))));
+  const images = decoded.filter((image) => !(image instanceof Drop)) as Image[];
+  await writeAtomically(path, await contactSheet(images, SHEET.columns));
 }
 
 /** The first image of the first prompts, a row each, a column for each setting. */
 async function writeComparison(columns: readonly string[][], each: number, path: string): Promise<void> {
   const rows = Array.from({ length: Math.min(COMPARED, (columns[0]?.length ?? 0) / each) }, (_, i) => i * each);
-  const files = rows.flatMap((picture) => columns.map((column) => column[picture] as string));
-  const decoded = await Promise.all(files.map((file) => decodePicture(readFileSync(file))));
-  if (decoded.some((picture) => picture instanceof Drop)) return;
-  await writeAtomically(path, await contactSheet(decoded as Picture[], columns.length));
+  const files = rows.flatMap((image) => columns.map((column) => column[image] as string));
+  const decoded = await Promise.all(files.map((file) => decodeImage(readFileSync(file))));
+  if (decoded.some((image) => image instanceof Drop)) return;
+  await writeAtomically(path, await contactSheet(decoded as Image[], columns.length));
 }
 
-const costOf = ({ made, cost }: PictureSet): Cost | undefined =>
+const costOf = ({ made, cost }: ImageSet): Cost | undefined =>
   cost && {
     policy: cost.policySeconds / made,
     reward: cost.rewardSeconds / made,
@@ -131,14 +134,14 @@ export class ImageJudging {
     return join(this.options.out, 'results.json');
   }
 
-  get pictures(): number {
-    return this.#results.rows.reduce((sum, row) => sum + row.pictures, 0);
+  get images(): number {
+    return this.#results.rows.reduce((sum, row) => sum + row.images, 0);
   }
 
   #watch(id: string, label: string): Watch {
     const { events, signal } = this.context;
     const onWarning = (message: string) => events.emit({ event: 'warning', message });
-    return { signal, onWarning, onPictures: this.progress(id, label) };
+    return { signal, onWarning, onImages: this.progress(id, label) };
   }
 
   /** Real images that the generated ones are compared with. */
@@ -157,28 +160,28 @@ export class ImageJudging {
       const verdict = await judge.refer(this.#reference, samples, watch);
       if (verdict) verdicts.push(verdict);
     }
-    this.#results.reference = { folder, pictures: samples.length, captions: matched, verdicts };
+    this.#results.reference = { folder, images: samples.length, captions: matched, verdicts };
   }
 
   /** A row: the images that one setting gave. */
-  async add(name: string, settings: SampleSettings, folder: string, set: PictureSet): Promise<void> {
+  async add(name: string, settings: SampleSettings, folder: string, set: ImageSet): Promise<void> {
     const { options, events } = this.context;
     const { files, made, seconds } = set;
     this.#columns.push(files);
     const before = this.#earlier.rows?.find((row) => row.folder === folder);
-    const each = made > 0 ? seconds / made : before?.seconds_per_picture;
+    const each = made > 0 ? seconds / made : before?.seconds_per_image;
     const cost = (this.options.device === 'cpu' && costOf(set)) || before?.cost;
     const judgements = await this.#judged(name, folder, files);
     const diversity = await this.#diversity(name, files);
     const isFirst = this.#columns.length === 1;
     if (isFirst) this.#first = judgements;
-    const firstEach = this.#results.rows[0]?.seconds_per_picture;
+    const firstEach = this.#results.rows[0]?.seconds_per_image;
     this.#results.rows.push({
       setting: name,
       folder,
       settings,
-      pictures: files.length,
-      ...(each !== undefined && { seconds_per_picture: each }),
+      images: files.length,
+      ...(each !== undefined && { seconds_per_image: each }),
       ...(each !== undefined && firstEach !== undefined && { time_ratio: each / firstEach }),
       ...(cost && { cost }),
       verdicts: judgements.map(({ verdict }) => verdict),
@@ -214,8 +217,8 @@ export class ImageJudging {
     const measured = await measureDiversity(
       this.distance,
       files.length,
-      (picture) => this.#captions.of[picture] as number,
-      (picture) => readPng(files[picture] as string),
+      (image) => this.#captions.of[image] as number,
+      (image) => readPng(files[image] as string),
       this.#watch(`diversity ${name}`, `distances by ${this.distance.name}`),
     );
     const first = this.#firstDiversity;

@@ -25,9 +25,9 @@ export interface Row {
   setting: string;
   folder: string;
   settings: SampleSettings;
-  pictures: number;
+  images: number;
   /** Undefined when all images are of earlier runs that did not say. */
-  seconds_per_picture?: number;
+  seconds_per_image?: number;
   /** Of the first row's. */
   time_ratio?: number;
   cost?: Cost;
@@ -42,7 +42,7 @@ export interface Results {
   drm: string;
   model: string;
   weights: string;
-  reference?: { folder: string; pictures: number; captions: number; verdicts: Verdict[] };
+  reference?: { folder: string; images: number; captions: number; verdicts: Verdict[] };
   rows: Row[];
 }
 
@@ -117,9 +117,9 @@ const shares = ({ policy, reward, branch }: Cost, seconds: number): string =>
 function priceOf(rows: readonly Row[]): string[] {
   const dear = rows
     .filter(({ cost }) => cost && cost.reward > 0)
-    .sort((a, b) => (b.seconds_per_picture ?? 0) - (a.seconds_per_picture ?? 0))[0];
-  return dear?.cost && dear.seconds_per_picture !== undefined
-    ? [`time of ${dear.setting || 'an image'}: ${shares(dear.cost, dear.seconds_per_picture)}`]
+    .sort((a, b) => (b.seconds_per_image ?? 0) - (a.seconds_per_image ?? 0))[0];
+  return dear?.cost && dear.seconds_per_image !== undefined
+    ? [`time of ${dear.setting || 'an image'}: ${shares(dear.cost, dear.seconds_per_image)}`]
     : [];
 }
 
@@ -163,15 +163,13 @@ function overview(model: string, rows: readonly Row[]): string[] {
 export function report(model: string, { rows, reference }: Results): string {
   const scorers = rows[0]?.verdicts ?? [];
   return scorers
-    .map(({ scorer, unit, pictures, retrieval }, at) => {
-      const lines = rows.map((row) =>
-        cells(row.setting || model, row.verdicts[at] as Verdict, row.seconds_per_picture),
-      );
+    .map(({ scorer, unit, images, retrieval }, at) => {
+      const lines = rows.map((row) => cells(row.setting || model, row.verdicts[at] as Verdict, row.seconds_per_image));
       const real = reference?.verdicts.find((verdict) => verdict.scorer === scorer);
       if (real) lines.push(cells('real images', real));
       const among = retrieval ? `, captions found among ${retrieval.among}` : '';
       const tables = [table(HEAD, lines), ...comparison(rows, at)].join('\n');
-      return `${scorer}: ${unit} of ${pictures} images${among}\n${tables}`;
+      return `${scorer}: ${unit} of ${images} images${among}\n${tables}`;
     })
     .concat(diversityOf(model, rows), overview(model, rows), priceOf(rows))
     .join('\n\n');

@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { cmmd as distance } from '../../binding/index.js';
 import type { Cmmd, Features } from '../../binding/types.js';
 import { Drop } from '../data/io/drop.js';
-import { decodePicture } from '../data/io/picture.js';
+import { decodeImage } from '../data/io/image.js';
 import type { CaptionedSet } from '../data/prepared/captioned_set.js';
-import type { Picture } from '../image/write.js';
+import type { Image } from '../image/write.js';
 import { type FeatureSpace, type Reward, scoreImages } from '../rewards/reward.js';
 import { type Estimate, estimate } from './bootstrap.js';
 import { spreads } from './diversity.js';
 import { KeptImages } from './kept_images.js';
-import { embedPictures, grouped, nearness, type Retrieval, readSample, retrieval, type Watch } from './retrieval.js';
+import { embedImages, grouped, nearness, type Retrieval, readSample, retrieval, type Watch } from './retrieval.js';
 
 /** Images judged at a time by a reward without a space. */
 const CHUNK = 32;
@@ -18,7 +18,7 @@ const CHUNK = 32;
 export interface Verdict {
   scorer: string;
   unit: string;
-  pictures: number;
+  images: number;
   score: Estimate;
   /** Only of rewards that can be searched. */
   retrieval?: Retrieval;
@@ -44,10 +44,10 @@ export interface Captions {
 }
 
 /** One that drm wrote. */
-export async function readPng(file: string): Promise<Picture> {
-  const picture = await decodePicture(readFileSync(file));
-  if (picture instanceof Drop) throw new Error(`${file}: ${picture.detail}`); // we wrote it a moment ago
-  return picture;
+export async function readPng(file: string): Promise<Image> {
+  const image = await decodeImage(readFileSync(file));
+  if (image instanceof Drop) throw new Error(`${file}: ${image.detail}`); // we wrote it a moment ago
+  return image;
 }
 
 /** A reward with what it needs to know once: its view of the captions, and of the real images. */
@@ -69,15 +69,15 @@ export class Judge {
       const scores: number[] = [];
       for (let begin = 0; begin < files.length; begin += CHUNK) {
         const some = files.slice(begin, begin + CHUNK);
-        const pictures = await Promise.all(some.map(read));
+        const images = await Promise.all(some.map(read));
         const texts = some.map((_, i) => this.captions.texts[group(begin + i)] as string);
-        scores.push(...(await scoreImages(this.reward, pictures, texts, watch)));
-        watch.onPictures?.(begin + some.length, files.length);
+        scores.push(...(await scoreImages(this.reward, images, texts, watch)));
+        watch.onImages?.(begin + some.length, files.length);
       }
       const score = grouped(scores, group);
-      return { verdict: { scorer: name, unit, pictures: files.length, score: estimate(score) }, score };
+      return { verdict: { scorer: name, unit, images: files.length, score: estimate(score) }, score };
     }
-    const { features } = await embedPictures(space, files.length, (i) => read(files[i] as string), watch);
+    const { features } = await embedImages(space, files.length, (i) => read(files[i] as string), watch);
     const captions = await this.#embedCaptions(space, watch);
     const near = nearness(features, captions, of);
     const found = retrieval(near, captions.rows, group);
@@ -85,7 +85,7 @@ export class Judge {
     const verdict = {
       scorer: name,
       unit,
-      pictures: files.length,
+      images: files.length,
       score: found.cosine,
       retrieval: found,
       ...(this.#real && { cmmd: await distance(features, this.#real.features, watch) }),
@@ -108,7 +108,7 @@ export class Judge {
     const { name, unit, space } = this.reward;
     if (!space) return undefined;
     const index = new Map(this.captions.texts.map((text, i) => [text, i]));
-    const { features, kept } = await embedPictures(
+    const { features, kept } = await embedImages(
       space,
       samples.length,
       (i) => readSample(set, samples[i] as number),
@@ -119,7 +119,7 @@ export class Judge {
     if (!of.every((caption): caption is number => caption !== undefined)) return undefined;
     const captions = await this.#embedCaptions(space, watch);
     const found = retrieval(nearness(features, captions, of), captions.rows, (i) => of[i] as number);
-    return { scorer: name, unit, pictures: kept.length, score: found.cosine, retrieval: found };
+    return { scorer: name, unit, images: kept.length, score: found.cosine, retrieval: found };
   }
 
   async #embedCaptions(space: FeatureSpace, watch: Watch): Promise<Features> {

@@ -15,7 +15,7 @@ import { PUBLISHED_SETS } from '../data/sets/registry.js';
 /** One record of a list: a prompt, its images, and their order; lower is better. A pair has ranks 1 and 2. */
 export interface JudgedRecord {
   prompt: string;
-  pictures: string[];
+  images: string[];
   ranks: number[];
 }
 
@@ -33,7 +33,7 @@ export interface RankedList {
   protocols: readonly ProtocolName[];
   records: JudgedRecord[];
   /** Where an image may lie. */
-  picture: (name: string) => string[];
+  image: (name: string) => string[];
 }
 
 export interface ChoiceList {
@@ -64,9 +64,9 @@ interface Form {
   protocols: ProtocolName[];
   /** Tells this form from the others. */
   keys: string[];
-  read(row: Row): { pictures: unknown; ranks: unknown };
+  read(row: Row): { images: unknown; ranks: unknown };
   /** Where an image of the list may lie. */
-  picture(folder: string, split: string, name: string): string[];
+  image(folder: string, split: string, name: string): string[];
 }
 
 const FORMS: Form[] = [
@@ -75,27 +75,27 @@ const FORMS: Form[] = [
     kind: 'pairs',
     protocols: ['strict'],
     keys: ['path1', 'path2'],
-    read: ({ path1, path2 }) => ({ pictures: [path1, path2], ranks: [1, 2] }),
-    picture: (folder, _, name) => [join(folder, name)],
+    read: ({ path1, path2 }) => ({ images: [path1, path2], ranks: [1, 2] }),
+    image: (folder, _, name) => [join(folder, name)],
   },
   {
     // HPDv2, test.
     kind: 'rankings',
     protocols: ['rank', 'pooled'],
     keys: ['image_path', 'rank'],
-    read: ({ image_path: pictures, rank: ranks }) => ({ pictures, ranks }),
-    picture: (folder, split, name) => [join(folder, split, name), join(folder, name)],
+    read: ({ image_path: images, rank: ranks }) => ({ images, ranks }),
+    image: (folder, split, name) => [join(folder, split, name), join(folder, name)],
   },
   {
     // HPDv2, train.
     kind: 'pairs',
     protocols: ['strict'],
     keys: ['human_preference', 'file_path'],
-    read: ({ human_preference: preferred, file_path: pictures }) => ({
-      pictures,
+    read: ({ human_preference: preferred, file_path: images }) => ({
+      images,
       ranks: ranksOfPreference(preferred),
     }),
-    picture: (folder, split, name) => [join(folder, split, name), join(folder, name)],
+    image: (folder, split, name) => [join(folder, split, name), join(folder, name)],
   },
   {
     // ImageReward: the repository's test.json names images otherwise than the hub's archives, where only the last part of
@@ -103,8 +103,8 @@ const FORMS: Form[] = [
     kind: 'rankings',
     protocols: ['pooled', 'mean-over-prompts'],
     keys: ['generations', 'ranking'],
-    read: ({ generations: pictures, ranking: ranks }) => ({ pictures, ranks }),
-    picture: (folder, split, name) => [
+    read: ({ generations: images, ranking: ranks }) => ({ images, ranks }),
+    image: (folder, split, name) => [
       join(folder, name),
       join(folder, `${split}_images`, name),
       ...foldersIn(join(folder, 'images', split)).map((part) => join(part, basename(name))),
@@ -131,15 +131,15 @@ function readJsonList(file: string): JudgedList {
     );
   const records = rows.map((row: unknown, i): JudgedRecord => {
     const { prompt, ...rest } = Object(row) as Row;
-    const { pictures, ranks: given } = form.read(rest);
-    const ranks = texts(pictures) ? numbersIn(given, pictures.length) : undefined;
-    if (typeof prompt !== 'string' || !texts(pictures) || !Array.isArray(ranks))
+    const { images, ranks: given } = form.read(rest);
+    const ranks = texts(images) ? numbersIn(given, images.length) : undefined;
+    if (typeof prompt !== 'string' || !texts(images) || !Array.isArray(ranks))
       throw bad(file, `record ${i}: expected a prompt, images, and a rank for each, found ${brief(row)}`);
-    return { prompt, pictures, ranks };
+    return { prompt, images, ranks };
   });
   const [folder, split] = [dirname(file), basename(file).replace(/\.json$/i, '')];
   const { kind, protocols } = form;
-  return { kind, files: [file], split, protocols, records, picture: (name) => form.picture(folder, split, name) };
+  return { kind, files: [file], split, protocols, records, image: (name) => form.image(folder, split, name) };
 }
 
 /** Reads small columns alone: the images beside them are hundreds of megabytes. */

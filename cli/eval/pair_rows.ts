@@ -28,8 +28,8 @@ export interface SetResults {
   /** Its folder. */
   data: string;
   pairs: number;
-  pictures: number;
-  bad_pictures: number;
+  images: number;
+  bad_images: number;
   rows: Row[];
 }
 

@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { Drop } from '../data/io/drop.js';
-import { decodePicture } from '../data/io/picture.js';
+import { decodeImage } from '../data/io/image.js';
 import type { PairSet } from '../data/prepared/pair_set.js';
-import { type Picture, slug } from '../image/write.js';
+import { type Image, slug } from '../image/write.js';
 import { Team } from '../parallel/team.js';
 import { type Level, levelText } from '../rewards/levels.js';
 import type { Judged, Reward, Viewing } from '../rewards/reward.js';
@@ -32,7 +32,7 @@ export interface EvalPair {
 /** An image under a prompt. */
 interface Item {
   key: string;
-  picture: number;
+  image: number;
   /** Some pair that has it, to read the prompt from. */
   pair: number;
 }
@@ -83,12 +83,12 @@ export class PairScores {
       signal.throwIfAborted();
       const record = await set.record(pair);
       const { source, prompt } = record;
-      const item = (picture: number) => {
-        const key = digest(`${source}\n${set.pictureId(picture)}\n${prompt}`);
+      const item = (image: number) => {
+        const key = digest(`${source}\n${set.imageId(image)}\n${prompt}`);
         const known = scores.#index.get(key);
         if (known !== undefined) return known;
         scores.#index.set(key, scores.#items.length);
-        return scores.#items.push({ key, picture, pair }) - 1;
+        return scores.#items.push({ key, image, pair }) - 1;
       };
       scores.pairs.push({
         chosen: item(record.chosen),
@@ -204,8 +204,8 @@ export class PairScores {
   }
 
   #line(item: number, { timestep }: Level, score: number): ScoreLine {
-    const { key, picture } = this.#items[item] as Item;
-    return { key, picture: this.set.pictureId(picture), timestep, score };
+    const { key, image } = this.#items[item] as Item;
+    return { key, image: this.set.imageId(image), timestep, score };
   }
 
   #tellBad(name: string, reason: string, message: string, { onBad }: Watch): void {
@@ -220,24 +220,24 @@ export class PairScores {
     const bad: Bad[] = [];
     const read = await Promise.all(
       items.map(async (item) => {
-        const { picture, pair } = this.#items[item] as Item;
-        const seen = await kept.get(`${this.set.folder} ${picture}`, () => this.#open(picture));
+        const { image: number, pair } = this.#items[item] as Item;
+        const seen = await kept.get(`${this.set.folder} ${number}`, () => this.#open(number));
         if (!('pixels' in seen)) {
-          const name = this.set.pictureId(picture);
+          const name = this.set.imageId(number);
           bad.push([name, seen.reason, `${name}: ${seen.reason}, left out: ${seen.detail}`]);
           return undefined;
         }
         const { noise: key, ...image } = seen;
         const { prompt } = await this.set.record(pair);
-        return { item, judged: { picture: image, prompt, key } };
+        return { item, judged: { image, prompt, key } };
       }),
     );
     return { ready: read.filter((one) => one !== undefined), bad };
   }
 
-  async #open(picture: number): Promise<(Picture & { noise: number }) | Drop> {
-    const bytes = await this.set.picture(picture);
-    const decoded = await decodePicture(bytes);
+  async #open(number: number): Promise<(Image & { noise: number }) | Drop> {
+    const bytes = await this.set.image(number);
+    const decoded = await decodeImage(bytes);
     if (decoded instanceof Drop) return decoded;
     const { pixels, width, height } = decoded;
     return { pixels, width, height, noise: noiseKey(bytes) };

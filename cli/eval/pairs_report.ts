@@ -150,7 +150,7 @@ const signed = (share: number) => `${share > 0 ? '+' : ''}${(100 * share).toFixe
 const signs = ({ low, high }: Estimate) => `${signed(low)} to ${signed(high)}`;
 
 /** Everything but the notes, which say the same of every set. */
-function setReport({ data, bad_pictures: bad, rows }: SetResults): string {
+function setReport({ data, bad_images: bad, rows }: SetResults): string {
   const overall = rows[0]?.overall;
   const left = [
     overall && overall.tied > 0 ? `${overall.tied} ties` : '',

@@ -2,9 +2,9 @@
 import { DrmError } from '../../binding/error.js';
 import type { Features, JobOptions } from '../../binding/types.js';
 import { Drop } from '../data/io/drop.js';
-import { decodePicture } from '../data/io/picture.js';
+import { decodeImage } from '../data/io/image.js';
 import type { CaptionedSet } from '../data/prepared/captioned_set.js';
-import type { Picture } from '../image/write.js';
+import type { Image } from '../image/write.js';
 import { epochOrder } from '../random/order.js';
 import { cosine, joined, ranks, rowsOf } from '../rewards/features.js';
 import type { FeatureSpace } from '../rewards/reward.js';
@@ -14,39 +14,39 @@ import { type Estimate, estimate } from './bootstrap.js';
 const CHUNK = 64;
 
 export interface Watch extends JobOptions {
-  onPictures?: (done: number, total: number) => void;
+  onImages?: (done: number, total: number) => void;
   onWarning?: (message: string) => void;
 }
 
 /** Features of images that are read when their turn comes; `kept` lists those that could be read. */
-export async function embedPictures(
+export async function embedImages(
   space: FeatureSpace,
   count: number,
-  read: (i: number) => Promise<Picture | string>,
-  { onPictures, onWarning, ...job }: Watch,
+  read: (i: number) => Promise<Image | string>,
+  { onImages, onWarning, ...job }: Watch,
 ): Promise<{ features: Features; kept: number[] }> {
   const parts: Features[] = [];
   const kept: number[] = [];
   for (let begin = 0; begin < count; begin += CHUNK) {
     const wanted = Array.from({ length: Math.min(CHUNK, count - begin) }, (_, i) => begin + i);
-    const pictures: Picture[] = [];
-    for (const [i, picture] of (await Promise.all(wanted.map(read))).entries()) {
-      if (typeof picture === 'string') {
-        onWarning?.(picture);
+    const images: Image[] = [];
+    for (const [i, image] of (await Promise.all(wanted.map(read))).entries()) {
+      if (typeof image === 'string') {
+        onWarning?.(image);
         continue;
       }
-      pictures.push(picture);
+      images.push(image);
       kept.push(begin + i);
     }
-    if (pictures.length > 0) parts.push(await space.pictures(pictures, job));
-    onPictures?.(begin + wanted.length, count);
+    if (images.length > 0) parts.push(await space.images(images, job));
+    onImages?.(begin + wanted.length, count);
   }
   return { features: joined(parts, parts[0]?.width ?? 0), kept };
 }
 
-export async function readSample(set: CaptionedSet, i: number): Promise<Picture | string> {
-  const picture = await decodePicture(await set.bytes(i));
-  return picture instanceof Drop ? `${set.key(i)}: ${picture.reason}, left out: ${picture.detail}` : picture;
+export async function readSample(set: CaptionedSet, i: number): Promise<Image | string> {
+  const image = await decodeImage(await set.bytes(i));
+  return image instanceof Drop ? `${set.key(i)}: ${image.reason}, left out: ${image.detail}` : image;
 }
 
 /** Captions, each once, and where each image's is among them. */
@@ -82,19 +82,19 @@ export interface Nearness {
   cosines: number[];
 }
 
-export const nearness = (pictures: Features, captions: Features, of: readonly number[]): Nearness => ({
-  ranks: ranks(pictures, captions, (picture) => of[picture] as number),
-  cosines: of.map((caption, picture) => cosine(pictures, picture, captions, caption)),
+export const nearness = (images: Features, captions: Features, of: readonly number[]): Nearness => ({
+  ranks: ranks(images, captions, (image) => of[image] as number),
+  cosines: of.map((caption, image) => cosine(images, image, captions, caption)),
 });
 
 /** `group` tells which images are of one prompt: see estimate(). By default each is for itself. */
 export const retrieval = (
   { ranks, cosines }: Nearness,
   among: number,
-  group: (picture: number) => number = (picture) => picture,
+  group: (image: number) => number = (image) => image,
 ): Retrieval => ({ among, ...summary(ranks, cosines, group) });
 
-function summary(found: number[], cosines: number[], group: (picture: number) => number) {
+function summary(found: number[], cosines: number[], group: (image: number) => number) {
   return {
     top1: estimate(
       grouped(
@@ -124,11 +124,11 @@ export function grouped(values: readonly number[], group: (i: number) => number)
 }
 
 export interface SetRetrieval extends Retrieval {
-  pictures: number;
+  images: number;
   /** Of the split, left over because they fill no group of `among`. */
   unused: number;
   /** The other way: the share of captions whose image is the nearest. */
-  picture_of_caption: Estimate;
+  image_of_caption: Estimate;
 }
 
 /**
@@ -144,7 +144,7 @@ export async function retrieveSet(
   const order = Array.from(epochOrder(seed, 0, set.length));
   const size = Math.min(among, set.length);
   const used = order.slice(0, Math.floor(set.length / size) * size);
-  const { features, kept } = await embedPictures(space, used.length, (i) => readSample(set, used[i] as number), watch);
+  const { features, kept } = await embedImages(space, used.length, (i) => readSample(set, used[i] as number), watch);
   if (kept.length < 2)
     throw new DrmError(
       'BAD_FILE',
@@ -164,28 +164,28 @@ export async function retrieveSet(
   for (let begin = 0; begin < used.length; begin += size) {
     const members = kept.flatMap((place, row) => (place >= begin && place < begin + size ? [row] : []));
     const texts = [...new Set(members.map((row) => said.of[row] as number))];
-    const pictures = rowsOf(features, members);
+    const images = rowsOf(features, members);
     const captions = rowsOf(said.features, texts);
     const right = members.map((row) => texts.indexOf(said.of[row] as number));
-    found.push(...ranks(pictures, captions, (i) => right[i] as number));
+    found.push(...ranks(images, captions, (i) => right[i] as number));
     for (const text of texts.keys()) {
       // Of several images with one caption any will do.
       let own = Number.NEGATIVE_INFINITY;
       let other = Number.NEGATIVE_INFINITY;
       for (const [i, theirs] of right.entries()) {
-        const nearness = cosine(captions, text, pictures, i);
+        const nearness = cosine(captions, text, images, i);
         if (theirs === text) own = Math.max(own, nearness);
         else other = Math.max(other, nearness);
       }
       back.push(Number(own > other));
     }
-    cosines.push(...members.map((_, i) => cosine(pictures, i, captions, right[i] as number)));
+    cosines.push(...members.map((_, i) => cosine(images, i, captions, right[i] as number)));
   }
   return {
     among: size,
-    pictures: kept.length,
+    images: kept.length,
     unused: set.length - used.length,
     ...summary(found, cosines, (i) => i),
-    picture_of_caption: estimate(back.map((hit) => [hit])),
+    image_of_caption: estimate(back.map((hit) => [hit])),
   };
 }

@@ -19,7 +19,7 @@ import {
   readJudgedList,
   splitKey,
 } from './judged_lists.js';
-import type { Unusable } from './list_pictures.js';
+import type { Unusable } from './list_images.js';
 import {
   bestThreshold,
   type Figure,
@@ -111,8 +111,8 @@ function checkShape(name: string, list: JudgedList, scores: Table): void {
   if (scores.length !== list.records.length)
     throw shape(`expected ${list.records.length} rows of scores, found ${scores.length}`);
   for (const [i, row] of scores.entries()) {
-    const pictures = list.kind === 'choices' ? 2 : (list.records[i] as { pictures: string[] }).pictures.length;
-    if (row.length !== pictures) throw shape(`row ${i}: expected ${pictures} scores, found ${row.length}`);
+    const images = list.kind === 'choices' ? 2 : (list.records[i] as { images: string[] }).images.length;
+    if (row.length !== images) throw shape(`row ${i}: expected ${images} scores, found ${row.length}`);
   }
 }
 
@@ -177,10 +177,10 @@ export async function judgeScores(entry: ListScores, { protocols, unusable }: Ju
     notes.push(`${name}: its images are not beside ${list.files[0]}; pairs fail only where a score is null`);
   else if (out && out.names.size > 0)
     notes.push(`${name}: images that cannot be used: ${out.missing} missing, ${out.undecodable} undecodable`);
-  const rankings = list.records.map(({ prompt, pictures, ranks }, i) => ({
+  const rankings = list.records.map(({ prompt, images, ranks }, i) => ({
     prompt,
     ranks,
-    scores: pictures.map((picture, place) => (out?.names.has(picture) ? undefined : given(scores[i]?.[place]))),
+    scores: images.map((image, place) => (out?.names.has(image) ? undefined : given(scores[i]?.[place]))),
   }));
   const figures = wanted.flatMap((protocol) => {
     if (protocol === 'strict') return [strictRecords(rankings)];

@@ -11,7 +11,7 @@ export interface ScoreLine {
   /** Of image and prompt. */
   key: string;
   /** The data set's name of the image, for other readers of the file. */
-  picture: string;
+  image: string;
   timestep: number;
   score: number;
 }
@@ -19,7 +19,7 @@ export interface ScoreLine {
 /** A score of null was none, and is made again. */
 const LINE = objectOf<Omit<ScoreLine, 'score'> & { score: number | undefined }>({
   key: text,
-  picture: text,
+  image: text,
   timestep: number,
   score: optional(number),
 });

@@ -7,7 +7,7 @@ import { phaseProgress } from './phase_progress.js';
 import type { PolicyContext } from './policy_parts.js';
 
 /** Images of a sample sheet. */
-const SHEET = { pictures: 16, columns: 4 };
+const SHEET = { images: 16, columns: 4 };
 
 export class Evaluation {
   #last: (Look & { step: number }) | undefined;
@@ -29,8 +29,8 @@ export class Evaluation {
 
   /** Always of the same prompts and seeds, so that the sheets can be laid beside each other. Returns its path. */
   async sheet(step: number, folder: string, signal: AbortSignal): Promise<string> {
-    const { pictures } = await this.look(step, signal);
-    const shown = pictures.slice(0, SHEET.pictures);
+    const { images } = await this.look(step, signal);
+    const shown = images.slice(0, SHEET.images);
     const sheet = join(folder, 'sheet.png');
     await writeAtomically(sheet, await contactSheet(shown, Math.min(SHEET.columns, shown.length)));
     const prompts = this.heldOut.prompts.slice(0, shown.length);

@@ -5,13 +5,13 @@ import type { Bitmap } from '../../binding/types.js';
 import type { GrpoSettings } from '../config/types.js';
 import { type Reward, scoreImages } from '../rewards/reward.js';
 import type { Values } from '../train/training_task.js';
-import { pictureFigures } from './pictures.js';
+import { imageFigures } from './images.js';
 import { chunks } from './plan.js';
 import type { RewardParts } from './reward_parts.js';
 import type { PromptTexts } from './texts.js';
 
 export interface Look {
-  pictures: Bitmap[];
+  images: Bitmap[];
   values: Values;
   /** Of each image; empty without a judge. */
   judged: number[];
@@ -34,11 +34,11 @@ export class HeldOut {
     },
   ) {}
 
-  /** By the averaged adapter, without noise. `onPictures` hears how far it is. */
-  async look(signal: AbortSignal, onPictures: (done: number, total: number) => void = () => {}): Promise<Look> {
+  /** By the averaged adapter, without noise. `onImages` hears how far it is. */
+  async look(signal: AbortSignal, onImages: (done: number, total: number) => void = () => {}): Promise<Look> {
     const { prompts, settings: s } = this;
     const { trainer, rewards, texts, judge } = this.parts;
-    const pictures: Bitmap[] = [];
+    const images: Bitmap[] = [];
     const scores: number[] = [];
     for (const batch of chunks([...prompts.keys()], s.batch)) {
       const some = batch.map((i) => prompts[i] as string);
@@ -52,15 +52,15 @@ export class HeldOut {
         },
         { signal },
       );
-      scores.push(...(await rewards.total(made.scores, { pictures: made.pictures, prompts: some }, { signal })));
-      pictures.push(...made.pictures);
-      onPictures(pictures.length, prompts.length);
+      scores.push(...(await rewards.total(made.scores, { images: made.images, prompts: some }, { signal })));
+      images.push(...made.images);
+      onImages(images.length, prompts.length);
     }
-    const judged = judge ? await scoreImages(judge, pictures, prompts, { signal }) : [];
+    const judged = judge ? await scoreImages(judge, images, prompts, { signal }) : [];
     return {
-      pictures,
+      images,
       judged,
-      values: { reward: mean(scores), ...(judge && { judge: mean(judged) }), ...pictureFigures(pictures) },
+      values: { reward: mean(scores), ...(judge && { judge: mean(judged) }), ...imageFigures(images) },
     };
   }
 

@@ -12,7 +12,7 @@ import { findImageReward } from '../rewards/registry.js';
 import { loadTokenizers } from '../text/tokenizer.js';
 import { cutWarnings, partsFit, targetsFit, trainableBase } from '../train/fit.js';
 import { type TaskContext, trainerOptions } from '../train/run.js';
-import { pictureSize } from '../train/tasks/encoded.js';
+import { imageSize } from '../train/tasks/encoded.js';
 import { algorithmOf } from './algorithms/registry.js';
 import { type Geometry, geometryOf } from './geometry.js';
 import { HeldOut } from './held_out.js';
@@ -42,7 +42,7 @@ export async function findPolicy(s: GrpoSettings, team: Pick<Team, 'size'>, even
   const geometry = geometryOf(s, team.size);
   checkSettings(s);
   const { base, transformer } = await trainableBase('grpo', s, 128);
-  partsFit(s.size || pictureSize(base), base.source);
+  partsFit(s.size || imageSize(base), base.source);
   if (s.lora_from === '') await targetsFit(s.lora_targets, base.source.transformer.weights);
   else if (!existsSync(s.lora_from))
     throw new DrmError(
@@ -51,7 +51,7 @@ export async function findPolicy(s: GrpoSettings, team: Pick<Team, 'size'>, even
       { file: s.lora_from },
     );
   const reward = await findRewardParts(s, base, say.warn);
-  if (reward.pictures.some(({ reward }) => reward.name === s.judge))
+  if (reward.images.some(({ reward }) => reward.name === s.judge))
     say.warn(`${s.judge} judges what it is also part of the reward of: choose another --judge to tell cheating by`);
   const lists = promptLists(s, dirname(dirname(transformer)), say);
   const needsJudge = s.stop_when.includes('judge-falls') && (s.judge === '' || !lists.heldOut);

@@ -6,7 +6,13 @@ import type { GrpoSettings } from '../config/types.js';
 import type { Values } from '../train/training_task.js';
 import { quantity, shortNumber } from '../ui/figures.js';
 
-export type Rule = GrpoSettings['stop_when'][number];
+/** Names that rules had before, in configs and runs that people have. */
+const FORMERLY = { 'pictures-change': 'images-change' } as const;
+
+type Former = keyof typeof FORMERLY;
+export type Rule = Exclude<GrpoSettings['stop_when'][number], Former>;
+
+export const ruleOf = (name: Rule | Former): Rule => (name in FORMERLY ? FORMERLY[name as Former] : (name as Rule));
 
 export interface Alarm {
   rule: Rule;
@@ -63,8 +69,8 @@ const DRIFT_IN_CLIP_RANGES = 2;
 const KL = { span: 10, after: 30, growth: 3 };
 const JUMP = { times: 10, after: 10 };
 /** The judge's fall has to be so many standard errors, at so many evaluations in a row, on so many images at least. */
-const FALL = { errors: 3, times: 2, pictures: 4 };
-const PICTURES: { figure: string; least: number; most: number; words: [string, string] }[] = [
+const FALL = { errors: 3, times: 2, images: 4 };
+const IMAGES: { figure: string; least: number; most: number; words: [string, string] }[] = [
   { figure: 'brightness', least: 0.6, most: 1.6, words: ['dark', 'pale'] },
   { figure: 'saturation', least: 0.5, most: 1.5, words: ['grey', 'lurid'] },
   { figure: 'high_frequency', least: 0.5, most: 1.5, words: ['blurred', 'grainy or full of edges'] },
@@ -120,7 +126,7 @@ export class Monitor {
     const { first, best } = evaluations;
     const alarms = this.#begun([
       ['judge-falls', this.#judgeFalls(now, best)],
-      ['pictures-change', first && picturesChange(now, first)],
+      ['images-change', first && imagesChange(now, first)],
     ]);
     evaluations.first ??= now;
     if (now.judged.length > 0 && (!best || mean(now.judged) > mean(best.judged))) evaluations.best = now;
@@ -193,7 +199,7 @@ export class Monitor {
 
   #judgeFalls(now: Evaluated, best: Evaluated | undefined): string | undefined {
     const { state } = this;
-    if (!best || now.judged.length < FALL.pictures || now.judged.length !== best.judged.length) return undefined;
+    if (!best || now.judged.length < FALL.images || now.judged.length !== best.judged.length) return undefined;
     const { mean: change, error } = difference(now.judged, best.judged);
     const [was, is] = [best.values.reward ?? Number.NaN, now.values.reward ?? Number.NaN];
     state.fallen = change < -FALL.errors * error && is > was ? state.fallen + 1 : 0;
@@ -209,8 +215,8 @@ function gradientJumps(before: readonly number[], now: number | undefined): stri
   return `the gradient's norm is ${shortNumber(now)}, ${shortNumber(now / usual)} times what is usual (${shortNumber(usual)}); if it stays there, lower the learning rate`;
 }
 
-function picturesChange(now: Evaluated, first: Evaluated): string | undefined {
-  const told = PICTURES.flatMap(({ figure, least, most, words: [low, high] }) => {
+function imagesChange(now: Evaluated, first: Evaluated): string | undefined {
+  const told = IMAGES.flatMap(({ figure, least, most, words: [low, high] }) => {
     const [was, is] = [first.values[figure], now.values[figure]];
     if (was === undefined || is === undefined || !(was > 0)) return [];
     const times = is / was;

@@ -66,7 +66,7 @@ export async function showPlan(s: GrpoSettings, context: Context<ParallelOptions
     otherBytes: fileBytes([source.vae, source.textEncoder, source.textEncoder2, source.textEncoder3]),
     adapter: adapterNumbers(s, described),
   });
-  const scorers = found.reward.pictures.map(({ reward }) => reward.name);
+  const scorers = found.reward.images.map(({ reward }) => reward.name);
   const text = [
     geometryText(s, found.geometry),
     '',

@@ -14,7 +14,7 @@ import type { TrainingTask, Values } from '../train/training_task.js';
 import { compareRewards } from './compare_rewards.js';
 import { Evaluation } from './evaluation.js';
 import { inOrder, updateFigures } from './figures.js';
-import { MONITOR_STATE, Monitor, type MonitorState } from './monitor.js';
+import { MONITOR_STATE, Monitor, type MonitorState, ruleOf } from './monitor.js';
 import { anyTeaches, passesOf } from './passes.js';
 import { phaseProgress } from './phase_progress.js';
 import type { IterationPlan } from './plan.js';
@@ -104,7 +104,7 @@ export class PolicyTask implements TrainingTask<IterationPlan> {
 
   ended(): string | undefined {
     const { on } = this.#monitor.state;
-    const rule = this.settings.stop_when.find((rule) => on[rule] !== undefined);
+    const rule = this.settings.stop_when.map(ruleOf).find((rule) => on[rule] !== undefined);
     return rule === undefined ? undefined : `${rule}: ${on[rule]}`;
   }
 

@@ -21,7 +21,7 @@ export interface LatentPart {
 /** What a reward consists of, before anything is loaded. */
 export interface FoundReward {
   latent: LatentPart[];
-  pictures: WeightedReward[];
+  images: WeightedReward[];
 }
 
 /** Throws DrmError USAGE, BAD_CONFIG, BAD_FILE or MISSING_WEIGHTS for what cannot be this run's reward. */
@@ -36,11 +36,11 @@ export async function findRewardParts(
       `grpo: expected a reward, and ${s.model} recommends none; give --reward NAME, such as --reward tiny, the folder of a \`drm train\` run, or a weighted sum 0.7*drm:A+0.3*judge`,
     );
   const latent: LatentPart[] = [];
-  const pictures: WeightedReward[] = [];
+  const images: WeightedReward[] = [];
   for (const part of parseRewards(s.reward)) {
     const { weight, reward: spec } = part;
     if (spec.sees === 'images') {
-      pictures.push(part);
+      images.push(part);
       continue;
     }
     const description = describeReward(spec.checkpoint);
@@ -50,13 +50,13 @@ export async function findRewardParts(
     if (other !== undefined) warn(other);
     latent.push({ name: spec.name, weight, spec, description });
   }
-  const [scorer] = pictures;
+  const [scorer] = images;
   if (scorer) algorithmOf(s).checkScorer(s, scorer.reward.name);
-  if (latent.length + pictures.length > 0 && [...latent, ...pictures].every(({ weight }) => weight === 0))
+  if (latent.length + images.length > 0 && [...latent, ...images].every(({ weight }) => weight === 0))
     throw new DrmError('BAD_CONFIG', `[grpo] reward: expected a weight other than 0 in ${s.reward}, found none`, {
       key: 'reward',
     });
-  return { latent, pictures };
+  return { latent, images };
 }
 
 /** A weighted sum of scores, rounded once. */
@@ -70,14 +70,14 @@ export function weightedSum(parts: readonly { weight: number; scores: ArrayLike<
 export class RewardParts {
   private constructor(
     private readonly latent: { weight: number; model: Pick<RewardModel, 'handle' | 'info' | 'dispose'> }[],
-    private readonly pictures: { weight: number; reward: Reward }[],
+    private readonly images: { weight: number; reward: Reward }[],
   ) {}
 
   static of(parts: {
     latent?: { weight: number; model: Pick<RewardModel, 'handle' | 'info' | 'dispose'> }[];
-    pictures?: { weight: number; reward: Reward }[];
+    images?: { weight: number; reward: Reward }[];
   }): RewardParts {
-    return new RewardParts(parts.latent ?? [], parts.pictures ?? []);
+    return new RewardParts(parts.latent ?? [], parts.images ?? []);
   }
 
   /** Reward models without their base: the policy's VAE and text encoders serve both. Scorers run in fp32. */
@@ -90,8 +90,8 @@ export class RewardParts {
           weight,
           model: await RewardModel.load({ checkpoint: spec.checkpoint }, { device, dtype }, { signal }),
         });
-      for (const { weight, reward } of found.pictures)
-        parts.pictures.push({ weight, reward: await reward.load({ device, dtype: 'fp32', signal, onWarning }) });
+      for (const { weight, reward } of found.images)
+        parts.images.push({ weight, reward: await reward.load({ device, dtype: 'fp32', signal, onWarning }) });
       const lengths = new Set(parts.latent.map(({ model }) => model.info.t5Length));
       if (lengths.size > 1)
         throw new DrmError(
@@ -111,8 +111,8 @@ export class RewardParts {
     return this.latent[0]?.model.info.t5Length;
   }
 
-  get seesPictures(): boolean {
-    return this.pictures.length > 0;
+  get seesImages(): boolean {
+    return this.images.length > 0;
   }
 
   /** For the core. */
@@ -123,21 +123,21 @@ export class RewardParts {
   /** Of the core's scores of latents, alone or with those of their images. */
   async total(
     scores: readonly Float32Array[],
-    { pictures, prompts }: { pictures: readonly Bitmap[]; prompts: readonly string[] },
+    { images, prompts }: { images: readonly Bitmap[]; prompts: readonly string[] },
     job: JobOptions,
   ): Promise<Float32Array> {
     const parts: { weight: number; scores: ArrayLike<number> }[] = this.latent.map(({ weight }, i) => ({
       weight,
       scores: scores[i] as Float32Array,
     }));
-    for (const { weight, reward } of this.pictures)
-      parts.push({ weight, scores: await scoreImages(reward, pictures, prompts, job) });
+    for (const { weight, reward } of this.images)
+      parts.push({ weight, scores: await scoreImages(reward, images, prompts, job) });
     return weightedSum(parts);
   }
 
   dispose(): void {
     for (const { model } of this.latent) model.dispose();
-    for (const { reward } of this.pictures) reward.dispose();
+    for (const { reward } of this.images) reward.dispose();
   }
 }
 

@@ -68,13 +68,13 @@ export class Rollouts {
         ...plan.window,
         rewards: rewards.forCore(),
         score: algorithm.scored(s),
-        pictures: rewards.seesPictures,
+        images: rewards.seesImages,
       },
       { ...job, onProgress: ({ phase, step }) => phase === 'rollout' && onStep(step) },
     );
     const rolloutSeconds = secondsSince(began) - rolled.rewardSeconds;
     const scoring = performance.now();
-    const total = await rewards.total(rolled.scores, { pictures: rolled.pictures, prompts }, job);
+    const total = await rewards.total(rolled.scores, { images: rolled.images, prompts }, job);
     const rewardSeconds = rolled.rewardSeconds + secondsSince(scoring);
     const values = algorithm.rewards(total, positions.length, s);
     const rewarded: Rewarded = { positions, firstRow: rolled.firstRow, values };

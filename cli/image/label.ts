@@ -1,5 +1,5 @@
 // Numbers on sheets, from a raster of our own: sharp draws text with the system's fonts, and a bare machine has none.
-import type { Picture } from './write.js';
+import type { Image } from './write.js';
 
 const WIDE = 5; // of a glyph; one more parts it from the next
 const HIGH = 7;
@@ -28,7 +28,7 @@ const GLYPHS: Record<string, readonly number[]> = {
  * `text` of the glyphs above, black on white, in the middle of an image of that size: as large as fits in whole
  * multiples up to twice, cut where even once does not. Other characters are blanks.
  */
-export function label(text: string, width: number, height: number): Picture {
+export function label(text: string, width: number, height: number): Image {
   const pixels = new Uint8Array(width * height * 3).fill(255);
   const length = text.length * (WIDE + 1) - 1;
   const scale = 2 * length <= width && 2 * HIGH <= height ? 2 : 1;

@@ -1,6 +1,6 @@
 // What can be seen of an image whatever it shows: perceptual qualities, each a number of its pixels alone. They stand in
 // for what people look at where nobody can be asked, and are the same for everyone who measures.
-import type { Picture } from './write.js';
+import type { Image } from './write.js';
 
 /** Red, green and blue, 0 to 1, one plane after the other. */
 interface Planes {
@@ -9,7 +9,7 @@ interface Planes {
   planes: [Float64Array, Float64Array, Float64Array];
 }
 
-function planesOf({ pixels, width, height }: Picture): Planes {
+function planesOf({ pixels, width, height }: Image): Planes {
   const planes = [0, 1, 2].map((channel) => {
     const plane = new Float64Array(width * height);
     for (let i = 0; i < plane.length; i++) plane[i] = (pixels[3 * i + channel] as number) / 255;
@@ -78,8 +78,8 @@ export const QUALITIES = ['crispness', 'flatness', 'colourfulness', 'symmetry'] 
 export type Quality = (typeof QUALITIES)[number];
 
 /** Higher is better of each. The image must have two pixels a side at least. */
-export function qualitiesOf(picture: Picture): Record<Quality, number> {
-  const planes = planesOf(picture);
+export function qualitiesOf(image: Image): Record<Quality, number> {
+  const planes = planesOf(image);
   const energies = gradientEnergies(planes);
   return {
     crispness: crispness(energies),

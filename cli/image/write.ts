@@ -7,22 +7,22 @@ import { DrmError } from '../../binding/error.js';
 import { writeAtomically } from '../common/files.js';
 import { addText } from './png_text.js';
 
-export interface Picture {
+export interface Image {
   /** RGB, row by row, three bytes a pixel. */
   pixels: Uint8Array;
   width: number;
   height: number;
 }
 
-const rgb = ({ width, height }: Picture) => ({ raw: { width, height, channels: 3 as const } });
+const rgb = ({ width, height }: Image) => ({ raw: { width, height, channels: 3 as const } });
 
-export async function encodePng(picture: Picture, texts: Record<string, string> = {}): Promise<Buffer> {
-  const png = await sharp(picture.pixels, rgb(picture)).png({ compressionLevel: 6 }).toBuffer();
+export async function encodePng(image: Image, texts: Record<string, string> = {}): Promise<Buffer> {
+  const png = await sharp(image.pixels, rgb(image)).png({ compressionLevel: 6 }).toBuffer();
   return Object.keys(texts).length > 0 ? addText(png, texts) : png;
 }
 
 /** The first of `stem.png`, `stem-2.png`, ... that does not exist, or whose pixels and settings are these already. */
-export async function writePicture(folder: string, stem: string, png: Buffer): Promise<string> {
+export async function writeImage(folder: string, stem: string, png: Buffer): Promise<string> {
   for (let i = 1; ; i++) {
     const path = join(folder, i === 1 ? `${stem}.png` : `${stem}-${i}.png`);
     if (!existsSync(path)) {
@@ -34,10 +34,10 @@ export async function writePicture(folder: string, stem: string, png: Buffer): P
 }
 
 /** One sheet: images left to right, `columns` a row, with a gap. All must have one size. */
-export async function contactSheet(pictures: Picture[], columns: number, gap = 8): Promise<Buffer> {
-  const first = pictures[0];
+export async function contactSheet(images: Image[], columns: number, gap = 8): Promise<Buffer> {
+  const first = images[0];
   if (!first) throw new DrmError('INTERNAL', '[grid] no images');
-  const rows = Math.ceil(pictures.length / columns);
+  const rows = Math.ceil(images.length / columns);
   const place = (n: number, size: number) => gap + n * (size + gap);
   return sharp({
     create: {
@@ -48,9 +48,9 @@ export async function contactSheet(pictures: Picture[], columns: number, gap = 8
     },
   })
     .composite(
-      pictures.map((picture, i) => ({
-        input: Buffer.from(picture.pixels.buffer, picture.pixels.byteOffset, picture.pixels.byteLength),
-        ...rgb(picture),
+      images.map((image, i) => ({
+        input: Buffer.from(image.pixels.buffer, image.pixels.byteOffset, image.pixels.byteLength),
+        ...rgb(image),
         left: place(i % columns, first.width),
         top: place(Math.floor(i / columns), first.height),
       })),
@@ -66,5 +66,5 @@ export function slug(prompt: string): string {
     .toLowerCase()
     .replace(/[^\p{L}\p{N}]+/gu, '-')
     .replace(/^-+|-+$/g, '');
-  return Array.from(words).slice(0, 40).join('').replace(/-+$/, '') || 'picture';
+  return Array.from(words).slice(0, 40).join('').replace(/-+$/, '') || 'image';
 }

@@ -4,7 +4,7 @@ import { VERSION } from '../common/version.js';
 import { escapeXml } from '../text/xml.js';
 import { colourClass, tableHtml } from './chart.js';
 import type { Group } from './groups.js';
-import { pictureSection } from './pictures.js';
+import { imageSection } from './images.js';
 import type { RecordedRun } from './read.js';
 import { chartSections, type Section } from './sections.js';
 import { settingsSection, storySection } from './settings.js';
@@ -33,7 +33,7 @@ export async function pageOf(runs: readonly RecordedRun[], groups: readonly Grou
   const nothing = runs.every(({ metrics }) => metrics.length === 0);
   const sections: Section[] = [
     ...chartSections(groups),
-    { id: 'pictures', title: 'Images', html: await pictureSection(runs) },
+    { id: 'images', title: 'Images', html: await imageSection(runs) },
     { id: 'ends', title: 'Warnings and ends', html: storySection(runs) },
     { id: 'settings', title: 'Settings', html: settingsSection(runs) },
   ].filter(({ html }) => html !== '');

@@ -161,14 +161,14 @@ function policySections(groups: readonly Group[]): Section[] {
     `<h3>While training</h3>${rewardNote(runs)}`,
     wide(both('metrics', 'reward', { title: 'Reward of the rollouts' })),
   ];
-  const pictures = measured.filter((name) => !heads.includes(name));
+  const images = measured.filter((name) => !heads.includes(name));
   return [
     { id: 'learning', title: 'Reward and judge', html: learning.join('') },
     {
       id: 'health',
       title: 'Learning or cheating?',
       html: small([
-        ...pictures.map((name) => charts.of('evaluations', name, 'updates', heldOut(name))),
+        ...images.map((name) => charts.of('evaluations', name, 'updates', heldOut(name))),
         ...trained.map((name) => charts.of('metrics', name, 'updates')),
       ]),
     },

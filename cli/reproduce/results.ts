@@ -34,14 +34,17 @@ export const mainFigure = ({ overall, own, by }: AccuracyRow): ShapeOf<typeof FI
 
 const IMAGES = objectOf({
   rows: listOf(
-    objectOf({
-      setting: text,
-      settings: objectOf({ k: number, steps: number, guidance: number }),
-      pictures: number,
-      seconds_per_picture: optional(number),
-      verdicts: listOf(objectOf({ scorer: text, unit: text, score: ESTIMATE, diversity: optional(ESTIMATE) })),
-      diversity: optional(objectOf({ distance: text, mean: ESTIMATE })),
-    }),
+    objectOf(
+      {
+        setting: text,
+        settings: objectOf({ k: number, steps: number, guidance: number }),
+        images: number,
+        seconds_per_image: optional(number),
+        verdicts: listOf(objectOf({ scorer: text, unit: text, score: ESTIMATE, diversity: optional(ESTIMATE) })),
+        diversity: optional(objectOf({ distance: text, mean: ESTIMATE })),
+      },
+      { images: 'pictures', seconds_per_image: 'seconds_per_picture' },
+    ),
   ),
 });
 export type ImageRow = ShapeOf<typeof IMAGES>['rows'][number];

@@ -44,7 +44,7 @@ async function loadClip(name: string, folder: string, loading: RewardLoading): P
   const tokenizer = Tokenizer.fromFolder(folder);
   const clip = await Scorer.load(source, { device, dtype }, signal ? { signal } : {});
   const space: FeatureSpace = {
-    pictures: (pictures, job) => clip.imageFeatures(pictures, job),
+    images: (images, job) => clip.imageFeatures(images, job),
     captions: async (captions, job) => {
       const rows: BigInt64Array[] = [];
       let cut = 0;
@@ -65,8 +65,8 @@ async function loadClip(name: string, folder: string, loading: RewardLoading): P
     score: async (judged, job) => {
       const { all, of } = distinct(judged.map(({ prompt }) => prompt));
       const said = await space.captions(all, job);
-      const seen = await space.pictures(
-        judged.map(({ picture }) => picture),
+      const seen = await space.images(
+        judged.map(({ image }) => image),
         job,
       );
       return judged.map((_, i) => cosine(seen, i, said, of[i] as number));

@@ -84,7 +84,7 @@ class DrmReward implements Reward {
     const { all, of } = distinct(judged.map(({ prompt }) => prompt));
     const scores = await this.model.score(
       {
-        pictures: judged.map(({ picture }) => picture),
+        images: judged.map(({ image }) => image),
         prompts: await this.encode(all),
         promptOf: of,
         samples: judged.map(({ key }) => key),

@@ -85,10 +85,10 @@ async function loadLpips(
     name,
     definition: `LPIPS v0.1, ${network.called}`,
     weights: weightsFingerprint({ scorer: { weights: source.weights }, config: source.config }),
-    between: async (pictures, pairs, job) =>
+    between: async (images, pairs, job) =>
       Array.from(
         await scorer.distances(
-          { pictures: [...pictures], first: pairs.map(([one]) => one), second: pairs.map(([, other]) => other) },
+          { images: [...images], first: pairs.map(([one]) => one), second: pairs.map(([, other]) => other) },
           job,
         ),
       ),

@@ -1,7 +1,7 @@
 // The one interface of all that gives an image under its prompt a number: a reward model at some noise level, a CLIP, a
 // weighted sum of them. Commands know no other.
 import type { Features, JobOptions } from '../../binding/types.js';
-import type { Picture } from '../image/write.js';
+import type { Image } from '../image/write.js';
 import { CLEAN_LEVEL, type Level, levelText } from './levels.js';
 
 /** What a reward scores: noisy latents at timesteps (and clean ones at timestep 0), or finished images alone. */
@@ -32,7 +32,7 @@ export const CLEAN: Viewing = {
 };
 
 export interface Judged {
-  picture: Picture;
+  image: Image;
   /** Rewards that read no text ignore it. */
   prompt: string;
   /** Keys the image's noise, so that its score does not depend on what is scored beside it. */
@@ -50,7 +50,7 @@ export interface LatentSpace {
 /** Where images and captions meet: images can be searched by caption, differ by a number, and sets have a distance. */
 export interface FeatureSpace {
   /** Unit vectors. */
-  pictures(pictures: Picture[], job?: JobOptions): Promise<Features>;
+  images(images: Image[], job?: JobOptions): Promise<Features>;
   captions(captions: string[], job?: JobOptions): Promise<Features>;
 }
 
@@ -84,11 +84,11 @@ export interface Reward {
 /** A number for each finished image under its own prompt. */
 export async function scoreImages(
   reward: Reward,
-  pictures: readonly Picture[],
+  images: readonly Image[],
   prompts: readonly string[],
   job?: JobOptions,
 ): Promise<number[]> {
-  const judged = pictures.map((picture, i) => ({ picture, prompt: prompts[i] as string, key: 0 })); // no noise
+  const judged = images.map((image, i) => ({ image, prompt: prompts[i] as string, key: 0 })); // no noise
   const [scores] = (await reward.score(judged, CLEAN, job)) as [number[]];
   return scores;
 }
@@ -134,6 +134,6 @@ export interface Distance {
   /** Tells these weights from others under the same name. */
   readonly weights: string;
   /** A number for each pair of images, by their indexes; 0: equal. Both of a pair must have one size. */
-  between(pictures: readonly Picture[], pairs: readonly Pair[], job?: JobOptions): Promise<number[]>;
+  between(images: readonly Image[], pairs: readonly Pair[], job?: JobOptions): Promise<number[]>;
   dispose(): void;
 }

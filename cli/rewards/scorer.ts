@@ -119,7 +119,7 @@ class LoadedScorer {
     const reads = this.plan.reader !== undefined;
     const { values, deviations } = await scorer.score(
       {
-        pictures: judged.map(({ picture }) => picture),
+        images: judged.map(({ image }) => image),
         rows: reads ? await this.rows(all, scorer.info) : [],
         promptOf: reads ? of : [],
       },
@@ -145,7 +145,7 @@ async function loadPlan(name: string, plan: ScorerPlan, loading: RewardLoading):
   const loaded = new LoadedScorer(name, plan, loading);
   if (!loading.later) await loaded.get();
   const space: FeatureSpace = {
-    pictures: async (pictures, job) => (await loaded.get()).imageFeatures(pictures, job),
+    images: async (images, job) => (await loaded.get()).imageFeatures(images, job),
     captions: async (captions, job) => {
       const scorer = await loaded.get();
       return scorer.textFeatures(await loaded.rows(captions, scorer.info), job);

@@ -15,7 +15,7 @@ export const truthSpec = (name: string): ImageSpec => ({
       unit: 'utility',
       definition: `mean utility of the simulated raters' population (${QUALITIES.map((one) => `${POPULATION[one].weight} ${one}`).join(' + ')}, each over its deviation)`,
       weights: createHash('sha256').update(JSON.stringify(POPULATION)).digest('hex').slice(0, 32),
-      score: async (judged) => judged.map(({ picture }) => utility(populationWeights, standardized(picture))),
+      score: async (judged) => judged.map(({ image }) => utility(populationWeights, standardized(image))),
       dispose: () => {},
     }),
 });

@@ -37,7 +37,7 @@ export function askedPrompts(
   if (prompts.length === 0)
     throw new DrmError(
       'USAGE',
-      'sample: expected a prompt; give --prompt "a red fox", --prompts FILE, or --from PICTURE.png',
+      'sample: expected a prompt; give --prompt "a red fox", --prompts FILE, or --from IMAGE.png',
     );
   return prompts;
 }
@@ -59,7 +59,7 @@ export async function tokenize(
   tokenizer: PromptTokenizer,
   t5Length: number,
   warn: (message: string) => void,
-): Promise<Pick<SampleRequest, 'prompts' | 'negatives' | 'pictures'>> {
+): Promise<Pick<SampleRequest, 'prompts' | 'negatives' | 'images'>> {
   const rows: SampleRequest['prompts'] = [];
   const known = new Map<string, number>();
   const row = async (text: string): Promise<number> => {
@@ -73,8 +73,8 @@ export async function tokenize(
     known.set(text, rows.length);
     return rows.push(tokens) - 1;
   };
-  const pictures: SampleRequest['pictures'] = [];
+  const images: SampleRequest['images'] = [];
   for (const job of jobs)
-    pictures.push({ prompt: await row(job.prompt), negative: await row(job.negative), seed: job.seed });
-  return { prompts: rows, negatives: rows, pictures };
+    images.push({ prompt: await row(job.prompt), negative: await row(job.negative), seed: job.seed });
+  return { prompts: rows, negatives: rows, images };
 }

@@ -9,7 +9,7 @@ import { readText } from '../image/png_text.js';
 import { type Lora, textOf } from '../lora/loras.js';
 
 /** Settings that change the pixels, and so belong into an image. */
-const PICTURE_KEYS = [
+const IMAGE_KEYS = [
   'model',
   'steps',
   'guidance',
@@ -37,14 +37,14 @@ const STEPWISE_KEYS = [
 /** Likewise, of images with noise at each step and without a choice. */
 const SDE_KEYS = ['sde', 'noise_level', 'score_from', 'score_until'] as const satisfies (keyof SampleSettings)[];
 
-type PictureSettings = Pick<
+type ImageSettings = Pick<
   SampleSettings,
-  (typeof PICTURE_KEYS)[number] | (typeof STEPWISE_KEYS)[number] | (typeof SDE_KEYS)[number] | 'lora'
+  (typeof IMAGE_KEYS)[number] | (typeof STEPWISE_KEYS)[number] | (typeof SDE_KEYS)[number] | 'lora'
 >;
 
 /** What makes an image again. */
 export interface Recipe {
-  settings: Partial<PictureSettings>;
+  settings: Partial<ImageSettings>;
   /** The adapters that were applied; what `settings.lora` says is made of them. */
   loras?: { file: string; scale: number; sha256: string }[];
   prompt: string;
@@ -54,14 +54,14 @@ export interface Recipe {
 
 /** PNG texts of an image made so: `drm` for --from, `parameters` for people and for other programs. */
 export function recipeTexts(
-  settings: Omit<PictureSettings, 'lora'>,
+  settings: Omit<ImageSettings, 'lora'>,
   { prompt, negative, seed }: { prompt: string; negative: string; seed: bigint },
   loras: readonly Lora[] = [],
 ): Record<string, string> {
   const noiseKeys = settings.k > 1 ? STEPWISE_KEYS : settings.sde ? SDE_KEYS : [];
   const recipe: Recipe & { drm: string } = {
     drm: VERSION,
-    settings: Object.fromEntries([...PICTURE_KEYS, ...noiseKeys].map((key) => [key, settings[key]])),
+    settings: Object.fromEntries([...IMAGE_KEYS, ...noiseKeys].map((key) => [key, settings[key]])),
     ...(loras.length > 0 && {
       loras: loras.map(({ name, strength, sha256 }) => ({ file: name, scale: strength, sha256 })),
     }),

@@ -5,7 +5,7 @@ import type { Pipeline } from '../../binding/index.js';
 import type { Dtype } from '../../binding/types.js';
 import type { Painter, Recipe, Wish } from '../data/emoji/painter.js';
 import type { ResolvedModel } from '../hub/resolve.js';
-import type { Picture } from '../image/write.js';
+import type { Image } from '../image/write.js';
 import { loadTokenizers } from '../text/tokenizer.js';
 import { tokenize } from './jobs.js';
 import { sdePath } from './sde.js';
@@ -29,12 +29,12 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
     return await Pipeline.load((models[index] as ResolvedModel).source, { device, dtype }, { signal });
   };
   const tokenizers = models.map((model) => loadTokenizers(model.tokenizers));
-  const paintAlike = async ({ model, steps, guidance, noise }: Recipe, wishes: Wish[]): Promise<Picture[]> => {
+  const paintAlike = async ({ model, steps, guidance, noise }: Recipe, wishes: Wish[]): Promise<Image[]> => {
     const pipeline = pipelines.get(model) ?? load(model);
     pipelines.set(model, pipeline);
     const jobs = wishes.map(({ prompt, seed }) => ({ prompt, negative: '', seed: BigInt(seed) }));
     const texts = await tokenize(jobs, tokenizers[model] as (typeof tokenizers)[number], t5Length, onWarning);
-    const pictures: Picture[] = [];
+    const images: Image[] = [];
     await (await pipeline).sample(
       {
         ...texts,
@@ -55,7 +55,7 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
         onEvent: (event) => {
           if (event.kind === 'warning') onWarning(String(event.message));
           if (event.kind === 'image' && event.bytes)
-            pictures[Number(event.index)] = {
+            images[Number(event.index)] = {
               pixels: event.bytes,
               width: Number(event.width),
               height: Number(event.height),
@@ -63,7 +63,7 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
         },
       },
     );
-    return pictures;
+    return images;
   };
   return {
     async paint(wishes) {
@@ -72,14 +72,14 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
         const recipe = `${model} ${steps} ${guidance} ${noise}`;
         alike.set(recipe, [...(alike.get(recipe) ?? []), i]);
       }
-      const all: Picture[] = [];
+      const all: Image[] = [];
       for (const places of alike.values()) {
         const group = places.map((i) => wishes[i] as Wish);
         const painted = await paintAlike(group[0] as Wish, group);
         for (const [n, i] of places.entries()) {
-          const picture = painted[n];
-          if (!picture) throw new DrmError('INTERNAL', `[data] the base drew no image for ${group[n]?.prompt}`);
-          all[i] = picture;
+          const image = painted[n];
+          if (!image) throw new DrmError('INTERNAL', `[data] the base drew no image for ${group[n]?.prompt}`);
+          all[i] = image;
         }
       }
       return all;

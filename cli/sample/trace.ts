@@ -7,7 +7,7 @@ import type { Events } from '../common/events.js';
 import { writeAtomically } from '../common/files.js';
 import type { SampleSettings } from '../config/types.js';
 import { label } from '../image/label.js';
-import { contactSheet, type Picture, slug } from '../image/write.js';
+import { contactSheet, type Image, slug } from '../image/write.js';
 import type { Job } from './jobs.js';
 
 const EDGE = 96; // of a candidate on the sheet
@@ -26,11 +26,11 @@ interface Step {
 
 interface Trace {
   steps: Map<number, Step>;
-  tiles: Promise<Picture>[];
+  tiles: Promise<Image>[];
 }
 
 /** A candidate small, in a frame that is coloured when it went on, its score below. */
-async function tile({ pixels, width, height }: Picture, score: number | null, chosen: boolean): Promise<Picture> {
+async function tile({ pixels, width, height }: Image, score: number | null, chosen: boolean): Promise<Image> {
   const scale = Math.min(1, EDGE / Math.max(width, height));
   const { data, info } = await sharp(pixels, { raw: { width, height, channels: 3 } })
     .resize(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)), { fit: 'fill' })
@@ -42,7 +42,7 @@ async function tile({ pixels, width, height }: Picture, score: number | null, ch
 }
 
 /** What a row begins with: the timestep at which its candidates were scored. */
-const rowHead = (sigma: number, { width, height }: Picture): Picture =>
+const rowHead = (sigma: number, { width, height }: Image): Image =>
   label(`t=${Math.round(1000 * sigma)}`, width, height);
 
 export class TraceWriter {
@@ -57,9 +57,9 @@ export class TraceWriter {
 
   /** Takes the pipeline's "candidate" events. */
   take(event: NativeEvent): void {
-    const picture = Number(event.index);
-    const trace = this.#traces.get(picture) ?? { steps: new Map<number, Step>(), tiles: [] };
-    this.#traces.set(picture, trace);
+    const image = Number(event.index);
+    const trace = this.#traces.get(image) ?? { steps: new Map<number, Step>(), tiles: [] };
+    this.#traces.set(image, trace);
     const number = Number(event.step);
     const step = trace.steps.get(number) ?? { step: number, sigma: Number(event.sigma), scores: [], chosen: 0 };
     trace.steps.set(number, step);
@@ -78,9 +78,9 @@ export class TraceWriter {
 
   /** Writes `<seed>-<prompt>.trace.json` and `.trace.png`: a row a step from noise to image, a column a candidate. */
   async finish(): Promise<void> {
-    for (const [picture, { steps, tiles }] of this.#traces) {
-      const job = this.jobs[picture];
-      if (!job) throw new DrmError('INTERNAL', `[trace] image ${picture} was not asked for`);
+    for (const [image, { steps, tiles }] of this.#traces) {
+      const job = this.jobs[image];
+      if (!job) throw new DrmError('INTERNAL', `[trace] image ${image} was not asked for`);
       const stem = join(this.folder, `${job.seed}-${slug(job.prompt)}.trace`);
       const { k, reward, noise_level, select, steps: total } = this.settings;
       const told = {
@@ -99,7 +99,7 @@ export class TraceWriter {
       const cells = await Promise.all(tiles);
       const rows = [...steps.values()].flatMap(({ sigma }, row) => {
         const candidates = cells.slice(row * k, (row + 1) * k);
-        return [rowHead(sigma, candidates[0] as Picture), ...candidates];
+        return [rowHead(sigma, candidates[0] as Image), ...candidates];
       });
       const sheet = await contactSheet(rows, k + 1, 2);
       await writeAtomically(`${stem}.png`, sheet);

@@ -87,7 +87,7 @@ function linesOf(words: readonly string[], width: number): string[] {
 }
 
 export function TrainingView({ training, style }: { training: Training; style: Style }) {
-  const { phase, evaluation, checkpoint, pictures, warnings } = training;
+  const { phase, evaluation, checkpoint, images, warnings } = training;
   const facts = linesOf(
     numbers(training).map(({ name, value }) => figure(name, value)),
     style.width,
@@ -121,7 +121,7 @@ export function TrainingView({ training, style }: { training: Training; style: S
         <Text wrap="truncate-end">{`evaluation ${evaluation.step}: ${figures(evaluation.values).join(' · ')}`}</Text>
       )}
       {checkpoint && <Text wrap="truncate-start">{`checkpoint ${checkpoint.path}`}</Text>}
-      {pictures?.paths[0] !== undefined && <Text wrap="truncate-start">{`images ${pictures.paths[0]}`}</Text>}
+      {images?.paths[0] !== undefined && <Text wrap="truncate-start">{`images ${images.paths[0]}`}</Text>}
       {warnings.count > 0 && (
         <Text wrap="truncate-end" {...(style.color && { color: 'yellow' })}>
           {`${warnings.count} warning${warnings.count > 1 ? 's' : ''}, the last: ${warnings.last.split('\n')[0]}`}

@@ -49,17 +49,17 @@ export class InkRenderer implements Renderer {
     else this.#timer ??= setTimeout(() => this.#draw(), pause);
   }
 
-  #showPicture(png: Uint8Array): void {
-    const picture = inlineImage(png);
-    if (!picture) return;
+  #showImage(png: Uint8Array): void {
+    const image = inlineImage(png);
+    if (!image) return;
     this.#app.clear();
-    process.stderr.write(`${picture}\n`);
+    process.stderr.write(`${image}\n`);
   }
 
   emit(event: Event): void {
-    if (event.event === 'preview' && event.png) this.#showPicture(event.png);
+    if (event.event === 'preview' && event.png) this.#showImage(event.png);
     if (event.event === 'sample_sheet' && event.paths[0]?.endsWith('.png') && existsSync(event.paths[0]))
-      this.#showPicture(readFileSync(event.paths[0]));
+      this.#showImage(readFileSync(event.paths[0]));
     this.#state = reduce(this.#state, event);
     this.#drawSoon();
   }

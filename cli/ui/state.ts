@@ -85,10 +85,10 @@ const LIVE = new Set<Event['event']>(['metric', 'evaluation', 'checkpoint', 'sam
 /** The lines that the training view leaves behind when it goes. */
 function summaryOf(training: Training | undefined): Line[] {
   if (!training) return [];
-  const { command, facts, step, total, evaluation, checkpoint, pictures } = training;
+  const { command, facts, step, total, evaluation, checkpoint, images } = training;
   const started: Event = { event: 'started', version: 1, command, facts };
   const last = Object.fromEntries([...curves(training), ...numbers(training)].map(({ name, value }) => [name, value]));
-  const events = [started, evaluation, pictures, checkpoint].flatMap((event) => (event ? [lineOf(event)] : []));
+  const events = [started, evaluation, images, checkpoint].flatMap((event) => (event ? [lineOf(event)] : []));
   const metric: Line[] = step > 0 ? [{ kind: 'plain', text: metricLine(step, total, last) }] : [];
   return [...events.slice(0, 1), ...metric, ...events.slice(1)].filter((line) => line !== undefined);
 }

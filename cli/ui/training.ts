@@ -61,7 +61,7 @@ export interface Training {
   /** The judge's word at each evaluation. */
   judged: readonly number[];
   checkpoint: Extract<Event, { event: 'checkpoint' | 'resumed' }> | undefined;
-  pictures: Extract<Event, { event: 'sample_sheet' }> | undefined;
+  images: Extract<Event, { event: 'sample_sheet' }> | undefined;
   warnings: { count: number; last: string };
 }
 
@@ -78,7 +78,7 @@ export function beginTraining(event: Extract<Event, { event: 'started' }>): Trai
     evaluation: undefined,
     judged: [],
     checkpoint: undefined,
-    pictures: undefined,
+    images: undefined,
     warnings: { count: 0, last: '' },
   };
 }
@@ -122,7 +122,7 @@ export function reduceTraining(training: Training, event: Event): Training {
     case 'checkpoint':
       return { ...training, checkpoint: event };
     case 'sample_sheet':
-      return { ...training, pictures: event };
+      return { ...training, images: event };
     case 'warning':
       return { ...training, warnings: { count: training.warnings.count + 1, last: event.message } };
     default:

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "vae/pictures.h"
+#include "vae/images.h"
 
 namespace drm {
 

@@ -21,7 +21,7 @@
 #include "runtime/device.h"
 #include "runtime/runtime.h"
 #include "tensor_io/json.h"
-#include "vae/pictures.h"
+#include "vae/images.h"
 #include "vae/vae_keys.h"
 
 namespace drm {

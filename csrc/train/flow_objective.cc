@@ -12,7 +12,7 @@
 #include "tensor_io/safetensors.h"
 #include "train/frozen_inputs.h"
 #include "train/trainable.h"
-#include "vae/pictures.h"
+#include "vae/images.h"
 
 namespace drm {
 namespace {

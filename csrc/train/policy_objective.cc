@@ -19,7 +19,7 @@
 #include "train/policy_prompts.h"
 #include "train/policy_rewards.h"
 #include "train/trajectory_store.h"
-#include "vae/pictures.h"
+#include "vae/images.h"
 
 namespace drm {
 namespace {

@@ -41,7 +41,7 @@ const uid = (number: number): string => {
 };
 
 /** A JPEG of some 165 kB, as large as a real one of its set. */
-async function picture(number: number): Promise<Buffer> {
+async function image(number: number): Promise<Buffer> {
   const coarse = Uint8Array.from({ length: 24 * 24 * 3 }, (_, i) => 256 * drawn(number, i));
   const { data } = await sharp(coarse, { raw: { width: 24, height: 24, channels: 3 } })
     .resize(EDGE, EDGE, { kernel: 'cubic' })
@@ -57,8 +57,8 @@ async function picture(number: number): Promise<Buffer> {
     .toBuffer();
 }
 
-async function makePickapic(folder: string, pictures: Buffer[]): Promise<{ bytes: number }> {
-  const rows = pictures.length / 2;
+async function makePickapic(folder: string, images: Buffer[]): Promise<{ bytes: number }> {
+  const rows = images.length / 2;
   const path = join(folder, 'data/train-00000-of-00001-0123456789abcdef.parquet');
   mkdirSync(dirname(path), { recursive: true });
   const numbers = Array.from({ length: rows }, (_, i) => i);
@@ -66,7 +66,7 @@ async function makePickapic(folder: string, pictures: Buffer[]): Promise<{ bytes
   const text = (name: string, of: (i: number) => string) => ({ name, data: numbers.map(of), type: 'STRING' as const });
   const image = (side: number) => ({
     name: `jpg_${side}`,
-    data: numbers.map((i) => pictures[2 * i + side] as Buffer),
+    data: numbers.map((i) => images[2 * i + side] as Buffer),
     type: 'BYTE_ARRAY' as const,
     encoding: 'PLAIN' as const,
     offsetIndex: false,
@@ -94,7 +94,7 @@ async function makePickapic(folder: string, pictures: Buffer[]): Promise<{ bytes
 /** A list of `records` over the images, 700 bytes a record, and the images in parts of one gzip stream. */
 async function makeHpdv3(
   folder: string,
-  pictures: Buffer[],
+  images: Buffer[],
   records: number,
 ): Promise<{ list: number; archive: number }> {
   mkdirSync(folder, { recursive: true });
@@ -102,13 +102,13 @@ async function makeHpdv3(
   const list = function* () {
     yield '[';
     for (let i = 0; i < records; i++) {
-      const [a, b] = [1, 2].map((what) => Math.floor(drawn(i, what) * pictures.length)) as [number, number];
+      const [a, b] = [1, 2].map((what) => Math.floor(drawn(i, what) * images.length)) as [number, number];
       const record = {
         prompt: `record ${i}: ${'a tin boat on a lake at dusk, '.repeat(14)}`,
         choice_dist: [13, 6],
         confidence: drawn(i, 3) < 0.3 ? 0.9 : 0.99,
         path1: name(a),
-        path2: name(b === a ? (a + 1) % pictures.length : b),
+        path2: name(b === a ? (a + 1) % images.length : b),
         model1: 'kolors',
         model2: 'sdxl',
       };
@@ -118,7 +118,7 @@ async function makeHpdv3(
   };
   await pipeline(Readable.from(list()), createWriteStream(join(folder, 'train.json')));
   const members = function* () {
-    for (const [i, bytes] of pictures.entries()) {
+    for (const [i, bytes] of images.entries()) {
       yield tarHeader(name(i), bytes.length);
       yield bytes;
       yield Buffer.alloc(padded(bytes.length) - bytes.length);
@@ -168,14 +168,14 @@ async function measure(set: string, from: string, out: string, loop: { rate: num
   const manifest = JSON.parse(text) as {
     records: number;
     kept: number;
-    pictures: { train: number };
+    images: { train: number };
     shards: unknown[];
   };
   rmSync(out, { recursive: true });
   const isKilled = await killedAndResumed(prepareArgs(set, from, out), out, manifest.shards.length);
   const again = readFileSync(join(out, 'manifest.json'), 'utf8');
   rmSync(out, { recursive: true });
-  const rate = manifest.pictures.train / run.cpuSeconds;
+  const rate = manifest.images.train / run.cpuSeconds;
   console.log(
     JSON.stringify({
       bench: 'data',
@@ -183,11 +183,11 @@ async function measure(set: string, from: string, out: string, loop: { rate: num
       ...facts,
       records: manifest.records,
       kept: manifest.kept,
-      pictures: manifest.pictures.train,
+      images: manifest.images.train,
       seconds: rounded(run.seconds),
       cpu_seconds: rounded(run.cpuSeconds),
       peak_mb: Math.round(run.peakMb),
-      pictures_per_core_second: rounded(rate, 3),
+      images_per_core_second: rounded(rate, 3),
       sharp_loop_per_core_second: rounded(loop.rate, 3),
       share_of_sharp_loop: rounded(rate / loop.rate, 3),
       killed_half_way: isKilled,
@@ -203,17 +203,17 @@ export async function data(): Promise<void> {
   process.once('exit', () => rmSync(work, { recursive: true, force: true }));
   console.error(`making images, a Parquet shard, a list and an archive in ${work}`);
   const count = 3040;
-  const pictures: Buffer[] = [];
+  const images: Buffer[] = [];
   mkdirSync(join(work, 'plain'));
   for (let i = 0; i < count; i++) {
     // Every name is decoded by itself, whatever its bytes; drawing as many images would take longer than preparing them.
-    const bytes = i < DRAWN ? await picture(i) : (pictures[i % DRAWN] as Buffer);
-    pictures.push(bytes);
+    const bytes = i < DRAWN ? await image(i) : (images[i % DRAWN] as Buffer);
+    images.push(bytes);
     writeFileSync(join(work, 'plain', `${i}.jpg`), bytes);
   }
-  const pickapic = await makePickapic(join(work, 'pickapic'), pictures);
-  const hpdv3 = await makeHpdv3(join(work, 'hpdv3'), pictures, 316_000);
-  pictures.length = 0;
+  const pickapic = await makePickapic(join(work, 'pickapic'), images);
+  const hpdv3 = await makeHpdv3(join(work, 'hpdv3'), images, 316_000);
+  images.length = 0;
   const loopScript = join(dirname(fileURLToPath(import.meta.url)), 'decode_loop.js');
   const loop = await timed(process.execPath, [loopScript, join(work, 'plain')]);
   const rate = { rate: count / loop.cpuSeconds };

@@ -106,7 +106,7 @@ async function iterate(iteration: number): Promise<{ parts: Parts; computed: Com
       prompts: prompts.slice(first, Math.floor((at + batch - 1) / each) + 1),
       negative,
       promptOf: rows.map((row) => Math.floor(row / each) - first),
-      ...{ samples, latents: samples, k, continue: 'random', from: 0, until: trained, score: 'final', pictures: false },
+      ...{ samples, latents: samples, k, continue: 'random', from: 0, until: trained, score: 'final', images: false },
       rewards: [{ reward: reward.handle(), weight: 1 }],
     });
     rewardSeconds += walked.rewardSeconds;

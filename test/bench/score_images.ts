@@ -27,7 +27,7 @@ export interface Scored {
 const work = JSON.parse(String(process.argv[2])) as ScoreWorkload;
 
 /** Noise, another for each image; score_torch.py makes the same. */
-const picture = (n: number) => ({
+const image = (n: number) => ({
   pixels: Uint8Array.from({ length: work.side ** 2 * 3 }, (_, i) => (i * 2654435761 + n * 40503) >>> 24),
   width: work.side,
   height: work.side,
@@ -39,7 +39,7 @@ const scorer = await Scorer.load(
   { device: 'cpu', dtype: work.dtype },
 );
 const request = {
-  pictures: Array.from({ length: work.images }, (_, n) => picture(n)),
+  images: Array.from({ length: work.images }, (_, n) => image(n)),
   rows: work.prompts.map((row) => BigInt64Array.from(row, BigInt)),
   promptOf: work.prompts.map((_, n) => n),
 };

@@ -36,7 +36,7 @@ function prepareReward(model: string, name: string, dtype: string): string {
 
 interface Run {
   /** Making the images: prompts, steps, decoding; without loading. */
-  seconds_per_picture: number;
+  seconds_per_image: number;
   denoise_s: number;
   peak_mb: number;
   /** Shares of denoising, where a CPU tells. */
@@ -98,7 +98,7 @@ export async function stepwise(): Promise<void> {
     const seconds = (key: string) => f[key] ?? Number.NaN;
     const denoise = seconds('denoise_seconds');
     return {
-      seconds_per_picture: (seconds('encode_seconds') + denoise + seconds('decode_seconds')) / n,
+      seconds_per_image: (seconds('encode_seconds') + denoise + seconds('decode_seconds')) / n,
       denoise_s: denoise,
       peak_mb: run.peakMb,
       ...(f.reward_seconds !== undefined && {
@@ -123,7 +123,7 @@ export async function stepwise(): Promise<void> {
   rmSync(scratch, { recursive: true });
   const of = (side: keyof typeof runs, key: keyof Run, digits = 4) =>
     rounded(median(runs[side].map((run) => run[key] ?? Number.NaN)), digits);
-  const mine = of('ours', 'seconds_per_picture');
+  const mine = of('ours', 'seconds_per_image');
   const shares = runs.ours[0]?.reward !== undefined && {
     policy: of('ours', 'policy', 3),
     reward: of('ours', 'reward', 3),
@@ -141,18 +141,16 @@ export async function stepwise(): Promise<void> {
       ...settings,
       repeats: Number(values.repeats),
       ...machine(),
-      seconds_per_picture: {
+      seconds_per_image: {
         drm: mine,
-        drm_k1: of('plain', 'seconds_per_picture'),
+        drm_k1: of('plain', 'seconds_per_image'),
         over_k1: rounded(
-          median(
-            runs.ours.map((run, i) => run.seconds_per_picture / (runs.plain[i]?.seconds_per_picture ?? Number.NaN)),
-          ),
+          median(runs.ours.map((run, i) => run.seconds_per_image / (runs.plain[i]?.seconds_per_image ?? Number.NaN))),
           3,
         ),
         ...(hasPython && {
-          pytorch: of('theirs', 'seconds_per_picture'),
-          ratio: rounded(of('theirs', 'seconds_per_picture') / mine, 3),
+          pytorch: of('theirs', 'seconds_per_image'),
+          ratio: rounded(of('theirs', 'seconds_per_image') / mine, 3),
         }),
       },
       ...(shares && { shares_of_denoising: shares }),

@@ -69,14 +69,14 @@ function objective(): ObjectiveSpec {
 
 /** Pairs of images, as latents or to be encoded at every step, each with its prompt. */
 async function preparePairs(trainer: Trainer, latents: TrainSettings['latents']): Promise<TrainBatch> {
-  const pictures = Array.from({ length: 2 * size }, (_, i) => i);
+  const images = Array.from({ length: 2 * size }, (_, i) => i);
   const pixels = Uint8Array.from({ length: 2 * size * edge * edge * 3 }, (_, i) => (i * 2654435761) >>> 24);
-  const given = { pictures, pixels, height: edge, width: edge };
+  const given = { images, pixels, height: edge, width: edge };
   await trainer.cachePrompts(prompts(size));
-  const samples = pictures.slice(0, size);
+  const samples = images.slice(0, size);
   if (latents === 'on_the_fly') return { samples, texts: samples, ...given };
   await trainer.cacheLatents({ samples: [], ...given });
-  return { samples, texts: samples, pictures };
+  return { samples, texts: samples, images };
 }
 
 /** Any ids but the one that closes a text, which comes last. */
@@ -99,10 +99,10 @@ async function prepare(trainer: Trainer): Promise<TrainBatch> {
   if (work.part === 'reward') return preparePairs(trainer, work.settings.latents);
   const samples = Array.from({ length: size }, (_, i) => i);
   const pixels = Uint8Array.from({ length: size * edge * edge * 3 }, (_, i) => (i * 2654435761) >>> 24);
-  const pictures = { samples, pixels, height: edge, width: edge };
-  if (work.part === 'vae') return pictures;
-  if (work.part === 'clip') return { ...pictures, ids: tokenIds(size) };
-  await trainer.cacheLatents(pictures);
+  const images = { samples, pixels, height: edge, width: edge };
+  if (work.part === 'vae') return images;
+  if (work.part === 'clip') return { ...images, ids: tokenIds(size) };
+  await trainer.cacheLatents(images);
   await trainer.cachePrompts(prompts(size));
   return { samples, texts: samples };
 }

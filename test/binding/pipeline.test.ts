@@ -30,7 +30,7 @@ const tokens = (): PromptTokens => ({
 const request = (change: Partial<SampleRequest> = {}): SampleRequest => ({
   prompts: [tokens()],
   negatives: [tokens()],
-  pictures: [
+  images: [
     { prompt: 0, negative: 0, seed: 0n },
     { prompt: 0, negative: 0, seed: 2n ** 64n - 1n },
   ],
@@ -61,7 +61,7 @@ describe('Pipeline', () => {
         if (phase === 'denoise') steps = step;
       },
     });
-    expect(summary).toMatchObject({ pictures: 2, width: 96, height: 64 });
+    expect(summary).toMatchObject({ images: 2, width: 96, height: 64 });
     expect(steps).toBe(3);
     expect(images.map(({ kind, index, width, height }) => ({ kind, index, width, height }))).toEqual([
       { kind: 'image', index: 0, width: 96, height: 64 },
@@ -78,13 +78,13 @@ describe('Pipeline', () => {
     const pipeline = await Pipeline.load(source, options);
     const job = pipeline.sample(request({ steps: 20 }));
     pipeline.dispose();
-    await expect(job).resolves.toMatchObject({ pictures: 2 });
+    await expect(job).resolves.toMatchObject({ images: 2 });
   });
 
   test('runs calls one after the other', async () => {
     const pipeline = await Pipeline.load(source, options);
     const summaries = await Promise.all([1, 2, 3].map(() => pipeline.sample(request({ steps: 2 }))));
-    expect(summaries.map(({ pictures }) => pictures)).toEqual([2, 2, 2]);
+    expect(summaries.map(({ images }) => images)).toEqual([2, 2, 2]);
     pipeline.dispose();
   });
 
@@ -92,7 +92,7 @@ describe('Pipeline', () => {
     const pipeline = await Pipeline.load(source, options);
     const seen = async (change: boolean) => {
       let image: Uint8Array | undefined;
-      const one = request({ pictures: [{ prompt: 0, negative: 0, seed: 1n }] });
+      const one = request({ images: [{ prompt: 0, negative: 0, seed: 1n }] });
       const job = pipeline.sample(one, {
         onEvent: ({ bytes }) => {
           image = bytes;
@@ -117,7 +117,7 @@ describe('Pipeline', () => {
       onProgress: ({ phase }) => phase === 'denoise' && controller.abort(),
     });
     await expect(job).rejects.toMatchObject({ code: 'CANCELLED' });
-    await expect(pipeline.sample(request())).resolves.toMatchObject({ pictures: 2 });
+    await expect(pipeline.sample(request())).resolves.toMatchObject({ images: 2 });
     pipeline.dispose();
   });
 
@@ -144,8 +144,8 @@ describe('Pipeline', () => {
     });
     const pipeline = await Pipeline.load(source, options);
     await expect(pipeline.sample(request({ steps: -1 }))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
-    const seed = { pictures: [{ prompt: 0, negative: 0, seed: 2n ** 64n }] };
-    await expect(pipeline.sample(request(seed))).rejects.toThrow(/pictures\[0\]\.seed: expected a bigint from 0/);
+    const seed = { images: [{ prompt: 0, negative: 0, seed: 2n ** 64n }] };
+    await expect(pipeline.sample(request(seed))).rejects.toThrow(/images\[0\]\.seed: expected a bigint from 0/);
     const ids = { prompts: [{ ...tokens(), clipL: new Int32Array(77) as unknown as BigInt64Array }] };
     await expect(pipeline.sample(request(ids))).rejects.toThrow(/prompts\[0\]\.clipL: expected a BigInt64Array/);
     pipeline.dispose();
@@ -157,7 +157,7 @@ describe('a process that samples', () => {
     import { Pipeline } from '${dist('binding/index.js')}';
     const ids = (length, ids, pad) => BigInt64Array.from({ length }, (_, i) => ids[i] ?? pad);
     const tokens = { clipL: ids(77, [932n, 5n], 933n), clipG: ids(77, [932n, 5n], 933n), t5: ids(256, [7n, 1n], 0n) };
-    const request = { ...${JSON.stringify(request({ prompts: [], negatives: [], pictures: [], steps: 100_000 }))},
+    const request = { ...${JSON.stringify(request({ prompts: [], negatives: [], images: [], steps: 100_000 }))},
       prompts: [tokens], negatives: [tokens], images: [{ prompt: 0, negative: 0, seed: 0n }] };
     const load = () => Pipeline.load(${JSON.stringify(source)}, ${JSON.stringify(options)});
     ${body}`;

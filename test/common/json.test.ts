@@ -127,6 +127,14 @@ describe('shapes', () => {
       `some.json: ${message}; do so`,
     ),
   );
+  test('a field under the name that it had in files of earlier versions', () => {
+    const renamed = objectOf<{ images: number }>({ images: count }, { images: 'pictures' });
+    expect(renamed({ pictures: 3 }, '')).toMatchObject({ images: 3 });
+    expect(renamed({ images: 4, pictures: 3 }, '')).toMatchObject({ images: 4 });
+    expect(() => renamed({ pictures: 'x' }, 'sizes')).toThrow(
+      'sizes.images: expected a whole number from 0, found "x"',
+    );
+  });
   test('inherited names are no fields', () => {
     const odd = objectOf<{ toString: string }>({ toString: text });
     expect(() => odd({}, '')).toThrow('toString: expected a text, found nothing');

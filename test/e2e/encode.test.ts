@@ -37,7 +37,7 @@ beforeAll(async () => {
 test('a training reads the files and learns the same, to the rounding of other batches', async () => {
   const manifest = JSON.parse(readFileSync(join(folder(), 'encoded.json'), 'utf8'));
   expect(manifest).toMatchObject({ format: 'drm-encoded', size: 32, t5_length: 8, dtype: 'fp32', bad: {} });
-  expect(manifest.pictures).toBeGreaterThan(0);
+  expect(manifest.images).toBeGreaterThan(0);
   const run = await train(config, join(work, 'read'));
   expect(run).toMatchObject({ code: 0 });
   expect(run.stdout).toContain(folder());
@@ -92,10 +92,10 @@ test('a set prepared anew in its place, with more images: what is there of the o
     return JSON.parse(readFileSync(join(encoded, 'encoded.json'), 'utf8'));
   };
   await preparedPairs(grown, { train: 4, test: 2 });
-  expect(await encodeGrown()).toMatchObject({ pictures: 12, bad: {} });
+  expect(await encodeGrown()).toMatchObject({ images: 12, bad: {} });
   for (const name of readdirSync(grown)) if (name !== 'encoded') rmSync(join(grown, name), { recursive: true });
   await preparedPairs(grown, { train: 6, test: 2 });
-  expect(await encodeGrown()).toMatchObject({ pictures: 16, bad: {} });
+  expect(await encodeGrown()).toMatchObject({ images: 16, bad: {} });
 });
 
 test('what cannot be encoded is said', async () => {

@@ -30,9 +30,9 @@ test('sampled and scored near what fp32 gives', async () => {
     const out = path(dtype);
     const size = ['--steps', '2', '--height', '32', '--width', '32', '--seed', '3', '--k', '2', '--reward', reward];
     await runHere(sampleCommand, ['--model', fixture, '--prompt', 'fox', ...size, '--dtype', dtype, '--out', out]);
-    const picture = join(path('fp32'), readdirSync(path('fp32')).find((name) => name.endsWith('.png')) ?? '');
+    const image = join(path('fp32'), readdirSync(path('fp32')).find((name) => name.endsWith('.png')) ?? '');
     expect((await sharp(join(out, '3-fox.png')).stats()).isOpaque).toBe(true);
-    const events = await runHere(scoreCommand, ['--reward', reward, '--prompt', 'fox', '--dtype', dtype, picture]);
+    const events = await runHere(scoreCommand, ['--reward', reward, '--prompt', 'fox', '--dtype', dtype, image]);
     const result = events.flatMap((event) => (event.event === 'result' ? [event.data] : []))[0];
     scores.push((result as { scores: { score: number }[] }).scores[0]?.score ?? Number.NaN);
   }

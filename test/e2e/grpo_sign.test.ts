@@ -1,8 +1,8 @@
 // The sign of it all: a policy that is rewarded for darkness darkens its images.
 import { expect, test, vi } from 'vitest';
 import { setThreads } from '../../binding/index.js';
+import { imageFigures } from '../../cli/grpo/images.js';
 import { findPolicy, loadPolicy } from '../../cli/grpo/load_policy.js';
-import { pictureFigures } from '../../cli/grpo/pictures.js';
 import { planner } from '../../cli/grpo/plan.js';
 import { PolicyTask } from '../../cli/grpo/policy_task.js';
 import { RewardParts } from '../../cli/grpo/reward_parts.js';
@@ -20,7 +20,7 @@ const darkness: Reward = {
     sees: 'images',
     definitions: () => ['minus the mean pixel'],
   },
-  score: async (judged) => [judged.map(({ picture }) => -pictureFigures([picture]).brightness)],
+  score: async (judged) => [judged.map(({ image }) => -imageFigures([image]).brightness)],
   dispose: () => {},
 };
 
@@ -44,7 +44,7 @@ test('rewarded by minus the mean pixel, the images of the embedded model darken'
   try {
     const task = new PolicyTask(
       s,
-      { ...parts, rewards: RewardParts.of({ pictures: [{ weight: 1, reward: darkness }] }) },
+      { ...parts, rewards: RewardParts.of({ images: [{ weight: 1, reward: darkness }] }) },
       context,
     );
     const plan = planner(s, found.geometry, found.lists.train.length);

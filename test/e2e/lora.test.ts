@@ -96,23 +96,23 @@ describe('adapters', { timeout: 180_000 }, () => {
     cpSync(adapter, file);
     const flags = [...quick, '--prompt', 'x', '--seed', '3'];
     await runDrm([...flags, '--lora', `${file}:0.5`, '--out', folder]);
-    const picture = join(folder, '3-x.png');
-    const { drm, parameters } = readText(readFileSync(picture));
+    const image = join(folder, '3-x.png');
+    const { drm, parameters } = readText(readFileSync(image));
     expect(JSON.parse(drm ?? '').loras).toEqual([
       { file, scale: 0.5, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
     ]);
     expect(parameters).toContain(`Lora: ${file}:0.5`);
-    const repeated = await runDrm(['sample', '--from', picture, '--out', again]);
+    const repeated = await runDrm(['sample', '--from', image, '--out', again]);
     expect(repeated.code, repeated.stderr).toBe(0);
-    expect(readFileSync(join(again, '3-x.png')).equals(readFileSync(picture))).toBe(true);
+    expect(readFileSync(join(again, '3-x.png')).equals(readFileSync(image))).toBe(true);
     // Without the adapter it would be another image.
     await runDrm([...flags, '--out', join(again, 'plain')]);
     const plain = readFileSync(join(again, 'plain/3-x.png'));
     expect(JSON.parse(readText(plain).drm ?? '')).not.toHaveProperty('loras');
-    expect(plain.equals(readFileSync(picture))).toBe(false);
+    expect(plain.equals(readFileSync(image))).toBe(false);
 
     cpSync(withoutAlpha(folder), file);
-    const changed = await runDrm(['sample', '--from', picture, '--out', join(again, 'changed')]);
+    const changed = await runDrm(['sample', '--from', image, '--out', join(again, 'changed')]);
     expect(changed.code).toBe(0);
     expect(changed.stderr).toContain('is not the file that made the image');
     expect(changed.stderr).toContain('does not say its alpha');
@@ -209,7 +209,7 @@ describe('adapters', { timeout: 180_000 }, () => {
     expect(kohya.get('lora_unet_joint_blocks_0_x_block_attn_qkv.lora_down.weight')?.shape).toEqual([12, 24]);
     expect(kohya.get('lora_unet_joint_blocks_0_x_block_attn_qkv.alpha')?.data).toEqual(Float32Array.of(18));
     for (const name of ['k.safetensors', 'p', 'd']) {
-      const { latents } = await sampled(join(folder, `pictures-${name}`), fixture, '--lora', join(folder, name));
+      const { latents } = await sampled(join(folder, `images-${name}`), fixture, '--lora', join(folder, name));
       expect(largestDifference(latentsOf(latents), expected('one')), name).toBeLessThanOrEqual(TOLERANCE);
     }
     for (const [args, code, message] of [
@@ -236,7 +236,7 @@ describe('adapters', { timeout: 180_000 }, () => {
     expect(stdout.trim()).toBe(out);
     expect(stderr).toContain('48 of 48 tensors matched');
     expect(readdirSync(folder)).toEqual(['merged']);
-    const { latents } = await sampled(join(folder, 'pictures'), out);
+    const { latents } = await sampled(join(folder, 'images'), out);
     expect(largestDifference(latentsOf(latents), expected('one'))).toBeLessThanOrEqual(TOLERANCE);
     // The text encoders are not stored a second time.
     const encoder = 'text_encoder/model.safetensors';
@@ -257,7 +257,7 @@ describe('adapters', { timeout: 180_000 }, () => {
       expect(refused.stderr).toContain(message);
       expect(refused.code).toBe(codeWanted);
     }
-    expect(readdirSync(folder).sort()).toEqual(['merged', 'pictures']);
+    expect(readdirSync(folder).sort()).toEqual(['merged', 'images']);
     expect(existsSync(join(folder, 'x'))).toBe(false);
   });
 

@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, trunc
 import { join } from 'node:path';
 import { beforeAll, expect, test, vi } from 'vitest';
 import type { Event } from '../../cli/common/events.js';
-import { pngOf } from '../data/pictures.js';
+import { pngOf } from '../data/images.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
 import { learned, preparedSet, pretrain, resumeArguments, vaeArchitecture } from './pretraining.js';
 import { pretrainHere, refuses } from './pretraining_here.js';
@@ -53,7 +53,7 @@ test('bad images are named once each, left out and counted, and the run ends wel
   for (const message of told) expect(message).toMatch(/(train|test)-00000\.tar: \d{9}: .*; left out from now on/);
   expect(told.filter((message) => message.includes('train-'))).toHaveLength(3);
   // Two epochs of 16 images, 13 of them good.
-  expect(events.at(-1)).toMatchObject({ event: 'done', facts: { steps: 4, samples: 26, pictures_left_out: 3 } });
+  expect(events.at(-1)).toMatchObject({ event: 'done', facts: { steps: 4, samples: 26, images_left_out: 3 } });
 });
 
 test('a shard that is gone before the start is named', async () => {

@@ -30,13 +30,13 @@ const pixelsOf = (i: number) => {
   const draws = new PhiloxStream(1, 2, i);
   return Uint8Array.from({ length: 16 * 16 * 3 }, () => draws.below(i % 2 === 0 ? 256 : 128));
 };
-const picture = (i: number) =>
+const image = (i: number) =>
   sharp(pixelsOf(i), { raw: { width: 16, height: 16, channels: 3 } })
     .png()
     .toBuffer();
 
 beforeAll(async () => {
-  await preparedPairs(path('pairs'), { train: 64, test: 16, picture });
+  await preparedPairs(path('pairs'), { train: 64, test: 16, image });
   const architecture = clipArchitecture(path('tower'), 16, await tokenizerOf(await preparedSet(work), work));
   const file = join(architecture, 'config.json');
   const tower = JSON.parse(readFileSync(file, 'utf8')) as object;
@@ -66,11 +66,11 @@ test('what is preferred is learned, also of pairs that were held out', async () 
 });
 
 test('the scorer is read from its run or its folder, and says what the training said', async () => {
-  const pictures = [0, 1, 2, 3].map((i) => ({ pixels: pixelsOf(i), width: 16, height: 16 }));
+  const images = [0, 1, 2, 3].map((i) => ({ pixels: pixelsOf(i), width: 16, height: 16 }));
   const scores = await Promise.all(
     ['whole', 'whole/model'].map(async (folder) => {
       const scorer = await findImageReward(`scorer:${path(folder)}`).load({ device: 'cpu' });
-      const found = await scoreImages(scorer, pictures, ['', '', '', '']);
+      const found = await scoreImages(scorer, images, ['', '', '', '']);
       scorer.dispose();
       return found;
     }),

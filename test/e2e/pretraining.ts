@@ -2,13 +2,13 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { writePictures } from '../data/pictures.js';
+import { writeImages } from '../data/images.js';
 import { fixture, type Outcome, type RunOptions, runDrm } from '../run_drm.js';
 
 /** 24 images of 40 × 32 with captions, a quarter of them held out as split `test`, in one shard a split. */
 export async function preparedSet(work: string, name = 'set', more: string[] = []): Promise<string> {
   const set = join(work, name);
-  const from = join(await writePictures(join(work, 'pictures'), 24), 'captions.jsonl');
+  const from = join(await writeImages(join(work, 'images'), 24), 'captions.jsonl');
   const args = ['data', 'prepare', 'jsonl', '--from', from, '--out', set, '--hold-out', '25', ...more];
   expect(await runDrm(args)).toMatchObject({ code: 0 });
   return set;

@@ -5,7 +5,7 @@ import { command } from '../../cli/commands/train.js';
 import type { Event } from '../../cli/common/events.js';
 import { type Pair, pairSource } from '../../cli/data/prepared/pair.js';
 import { prepare } from '../../cli/data/prepared/prepare.js';
-import { pngOf } from '../data/pictures.js';
+import { pngOf } from '../data/images.js';
 import { fixture, type RunOptions, runDrm } from '../run_drm.js';
 import { refusedHere, runHere } from './here.js';
 
@@ -15,15 +15,15 @@ export async function preparedPairs(
   {
     train = 16,
     test = 8,
-    picture = pngOf,
-  }: { train?: number; test?: number; picture?: (i: number) => Promise<Buffer> } = {},
+    image = pngOf,
+  }: { train?: number; test?: number; image?: (i: number) => Promise<Buffer> } = {},
 ): Promise<string> {
-  const side = (i: number) => ({ id: `picture ${i}`, read: () => picture(i) });
+  const side = (i: number) => ({ id: `image ${i}`, read: () => image(i) });
   const pairs = Array.from(
     { length: train + test },
     (_, i): Pair => ({
       split: i < train ? 'train' : 'test',
-      fields: { prompt: `picture ${i % 7}`, source: 'test' },
+      fields: { prompt: `image ${i % 7}`, source: 'test' },
       chosen: side(2 * i),
       rejected: side(2 * i + 1),
     }),

@@ -105,7 +105,7 @@ test('an empty prompt is a prompt', async () => {
   const out = temporaryFolder();
   const { code } = await runDrm([...quick, '--prompt', '', '--out', out]);
   expect(code).toBe(0);
-  expect(readdirSync(out)).toEqual(['0-picture.png']);
+  expect(readdirSync(out)).toEqual(['0-image.png']);
 });
 
 test('without T5 it says so', async () => {
@@ -179,9 +179,9 @@ test('Ctrl-C finishes cleanly: exit 130, whole images only', async () => {
   expect(code).toBe(130);
   expect(stderr).toContain('stopped:');
   expect(stdout).toContain('"code":"CANCELLED"');
-  const pictures = readdirSync(out);
-  expect(pictures.length).toBeLessThan(500);
-  for (const name of pictures) await sharp(join(out, name)).stats();
+  const images = readdirSync(out);
+  expect(images.length).toBeLessThan(500);
+  for (const name of images) await sharp(join(out, name)).stats();
 });
 
 test('the reader of a pipe may leave', async () => {

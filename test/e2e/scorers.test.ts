@@ -75,8 +75,8 @@ describe('all scorers by one command', () => {
     expect(first.text).toMatch(/setting +clip-h +pickscore +hps\n/); // the scorers side by side
     const [row] = first.data.rows;
     expect(row.verdicts.map(({ scorer }: { scorer: string }) => scorer)).toEqual(NAMES);
-    for (const { score, pictures } of row.verdicts) {
-      expect(pictures).toBe(4);
+    for (const { score, images } of row.verdicts) {
+      expect(images).toBe(4);
       expect(Number.isFinite(score.mean)).toBe(true);
     }
     const kept = () =>

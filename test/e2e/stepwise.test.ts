@@ -17,23 +17,23 @@ async function sampled(args: string[]): Promise<string> {
   expect(code).toBe(0);
   return out;
 }
-const picture = (folder: string, name = '0-a-red-fox.png') => readFileSync(join(folder, name));
+const image = (folder: string, name = '0-a-red-fox.png') => readFileSync(join(folder, name));
 
 test('one candidate is plain sampling, byte for byte, and looks for no reward', async () => {
   const plain = await sampled(fox);
   const one = await sampled([...fox, '--k', '1', '--reward', 'no/such/reward']);
-  expect(picture(one).equals(picture(plain))).toBe(true);
+  expect(image(one).equals(image(plain))).toBe(true);
 });
 
 test('an image says what chose it, and is repeated from that', async () => {
   const chosen = await sampled([...fox, '--k', '3', '--reward', reward, '--noise-level', '0.5']);
-  const { settings } = JSON.parse(readText(picture(chosen)).drm ?? '{}');
+  const { settings } = JSON.parse(readText(image(chosen)).drm ?? '{}');
   expect(settings).toMatchObject({ k: 3, reward, noise_level: 0.5, select: 'argmax', score_from: 0, score_until: 1 });
-  expect(readText(picture(chosen)).parameters).toContain('Candidates: 3');
+  expect(readText(image(chosen)).parameters).toContain('Candidates: 3');
   const again = temporaryFolder();
   await runDrm(['sample', '--from', join(chosen, '0-a-red-fox.png'), '--out', again]);
-  expect(picture(again).equals(picture(chosen))).toBe(true);
-  const pixels = (folder: string) => sharp(picture(folder)).raw().toBuffer();
+  expect(image(again).equals(image(chosen))).toBe(true);
+  const pixels = (folder: string) => sharp(image(folder)).raw().toBuffer();
   expect((await pixels(chosen)).equals(await pixels(await sampled(fox)))).toBe(false);
 });
 
@@ -44,7 +44,7 @@ test('an image does not depend on batches or on what else is in the run', async 
   const names = readdirSync(together).sort();
   expect(names).toHaveLength(4);
   for (const name of names) {
-    const [a, b] = await Promise.all([together, alone].map((from) => sharp(picture(from, name)).raw().toBuffer()));
+    const [a, b] = await Promise.all([together, alone].map((from) => sharp(image(from, name)).raw().toBuffer()));
     const worst = a?.reduce((most, value, i) => Math.max(most, Math.abs(value - (b?.[i] ?? 0))), 0);
     expect(worst).toBeLessThanOrEqual(1); // products of another batch round differently
   }
@@ -81,7 +81,7 @@ test('outside the scored part steps are plain', async () => {
 
 test('softmax draws by the seed', async () => {
   const args = [...fox, '--k', '4', '--reward', reward, '--select', 'softmax:10'];
-  expect(picture(await sampled(args)).equals(picture(await sampled(args)))).toBe(true);
+  expect(image(await sampled(args)).equals(image(await sampled(args)))).toBe(true);
 });
 
 test.each<[string, string[], number, string[]]>([

@@ -78,10 +78,10 @@ test('the result is a reward model that says what it is, and that scores', async
   const { loadTokenizers } = await import('../../cli/text/tokenizer.js');
   const base = await resolveModel(fixture);
   const model = await RewardModel.load({ checkpoint, base: base.source }, { device: 'cpu', dtype: 'fp32' });
-  const { tokens } = await loadTokenizers(base.tokenizers).encode('picture 3', 8);
+  const { tokens } = await loadTokenizers(base.tokenizers).encode('image 3', 8);
   const pixels = (level: number) => ({ pixels: new Uint8Array(32 * 32 * 3).fill(level), width: 32, height: 32 });
   const scores = await model.score({
-    ...{ pictures: [pixels(20), pixels(230)], prompts: [tokens], promptOf: [0, 0], samples: [0, 1] },
+    ...{ images: [pixels(20), pixels(230)], prompts: [tokens], promptOf: [0, 0], samples: [0, 1] },
     ...{ timesteps: [0], draws: 1, seed: 0n, posteriorSample: false },
   });
   model.dispose();
@@ -110,7 +110,7 @@ test('bright images over dark ones: learnt, and known of images never seen, at e
       .png()
       .toBuffer();
   };
-  await preparedPairs(path('bright'), { train: 32, test: 16, picture: flat });
+  await preparedPairs(path('bright'), { train: 32, test: 16, image: flat });
   const more = [
     '--model',
     'tiny',

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Event } from '../../cli/common/events.js';
 import { readManifest } from '../../cli/data/prepared/manifest.js';
-import { pngOf } from '../data/pictures.js';
+import { pngOf } from '../data/images.js';
 import { fixture, temporaryFolder } from '../run_drm.js';
 import { learned, preparedSet } from './pretraining.js';
 import { figuresOf, preparedPairs, quickConfig, refuses, trainHere } from './reward_training.js';
@@ -129,7 +129,7 @@ describe.each(['cached', 'on_the_fly'])('bad images, latents %s', (latents) => {
     const more = ['--data', at('bad'), '--epochs', '2', '--steps', '0', ...set(`latents=${latents}`)];
     const events = await trainHere(['--config', config, '--out', at(`bad-${latents}`), ...more]);
     const told = warnings(events);
-    expect(told.filter((message) => /picture \d+: .*; left out from now on/.test(message))).toHaveLength(4);
+    expect(told.filter((message) => /image \d+: .*; left out from now on/.test(message))).toHaveLength(4);
     expect(told).toHaveLength(4);
     // Two epochs of fourteen good pairs.
     expect(events.at(-1)).toMatchObject({ event: 'done', facts: { samples: 28, pairs_left_out: 2 } });

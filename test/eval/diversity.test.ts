@@ -28,9 +28,9 @@ test('the mean is over pairs, then over prompts, and a prompt is read at a time'
   const reading: number[][] = [];
   const distance: Distance = {
     ...{ name: 'toy', definition: 'difference of bytes', weights: '' },
-    between: async (pictures, pairs) => {
-      reading.push(pictures.map(({ pixels }) => pixels[0] as number));
-      return pairs.map(([i, j]) => Math.abs((pictures[i]?.pixels[0] ?? 0) - (pictures[j]?.pixels[0] ?? 0)));
+    between: async (images, pairs) => {
+      reading.push(images.map(({ pixels }) => pixels[0] as number));
+      return pairs.map(([i, j]) => Math.abs((images[i]?.pixels[0] ?? 0) - (images[j]?.pixels[0] ?? 0)));
     },
     dispose() {},
   };
@@ -40,7 +40,7 @@ test('the mean is over pairs, then over prompts, and a prompt is read at a time'
     values.length,
     (i) => prompts[i] as number,
     async (i) => ({ pixels: Uint8Array.of(values[i] as number, 0, 0), width: 1, height: 1 }),
-    { onPictures: (done) => steps.push(done) },
+    { onImages: (done) => steps.push(done) },
   );
   expect(reading).toEqual([
     [0, 1, 3],
@@ -78,17 +78,17 @@ describe('drm eval images --diversity', { timeout: 180_000 }, () => {
 
     const lpips = await findDistance(name).load({ device: 'cpu' });
     const means: number[] = [];
-    for (const { folder: images } of data.rows) {
-      const pictures = await Promise.all(
-        readdirSync(images)
+    for (const { folder } of data.rows) {
+      const images = await Promise.all(
+        readdirSync(folder)
           .filter((file) => file.endsWith('.png'))
           .map(async (file) => {
-            const { data: pixels, info } = await sharp(join(images, file)).raw().toBuffer({ resolveWithObject: true });
+            const { data: pixels, info } = await sharp(join(folder, file)).raw().toBuffer({ resolveWithObject: true });
             return { pixels: new Uint8Array(pixels), width: info.width, height: info.height };
           }),
       );
       const distances = await lpips.between(
-        pictures,
+        images,
         [0, 3].flatMap((at) =>
           (
             [

@@ -19,7 +19,7 @@ interface Estimate {
 }
 interface Verdict {
   scorer: string;
-  pictures: number;
+  images: number;
   score: Estimate;
   retrieval: { top1: Estimate; top5: Estimate; among: number };
   cmmd?: { biased: number; unbiased: number };
@@ -70,7 +70,7 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(JSON.parse(readFileSync(join(w.out, 'results.json'), 'utf8'))).toEqual(data);
     const [row] = data.rows;
     const verdict: Verdict = row.verdicts[0];
-    expect(row.seconds_per_picture).toBeGreaterThan(0);
+    expect(row.seconds_per_image).toBeGreaterThan(0);
 
     const folder = join(w.folder, 'judge');
     const clip = await Scorer.load(
@@ -116,7 +116,7 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     const distance = await cmmd(seen, real);
     expect(verdict.cmmd?.biased).toBeCloseTo(distance.biased, 6);
     expect(verdict.cmmd?.unbiased).toBeCloseTo(distance.unbiased, 6);
-    expect(data.reference).toMatchObject({ pictures: 3, captions: 3 });
+    expect(data.reference).toMatchObject({ images: 3, captions: 3 });
     expect(data.reference.verdicts[0].retrieval.top1.mean).toBeCloseTo(
       hits(real, (i) => i),
       9,
@@ -183,8 +183,8 @@ describe('drm eval images', { timeout: 180_000 }, () => {
       expect(pngs(join(w.out, name))).toHaveLength(4);
       expect(existsSync(join(w.out, name, 'grid.png'))).toBe(true);
     }
-    const [picture = ''] = pngs(join(w.out, 'guidance-3'));
-    const recipe = JSON.parse(readText(readFileSync(join(w.out, 'guidance-3', picture))).drm ?? '{}');
+    const [image = ''] = pngs(join(w.out, 'guidance-3'));
+    const recipe = JSON.parse(readText(readFileSync(join(w.out, 'guidance-3', image))).drm ?? '{}');
     expect(recipe.settings).toMatchObject({ guidance: 3, steps: 2, height: 32, width: 32 });
   });
 
@@ -217,11 +217,11 @@ describe('drm eval images', { timeout: 180_000 }, () => {
       12,
     );
     expect(three.against_first[0].score.n).toBe(3); // prompts, not images
-    expect(three.time_ratio).toBeCloseTo(three.seconds_per_picture / one.seconds_per_picture, 12);
+    expect(three.time_ratio).toBeCloseTo(three.seconds_per_image / one.seconds_per_image, 12);
     expect(three.cost.reward).toBeGreaterThan(0);
     expect(one.cost.reward).toBe(0);
     expect(one.verdicts[0].diversity.mean).toBeGreaterThan(0);
-    expect(one.verdicts[1]).toMatchObject({ scorer: reward, unit: 'score', pictures: 6 });
+    expect(one.verdicts[1]).toMatchObject({ scorer: reward, unit: 'score', images: 6 });
     expect(text).toMatch(/against k=1 +score +top-1 points +diversity +time/);
     expect(text).toContain('diversity: 1 - cosine of image features');
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
@@ -283,7 +283,7 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     const { code, stdout } = await run(w, '--reference', set, '--json');
     expect(code).toBe(0);
     const { data, events } = resultOf(stdout);
-    expect(data.reference).toEqual({ folder: set, pictures: 8, captions: 0, verdicts: [] });
+    expect(data.reference).toEqual({ folder: set, images: 8, captions: 0, verdicts: [] });
     expect(data.rows[0].verdicts[0].cmmd.biased).toBeGreaterThan(0);
     expect(events.find(({ event }) => event === 'warning').message).toContain('no prompt is a caption');
   });

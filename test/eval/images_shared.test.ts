@@ -32,8 +32,8 @@ const here = async (out: string, ...more: string[]) => {
   return (events.find(({ event }) => event === 'result') as never as { data: { rows: Row[] } }).data;
 };
 interface Row {
-  pictures: number;
-  seconds_per_picture?: number;
+  images: number;
+  seconds_per_image?: number;
   verdicts: { score: { mean: number } }[];
   against_first?: { score: { mean: number } }[];
 }
@@ -66,8 +66,8 @@ describe('several processes', { timeout: 240_000 }, () => {
     expect(shared.code, shared.stderr).toBe(0);
     const { rows } = JSON.parse(readFileSync(path('two/results.json'), 'utf8')) as { rows: Row[] };
     for (const [i, row] of alone.rows.entries()) {
-      expect(rows[i]?.pictures).toBe(5);
-      expect(rows[i]?.seconds_per_picture).toBeGreaterThan(0);
+      expect(rows[i]?.images).toBe(5);
+      expect(rows[i]?.seconds_per_image).toBeGreaterThan(0);
       expect(rows[i]?.verdicts[0]?.score.mean).toBeCloseTo(row.verdicts[0]?.score.mean as number, 3);
     }
     for (const folder of ['k-1', 'k-3']) {
@@ -84,7 +84,7 @@ describe('several processes', { timeout: 240_000 }, () => {
   });
 
   test('end together when one is killed, and another run makes what is missing', async () => {
-    writeFileSync(path('many.txt'), Array.from({ length: 40 }, (_, i) => `picture ${i}`).join('\n'));
+    writeFileSync(path('many.txt'), Array.from({ length: 40 }, (_, i) => `image ${i}`).join('\n'));
     const more = ['--prompts', path('many.txt'), '--batch', '1', '--steps', '12'];
     const killRankOne = () => {
       for (const pid of spawnSync('pgrep', ['-f', path('killed')])

@@ -8,7 +8,7 @@ import { scoreImages } from '../../cli/rewards/reward.js';
 import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
-import { picture, type PairRow as Row, rows, writePairs } from './small_pairs.js';
+import { image, type PairRow as Row, rows, writePairs } from './small_pairs.js';
 
 async function world(all?: readonly Row[]) {
   const folder = temporaryFolder();
@@ -47,7 +47,7 @@ describe('drm eval pairs --data', () => {
     expect(code).toBe(0);
     const reward = await findImageReward(w.reward).load({ device: 'cpu' });
     const right = async ({ chosen, rejected, prompt }: Row) => {
-      const [a = 0, b = 0] = await scoreImages(reward, [picture(chosen), picture(rejected)], [prompt, prompt]);
+      const [a = 0, b = 0] = await scoreImages(reward, [image(chosen), image(rejected)], [prompt, prompt]);
       return Number(a > b);
     };
     const sum = async (some: Row[]) => (await Promise.all(some.map(right))).reduce((x, y) => x + y, 0);
@@ -74,7 +74,7 @@ describe('drm eval pairs --data', () => {
     const distinct = new Set(
       rows.flatMap(({ source, prompt, chosen, rejected }) => [chosen, rejected].map((i) => `${source} ${prompt} ${i}`)),
     );
-    expect(first.data.pictures).toBe(distinct.size);
+    expect(first.data.images).toBe(distinct.size);
     const before = readLog(w.out);
     expect(before).toHaveLength(1 + distinct.size);
     expect(before[0]).toMatchObject({ reward: w.reward, draws: 1 });
@@ -128,8 +128,8 @@ describe('drm eval pairs --data', () => {
         .map((line) => JSON.parse(line))
         .filter((line) => line.timestep === timestep)
         .map(({ score }) => score);
-    expect(scores(500)).toHaveLength(data.pictures);
-    expect(new Set([...scores(500), ...scores(900)]).size).toBeGreaterThan(data.pictures);
+    expect(scores(500)).toHaveLength(data.images);
+    expect(new Set([...scores(500), ...scores(900)]).size).toBeGreaterThan(data.images);
     expect(text).toMatch(/reward +t = 0 +t = 500 +t = 900/);
     const svg = readFileSync(join(w.out, 'accuracy.svg'), 'utf8');
     expect(svg.match(/<circle/g)).toHaveLength(4);
@@ -176,12 +176,12 @@ describe('drm eval pairs --data', () => {
     writeFileSync(shard, bytes);
     const { code, data, events } = await run(w);
     expect(code).toBe(0);
-    expect(events.find(({ event }) => event === 'warning').message).toContain('picture 0: undecodable_image');
+    expect(events.find(({ event }) => event === 'warning').message).toContain('image 0: undecodable_image');
     const failed = rows.filter(
       ({ source, chosen, rejected, tie }) => source === 'graded' && !tie && chosen * rejected === 0,
     ).length;
     expect(data.rows[0].overall).toMatchObject({ failed, of: 17 - failed });
-    expect(data.bad_pictures).toBe(1);
+    expect(data.bad_images).toBe(1);
   });
 
   test.each([

@@ -14,7 +14,7 @@ import { refusedHere, runHere } from '../e2e/here.js';
 import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
-import { type PairRow, picture, rows, writePairs } from './small_pairs.js';
+import { image, type PairRow, rows, writePairs } from './small_pairs.js';
 
 const work = temporaryFolder();
 const path = (name: string) => join(work, name);
@@ -119,7 +119,7 @@ describe('timesteps', { timeout: 120_000 }, () => {
   test('of `drm score` are read likewise', async () => {
     const { default: sharp } = await import('sharp');
     const file = path('a.png');
-    const { pixels, width, height } = picture(3);
+    const { pixels, width, height } = image(3);
     await sharp(pixels, { raw: { width, height, channels: 3 } })
       .png()
       .toFile(file);
@@ -184,7 +184,7 @@ describe('protocols of counting', { timeout: 120_000 }, () => {
     expect(scale).toBeGreaterThan(1);
     const found: ScoredChoice[] = [];
     for (const { prompt, chosen, rejected, tie } of choices.filter((one) => one.split === split)) {
-      const [a = 0, b = 0] = await scoreImages(reward, [picture(chosen), picture(rejected)], [prompt, prompt]);
+      const [a = 0, b = 0] = await scoreImages(reward, [image(chosen), image(rejected)], [prompt, prompt]);
       found.push({ label: tie ? 0.5 : 1, scores: [scale * a, scale * b], group: prompt });
     }
     reward.dispose();

@@ -23,7 +23,7 @@ function colourSpace(shift = 0): FeatureSpace {
     return colours[(i + shift) % colours.length]?.rgb as number[];
   };
   return {
-    pictures: async (pictures) => features(pictures.map(({ pixels }) => Array.from(pixels.subarray(0, 3)))),
+    images: async (images) => features(images.map(({ pixels }) => Array.from(pixels.subarray(0, 3)))),
     captions: async (captions) => features(captions.map(of)),
   };
 }
@@ -32,18 +32,18 @@ describe('images of a set', () => {
   test('are all found by a space that knows them, none by one that mixes them up', async () => {
     const set = await CaptionedSet.open(await writeSet(join(temporaryFolder(), 'set')));
     const right = await retrieveSet(colourSpace(), set, { among: 256, seed: 0 }, {});
-    expect(right).toMatchObject({ among: 12, pictures: 12, unused: 0 });
-    expect([right.top1.mean, right.top5.mean, right.picture_of_caption.mean]).toEqual([1, 1, 1]);
+    expect(right).toMatchObject({ among: 12, images: 12, unused: 0 });
+    expect([right.top1.mean, right.top5.mean, right.image_of_caption.mean]).toEqual([1, 1, 1]);
     expect(right.cosine.mean).toBeCloseTo(1, 5);
     const wrong = await retrieveSet(colourSpace(1), set, { among: 256, seed: 0 }, {});
-    expect([wrong.top1.mean, wrong.picture_of_caption.mean]).toEqual([0, 0]);
+    expect([wrong.top1.mean, wrong.image_of_caption.mean]).toEqual([0, 0]);
     await set.close();
   });
 
   test('are dealt into groups by the seed, which makes the search easier', async () => {
     const set = await CaptionedSet.open(await writeSet(join(temporaryFolder(), 'set')));
     const four = await retrieveSet(colourSpace(1), set, { among: 5, seed: 0 }, {});
-    expect(four).toMatchObject({ among: 5, pictures: 10, unused: 2 });
+    expect(four).toMatchObject({ among: 5, images: 10, unused: 2 });
     expect(await retrieveSet(colourSpace(1), set, { among: 5, seed: 0 }, {})).toEqual(four);
     expect(four.top5.mean).toBe(1);
     await set.close();
@@ -53,7 +53,7 @@ describe('images of a set', () => {
     const twins = [...colours.slice(0, 3), { ...(colours[0] as (typeof colours)[0]) }];
     const set = await CaptionedSet.open(await writeSet(join(temporaryFolder(), 'set'), twins));
     const found = await retrieveSet(colourSpace(), set, { among: 256, seed: 0 }, {});
-    expect([found.top1.mean, found.picture_of_caption.mean, found.picture_of_caption.n]).toEqual([1, 1, 3]);
+    expect([found.top1.mean, found.image_of_caption.mean, found.image_of_caption.n]).toEqual([1, 1, 3]);
     await set.close();
   });
 });
@@ -83,7 +83,7 @@ test('drm eval retrieval prints what its features say', async () => {
     .split('\n')
     .map((line) => JSON.parse(line));
   const { data, text } = events.find(({ event }) => event === 'result');
-  expect(data.map(({ split, pictures }: Record<string, unknown>) => [split, pictures])).toEqual([
+  expect(data.map(({ split, images }: Record<string, unknown>) => [split, images])).toEqual([
     ['train', 8],
     ['test', 4],
   ]);
@@ -99,7 +99,7 @@ test('drm eval retrieval prints what its features say', async () => {
   const captions = await clip.textFeatures(
     await Promise.all(chosen.map(async ({ caption }) => (await tokenizer.padded(caption, 24)).ids)),
   );
-  const pictures = await clip.imageFeatures(
+  const images = await clip.imageFeatures(
     chosen.map(({ rgb }) => ({
       pixels: Uint8Array.from({ length: 32 * 32 * 3 }, (_, at) => rgb[at % 3] as number),
       width: 32,
@@ -108,7 +108,7 @@ test('drm eval retrieval prints what its features say', async () => {
   );
   const near = (i: number, j: number) => {
     let sum = 0;
-    for (let k = 0; k < 8; k++) sum += (pictures.values[8 * i + k] as number) * (captions.values[8 * j + k] as number);
+    for (let k = 0; k < 8; k++) sum += (images.values[8 * i + k] as number) * (captions.values[8 * j + k] as number);
     return sum;
   };
   const hits = [0, 1, 2, 3].filter((i) => [0, 1, 2, 3].every((j) => j === i || near(i, j) < near(i, i)));
@@ -125,7 +125,7 @@ describe('drm eval says what it needs', () => {
     [['eval', 'retrieval', '--data', 'SET', '--scorer', 'clip:nowhere'], 4, 'nowhere', true],
     [['eval', 'retrieval', '--data', 'SET', '--scorer', 'blip:x'], 2, 'clip:FOLDER', true],
     [['eval', 'retrieval', '--data', 'SET', '--scorer', 'clip:x', '--among', '1'], 2, '--among 1', true],
-    [['eval', 'pictures'], 2, 'images', false],
+    [['eval', 'images'], 2, 'images', false],
   ])('%j', async (args, expected, part, needsSet) => {
     const set = needsSet ? await writeSet(join(temporaryFolder(), 'set'), colours.slice(0, 2)) : '';
     const { code, stderr } = await runDrm(args.map((arg) => (arg === 'SET' || arg === 'x' ? set || arg : arg)));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { RewardModel } from '../../binding/index.js';
-import { readPictureJobs } from '../../cli/eval/picture_jobs.js';
+import { readListJobs } from '../../cli/eval/list_jobs.js';
 import { resolveModel } from '../../cli/hub/resolve.js';
 import { loadTokenizers } from '../../cli/text/tokenizer.js';
 import { writeClip } from '../rewards/clip_folder.js';
@@ -48,7 +48,7 @@ describe('drm score', () => {
     );
     const { tokens } = await loadTokenizers(tokenizers).encode('a red fox', 16);
     const expected = await model.score({
-      pictures: images.map((_, i) => ({ pixels: pixels(i), width: 40, height: 30 })),
+      images: images.map((_, i) => ({ pixels: pixels(i), width: 40, height: 30 })),
       prompts: [tokens],
       ...{ promptOf: [0, 0, 0], samples: [0, 0, 0], timesteps: [0], draws: 1, seed: 0n, posteriorSample: false },
     });
@@ -146,7 +146,7 @@ describe('drm score', () => {
   ])('refuses the line %j', (line, part) => {
     const file = join(folder, 'bad.jsonl');
     writeFileSync(file, `${line}\n`);
-    expect(() => readPictureJobs(file)).toThrow(
+    expect(() => readListJobs(file)).toThrow(
       expect.objectContaining({ code: 'BAD_FILE', message: expect.stringContaining(part) }),
     );
   });

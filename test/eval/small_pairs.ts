@@ -1,16 +1,16 @@
 // Small prepared sets of preference pairs.
 
-import { encodeLossless } from '../../cli/data/io/picture.js';
+import { encodeLossless } from '../../cli/data/io/image.js';
 import { type Pair, pairSource } from '../../cli/data/prepared/pair.js';
 import { prepare } from '../../cli/data/prepared/prepare.js';
 import { colours } from './small_set.js';
 
-export const picture = (i: number) => {
+export const image = (i: number) => {
   const { rgb } = colours[i % colours.length] as (typeof colours)[number];
   const pixels = Uint8Array.from({ length: 32 * 32 * 3 }, (_, at) => ((rgb[at % 3] as number) + 7 * i) % 256);
   return { pixels, width: 32, height: 32 };
 };
-const stored = (i: number) => ({ id: `picture ${i}`, read: () => encodeLossless(picture(i)) });
+const stored = (i: number) => ({ id: `image ${i}`, read: () => encodeLossless(image(i)) });
 
 export interface PairRow {
   prompt: string;

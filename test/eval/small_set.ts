@@ -1,6 +1,6 @@
 // A prepared set of plain colours, made as any other set is.
 
-import { encodeLossless } from '../../cli/data/io/picture.js';
+import { encodeLossless } from '../../cli/data/io/image.js';
 import { prepare } from '../../cli/data/prepared/prepare.js';
 import type { Planned } from '../../cli/data/prepared/source.js';
 

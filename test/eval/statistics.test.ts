@@ -65,13 +65,13 @@ describe('ranks', () => {
   });
 
   test('become shares of images, weighed by prompt', () => {
-    const pictures = features([
+    const images = features([
       [1, 0],
       [1, 0],
       [0, 1],
     ]);
     // Two images of prompt 0, of which one is filed under the wrong caption, and one of prompt 1.
-    const found = retrieval(nearness(pictures, captions, [0, 1, 1]), captions.rows, (i) => (i < 2 ? 0 : 1));
+    const found = retrieval(nearness(images, captions, [0, 1, 1]), captions.rows, (i) => (i < 2 ? 0 : 1));
     expect(found.top1.mean).toBe(0.75);
     expect(found.top5.mean).toBe(1);
     expect(found.top1.n).toBe(2);

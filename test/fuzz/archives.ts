@@ -4,24 +4,24 @@ import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { Drop } from '../../cli/data/io/drop.js';
-import { decodePicture } from '../../cli/data/io/picture.js';
+import { decodeImage } from '../../cli/data/io/image.js';
 import { BLOCK, checksumOf } from '../../cli/data/io/tar.js';
 import { ZipFolder } from '../../cli/data/io/zip.js';
 import type { Listing } from '../../cli/data/prepared/source.js';
-import { archiveFiles, PictureArchive } from '../../cli/data/sets/pictures_at.js';
-import { StagedPictures } from '../../cli/data/sets/staged_pictures.js';
+import { archiveFiles, ImageArchive } from '../../cli/data/sets/images_at.js';
+import { StagedImages } from '../../cli/data/sets/staged_images.js';
 import { webdatasetSource } from '../../cli/data/sets/webdataset.js';
 import { repository } from '../bench/common.js';
-import { linkIn, tarOf, zipOf } from '../data/pictures.js';
+import { linkIn, tarOf, zipOf } from '../data/images.js';
 import { type FuzzTarget, scratch } from './driver.js';
 
 const listing: Listing = { isDone: () => false, most: 1, signal: new AbortController().signal, onProgress: () => {} };
-const pictures = join(repository, 'test/data/io/pillow');
-const picture = (name: string): Buffer => readFileSync(join(pictures, name));
+const images = join(repository, 'test/data/io/pillow');
+const image = (name: string): Buffer => readFileSync(join(images, name));
 
 /** Images, captions, links of both kinds and a header for a long name, as tar writes it. */
 function tars(): Uint8Array[] {
-  const jpeg = picture('plain.jpg');
+  const jpeg = image('plain.jpg');
   const long = `images/${'long/'.repeat(30)}name.jpg`;
   const pax = Buffer.from(`${String(long.length + 10)} path=${long}\n`);
   const named = tarOf([{ name: 'pax/header', bytes: pax }], false);
@@ -30,7 +30,7 @@ function tars(): Uint8Array[] {
     tarOf([
       { name: 'a.jpg', bytes: jpeg },
       { name: 'a.txt', bytes: 'a caption' },
-      { name: 'images/b.input.png', bytes: picture('plain.png') },
+      { name: 'images/b.input.png', bytes: image('plain.png') },
       { name: 'images/b.json', bytes: '{"caption": "from json"}' },
     ]),
     tarOf([
@@ -75,7 +75,7 @@ async function takeOut(input: Uint8Array, name: string): Promise<void> {
   rmSync(work, { recursive: true, force: true });
   const file = join(scratch(), name);
   writeFileSync(file, input);
-  const archive = new PictureArchive(archiveFiles(file), work);
+  const archive = new ImageArchive(archiveFiles(file), work);
   try {
     await archive.stage(NAMES, listing);
     for (const name of NAMES) await archive.read(name);
@@ -105,11 +105,11 @@ async function unzip(input: Uint8Array): Promise<void> {
 async function takeUp(input: Uint8Array): Promise<void> {
   const work = join(scratch(), 'left');
   rmSync(work, { recursive: true, force: true });
-  const made = await StagedPictures.open(work); // the folder
+  const made = await StagedImages.open(work); // the folder
   await made.close();
   writeFileSync(join(work, 'index.jsonl'), input);
   writeFileSync(join(work, 'pictures'), Buffer.alloc(300, 7));
-  const staged = await StagedPictures.open(work);
+  const staged = await StagedImages.open(work);
   for (const name of ['a', 'b', 'c']) {
     staged.want(name);
     await staged.put(name, Buffer.from(name));
@@ -123,7 +123,7 @@ const zips = (): Uint8Array[] => [
     readFileSync(join(repository, 'test/samples/imagerewarddb/images', name)),
   ),
   zipOf([
-    { name: 'a.jpg', bytes: picture('plain.jpg') },
+    { name: 'a.jpg', bytes: image('plain.jpg') },
     { name: 'b.jpg', bytes: Buffer.from('a.jpg'), mode: 0o120777 },
   ]),
 ];
@@ -144,14 +144,14 @@ export const targets: FuzzTarget[] = [
     words: ['["a",', '-1', '1e9', '1e308', 'null', '0.5', '\n'],
   },
   {
-    name: 'pictures',
+    name: 'images',
     seeds: () =>
-      readdirSync(pictures)
+      readdirSync(images)
         .filter((name) => /\.(jpg|png|webp|gif|tif|avif)$/.test(name))
         .sort()
-        .map(picture),
+        .map(image),
     async run(input) {
-      await decodePicture(input);
+      await decodeImage(input);
     },
     words: [
       '\xff\xd8\xff',

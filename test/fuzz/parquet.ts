@@ -2,14 +2,14 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ParquetFile } from '../../cli/data/io/parquet/file.js';
-import { PictureColumn } from '../../cli/data/sets/picture_column.js';
+import { ImageColumn } from '../../cli/data/sets/image_column.js';
 import { repository } from '../bench/common.js';
 import { type FuzzTarget, scratch } from './driver.js';
 
 /** Labels of other types, images in structs. */
 const STRUCTS = ['pickapic-image-struct', 'pickapic-labels/int64'].map((name) => `samples/cases/${name}`);
 
-const PICTURES = new Set(['jpg', 'jpg_0', 'jpg_1']);
+const IMAGES = new Set(['jpg', 'jpg_0', 'jpg_1']);
 
 async function read(path: string): Promise<void> {
   const file = await ParquetFile.open(path);
@@ -17,10 +17,10 @@ async function read(path: string): Promise<void> {
     for (let group = 0; group < file.groups.length; group++) {
       const rows = await file.read(
         group,
-        file.columns.filter((name) => !PICTURES.has(name)),
+        file.columns.filter((name) => !IMAGES.has(name)),
       );
-      for (const name of file.columns.filter((name) => PICTURES.has(name))) {
-        const column = PictureColumn.open(file, group, name);
+      for (const name of file.columns.filter((name) => IMAGES.has(name))) {
+        const column = ImageColumn.open(file, group, name);
         try {
           for (let row = 0; row < rows.length; row += 3) await column.at(row, name);
         } finally {

@@ -13,10 +13,10 @@ import type { Source } from '../../cli/data/prepared/source.js';
 import { hpdv2Source } from '../../cli/data/sets/hpdv2.js';
 import { hpdv3Source } from '../../cli/data/sets/hpdv3.js';
 import { imagerewardSource } from '../../cli/data/sets/imagereward.js';
-import { StagedPictures } from '../../cli/data/sets/staged_pictures.js';
+import { StagedImages } from '../../cli/data/sets/staged_images.js';
 import { userSource } from '../../cli/data/sets/user_source.js';
 import { readJudgedList } from '../../cli/eval/judged_lists.js';
-import { readPictureJobs } from '../../cli/eval/picture_jobs.js';
+import { readListJobs } from '../../cli/eval/list_jobs.js';
 import { judgeScores, readScores } from '../../cli/eval/score_file.js';
 import { groupsOf } from '../../cli/report/groups.js';
 import { pageOf } from '../../cli/report/page.js';
@@ -162,7 +162,7 @@ export const targets: FuzzTarget[] = [
     words,
   },
   {
-    name: 'pictures-to-score',
+    name: 'images-to-score',
     seeds: () => [
       ...lists(),
       ...texts(
@@ -171,7 +171,7 @@ export const targets: FuzzTarget[] = [
       ),
     ],
     run(input) {
-      for (const { names, paths } of readPictureJobs(placed('score/jobs.jsonl', input)))
+      for (const { names, paths } of readListJobs(placed('score/jobs.jsonl', input)))
         if (names.length === 0 || names.length !== paths.length) throw new Error('names and paths differ');
     },
     words,
@@ -201,10 +201,7 @@ export const targets: FuzzTarget[] = [
     async run(input) {
       const list = await readJudgedList([placed('judged/test.json', input)]);
       for (const record of list.records)
-        if (
-          'ranks' in record &&
-          (record.ranks.length !== record.pictures.length || !record.ranks.every(Number.isFinite))
-        )
+        if ('ranks' in record && (record.ranks.length !== record.images.length || !record.ranks.every(Number.isFinite)))
           throw new Error('ranks of other images');
     },
     words,
@@ -234,7 +231,7 @@ export const targets: FuzzTarget[] = [
             kept: 2,
             dropped: { tie: 1 },
           },
-          ...{ sources: [{ name: 'a', kept: 2 }], splits: { train: 2 }, pictures: { train: 4 } },
+          ...{ sources: [{ name: 'a', kept: 2 }], splits: { train: 2 }, images: { train: 4 } },
           shards: [{ name: 'train-00000.tar', split: 'train', count: 2, bytes: 1e5, sha256: '0'.repeat(64) }],
         }),
       ),
@@ -248,12 +245,12 @@ export const targets: FuzzTarget[] = [
     words: [...words, '"splits"', '"../a.tar"', '"count"'],
   },
   {
-    name: 'staged-pictures',
+    name: 'staged-images',
     seeds: () => texts('["a",0,3]\n["b",3,2]\n["c",5,20]\n'),
     async run(input) {
       const folder = dirname(placed('staged/index.jsonl', input));
       writeFileSync(join(folder, 'pictures'), Buffer.alloc(30));
-      const staged = await StagedPictures.open(folder);
+      const staged = await StagedImages.open(folder);
       staged.want('a');
       await staged.put('a', Buffer.from('abc'));
       await staged.sync();

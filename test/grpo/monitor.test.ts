@@ -125,10 +125,10 @@ describe('iterations', () => {
 });
 
 describe('evaluations', () => {
-  const PICTURES = { brightness: 0.8, saturation: 0.2, high_frequency: 0.03 };
+  const IMAGES = { brightness: 0.8, saturation: 0.2, high_frequency: 0.03 };
   const look = (step: number, judge: number, reward: number, more: Values = {}): Evaluated => ({
     step,
-    values: { ...PICTURES, judge, reward, ...more },
+    values: { ...IMAGES, judge, reward, ...more },
     judged: Array.from({ length: 16 }, (_, i) => judge + 0.05 * Math.sin(7 * i) + 0.005 * Math.sin(step + i)),
   });
   const seen = (monitor: Monitor, ...looks: Evaluated[]) =>
@@ -150,13 +150,13 @@ describe('evaluations', () => {
   test('images that turn dark, lurid, grainy', () => {
     const changed = { brightness: 0.4, saturation: 0.35, high_frequency: 0.06 };
     const [alarm] = seen(monitoring(), look(0, 0.7, 1), look(10, 0.7, 1, changed));
-    expect(alarm?.rule).toBe('pictures-change');
+    expect(alarm?.rule).toBe('images-change');
     for (const word of ['dark', 'lurid', 'grainy']) expect(alarm?.message).toContain(word);
     expect(seen(monitoring(), look(0, 0.7, 1), look(10, 0.7, 1, { brightness: 0.7, saturation: 0.25 }))).toEqual([]);
   });
   test('without a judge the images are looked at all the same', () => {
-    const blind = (step: number, more: Values): Evaluated => ({ step, values: { ...PICTURES, ...more }, judged: [] });
-    expect(rules(seen(monitoring(), blind(0, {}), blind(10, { high_frequency: 0.01 })))).toEqual(['pictures-change']);
+    const blind = (step: number, more: Values): Evaluated => ({ step, values: { ...IMAGES, ...more }, judged: [] });
+    expect(rules(seen(monitoring(), blind(0, {}), blind(10, { high_frequency: 0.01 })))).toEqual(['images-change']);
   });
 });
 

@@ -66,8 +66,8 @@ class FakeTrainer implements PolicyTrainer {
         return score(request.samples[row] as number, step, i % request.k);
       }),
     );
-    const pictures = request.pictures ? request.samples.map((sample) => gray(sample)) : [];
-    return { firstRow, scores, encodeSeconds: 0, policySeconds: 0, rewardSeconds: 0, decodeSeconds: 0, pictures };
+    const images = request.images ? request.samples.map((sample) => gray(sample)) : [];
+    return { firstRow, scores, encodeSeconds: 0, policySeconds: 0, rewardSeconds: 0, decodeSeconds: 0, images };
   }
 
   async step(request: StepRequest): Promise<Record<string, number>> {
@@ -89,8 +89,8 @@ class FakeTrainer implements PolicyTrainer {
     const { brightness = () => 200 } = this.behaviour;
     this.samples.push(request);
     const look = Math.floor((this.samples.length - 1) / Math.ceil(2 / 3));
-    const pictures = request.seeds.map(() => gray(brightness(look)));
-    return { pictures, scores: request.rewards.map(() => Float32Array.from(request.seeds, (seed) => seed)) };
+    const images = request.seeds.map(() => gray(brightness(look)));
+    return { images, scores: request.rewards.map(() => Float32Array.from(request.seeds, (seed) => seed)) };
   }
 
   async save(): Promise<void> {}
@@ -117,7 +117,7 @@ const reads = (t5Length: number) =>
 
 const scorer = (score: (value: number) => number): Reward => ({
   ...{ name: 'fake', unit: 'score', weights: '', sees: 'images', definitions: () => [''] },
-  score: async (judged) => [judged.map(({ picture }) => score(picture.pixels[0] as number))],
+  score: async (judged) => [judged.map(({ image }) => score(image.pixels[0] as number))],
   dispose: () => {},
 });
 
@@ -206,7 +206,7 @@ describe('what is asked of the trainer', () => {
       from: 0,
       until: 3,
       score: 'final',
-      pictures: false,
+      images: false,
     });
     expect(trainer.steps.map(({ index, batches }) => [index, batches.length])).toEqual([0, 1, 2, 3].map((i) => [i, 6]));
     // The updates of an iteration share no trajectory.
@@ -241,11 +241,11 @@ describe('what is asked of the trainer', () => {
   test('scorers see images, and count beside reward models by their weights', async () => {
     const rewards = RewardParts.of({
       latent: [{ weight: 2, model: reads(8) }],
-      pictures: [{ weight: -1, reward: scorer((value) => value) }],
+      images: [{ weight: -1, reward: scorer((value) => value) }],
     });
     const { trainer, step } = setUp({ rewards, score: () => 3 });
     const values = await step(0);
-    expect(trainer.rollouts[0]?.pictures).toBe(true);
+    expect(trainer.rollouts[0]?.images).toBe(true);
     expect(values.reward).toBeCloseTo(2 * 3 - 3.5, 5); // images have the value of their sample, 0 to 7
     // Of a group the darkest image is best.
     expect(trainer.learned.get('0 0')?.[0]).toBeGreaterThan(1);
@@ -403,17 +403,17 @@ describe('evaluations', () => {
 
   test('that are warned of end the run when asked to, also after a restart', async () => {
     const brightness = (look: number) => (look === 0 ? 200 : 20);
-    const { task, said } = setUp({ held: true, brightness, changes: { ...FLOW, stop_when: ['pictures-change'] } });
+    const { task, said } = setUp({ held: true, brightness, changes: { ...FLOW, stop_when: ['images-change'] } });
     await task.evaluate?.(0, signal);
     expect(task.ended()).toBeUndefined();
     await task.evaluate?.(10, signal);
     expect(said('warning').join()).toContain('dark');
-    expect(task.ended()).toMatch(/^pictures-change: the images have become dark/);
+    expect(task.ended()).toMatch(/^images-change: the images have become dark/);
 
     const folder = join(temporaryFolder(), 'state');
     mkdirSync(folder);
     await task.save(folder);
-    const again = setUp({ held: true, changes: { ...FLOW, stop_when: ['pictures-change'] } });
+    const again = setUp({ held: true, changes: { ...FLOW, stop_when: ['pictures-change'] } }); // its former name
     await again.task.restore(folder);
     expect(again.task.ended()).toBe(task.ended());
     const goesOn = setUp({ held: true });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { addText, readText } from '../../cli/image/png_text.js';
-import { slug, writePicture } from '../../cli/image/write.js';
+import { slug, writeImage } from '../../cli/image/write.js';
 import { temporaryFolder } from '../run_drm.js';
 
 const png = () =>
@@ -32,9 +32,9 @@ test('images are never overwritten by different ones', async () => {
   const folder = temporaryFolder();
   const first = await png();
   const second = addText(first, { a: 'b' });
-  expect(await writePicture(folder, 'x', first)).toBe(join(folder, 'x.png'));
-  expect(await writePicture(folder, 'x', first)).toBe(join(folder, 'x.png'));
-  expect(await writePicture(folder, 'x', second)).toBe(join(folder, 'x-2.png'));
+  expect(await writeImage(folder, 'x', first)).toBe(join(folder, 'x.png'));
+  expect(await writeImage(folder, 'x', first)).toBe(join(folder, 'x.png'));
+  expect(await writeImage(folder, 'x', second)).toBe(join(folder, 'x-2.png'));
   expect(readFileSync(join(folder, 'x.png')).equals(first)).toBe(true);
 });
 
@@ -42,6 +42,6 @@ test('slugs are file names', () => {
   expect(slug('A red fox!')).toBe('a-red-fox');
   expect(slug('../../etc/passwd')).toBe('etc-passwd');
   expect(slug('狐 🦊')).toBe('狐');
-  expect(slug('???')).toBe('picture');
+  expect(slug('???')).toBe('image');
   expect(slug('word '.repeat(100)).length).toBeLessThanOrEqual(40);
 });

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { packageRoot } from '../../cli/common/root.js';
 import { openCheckpoint } from '../../cli/runs/checkpoints.js';
-import { contentOf, pngOf, write, writePictures } from '../data/pictures.js';
+import { contentOf, pngOf, write, writeImages } from '../data/images.js';
 import { COMMIT, TestHub } from '../hub/server.js';
 import { checkpointNames } from '../killing.js';
 
@@ -105,7 +105,7 @@ const SUPERVISED = {
 async function pairs(work: string): Promise<string> {
   const from = join(work, 'pairs');
   const lines = Array.from({ length: 24 }, (_, i) =>
-    JSON.stringify({ prompt: `picture ${i}`, chosen: `${2 * i}.png`, rejected: `${2 * i + 1}.png` }),
+    JSON.stringify({ prompt: `image ${i}`, chosen: `${2 * i}.png`, rejected: `${2 * i + 1}.png` }),
   );
   for (let i = 0; i < 48; i++) write(from, { [`${i}.png`]: await pngOf(i) });
   write(from, { 'pairs.jsonl': `${lines.join('\n')}\n` });
@@ -124,7 +124,7 @@ export const TASKS: Record<KillTaskName, (work: string) => Promise<KillTask>> = 
   train: rewardTraining,
 
   async pretrain(work) {
-    const from = join(await writePictures(join(work, 'pictures'), 24), 'captions.jsonl');
+    const from = join(await writeImages(join(work, 'images'), 24), 'captions.jsonl');
     const data = join(work, 'set');
     run(['data', 'prepare', 'jsonl', '--from', from, '--out', data, '--hold-out', '25']);
     return training(['pretrain', 'flow'], { task: 'pretrain_flow', ...SUPERVISED, data }, work);
@@ -143,12 +143,12 @@ export const TASKS: Record<KillTaskName, (work: string) => Promise<KillTask>> = 
   },
 
   async prepare(work) {
-    const from = await writePictures(join(work, 'many'), 160);
+    const from = await writeImages(join(work, 'many'), 160);
     const lines = readFileSync(join(from, 'captions.jsonl'), 'utf8').trim().split('\n');
     // Some come to nothing, so that their counts have to survive, too: in the middle of a shard, about its end, at the last.
     for (let i = 5; i < lines.length; i += 9) lines[i] = `{"image": "gone-${i}.png", "caption": "gone ${i}"}`;
-    for (let i = 7; i < lines.length; i += 20) lines[i] = '{"image": "pictures/1.png"}';
-    lines.push('{"image": "the last is a drop.png", "caption": "picture 0"}');
+    for (let i = 7; i < lines.length; i += 20) lines[i] = '{"image": "images/1.png"}';
+    lines.push('{"image": "the last is a drop.png", "caption": "image 0"}');
     write(from, { 'captions.jsonl': `${lines.join('\n')}\n` });
     const limits = ['--size', '24', '--shard-samples', '10', '--hold-out', '20'];
     return {

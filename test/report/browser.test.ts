@@ -53,9 +53,9 @@ describe.skipIf(chromium === undefined)('in Chromium', { timeout: 120_000 }, () 
         }).length`),
         ).toBe(0);
       }
-      const { width, height } = await sharp(await browser.picture(false)).metadata();
+      const { width, height } = await sharp(await browser.image(false)).metadata();
       expect([width, height]).toEqual([look.width, 900]);
-      expect((await sharp(await browser.picture(false)).stats()).entropy).toBeGreaterThan(0.3); // not a blank one
+      expect((await sharp(await browser.image(false)).stats()).entropy).toBeGreaterThan(0.3); // not a blank one
     },
   );
 

@@ -113,7 +113,7 @@ export class Browser {
   }
 
   /** A PNG of the whole page, or of what one sees first. */
-  async picture(whole = true): Promise<Buffer> {
+  async image(whole = true): Promise<Buffer> {
     const { data } = await this.#send('Page.captureScreenshot', {
       captureBeyondViewport: whole,
       ...(whole && (await this.#all())),

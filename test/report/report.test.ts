@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import type { Event } from '../../cli/common/events.js';
 import { curveOf, finalsOf, groupsOf } from '../../cli/report/groups.js';
-import { chosen } from '../../cli/report/pictures.js';
+import { chosen } from '../../cli/report/images.js';
 import { momentOf, namesOf, readRuns, ThinnedPoints } from '../../cli/report/read.js';
 import { runDrm, temporaryFolder } from '../run_drm.js';
 import { type FakeRun, policyRun, rewardRun, writeRun, writeSheet } from './fake_runs.js';

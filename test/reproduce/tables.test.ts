@@ -29,8 +29,8 @@ const images = (rows: readonly { k: number; mean: number; seconds?: number; dive
   rows: rows.map(({ k, mean, seconds, diversity }) => ({
     setting: `k=${k}`,
     settings: { k, steps: 28, guidance: 3 },
-    pictures: 64,
-    ...(seconds !== undefined && { seconds_per_picture: seconds }),
+    images: 64,
+    ...(seconds !== undefined && { seconds_per_image: seconds }),
     verdicts: [
       {
         ...{ scorer: 'judge', unit: 'cosine', score: interval(mean) },

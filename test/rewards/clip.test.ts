@@ -25,9 +25,9 @@ describe('a CLIP', () => {
   test('reads a folder with its tokenizer and scores pairs by their cosine', async () => {
     const folder = writeClip(temporaryFolder());
     const reward = await findImageReward(`clip:${folder}`).load(options);
-    const pictures = [await photo('97x61'), await photo('132x82')];
-    const scores = await scoreImages(reward, pictures, ['a red fox', 'a cat']);
-    const seen = await reward.space?.pictures(pictures);
+    const images = [await photo('97x61'), await photo('132x82')];
+    const scores = await scoreImages(reward, images, ['a red fox', 'a cat']);
+    const seen = await reward.space?.images(images);
     const said = await reward.space?.captions(['a red fox', 'a cat']);
     for (const i of [0, 1]) {
       let sum = 0;

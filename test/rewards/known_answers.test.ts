@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Scorer } from '../../binding/index.js';
 import { packageRoot } from '../../cli/common/root.js';
-import { decodePicture } from '../../cli/data/io/picture.js';
+import { decodeImage } from '../../cli/data/io/image.js';
 
 interface KnownAnswer {
   scorer: string;
@@ -77,37 +77,40 @@ const KNOWN: KnownAnswer[] = [
 
 const root = process.env.DRM_SCORERS;
 
-describe.each(KNOWN)('$scorer, as $source has it', ({ scorer: name, needs, images, prompt, answers, accept, load }) => {
-  const folder = join(root ?? '', name);
-  const found = needs.map((names) => names.map((file) => join(folder, file)).find((file) => existsSync(file)));
-  const paths = images.map(({ file }) => join(folder, 'images', file));
-  const missing = [
-    ...needs.filter((_, i) => found[i] === undefined).map((names) => names.join(' or ')),
-    ...paths.filter((path) => !existsSync(path)),
-  ];
-  const isThere = Boolean(root) && missing.length === 0;
-  if (!isThere)
-    console.error(
-      `SKIPPED the known answers of ${name}: expected ${missing.join(', ')} in ${root ? folder : `DRM_SCORERS/${name}`}`,
-    );
+describe.each(KNOWN)(
+  '$scorer, as $source has it',
+  ({ scorer: name, needs, images: asked, prompt, answers, accept, load }) => {
+    const folder = join(root ?? '', name);
+    const found = needs.map((names) => names.map((file) => join(folder, file)).find((file) => existsSync(file)));
+    const paths = asked.map(({ file }) => join(folder, 'images', file));
+    const missing = [
+      ...needs.filter((_, i) => found[i] === undefined).map((names) => names.join(' or ')),
+      ...paths.filter((path) => !existsSync(path)),
+    ];
+    const isThere = Boolean(root) && missing.length === 0;
+    if (!isThere)
+      console.error(
+        `SKIPPED the known answers of ${name}: expected ${missing.join(', ')} in ${root ? folder : `DRM_SCORERS/${name}`}`,
+      );
 
-  test.skipIf(!isThere)('(SKIPPED without its files in DRM_SCORERS)', { timeout: 600_000 }, async () => {
-    const pictures = await Promise.all(
-      images.map(async ({ sha256 }, i) => {
-        const bytes = readFileSync(paths[i] as string);
-        expect(createHash('sha256').update(bytes).digest('hex').slice(0, sha256.length), paths[i]).toBe(sha256);
-        const picture = await decodePicture(bytes);
-        if (!('pixels' in picture)) throw new Error(`${paths[i]}: expected an image`);
-        return picture;
-      }),
-    );
-    const { scorer, ids } = await load(folder, found as string[]);
-    try {
-      const { values } = await scorer.score({ pictures, rows: [await ids(prompt)], promptOf: pictures.map(() => 0) });
-      for (const [i, answer] of answers.entries())
-        expect(Math.abs((values[i] ?? Number.NaN) - answer)).toBeLessThan(accept);
-    } finally {
-      scorer.dispose();
-    }
-  });
-});
+    test.skipIf(!isThere)('(SKIPPED without its files in DRM_SCORERS)', { timeout: 600_000 }, async () => {
+      const images = await Promise.all(
+        asked.map(async ({ sha256 }, i) => {
+          const bytes = readFileSync(paths[i] as string);
+          expect(createHash('sha256').update(bytes).digest('hex').slice(0, sha256.length), paths[i]).toBe(sha256);
+          const image = await decodeImage(bytes);
+          if (!('pixels' in image)) throw new Error(`${paths[i]}: expected an image`);
+          return image;
+        }),
+      );
+      const { scorer, ids } = await load(folder, found as string[]);
+      try {
+        const { values } = await scorer.score({ images, rows: [await ids(prompt)], promptOf: images.map(() => 0) });
+        for (const [i, answer] of answers.entries())
+          expect(Math.abs((values[i] ?? Number.NaN) - answer)).toBeLessThan(accept);
+      } finally {
+        scorer.dispose();
+      }
+    });
+  },
+);

@@ -8,7 +8,7 @@ import { writeLpips } from './lpips_folder.js';
 
 afterEach(() => vi.unstubAllEnvs());
 
-const picture = (seed: number, side = 40) => ({
+const image = (seed: number, side = 40) => ({
   pixels: Uint8Array.from({ length: side * side * 3 }, (_, i) => ((i * i * 31 + seed * 977 * (i % 11)) >> 3) & 255),
   width: side,
   height: side,
@@ -21,8 +21,8 @@ test('it is 0 between equal images, symmetric, and larger between unlike ones', 
   const lpips = await load(`lpips:${writeLpips(join(temporaryFolder(), 'lpips'))}`);
   try {
     expect(lpips.definition).toBe('LPIPS v0.1, AlexNet');
-    const pictures = [picture(1), picture(1), picture(2)];
-    const [equal, one, other] = await lpips.between(pictures, [
+    const images = [image(1), image(1), image(2)];
+    const [equal, one, other] = await lpips.between(images, [
       [0, 1],
       [0, 2],
       [2, 0],
@@ -31,7 +31,7 @@ test('it is 0 between equal images, symmetric, and larger between unlike ones', 
     expect(one).toBeGreaterThan(0.001);
     expect(other).toBe(one);
     expect(await lpips.between([], [])).toEqual([]);
-    await expect(lpips.between([picture(1), picture(1, 41)], [[0, 1]])).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+    await expect(lpips.between([image(1), image(1, 41)], [[0, 1]])).rejects.toMatchObject({ code: 'BAD_REQUEST' });
   } finally {
     lpips.dispose();
   }

@@ -5,8 +5,8 @@ import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { evaluateImages } from '../../cli/commands/eval/images.js';
 import { OPTIONS as EVAL } from '../../cli/commands/eval/options.js';
+import { scoreFiles } from '../../cli/commands/score/images.js';
 import { OPTIONS as SCORE } from '../../cli/commands/score/options.js';
-import { scorePictures } from '../../cli/commands/score/pictures.js';
 import type { Context } from '../../cli/common/command.js';
 import type { Event } from '../../cli/common/events.js';
 import { readOptions } from '../../cli/common/options.js';
@@ -51,7 +51,7 @@ describe('a reward that a test registers', () => {
       readOptions(SCORE, { reward: ['toy', '-2*toy+1*judge'], prompt: 'x' }),
       folder,
     );
-    await scorePictures(given);
+    await scoreFiles(given);
     const { scores, definitions } = JSON.parse(readFileSync(join(folder, 'scores.json'), 'utf8'));
     const toy = scores.filter(({ reward }: { reward: string }) => reward === 'toy');
     expect(toy.map(({ score }: { score: number }) => score)).toEqual([200 / 255, 40 / 255]);
@@ -67,10 +67,10 @@ describe('a reward that a test registers', () => {
     const given = { model: fixture, prompts, scorer: ['toy'], steps: '2', size: '32', n: '2' };
     await evaluateImages(context(['images'], readOptions(EVAL, given), out).given);
     const { rows } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8'));
-    const [{ verdicts, pictures }] = rows;
-    expect(pictures).toBe(4);
+    const [{ verdicts, images }] = rows;
+    expect(images).toBe(4);
     const [verdict] = verdicts;
-    expect(verdict).toMatchObject({ scorer: 'toy', unit: 'redness', pictures: 4 });
+    expect(verdict).toMatchObject({ scorer: 'toy', unit: 'redness', images: 4 });
     expect(verdict.score.mean).toBeGreaterThan(0);
     expect(verdict.score.mean).toBeLessThan(1);
     expect(verdict).not.toHaveProperty('retrieval'); // it has no space to search

@@ -3,7 +3,7 @@ import { imageReward, type Judged } from '../../cli/rewards/reward.js';
 import type { ImageSpec } from '../../cli/rewards/spec.js';
 
 /** Mean of the red channel, 0 to 1. */
-export function redness({ picture: { pixels } }: Judged): number {
+export function redness({ image: { pixels } }: Judged): number {
   let sum = 0;
   for (let i = 0; i < pixels.length; i += 3) sum += pixels[i] as number;
   return sum / (pixels.length / 3) / 255;

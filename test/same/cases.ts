@@ -77,7 +77,7 @@ const APPLE = '"red apple, noto style"';
 const FOX =
   'sample --model base --prompt "a red fox" --seed 5 --steps 3 --guidance 3 --height 32 --width 48 --out {out}';
 
-const pictures: Case[] = [
+const images: Case[] = [
   run('sample/plain', `sample --prompt ${APPLE} --steps 3 --seed 1 --preview 1 --out {out}`),
   run('sample/lines', `sample --prompt ${APPLE} --prompt rocket --steps 2 --seed 1 --out {out}`, { plain: true }),
   run('sample/quiet', `${FOX} --quiet`, { plain: true }),
@@ -108,10 +108,7 @@ const pictures: Case[] = [
   run('sample/t5', `${FOX} --t5-length 16 --free-encoders --tile 8`),
   run('sample/no-t5', `${FOX} --no-t5`),
   run('sample/config', `sample --config sample/tiny --set steps=2 --prompt ${APPLE} --size 64 --out {out}`),
-  run(
-    'sample/trained',
-    `sample --model {pretrain/flow-new}/model --prompt "picture 3" --steps 2 --size 32 --out {out}`,
-  ),
+  run('sample/trained', `sample --model {pretrain/flow-new}/model --prompt "image 3" --steps 2 --size 32 --out {out}`),
   run(
     'sample/single-file',
     'sample --model base/transformer/diffusion_pytorch_model.safetensors --components base --prompt "a red fox" --steps 2 --height 32 --width 48 --out {out}',
@@ -119,9 +116,9 @@ const pictures: Case[] = [
 ];
 
 const data: Case[] = [
-  run('data/captions', 'data prepare jsonl --from pictures/captions.jsonl --hold-out 25 --size 32 --out {out}'),
-  run('data/pairs', 'data prepare jsonl --from pictures/pairs.jsonl --hold-out 30 --shard-samples 10 --out {out}'),
-  run('data/pairs-lines', 'data prepare jsonl --from pictures/pairs.jsonl --size 24 --self-contained --out {out}', {
+  run('data/captions', 'data prepare jsonl --from images/captions.jsonl --hold-out 25 --size 32 --out {out}'),
+  run('data/pairs', 'data prepare jsonl --from images/pairs.jsonl --hold-out 30 --shard-samples 10 --out {out}'),
+  run('data/pairs-lines', 'data prepare jsonl --from images/pairs.jsonl --size 24 --self-contained --out {out}', {
     plain: true,
   }),
   run('data/hpdv3', 'data prepare hpdv3 --from samples/hpdv3 --out {out}'),
@@ -259,17 +256,17 @@ const policies: Case[] = [
 ];
 
 const measuring: Case[] = [
-  run('score/tiny-judge', 'score --reward tiny --reward judge --prompt "picture 1" pictures/1.png pictures/2.png'),
-  run('score/lines', 'score --reward 0.7*tiny+0.3*judge --prompt "picture 1" pictures/1.png pictures/2.png', {
+  run('score/tiny-judge', 'score --reward tiny --reward judge --prompt "image 1" images/1.png images/2.png'),
+  run('score/lines', 'score --reward 0.7*tiny+0.3*judge --prompt "image 1" images/1.png images/2.png', {
     plain: true,
   }),
   run(
     'score/noise',
-    'score --reward {train/full} --pairs pictures/scored.jsonl --timestep 500 --draws 2 --posterior-sample --seed 3',
+    'score --reward {train/full} --pairs images/scored.jsonl --timestep 500 --draws 2 --posterior-sample --seed 3',
   ),
   run(
     'score/authors',
-    'score --reward {train/full} --protocol drm-authors --timestep 5 --prompt "picture 1" pictures/1.png',
+    'score --reward {train/full} --protocol drm-authors --timestep 5 --prompt "image 1" images/1.png',
   ),
   run(
     'eval/pairs',
@@ -288,7 +285,7 @@ const measuring: Case[] = [
   ),
   run(
     'eval/images-sweep',
-    'eval images --model base --prompt "picture 1" --prompt "picture 2" --size 32 --sweep steps=1,2 --sweep lora=none,lora.safetensors --scorer {train/full} --scorer judge --out {out}',
+    'eval images --model base --prompt "image 1" --prompt "image 2" --size 32 --sweep steps=1,2 --sweep lora=none,lora.safetensors --scorer {train/full} --scorer judge --out {out}',
   ),
   run(
     'eval/retrieval',
@@ -345,7 +342,7 @@ export const CASES: readonly Case[] = [
   ...pretraining,
   ...training,
   ...policies,
-  ...pictures,
+  ...images,
   ...measuring,
   ...adapters,
 ];

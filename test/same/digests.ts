@@ -64,7 +64,7 @@ export function pngTexts(png: Buffer): Record<string, string> {
 }
 
 /** Pixels, not the bytes of the file: an encoder may compress otherwise. And what a PNG says of itself. */
-async function pictureText(file: Buffer, isPng: boolean, places: Places): Promise<string> {
+async function imageText(file: Buffer, isPng: boolean, places: Places): Promise<string> {
   const { data, info } = await sharp(file).raw().toBuffer({ resolveWithObject: true });
   const texts = isPng ? Object.entries(pngTexts(file)) : [];
   return [
@@ -91,10 +91,10 @@ async function fileText(name: string, file: Buffer, places: Places): Promise<str
     case '.safetensors':
       return tensorsText(file, places);
     case '.png':
-      return pictureText(file, true, places);
+      return imageText(file, true, places);
     case '.webp':
     case '.jpg':
-      return pictureText(file, false, places);
+      return imageText(file, false, places);
     case '.tar':
       return tarText(file);
     case '.json':

@@ -8,7 +8,7 @@ import sharp from 'sharp';
 /** The checkout that this script is of. */
 export const here = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
 
-/** A picture whose pixels tell which one it is. */
+/** A image whose pixels tell which one it is. */
 async function pngOf(number: number): Promise<Buffer> {
   const [width, height] = [40, 32];
   const pixels = Buffer.alloc(width * height * 3);
@@ -23,7 +23,7 @@ const lines = (count: number, line: (i: number) => string | object): string =>
     .map((value) => `${typeof value === 'string' ? value : JSON.stringify(value)}\n`)
     .join('');
 
-/** An AutoencoderKL that halves the picture's sides once. */
+/** An AutoencoderKL that halves the image's sides once. */
 const VAE = {
   ...{ _class_name: 'AutoencoderKL', act_fn: 'silu', in_channels: 3, out_channels: 3, latent_channels: 4 },
   ...{ block_out_channels: [8, 8], layers_per_block: 1, norm_num_groups: 4, sample_size: 16 },
@@ -33,7 +33,7 @@ const VAE = {
   mid_block_add_attention: true,
 };
 
-/** A CLIPModel for pictures of 16 × 16 and the tokenizer that the case `data/tokenizer` learns. */
+/** A CLIPModel for images of 16 × 16 and the tokenizer that the case `data/tokenizer` learns. */
 const clip = (width: number) => {
   const tower = { intermediate_size: 32, num_attention_heads: 2, hidden_act: 'quick_gelu', layer_norm_eps: 1e-5 };
   return {
@@ -68,20 +68,18 @@ export async function writeInputs(work: string): Promise<void> {
   write('quick-tiny/drm.json', { sample: { steps: 4, guidance: 3, t5_length: 0 } });
   copy('test/e2e/data/lora.safetensors', 'lora.safetensors');
 
-  for (let i = 0; i < 48; i++) write(`pictures/${i}.png`, await pngOf(i));
+  for (let i = 0; i < 48; i++) write(`images/${i}.png`, await pngOf(i));
   write(
-    'pictures/captions.jsonl',
-    lines(26, (i) =>
-      i === 9 ? { image: 'gone.png', caption: 'gone' } : { image: `${i}.png`, caption: `picture ${i}` },
-    ),
+    'images/captions.jsonl',
+    lines(26, (i) => (i === 9 ? { image: 'gone.png', caption: 'gone' } : { image: `${i}.png`, caption: `image ${i}` })),
   );
   write(
-    'pictures/pairs.jsonl',
-    lines(24, (i) => ({ prompt: `picture ${i % 11}`, chosen: `${2 * i}.png`, rejected: `${2 * i + 1}.png` })),
+    'images/pairs.jsonl',
+    lines(24, (i) => ({ prompt: `image ${i % 11}`, chosen: `${2 * i}.png`, rejected: `${2 * i + 1}.png` })),
   );
   write(
-    'pictures/scored.jsonl',
-    lines(3, (i) => ({ prompt: `picture ${i}`, images: [`${i}.png`, `${i + 9}.png`] })),
+    'images/scored.jsonl',
+    lines(3, (i) => ({ prompt: `image ${i}`, images: [`${i}.png`, `${i + 9}.png`] })),
   );
   write(
     'prompts/train.txt',

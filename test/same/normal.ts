@@ -34,12 +34,12 @@ const REPLACED: readonly (readonly [pattern: RegExp, by: string, reason: string]
   [/\b\d+(\.\d+)? (ms|s|min)\b(?! left)/g, '<time>', 'how long something took'],
   [/\b\d+(\.\d+)? (s|min|h( \d+ min)?) left\b/g, '<time> left', 'how long it may still take'],
   [/\b(\w+ seconds|seconds per \w+) [\d.e+-]+/g, '$1 <time>', 'how long a part of something took'],
-  [/\b\d[\d.e+]* ((?:samples|pairs|pictures|images|prompts|steps)\/s)/g, '<rate> $1', 'a rate'],
+  [/\b\d[\d.e+]* ((?:samples|pairs|images|images|prompts|steps)\/s)/g, '<rate> $1', 'a rate'],
   [/\b(waiting for data) [\d.]+ %/g, '$1 <share>', 'a share of time'],
   [
     /Unknown error|Vips[A-Z]\w+: (?:(?! \(further)[^\n])*/g,
     '<libvips error>',
-    "libvips' words on a bad picture, which another thread's may take away",
+    "libvips' words on a bad image, which another thread's may take away",
   ],
   [
     /^((?:rollout|reward|update|evaluation) .* {2})\d+ [kMG]B$/gm,
@@ -153,13 +153,13 @@ export function normalLines(text: string, places: Places): string {
   return [...lines, ...[...kinds].sort()].join('\n');
 }
 
-/** An HTML page, a tag a line, so that a difference is short. Pictures inside become digests. */
+/** An HTML page, a tag a line, so that a difference is short. Images inside become digests. */
 export function normalPage(text: string, places: Places, digest: (bytes: Buffer) => string): string {
-  const pictures = text.replace(
+  const images = text.replace(
     /data:([\w/+-]+);base64,([\w+/=]+)/g,
     (_, kind: string, data: string) => `data:${kind} ${digest(Buffer.from(data, 'base64'))}`,
   );
-  return normalText(pictures, places)
+  return normalText(images, places)
     .replaceAll(/(?<!\n)</g, '\n<')
     .trimStart();
 }

@@ -34,9 +34,7 @@ test('times, rates, places and versions are left out; figures, names and the ord
   expect(normalJson('{"path": "/tree/x", "at": ["/tmp/drm-same-Ab12/out/y"], "drm": "0.1.0"}', places)).toBe(
     JSON.stringify({ path: '<drm>/x', at: ['<work>/out/y'] }, null, 1),
   );
-  expect(normalText('done in 1.2 s by drm 0.1.0, 3 pictures', places)).toBe(
-    'done in <time> by drm <version>, 3 pictures',
-  );
+  expect(normalText('done in 1.2 s by drm 0.1.0, 3 images', places)).toBe('done in <time> by drm <version>, 3 images');
   const table = (time: string, width: number) =>
     `k  score${' '.repeat(width)}s/pic\n1    0.5${' '.repeat(width)}${time}\n\n2`;
   expect(normalText(table('0.05', 2), places)).toBe(normalText(table('12.25', 3), places));
@@ -65,7 +63,7 @@ test('of progress only the kinds count, whenever they were reported', () => {
   expect(normalOutput(slow, places)).toBe('step 1/1  accuracy 100 %  loss 1\nend\nprogress loading');
 });
 
-test('a page is a tag a line, its pictures digests', () => {
+test('a page is a tag a line, its images digests', () => {
   const page = '<p>a<b>c</b></p><img src="data:image/png;base64,AAAA">';
   expect(normalPage(page, places, (bytes) => `${bytes.length} bytes`)).toBe(
     '<p>a\n<b>c\n</b>\n</p>\n<img src="data:image/png 3 bytes">',

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readPictureJobs } from '../../cli/eval/picture_jobs.js';
+import { readListJobs } from '../../cli/eval/list_jobs.js';
 import { askedPrompts } from '../../cli/sample/jobs.js';
 import { readPrompts } from '../../cli/text/prompts.js';
 import { repository, temporaryFolder } from '../run_drm.js';
@@ -113,12 +113,12 @@ describe('prompts-null-fields', () => {
       { prompt: 'c', chosen: 'a.png', rejected: 'b.png', image: null },
     ];
     for (const content of [JSON.stringify(rows, null, 2), rows.map((row) => JSON.stringify(row)).join('\n')])
-      expect(readPictureJobs(file('jobs.json', content)).map(({ names, preferred }) => [names, preferred])).toEqual([
+      expect(readListJobs(file('jobs.json', content)).map(({ names, preferred }) => [names, preferred])).toEqual([
         [['a.png'], false],
         [['a.png', 'b.png'], false],
         [['a.png', 'b.png'], true],
       ]);
-    expect(() => readPictureJobs(file('jobs.json', '[{"prompt": "a"}]'))).toThrow(
+    expect(() => readListJobs(file('jobs.json', '[{"prompt": "a"}]'))).toThrow(
       /record 0: expected \{"prompt", "image"\}/,
     );
   });

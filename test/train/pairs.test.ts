@@ -44,7 +44,7 @@ describe('held out is', () => {
     const other = await preparedPairs(temporaryFolder(), { train: 3, test: 5 });
     const { train, heldOut, note } = await open({ data, evaluate_data: other });
     expect([train.length, heldOut?.length, note]).toEqual([6, 5, `test of ${other}`]);
-    expect([train.firstPicture, heldOut?.firstPicture]).toEqual([0, 12]);
+    expect([train.firstImage, heldOut?.firstImage]).toEqual([0, 12]);
     const all = await preparedPairs(temporaryFolder(), { train: 4, test: 0 });
     expect((await open({ data, evaluate_data: all })).heldOut?.length).toBe(4);
   });

@@ -18,9 +18,9 @@ import type { DataContext } from './options.js';
 const likenessIn =
   (space: FeatureSpace): Likeness =>
   async (drawn, real, caption) => {
-    const pictures = await space.pictures([real, ...drawn]);
+    const images = await space.images([real, ...drawn]);
     const captions = await space.captions([caption]);
-    return drawn.map((_, i) => (cosine(pictures, i + 1, pictures, 0) + cosine(pictures, i + 1, captions, 0)) / 2);
+    return drawn.map((_, i) => (cosine(images, i + 1, images, 0) + cosine(images, i + 1, captions, 0)) / 2);
   };
 
 /** What has no meaning there. Throws DrmError USAGE. */

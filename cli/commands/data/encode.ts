@@ -7,7 +7,7 @@ import { PairSet } from '../../data/prepared/pair_set.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
 import { partsFit, warnOfCuts } from '../../train/fit.js';
-import { encodedKey, pictureSize, promptBytes } from '../../train/tasks/encoded.js';
+import { encodedKey, imageSize, promptBytes } from '../../train/tasks/encoded.js';
 import type { DataContext } from './options.js';
 
 export async function encodePrepared(context: DataContext): Promise<void> {
@@ -16,13 +16,13 @@ export async function encodePrepared(context: DataContext): Promise<void> {
   const [, folder] = args;
   const { model = 'tiny' } = options;
   const base = await resolveModel(model);
-  const size = options.size ?? Math.min(512, pictureSize(base));
+  const size = options.size ?? Math.min(512, imageSize(base));
   const t5Length = options.t5Length ?? (base.tokenizers.t5 ? 512 : 0);
   partsFit(size, base.source);
   const set = await PairSet.open(folder);
   const { device, dtype } = await chooseDevice({ device: global.device, dtype: global.dtype ?? 'auto' });
   const tokenizer = loadTokenizers(base.tokenizers);
-  const facts = { model, size, device, dtype, pairs: set.length, images: set.pictureCount };
+  const facts = { model, size, device, dtype, pairs: set.length, images: set.imageCount };
   events.emit({ event: 'started', version: 1, command: 'data encode', facts });
   try {
     using encoder = await DataSetEncoder.load(base.source, t5Length, { device, dtype }, { signal });
@@ -46,7 +46,7 @@ export async function encodePrepared(context: DataContext): Promise<void> {
     events.emit({
       event: 'done',
       seconds: secondsSince(started),
-      facts: { images: manifest.pictures, prompts: manifest.prompts, ...(bad > 0 && { bad }) },
+      facts: { images: manifest.images, prompts: manifest.prompts, ...(bad > 0 && { bad }) },
     });
   } finally {
     await set.close();

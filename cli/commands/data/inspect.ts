@@ -14,7 +14,7 @@ import type { DataContext } from './options.js';
 type Telling = (label: string, step: number, total: number) => void;
 
 /** How one kind of set is inspected. */
-interface Inspector<Kind extends { close(): Promise<void> }, Found extends { pictures: { bad: string[] } }> {
+interface Inspector<Kind extends { close(): Promise<void> }, Found extends { images: { bad: string[] } }> {
   open(folder: string, options: OpenOptions): Promise<Kind>;
   inspect(set: Kind, seed: number, signal: AbortSignal, tell: Telling): Promise<Found>;
   text(found: Found): string;
@@ -44,7 +44,7 @@ export async function inspectPrepared(context: DataContext): Promise<void> {
   return readManifest(folder).kind === 'pairs' ? inspectBy(PAIRS, context) : inspectBy(CAPTIONED, context);
 }
 
-async function inspectBy<Kind extends { close(): Promise<void> }, Found extends { pictures: { bad: string[] } }>(
+async function inspectBy<Kind extends { close(): Promise<void> }, Found extends { images: { bad: string[] } }>(
   by: Inspector<Kind, Found>,
   { args, options, global, events, signal }: DataContext,
 ): Promise<void> {
@@ -60,7 +60,7 @@ async function inspectBy<Kind extends { close(): Promise<void> }, Found extends 
       await prepareFolder(out);
       const found = await by.inspect(set, seed, signal, tell);
       const sheet = await by.sheet(set, found, out, { count, seed });
-      const { bad } = found.pictures;
+      const { bad } = found.images;
       for (const warning of bad.slice(0, 5)) events.emit({ event: 'warning', message: warning });
       events.emit({ event: 'result', text: by.text(found), data: { ...found, contact_sheet: sheet } });
       events.emit({ event: 'image', path: sheet.png, width: sheet.width, height: sheet.height });

@@ -10,7 +10,7 @@ import { prepareFolder } from '../../common/files.js';
 import { commandLine } from '../../common/options.js';
 import { evaluationJobs } from '../../eval/image_jobs.js';
 import { ImageModels } from '../../eval/image_models.js';
-import { type Maker, makePictures } from '../../eval/images.js';
+import { type Maker, makeImages } from '../../eval/images.js';
 import { ImageJudging } from '../../eval/images_judging.js';
 import { folderOf, type Setting, settingsOf } from '../../eval/sweeps.js';
 import { weightsFingerprint } from '../../hub/fingerprint.js';
@@ -85,10 +85,7 @@ function makerOf(
         return reward.request(settings, asked, tokenizer, info, false);
       },
     }),
-    onPicture: progress(
-      `make ${name}`,
-      `images${name && `, ${name}`}${team.size > 1 ? `, part 1 of ${team.size}` : ''}`,
-    ),
+    onImage: progress(`make ${name}`, `images${name && `, ${name}`}${team.size > 1 ? `, part 1 of ${team.size}` : ''}`),
     onWarning: warn,
   };
 }
@@ -142,7 +139,7 @@ async function evaluateInTeam(team: Team, context: EvalContext, { settings, adap
       const reward = StepwiseReward.find(values);
       const own = { ...values, dtype };
       const making = makerOf(setting, adapters.get(setting) as Lora[], reward, made);
-      const set = await makePictures(folder, jobs, own, making).finally(() => reward?.dispose());
+      const set = await makeImages(folder, jobs, own, making).finally(() => reward?.dispose());
       await judging?.add(name, own, folder, set);
     }
     await team.meet();
@@ -151,7 +148,7 @@ async function evaluateInTeam(team: Team, context: EvalContext, { settings, adap
     events.emit({
       event: 'done',
       seconds: (performance.now() - started) / 1000,
-      facts: { images: judging.pictures, results: judging.file },
+      facts: { images: judging.images, results: judging.file },
     });
   } finally {
     models.dispose();

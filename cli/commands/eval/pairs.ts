@@ -123,7 +123,7 @@ async function evaluateInTeam(team: Team, context: EvalContext, asked: Asked): P
       seconds: (performance.now() - started) / 1000,
       facts: {
         pairs,
-        bad_images: results.reduce((sum, { bad_pictures: bad }) => sum + bad, 0),
+        bad_images: results.reduce((sum, { bad_images: bad }) => sum + bad, 0),
         results: join(out, 'accuracy.json'),
       },
     });
@@ -150,7 +150,7 @@ async function resultsOf(
       validation: set.validation?.scores.pairs,
     };
     const rows = rowsOf(scores.pairs, columns[i] as ScoredColumn[], counting);
-    const found = { pairs: scores.pairs.length, pictures: scores.count, bad_pictures: scores.bad.size };
+    const found = { pairs: scores.pairs.length, images: scores.count, bad_images: scores.bad.size };
     return { label, data: folder, ...found, rows };
   });
 }

@@ -42,17 +42,17 @@ export async function evaluateRetrieval(context: EvalContext): Promise<void> {
       for (const split of splits) {
         const set = await CaptionedSet.open(folder, { split });
         const about = { id: `${name} ${split}`, label: `${split} by ${name}`, unit: 'image' };
-        const onPictures = progressOf(events, about);
-        const result = await retrieveSet(space, set, { among, seed }, { signal, onWarning: warn, onPictures });
+        const onImages = progressOf(events, about);
+        const result = await retrieveSet(space, set, { among, seed }, { signal, onWarning: warn, onImages });
         await set.close();
         data.push({ split, scorer: name, ...result });
         rows.push([
           split,
-          String(result.pictures),
+          String(result.images),
           String(result.among),
           percent(result.top1),
           percent(result.top5),
-          percent(result.picture_of_caption),
+          percent(result.image_of_caption),
           plusMinus(result.cosine, 3),
         ]);
       }

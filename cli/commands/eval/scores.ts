@@ -5,7 +5,7 @@ import { progressOf, secondsSince } from '../../common/events.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
 import type { ProtocolName } from '../../data/sets/published.js';
 import { askedProtocols } from '../../eval/asked_protocols.js';
-import { unusablePictures } from '../../eval/list_pictures.js';
+import { unusableImages } from '../../eval/list_images.js';
 import { DEFINITIONS, type Figure } from '../../eval/protocols.js';
 import { judgeScores, type ListFigures, readScores } from '../../eval/score_file.js';
 import { table, wrapped } from '../../ui/table.js';
@@ -83,10 +83,10 @@ export async function evaluateScores(context: EvalContext, file: string): Promis
   const lists: ListFigures[] = [];
   for (const entry of entries) {
     const about = { id: `look ${entry.name}`, label: `opening images of ${entry.name}`, unit: 'image' };
-    const onPictures = progressOf(events, about);
+    const onImages = progressOf(events, about);
     const judged = await judgeScores(entry, {
       ...(protocols && { protocols }),
-      ...(options.images && { unusable: (list) => unusablePictures(list, { signal, onPictures }) }),
+      ...(options.images && { unusable: (list) => unusableImages(list, { signal, onImages }) }),
     });
     for (const message of judged.notes) events.emit({ event: 'warning', message });
     lists.push(judged);

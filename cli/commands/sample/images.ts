@@ -8,9 +8,9 @@ import { prepareFolder } from '../../common/files.js';
 import type { SampleSettings } from '../../config/types.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { findLoras, type Lora, tellLoras, textOf, usesOf } from '../../lora/loras.js';
+import { ImageWriter } from '../../sample/images.js';
 import { askedPrompts, plan, tokenize } from '../../sample/jobs.js';
 import { type Recipe, readRecipe } from '../../sample/metadata.js';
-import { PictureWriter } from '../../sample/pictures.js';
 import { requestOf, sampleSettings } from '../../sample/settings.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
 import { TraceWriter } from '../../sample/trace.js';
@@ -117,7 +117,7 @@ export async function sampleImages(context: SampleContext): Promise<void> {
     { signal, onProgress: progress('load', 'loading', 'B') },
   );
   tellLoras(pipeline.info.loras, events);
-  const pictures = new PictureWriter(out, jobs, { ...settings, dtype }, loras, events, options.grid);
+  const images = new ImageWriter(out, jobs, { ...settings, dtype }, loras, events, options.grid);
   const trace = new TraceWriter(out, jobs, settings, events);
   try {
     await reward?.load({ device, dtype }, { signal, onProgress: progress('load-reward', 'loading the reward', 'B') });
@@ -130,29 +130,29 @@ export async function sampleImages(context: SampleContext): Promise<void> {
         ...(options.saveLatents !== undefined && { saveLatents: latentsFile(options.saveLatents) }),
       },
       {
-        signal: AbortSignal.any([signal, pictures.stop.signal]),
+        signal: AbortSignal.any([signal, images.stop.signal]),
         onProgress: (p) => bars[p.phase]?.(p),
         onEvent: (event) => {
           if (event.kind === 'warning') events.emit({ event: 'warning', message: String(event.message) });
           else if (event.kind === 'candidate') trace.take(event);
-          else pictures.take(event);
+          else images.take(event);
         },
       },
     );
-    await pictures.finish();
+    await images.finish();
     await trace.finish();
-    if (options.grid) await pictures.grid();
+    if (options.grid) await images.grid();
     events.emit({
       event: 'done',
       seconds: (performance.now() - started) / 1000,
-      facts: { images: pictures.written, ...timesOf(summary, reward !== undefined && device === 'cpu') },
+      facts: { images: images.written, ...timesOf(summary, reward !== undefined && device === 'cpu') },
     });
   } catch (error) {
-    await pictures.finish(); // images made before are kept, and a full disk is the better explanation
+    await images.finish(); // images made before are kept, and a full disk is the better explanation
     if (error instanceof DrmError && error.code === 'CANCELLED')
       throw new DrmError(
         'CANCELLED',
-        `stopped: ${pictures.written} of ${jobs.length} images are in ${out}; the same command makes them all again, identically`,
+        `stopped: ${images.written} of ${jobs.length} images are in ${out}; the same command makes them all again, identically`,
       );
     throw error;
   } finally {

@@ -1,7 +1,7 @@
 // How far another image is from a caption, and one that is as far as wanted.
 import type { PhiloxStream } from '../../random/philox_stream.js';
 import { GRADES, type Grade } from './corruptions.js';
-import type { EmojiPicture } from './emoji.js';
+import type { EmojiImage } from './emoji.js';
 
 const known = new Map<string, string[]>();
 function wordsOf(concept: string): string[] {
@@ -11,7 +11,7 @@ function wordsOf(concept: string): string[] {
 }
 
 /** How far another image is from a caption: 1 is only the style, 5 is another style and another kind of thing. */
-export function distance(a: EmojiPicture, b: EmojiPicture): Grade | undefined {
+export function distance(a: EmojiImage, b: EmojiImage): Grade | undefined {
   const sameStyle = a.style === b.style;
   if (a.concept === b.concept) return sameStyle ? undefined : 1;
   // Variants of one thing may look alike, and no order is known.
@@ -23,12 +23,12 @@ export function distance(a: EmojiPicture, b: EmojiPicture): Grade | undefined {
 }
 
 /** One of the images at this distance, or at the nearest one that there is. */
-export function wrongOne(of: EmojiPicture, from: EmojiPicture[], grade: Grade, draws: PhiloxStream) {
+export function wrongOne(of: EmojiImage, from: EmojiImage[], grade: Grade, draws: PhiloxStream) {
   const far = from.map((other) => distance(of, other));
   const byNearness = [...GRADES].sort((a, b) => Math.abs(a - grade) - Math.abs(b - grade));
   for (const wanted of byNearness) {
     const found = far.flatMap((grade, i) => (grade === wanted ? [i] : []));
-    if (found.length > 0) return { picture: from[draws.pick(found)] as EmojiPicture, grade: wanted };
+    if (found.length > 0) return { image: from[draws.pick(found)] as EmojiImage, grade: wanted };
   }
   return undefined;
 }

@@ -1,7 +1,7 @@
 // Images made worse on purpose, in five grades from barely visible to strong: the order of an image and its
 // corruption is known by construction. Lengths are given for images of 64 pixels and grow with the image.
 import sharp from 'sharp';
-import type { Picture } from '../../image/write.js';
+import type { Image } from '../../image/write.js';
 import type { PhiloxStream } from '../../random/philox_stream.js';
 
 export const GRADES = [1, 2, 3, 4, 5] as const;
@@ -27,31 +27,31 @@ export type Corruption = keyof typeof STRENGTH;
 export const CORRUPTIONS = Object.keys(STRENGTH) as Corruption[];
 
 /** The same pixels are not changed; the same draws give the same image. */
-export async function corrupt(picture: Picture, kind: Corruption, grade: Grade, draws: PhiloxStream): Promise<Picture> {
+export async function corrupt(image: Image, kind: Corruption, grade: Grade, draws: PhiloxStream): Promise<Image> {
   const strength = STRENGTH[kind][grade - 1] as number;
-  const scale = Math.max(picture.width, picture.height) / 64;
+  const scale = Math.max(image.width, image.height) / 64;
   switch (kind) {
     case 'blur':
-      return blur(picture, strength * scale);
+      return blur(image, strength * scale);
     case 'noise':
-      return perValue(picture, (value) => value + strength * draws.normal());
+      return perValue(image, (value) => value + strength * draws.normal());
     case 'blocks':
-      return await throughJpeg(picture, strength);
+      return await throughJpeg(image, strength);
     case 'colour':
-      return shiftColour(picture, grade, (draws.below(2) === 0 ? strength : -strength) * (Math.PI / 180), draws);
+      return shiftColour(image, grade, (draws.below(2) === 0 ? strength : -strength) * (Math.PI / 180), draws);
     case 'erase':
-      return erase(picture, strength, draws);
+      return erase(image, strength, draws);
     case 'warp':
-      return warp(picture, strength * scale, draws);
+      return warp(image, strength * scale, draws);
   }
 }
 
-function perValue({ pixels, width, height }: Picture, map: (value: number) => number): Picture {
+function perValue({ pixels, width, height }: Image, map: (value: number) => number): Image {
   return { pixels: bytesOf(Uint8ClampedArray.from(pixels, map)), width, height };
 }
 
 /** Separable; what is beyond the edge is the edge. */
-function blur({ pixels, width, height }: Picture, deviation: number): Picture {
+function blur({ pixels, width, height }: Image, deviation: number): Image {
   const radius = Math.ceil(3 * deviation);
   const weights = Array.from({ length: 2 * radius + 1 }, (_, i) =>
     Math.exp(-((i - radius) ** 2) / (2 * deviation ** 2)),
@@ -75,7 +75,7 @@ function blur({ pixels, width, height }: Picture, deviation: number): Picture {
   return { pixels: bytesOf(blurred), width, height };
 }
 
-async function throughJpeg({ pixels, width, height }: Picture, quality: number): Promise<Picture> {
+async function throughJpeg({ pixels, width, height }: Image, quality: number): Promise<Image> {
   const jpeg = await sharp(pixels, { raw: { width, height, channels: 3 } })
     .jpeg({ quality })
     .toBuffer();
@@ -85,19 +85,19 @@ async function throughJpeg({ pixels, width, height }: Picture, quality: number):
 /** A tint of this many levels is what an image without colours gets instead, which no turning would change. */
 const TINT = [8, 16, 28, 45, 70] as const;
 
-function shiftColour(picture: Picture, grade: Grade, angle: number, draws: PhiloxStream): Picture {
-  const turned = turnHues(picture, angle);
+function shiftColour(image: Image, grade: Grade, angle: number, draws: PhiloxStream): Image {
+  const turned = turnHues(image, angle);
   const tint = TINT[grade - 1] as number;
   // As much as the tint changes over a tenth of the image, or nobody would see it.
-  if (meanDifference(picture, turned) >= tint / 10) return turned;
+  if (meanDifference(image, turned) >= tint / 10) return turned;
   const direction = 2 * Math.PI * draws.uniform();
   const shift = [0, 1, 2].map((channel) => tint * Math.cos(direction + (2 * Math.PI * channel) / 3));
   let at = 0;
-  return perValue(picture, (value) => value + (shift[at++ % 3] as number));
+  return perValue(image, (value) => value + (shift[at++ % 3] as number));
 }
 
 /** Rotation about the grey axis, so that grey and white stay what they are. */
-function turnHues({ pixels, width, height }: Picture, angle: number): Picture {
+function turnHues({ pixels, width, height }: Image, angle: number): Image {
   const turned = new Uint8ClampedArray(pixels.length);
   const cos = Math.cos(angle);
   const along = (1 - cos) / 3;
@@ -116,9 +116,9 @@ function turnHues({ pixels, width, height }: Picture, angle: number): Picture {
 const VISIBLE = 48;
 
 /** A round part of the thing shown becomes background: what the image's edge mostly shows. */
-function erase(picture: Picture, share: number, draws: PhiloxStream): Picture {
-  const { width, height } = picture;
-  const pixels = Uint8Array.from(picture.pixels);
+function erase(image: Image, share: number, draws: PhiloxStream): Image {
+  const { width, height } = image;
+  const pixels = Uint8Array.from(image.pixels);
   const difference = (at: number, from: readonly number[]) =>
     Math.max(...from.map((value, channel) => Math.abs(value - (pixels[3 * at + channel] as number))));
   const colourAt = (at: number) => [...pixels.subarray(3 * at, 3 * at + 3)];
@@ -150,7 +150,7 @@ function erase(picture: Picture, share: number, draws: PhiloxStream): Picture {
 const GRID = 4;
 
 /** Bent: what a weak generator does to shapes. */
-function warp({ pixels, width, height }: Picture, greatest: number, draws: PhiloxStream): Picture {
+function warp({ pixels, width, height }: Image, greatest: number, draws: PhiloxStream): Image {
   const grid = Array.from({ length: 2 * GRID * GRID }, () => draws.normal());
   const largest = Math.max(...grid.map(Math.abs));
   const displacement = (axis: number, x: number, y: number): number => {
@@ -184,7 +184,7 @@ function warp({ pixels, width, height }: Picture, greatest: number, draws: Philo
 const bytesOf = (clamped: Uint8ClampedArray): Uint8Array => new Uint8Array(clamped.buffer);
 
 /** Mean over all values, of 255. */
-export function meanDifference(a: Picture, b: Picture): number {
+export function meanDifference(a: Image, b: Image): number {
   let sum = 0;
   for (const [i, value] of a.pixels.entries()) sum += Math.abs(value - (b.pixels[i] as number));
   return sum / a.pixels.length;

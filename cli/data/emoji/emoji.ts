@@ -4,7 +4,7 @@
 import { createHash } from 'node:crypto';
 import sharp from 'sharp';
 import { Drop } from '../io/drop.js';
-import { encodeLossless } from '../io/picture.js';
+import { encodeLossless } from '../io/image.js';
 import type { SourceNote } from '../prepared/manifest.js';
 import { readIconPackage } from './icon_package.js';
 
@@ -120,7 +120,7 @@ const svgAt = (svg: string, size: number): Buffer =>
 export const isHeldOut = (family: string): boolean => hash(`pref:${family}`) % 10 === 0;
 
 /** One image of the set, not drawn yet. */
-export interface EmojiPicture {
+export interface EmojiImage {
   key: string;
   split: EmojiSplit;
   /** Which of the notes it belongs to. */
@@ -136,7 +136,7 @@ export interface EmojiPicture {
   svg: string;
 }
 
-export const pictureOf = (concept: Concept, split: EmojiSplit, style: string, emoji: Emoji): EmojiPicture => ({
+export const imageOf = (concept: Concept, split: EmojiSplit, style: string, emoji: Emoji): EmojiImage => ({
   key: `${concept.name}_${style}`,
   split,
   note: emoji.set,
@@ -151,10 +151,10 @@ export const pictureOf = (concept: Concept, split: EmojiSplit, style: string, em
 });
 
 /** All images, in the order of the concepts' names. */
-export const emojiPictures = (concepts: Concept[]): EmojiPicture[] =>
+export const emojiImages = (concepts: Concept[]): EmojiImage[] =>
   concepts.flatMap((concept) =>
     concept.emoji.map((emoji, which) =>
-      pictureOf(concept, splitOf(concept, which), (SETS[emoji.set] as (typeof SETS)[number]).style, emoji),
+      imageOf(concept, splitOf(concept, which), (SETS[emoji.set] as (typeof SETS)[number]).style, emoji),
     ),
   );
 
@@ -165,7 +165,7 @@ export const unseenStyle = (concept: Concept): string | undefined => {
 };
 
 /** On white, without loss. */
-export async function drawEmoji({ svg }: Pick<EmojiPicture, 'svg'>, size: number): Promise<Buffer> {
+export async function drawEmoji({ svg }: Pick<EmojiImage, 'svg'>, size: number): Promise<Buffer> {
   const { data, info } = await sharp(svgAt(svg, size))
     .flatten({ background: '#ffffff' })
     .toColourspace('srgb')

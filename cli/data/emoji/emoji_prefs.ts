@@ -15,7 +15,7 @@
 import { pairSource } from '../prepared/pair.js';
 import type { Source } from '../prepared/source.js';
 import { attribution } from './attribution.js';
-import { emojiPictures, listEmoji, SPLIT_RULE } from './emoji.js';
+import { emojiImages, listEmoji, SPLIT_RULE } from './emoji.js';
 import type { Likeness } from './likeness.js';
 import type { Painter } from './painter.js';
 import { type PrefsOptions, PrefsPlanner, SOURCE } from './prefs_planner.js';
@@ -36,9 +36,9 @@ const changesOf = ({ size, models, scorer }: PrefsOptions): string[] => [
 /** Throws DrmError USAGE when there is no such split. */
 export function emojiPrefsSource(options: PrefsOptions, paint: Painter, likeness?: Likeness): Source {
   const { notes, concepts } = listEmoji();
-  const pictures = emojiPictures(concepts);
+  const images = emojiImages(concepts);
   const planner = new PrefsPlanner(options, paint, likeness);
-  const splits = thinnedSplits(PREFS_SPLITS, (name) => pictures.filter((picture) => prefsSplitOf(picture) === name), {
+  const splits = thinnedSplits(PREFS_SPLITS, (name) => images.filter((image) => prefsSplitOf(image) === name), {
     ...options,
     each: planner.each,
   });

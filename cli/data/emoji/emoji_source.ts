@@ -8,13 +8,13 @@ import {
   drawEmoji,
   EMOJI_SPLITS,
   type EmojiSplit,
-  emojiPictures,
+  emojiImages,
   hash,
   isHeldOut,
   listEmoji,
   SPLIT_RULE,
 } from './emoji.js';
-import { furtherPictures } from './further_emoji.js';
+import { furtherImages } from './further_emoji.js';
 
 /** `count` captions in an order that is chance, and the same on every machine: any first part is a fair choice. */
 function shuffledList(captions: string[], count: number): string {
@@ -39,14 +39,14 @@ const changesOf = (size: number): string[] => [
 /** @param also Of `FURTHER_STYLES`: more images to train on. The prompt lists do not know of them. */
 export function emojiSource(size: number, only: EmojiSplit | 'all', also: readonly string[] = []): Source {
   const { notes: first, concepts, dropped } = listEmoji();
-  const further = furtherPictures(concepts, also, first.length);
+  const further = furtherImages(concepts, also, first.length);
   const notes = [...first, ...further.notes];
   const captions: Record<EmojiSplit, string[]> = { train: [], test: [], 'test-style': [] };
   const rl: Record<keyof typeof RL_PROMPTS, string[]> = { train: [], test: [] };
   const left = [...dropped, ...further.dropped];
   const records: Planned[] = [];
-  for (const picture of [...emojiPictures(concepts), ...further.pictures]) {
-    const { key, split, note, caption, concept, family, category, style, code, name } = picture;
+  for (const image of [...emojiImages(concepts), ...further.images]) {
+    const { key, split, note, caption, concept, family, category, style, code, name } = image;
     if (only !== 'all' && split !== only) {
       left.push(new Drop('other_split', key));
       continue;
@@ -58,7 +58,7 @@ export function emojiSource(size: number, only: EmojiSplit | 'all', also: readon
     const make = async () => {
       const { name: source, licence } = notes[note] as SourceNote;
       const json = { caption, concept, family, category, style, code, name, source, licence, split };
-      return { key, files: [{ extension: 'webp', bytes: await drawEmoji(picture, size) }], json };
+      return { key, files: [{ extension: 'webp', bytes: await drawEmoji(image, size) }], json };
     };
     records.push({ split, note, make });
   }

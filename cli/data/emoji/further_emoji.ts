@@ -2,7 +2,7 @@
 
 import { Drop } from '../io/drop.js';
 import type { SourceNote } from '../prepared/manifest.js';
-import { type Concept, type EmojiPicture, isUnseen, pictureOf, unseenStyle, withoutSelectors } from './emoji.js';
+import { type Concept, type EmojiImage, imageOf, isUnseen, unseenStyle, withoutSelectors } from './emoji.js';
 import { readIconPackage } from './icon_package.js';
 
 /** An older edition of one of the first sets all but shows what `test-style` holds out of that, and leaves it out, too. */
@@ -22,11 +22,11 @@ export const FURTHER_STYLES: readonly string[] = FURTHER_SETS.map(({ style }) =>
  * @param styles Of `FURTHER_STYLES`.
  * @param note What notes of theirs are counted from.
  */
-export function furtherPictures(
+export function furtherImages(
   concepts: Concept[],
   styles: readonly string[],
   note: number,
-): { notes: SourceNote[]; pictures: EmojiPicture[]; dropped: Drop[] } {
+): { notes: SourceNote[]; images: EmojiImage[]; dropped: Drop[] } {
   const byCode = new Map<string, Concept>();
   const byName = new Map<string, Concept>();
   for (const concept of concepts)
@@ -35,7 +35,7 @@ export function furtherPictures(
       byName.set(name.replaceAll('-', ''), concept);
     }
   const notes: SourceNote[] = [];
-  const pictures: EmojiPicture[] = [];
+  const images: EmojiImage[] = [];
   const dropped: Drop[] = [];
   for (const { style, name: packageName, editionOf } of FURTHER_SETS.filter(({ style }) => styles.includes(style))) {
     const { note: source, chars, names, svgOf } = readIconPackage(packageName, `npm install --no-save ${packageName}`);
@@ -62,10 +62,10 @@ export function furtherPictures(
           category: '',
           svg: svgOf(name),
         };
-        pictures.push(pictureOf(concept, 'train', style, emoji));
+        images.push(imageOf(concept, 'train', style, emoji));
       }
     }
     notes.push(source);
   }
-  return { notes, pictures, dropped };
+  return { notes, images, dropped };
 }

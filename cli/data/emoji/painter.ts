@@ -1,5 +1,5 @@
 // What the embedded preferences ask of a base model: images by prompt, seed and recipe. Who draws them: sample/painter.ts.
-import type { Picture } from '../../image/write.js';
+import type { Image } from '../../image/write.js';
 
 export interface Recipe {
   /** Which of the models, by index. */
@@ -16,4 +16,4 @@ export interface Wish extends Recipe {
 }
 
 /** Draws what is wished for, in order. */
-export type Painter = (wishes: Wish[]) => Promise<Picture[]>;
+export type Painter = (wishes: Wish[]) => Promise<Image[]>;

@@ -1,7 +1,7 @@
 // The population that simulated raters are drawn from: how much it minds each quality of an image. Its mean utility is the
 // truth about the embedded preferences.
 import { QUALITIES, type Quality, qualitiesOf } from '../../image/qualities.js';
-import type { Picture } from '../../image/write.js';
+import type { Image } from '../../image/write.js';
 
 interface Taste {
   /** In utility, for one deviation of the quality. */
@@ -21,8 +21,8 @@ export const POPULATION: Readonly<Record<Quality, Taste>> = {
 };
 
 /** Qualities in deviations of the base's own images of a caption. */
-export function standardized(picture: Picture): Record<Quality, number> {
-  const found = qualitiesOf(picture);
+export function standardized(image: Image): Record<Quality, number> {
+  const found = qualitiesOf(image);
   return Object.fromEntries(
     QUALITIES.map((name) => [name, (found[name] - POPULATION[name].mean) / POPULATION[name].deviation]),
   ) as Record<Quality, number>;

@@ -1,12 +1,12 @@
 // Which pairs a caption has: kinds, grades, and the draws that choose among them (emoji_prefs.ts has the list of kinds).
 import { PhiloxStream } from '../../random/philox_stream.js';
 import { Drop } from '../io/drop.js';
-import { decodePicture, encodeLossless } from '../io/picture.js';
-import type { LatePair, Pair, PairPicture } from '../prepared/pair.js';
-import { BaseImages, type DrawnPicture, realPicture } from './base_images.js';
+import { decodeImage, encodeLossless } from '../io/image.js';
+import type { LatePair, Pair, PairImage } from '../prepared/pair.js';
+import { BaseImages, type DrawnImage, realImage } from './base_images.js';
 import { wrongOne } from './caption_distance.js';
 import { CORRUPTIONS, type Corruption, corrupt, GRADES, type Grade } from './corruptions.js';
-import { drawEmoji, type EmojiPicture, hash } from './emoji.js';
+import { drawEmoji, type EmojiImage, hash } from './emoji.js';
 import { gradeOfGap, type Likeness } from './likeness.js';
 import type { Painter, Recipe } from './painter.js';
 import { recipeName, worseRecipe } from './prefs_recipes.js';
@@ -65,32 +65,32 @@ export class PrefsPlanner {
   }
 
   /** Captions in an order of their own, so that the first of them are a fair share of all. */
-  *pairs(splits: readonly { captions: EmojiPicture[]; all: EmojiPicture[] }[]): Generator<Pair | LatePair | Drop> {
+  *pairs(splits: readonly { captions: EmojiImage[]; all: EmojiImage[] }[]): Generator<Pair | LatePair | Drop> {
     for (const { captions, all } of splits)
       for (let at = 0; at < captions.length; at += CHUNK) yield* this.#chunk(captions.slice(at, at + CHUNK), all);
   }
 
-  #chunk(captions: EmojiPicture[], all: EmojiPicture[]): (Pair | LatePair | Drop)[] {
+  #chunk(captions: EmojiImage[], all: EmojiImage[]): (Pair | LatePair | Drop)[] {
     const chunk = new BaseImages(this.paint, this.#names);
     // The base's own of each caption come first, since captions share them.
     const own = captions.map((emoji) => {
       const draws = this.#draws(emoji, 0);
       return Array.from({ length: this.likeness ? SEEDS : SAMPLED }, () => {
         const wish = { ...this.#best, prompt: emoji.caption, seed: draws.word() };
-        return { wish, picture: chunk.wish(wish) };
+        return { wish, image: chunk.wish(wish) };
       });
     });
     return captions.flatMap((emoji, i) => {
       const draws = this.#draws(emoji, 1);
-      const real = realPicture(emoji, this.options.size);
+      const real = realImage(emoji, this.options.size);
       const mine = own[i] as (typeof own)[number];
-      const [{ wish, picture: first }] = mine as [(typeof mine)[number]];
+      const [{ wish, image: first }] = mine as [(typeof mine)[number]];
       const best = this.#nameOf(wish);
       const pairOf = (
         kind: string,
         grade: Grade,
-        chosen: PairPicture,
-        rejected: PairPicture,
+        chosen: PairImage,
+        rejected: PairImage,
         made: [string, string],
       ): Pair => {
         const fields = {
@@ -107,12 +107,12 @@ export class PrefsPlanner {
       const add = (...pair: Parameters<typeof pairOf>) => pairs.push(pairOf(...pair));
       const addWrong = (
         kind: string,
-        from: EmojiPicture[],
+        from: EmojiImage[],
         wanted: Grade,
-        put: (other: EmojiPicture, grade: Grade) => void,
+        put: (other: EmojiImage, grade: Grade) => void,
       ) => {
         const wrong = wrongOne(emoji, from, wanted, draws);
-        if (wrong) put(wrong.picture, wrong.grade);
+        if (wrong) put(wrong.image, wrong.grade);
         else pairs.push(new Drop('no_other_caption', `${emoji.key}: ${kind}`));
       };
 
@@ -126,12 +126,12 @@ export class PrefsPlanner {
       for (let n = 0; n < WRONG; n++) {
         const [wanted] = grades.splice(draws.below(grades.length), 1) as [Grade];
         addWrong('caption', all, wanted, (other, grade) => {
-          add('caption', grade, real, realPicture(other, this.options.size), ['real', 'real, of another caption']);
+          add('caption', grade, real, realImage(other, this.options.size), ['real', 'real, of another caption']);
         });
       }
 
       const sampled = mine.slice(0, SAMPLED);
-      for (const { picture } of sampled) add('sample', 1, real, picture, ['real', best]);
+      for (const { image } of sampled) add('sample', 1, real, image, ['real', best]);
       const grade = draws.pick(GRADES);
       const worse = {
         ...worseRecipe(this.#best, grade, draws.below(3) === 0),
@@ -141,16 +141,16 @@ export class PrefsPlanner {
       const badly = chunk.wish(worse);
       add('sampler', grade, first, badly, [best, this.#nameOf(worse)]);
       add('sample', Math.min(5, grade + 1) as Grade, real, badly, ['real', this.#nameOf(worse)]);
-      for (const { picture } of sampled)
+      for (const { image } of sampled)
         addWrong('sample-caption', captions, draws.pick(GRADES), (other, grade) => {
           const theirs = draws.pick((own[captions.indexOf(other)] as typeof mine).slice(0, SAMPLED));
-          add('sample-caption', grade, picture, theirs.picture, [best, `${best}, of another caption`]);
+          add('sample-caption', grade, image, theirs.image, [best, `${best}, of another caption`]);
         });
       if (this.likeness)
         pairs.push(
           ...this.#ownPairs(
             emoji,
-            mine.map(({ picture }) => picture),
+            mine.map(({ image }) => image),
             (...pair) => pairOf('own', ...pair, [best, best]),
           ),
         );
@@ -164,13 +164,13 @@ export class PrefsPlanner {
 
   /** Every two of the caption's own images, the one more like the real one first. */
   #ownPairs(
-    emoji: EmojiPicture,
-    mine: DrawnPicture[],
-    pairOf: (grade: Grade, chosen: PairPicture, rejected: PairPicture) => Pair,
+    emoji: EmojiImage,
+    mine: DrawnImage[],
+    pairOf: (grade: Grade, chosen: PairImage, rejected: PairImage) => Pair,
   ): LatePair[] {
     let measured: Promise<number[]> | undefined;
     const measure = async () => {
-      const real = await realPicture(emoji, this.options.size).pixels();
+      const real = await realImage(emoji, this.options.size).pixels();
       return (this.likeness as Likeness)(await Promise.all(mine.map((one) => one.pixels())), real, emoji.caption);
     };
     return mine.flatMap((one, i) =>
@@ -189,13 +189,13 @@ export class PrefsPlanner {
     );
   }
 
-  #draws(emoji: EmojiPicture, within: number): PhiloxStream {
+  #draws(emoji: EmojiImage, within: number): PhiloxStream {
     return new PhiloxStream(this.options.seed, PURPOSE, hash(emoji.key), within);
   }
 
-  #corrupted(emoji: EmojiPicture, kind: Corruption, grade: Grade, within: number): PairPicture {
+  #corrupted(emoji: EmojiImage, kind: Corruption, grade: Grade, within: number): PairImage {
     const read = async () => {
-      const clean = await decodePicture(await drawEmoji(emoji, this.options.size));
+      const clean = await decodeImage(await drawEmoji(emoji, this.options.size));
       return clean instanceof Drop
         ? clean
         : encodeLossless(await corrupt(clean, kind, grade, this.#draws(emoji, within)));

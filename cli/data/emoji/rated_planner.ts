@@ -3,9 +3,9 @@
 import { PhiloxStream } from '../../random/philox_stream.js';
 import { Drop } from '../io/drop.js';
 import type { LatePair, PairFields } from '../prepared/pair.js';
-import { BaseImages, type DrawnPicture, realPicture } from './base_images.js';
+import { BaseImages, type DrawnImage, realImage } from './base_images.js';
 import { GRADES } from './corruptions.js';
-import { type EmojiPicture, hash } from './emoji.js';
+import { type EmojiImage, hash } from './emoji.js';
 import type { Painter, Recipe } from './painter.js';
 import { standardized } from './population.js';
 import { recipeName, worseRecipe } from './prefs_recipes.js';
@@ -52,7 +52,7 @@ interface Asked {
 interface Candidate {
   id: string;
   model: string;
-  picture: DrawnPicture;
+  image: DrawnImage;
 }
 
 export class RatedPlanner {
@@ -67,7 +67,7 @@ export class RatedPlanner {
     this.#best = { model: 0, steps: options.steps, guidance: options.guidance, noise: 0 };
   }
 
-  *pairs(splits: readonly { name: RatedSplit; captions: EmojiPicture[] }[]): Generator<LatePair> {
+  *pairs(splits: readonly { name: RatedSplit; captions: EmojiImage[] }[]): Generator<LatePair> {
     for (const { name, captions } of splits) {
       const raters = drawRaters(this.options.seed, this.options.raters, RATED_SPLITS.indexOf(name));
       for (let at = 0; at < captions.length; at += CHUNK)
@@ -75,17 +75,17 @@ export class RatedPlanner {
     }
   }
 
-  #chunk(split: Asked, captions: EmojiPicture[]): LatePair[] {
+  #chunk(split: Asked, captions: EmojiImage[]): LatePair[] {
     const chunk = new BaseImages(this.paint, [this.options.base]);
     // All are wished for before the first is drawn.
     return captions.flatMap((emoji) => this.#ofCaption(split, emoji, chunk));
   }
 
-  #ofCaption({ name: split, raters }: Asked, emoji: EmojiPicture, chunk: BaseImages): LatePair[] {
+  #ofCaption({ name: split, raters }: Asked, emoji: EmojiImage, chunk: BaseImages): LatePair[] {
     const draws = new PhiloxStream(this.options.seed, PURPOSE, hash(emoji.key));
     const wish = (recipe: Recipe): Candidate => {
-      const picture = chunk.wish({ ...recipe, prompt: emoji.caption, seed: draws.word() });
-      return { id: picture.id, model: recipeName(recipe, [this.options.base]), picture };
+      const image = chunk.wish({ ...recipe, prompt: emoji.caption, seed: draws.word() });
+      return { id: image.id, model: recipeName(recipe, [this.options.base]), image };
     };
     const own = Array.from({ length: NOISY + PLAIN }, (_, i) =>
       wish(i < NOISY ? { ...this.#best, noise: NOISE_LEVEL } : this.#best),
@@ -96,11 +96,11 @@ export class RatedPlanner {
         noise: draws.below(2) === 0 ? NOISE_LEVEL : 0,
       }),
     );
-    const picture = realPicture(emoji, this.options.size);
-    const real: Candidate = { id: picture.id, model: 'real', picture };
+    const image = realImage(emoji, this.options.size);
+    const real: Candidate = { id: image.id, model: 'real', image };
     const seen = new Map<Candidate, Promise<ReturnType<typeof standardized>>>();
     const look = (one: Candidate) => {
-      const known = seen.get(one) ?? one.picture.pixels().then(standardized);
+      const known = seen.get(one) ?? one.image.pixels().then(standardized);
       seen.set(one, known);
       return known;
     };
@@ -121,7 +121,7 @@ export class RatedPlanner {
           ...{ prompt: emoji.caption, source: this.source, confidence, votes: sorted, kind },
           ...{ chosen_model: chosen.model, rejected_model: rejected.model },
         };
-        return { split, note: emoji.note, fields, chosen: chosen.picture, rejected: rejected.picture };
+        return { split, note: emoji.note, fields, chosen: chosen.image, rejected: rejected.image };
       },
     });
     const pairs = [...everyTwo(own)].map((pair): [string, Candidate, Candidate] => ['own', ...pair]);

@@ -3,7 +3,7 @@
 import { pairSource } from '../prepared/pair.js';
 import type { Source } from '../prepared/source.js';
 import { attribution } from './attribution.js';
-import { emojiPictures, listEmoji, SPLIT_RULE } from './emoji.js';
+import { emojiImages, listEmoji, SPLIT_RULE } from './emoji.js';
 import type { Painter } from './painter.js';
 import { POPULATION } from './population.js';
 import { PREFS_RULE, RATED_RULE, RATED_SPLITS, type RatedSplit, ratedSplitOf, thinnedSplits } from './prefs_splits.js';
@@ -48,8 +48,8 @@ export function ratedPrefsSource(options: RatedPrefsOptions, paint: Painter): So
     paint,
     SOURCE,
   );
-  const pictures = emojiPictures(concepts);
-  const splits = thinnedSplits(RATED_SPLITS, (name) => pictures.filter((picture) => ratedSplitOf(picture) === name), {
+  const images = emojiImages(concepts);
+  const splits = thinnedSplits(RATED_SPLITS, (name) => images.filter((image) => ratedSplitOf(image) === name), {
     ...options,
     each: planner.each,
   });

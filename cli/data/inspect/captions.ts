@@ -23,10 +23,10 @@ import {
   columnsOf,
   FieldKinds,
   type Figure,
+  imageRows,
   list,
-  type OpenedPictures,
-  openPictures,
-  pictureRows,
+  type OpenedImages,
+  openImages,
   type SetFigures,
   type Spread,
   setFigures,
@@ -43,7 +43,7 @@ export interface Inspection extends SetFigures {
   /** Field of the sidecars -> value -> samples, most frequent first. */
   kinds: Record<string, Record<string, number>>;
   captions: TextFigures;
-  pictures: OpenedPictures & { bytes: Spread };
+  images: OpenedImages & { bytes: Spread };
 }
 
 async function kindsOf(set: CaptionedSet, signal: AbortSignal): Promise<Inspection['kinds']> {
@@ -65,7 +65,7 @@ export async function inspectSet(
 ): Promise<Inspection> {
   const captions = Array.from({ length: set.length }, (_, i) => set.caption(i));
   const store = { count: set.length, name: (i: number) => set.key(i), bytes: (i: number) => set.bytes(i) };
-  const pictures = await openPictures(store, seed, signal, onProgress);
+  const images = await openImages(store, seed, signal, onProgress);
   return {
     folder: set.folder,
     samples: set.length,
@@ -76,7 +76,7 @@ export async function inspectSet(
       characters: spreadOf(captions.map(charactersIn)),
       words: spreadOf(captions.map(wordsIn)),
     },
-    pictures: { ...pictures, bytes: spreadOf(Array.from({ length: set.length }, (_, i) => set.size(i))) },
+    images: { ...images, bytes: spreadOf(Array.from({ length: set.length }, (_, i) => set.size(i))) },
   };
 }
 
@@ -85,7 +85,7 @@ export const inspectionText = (found: Inspection): string =>
     ...setRows('samples', found.samples, found),
     ...Object.entries(found.kinds).map(([field, counts]): Figure => [field, list(counts)]),
     ...textRows('captions', found.captions),
-    ...pictureRows(found.pictures, found.samples),
+    ...imageRows(found.images, found.samples),
   ]);
 
 const COLUMNS = 8;

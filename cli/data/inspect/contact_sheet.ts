@@ -2,10 +2,10 @@
 import { join } from 'node:path';
 import sharp, { type OverlayOptions } from 'sharp';
 import { writeAtomically } from '../../common/files.js';
-import type { Picture } from '../../image/write.js';
+import type { Image } from '../../image/write.js';
 import { escapeXml } from '../../text/xml.js';
 import { Drop } from '../io/drop.js';
-import { decodePicture } from '../io/picture.js';
+import { decodeImage } from '../io/image.js';
 
 export const CELL = 128;
 export const GAP = 12;
@@ -62,7 +62,7 @@ export interface Thumbnail {
 }
 
 /** As it is, doubled while it stays within the cell, or reduced into it. */
-export async function thumbnail({ pixels, width, height }: Picture): Promise<Thumbnail> {
+export async function thumbnail({ pixels, width, height }: Image): Promise<Thumbnail> {
   const times = Math.floor(CELL / Math.max(width, height));
   const scale = times >= 1 ? times : CELL / Math.max(width, height);
   const to = { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
@@ -102,7 +102,7 @@ export const linesAt = (lines: readonly string[], x: number, top: number): strin
 
 /** The image as it is on a sheet; undefined for a file that cannot be decoded. */
 export async function thumbnailOf(file: Uint8Array): Promise<Thumbnail | undefined> {
-  const decoded = await decodePicture(file);
+  const decoded = await decodeImage(file);
   return decoded instanceof Drop ? undefined : thumbnail(decoded);
 }
 

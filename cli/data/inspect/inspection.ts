@@ -2,7 +2,7 @@
 import { epochOrder } from '../../random/order.js';
 import { padEnd, widthOf } from '../../text/columns.js';
 import { Drop } from '../io/drop.js';
-import { decodePicture } from '../io/picture.js';
+import { decodeImage } from '../io/image.js';
 import type { Manifest, Shard } from '../prepared/manifest.js';
 
 /** Of a larger set so many images are opened for the figures about sizes, chosen by seed. */
@@ -96,13 +96,13 @@ export class FieldKinds {
 }
 
 /** What is needed of a set to open its images. */
-export interface OpenablePictures {
+export interface OpenableImages {
   count: number;
-  name(picture: number): string;
-  bytes(picture: number): Promise<Uint8Array>;
+  name(image: number): string;
+  bytes(image: number): Promise<Uint8Array>;
 }
 
-export interface OpenedPictures {
+export interface OpenedImages {
   opened: number;
   width: Spread;
   height: Spread;
@@ -111,12 +111,12 @@ export interface OpenedPictures {
 }
 
 /** Opens all images, or so many of a large set. */
-export async function openPictures(
-  { count, name, bytes }: OpenablePictures,
+export async function openImages(
+  { count, name, bytes }: OpenableImages,
   seed: number,
   signal: AbortSignal,
   onProgress: (done: number, total: number) => void,
-): Promise<OpenedPictures> {
+): Promise<OpenedImages> {
   const chosen = epochOrder(seed, 0, count).subarray(0, OPENED).sort();
   const widths: number[] = [];
   const heights: number[] = [];
@@ -126,12 +126,12 @@ export async function openPictures(
   const worker = async () => {
     for (const [done, i] of queue) {
       signal.throwIfAborted();
-      const picture = await decodePicture(await bytes(i));
-      if (picture instanceof Drop) bad.push(`${name(i)}: ${picture.detail}`);
+      const image = await decodeImage(await bytes(i));
+      if (image instanceof Drop) bad.push(`${name(i)}: ${image.detail}`);
       else {
-        widths.push(picture.width);
-        heights.push(picture.height);
-        add(formats, picture.extension);
+        widths.push(image.width);
+        heights.push(image.height);
+        add(formats, image.extension);
       }
       onProgress(done + 1, chosen.length);
     }
@@ -174,8 +174,8 @@ export const textRows = (what: string, { distinct, characters, words }: TextFigu
 ];
 
 /** Of `total` images that a set has, with what is said of them before their formats and below them. */
-export function pictureRows(
-  { formats, opened, bad, width, height, bytes }: OpenedPictures & { bytes: Spread },
+export function imageRows(
+  { formats, opened, bad, width, height, bytes }: OpenedImages & { bytes: Spread },
   total: number,
   { before = '', below = [] }: { before?: string; below?: Figure[] } = {},
 ): Figure[] {

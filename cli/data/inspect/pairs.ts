@@ -27,10 +27,10 @@ import {
   columnsOf,
   FieldKinds,
   type Figure,
+  imageRows,
   list,
-  type OpenedPictures,
-  openPictures,
-  pictureRows,
+  type OpenedImages,
+  openImages,
   range,
   type SetFigures,
   type Spread,
@@ -51,7 +51,7 @@ export interface PairInspection extends SetFigures {
   prompts: TextFigures;
   /** Of those that state one. */
   confidence?: Spread;
-  pictures: OpenedPictures & {
+  images: OpenedImages & {
     distinct: number;
     /** Pairs that an image is in. */
     uses: Spread;
@@ -91,15 +91,15 @@ export async function inspectPairs(
   onProgress: Progress,
 ): Promise<PairInspection> {
   const { characters, words, confidence, distinct, kinds, ties } = await readRecords(set, signal, onProgress);
-  const uses = new Uint32Array(set.pictureCount);
+  const uses = new Uint32Array(set.imageCount);
   for (let i = 0; i < set.length; i++)
-    for (const picture of [set.chosen(i), set.rejected(i)]) uses[picture] = (uses[picture] as number) + 1;
+    for (const image of [set.chosen(i), set.rejected(i)]) uses[image] = (uses[image] as number) + 1;
   const store = {
-    count: set.pictureCount,
-    name: (i: number) => set.pictureId(i),
-    bytes: (i: number) => set.picture(i),
+    count: set.imageCount,
+    name: (i: number) => set.imageId(i),
+    bytes: (i: number) => set.image(i),
   };
-  const opened = await openPictures(store, seed, signal, (done, total) => onProgress('opening images', done, total));
+  const opened = await openImages(store, seed, signal, (done, total) => onProgress('opening images', done, total));
   return {
     folder: set.folder,
     pairs: set.length,
@@ -108,17 +108,17 @@ export async function inspectPairs(
     kinds,
     prompts: { distinct, characters: spreadOf(characters), words: spreadOf(words) },
     ...(confidence.length > 0 && { confidence: spreadOf(confidence) }),
-    pictures: {
-      distinct: set.pictureCount,
+    images: {
+      distinct: set.imageCount,
       uses: spreadOf(uses),
       ...opened,
-      bytes: spreadOf(Float64Array.from({ length: set.pictureCount }, (_, i) => set.pictureSize(i))),
+      bytes: spreadOf(Float64Array.from({ length: set.imageCount }, (_, i) => set.imageSize(i))),
     },
   };
 }
 
 export function pairInspectionText(found: PairInspection): string {
-  const { pictures, confidence } = found;
+  const { images, confidence } = found;
   const some = (name: string, text: string, isThere: boolean): Figure[] => (isThere ? [[name, text]] : []);
   return columnsOf([
     ...setRows('pairs', found.pairs, found),
@@ -126,9 +126,9 @@ export function pairInspectionText(found: PairInspection): string {
     ...Object.entries(found.kinds).map(([field, counts]): Figure => [field.replaceAll('_', ' '), list(counts)]),
     ...(confidence ? [['confidence', range(confidence, 4)] satisfies Figure] : []),
     ...textRows('prompts', found.prompts),
-    ...pictureRows(pictures, pictures.distinct, {
-      before: `${pictures.distinct} distinct; `,
-      below: [['  pairs of each', range(pictures.uses)]],
+    ...imageRows(images, images.distinct, {
+      before: `${images.distinct} distinct; `,
+      below: [['  pairs of each', range(images.uses)]],
     }),
   ]);
 }
@@ -149,7 +149,7 @@ interface Cell {
 }
 
 async function cellOf(set: PairSet, pair: number): Promise<Cell> {
-  const small = async (picture: number) => thumbnailOf(await set.picture(picture));
+  const small = async (image: number) => thumbnailOf(await set.image(image));
   const record = await set.record(pair);
   return { record, chosen: await small(record.chosen), rejected: await small(record.rejected) };
 }

@@ -18,14 +18,14 @@ export interface DecodedOptions {
   count: number;
   /** Bytes of each when decoded. */
   bytes: number;
-  decode: (picture: number) => Promise<Uint8Array | Fault>;
+  decode: (image: number) => Promise<Uint8Array | Fault>;
   /** A set whose decoded images fit into so many bytes is decoded once and kept. */
   keepBytes?: number;
   /** Told once for each bad image. */
   onWarning?: (message: string) => void;
 }
 
-export class DecodedPictures {
+export class DecodedImages {
   readonly #gate = new Semaphore(AT_ONCE);
   readonly #options: DecodedOptions;
   readonly #bad = new Map<number, Fault>();
@@ -49,27 +49,27 @@ export class DecodedPictures {
     return this.#bad.size;
   }
 
-  faultOf(picture: number): Fault | undefined {
-    return this.#bad.get(picture);
+  faultOf(image: number): Fault | undefined {
+    return this.#bad.get(image);
   }
 
   /** The image's pixels, not to be written to; undefined when it is bad. */
-  async get(picture: number): Promise<Uint8Array | undefined> {
+  async get(image: number): Promise<Uint8Array | undefined> {
     const { bytes, decode, onWarning } = this.#options;
-    const kept = this.#kept?.subarray(picture * bytes, (picture + 1) * bytes);
-    if (kept && this.#isKept[picture]) return kept;
-    if (this.#bad.has(picture)) return undefined;
-    const pixels = await this.#gate.run(async () => (this.#closed ? undefined : decode(picture)));
+    const kept = this.#kept?.subarray(image * bytes, (image + 1) * bytes);
+    if (kept && this.#isKept[image]) return kept;
+    if (this.#bad.has(image)) return undefined;
+    const pixels = await this.#gate.run(async () => (this.#closed ? undefined : decode(image)));
     if (pixels === undefined) return undefined;
     if (!(pixels instanceof Uint8Array)) {
-      this.#bad.set(picture, pixels);
+      this.#bad.set(image, pixels);
       if (!this.#told.has(pixels.about)) onWarning?.(`${pixels.message}; left out from now on`);
       this.#told.add(pixels.about);
       return undefined;
     }
     if (!kept || this.#closed) return pixels;
     kept.set(pixels);
-    this.#isKept[picture] = 1;
+    this.#isKept[image] = 1;
     return kept;
   }
 

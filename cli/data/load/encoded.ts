@@ -37,7 +37,7 @@ export interface EncodedManifest extends EncodedKey {
   format: 'drm-encoded';
   version: 1;
   model: string;
-  pictures: number;
+  images: number;
   prompts: number;
   /** Images that could not be decoded, and why. */
   bad: Record<string, string>;
@@ -82,22 +82,25 @@ const readSidecar = (folder: string, name: string) => readShaped(sidecarFile(fol
 
 /** Names of files in the folder and nowhere else. */
 const NAMES = listOf(matching(/^\w[\w-]*$/, 'the name of a file'));
-const ENCODED_MANIFEST = objectOf<EncodedManifest>({
-  format: oneOf('drm-encoded'),
-  version: oneOf(1),
-  model: text,
-  vae: text,
-  text_encoders: text,
-  size: count,
-  t5_length: count,
-  clip_length: count,
-  dtype: text as Shape<EncodedKey['dtype']>,
-  pictures: count,
-  prompts: count,
-  bad: mapOf(text),
-  latents_files: NAMES,
-  prompts_files: NAMES,
-});
+const ENCODED_MANIFEST = objectOf<EncodedManifest>(
+  {
+    format: oneOf('drm-encoded'),
+    version: oneOf(1),
+    model: text,
+    vae: text,
+    text_encoders: text,
+    size: count,
+    t5_length: count,
+    clip_length: count,
+    dtype: text as Shape<EncodedKey['dtype']>,
+    images: count,
+    prompts: count,
+    bad: mapOf(text),
+    latents_files: NAMES,
+    prompts_files: NAMES,
+  },
+  { images: 'pictures' },
+);
 
 /** Of a finished file that is about these; undefined when there is none, or the set has been prepared anew since. */
 function finished(folder: string, name: string, wanted: readonly string[]): Sidecar | undefined {
@@ -122,14 +125,14 @@ export async function encodeSet(
 ): Promise<{ folder: string; manifest: EncodedManifest }> {
   const folder = folderOf(set.folder, key);
   await mkdir(folder, { recursive: true });
-  const { bad, files: latents } = await encodePictures(set, encoder, folder, key, options);
+  const { bad, files: latents } = await encodeImages(set, encoder, folder, key, options);
   const { texts, files: prompts } = await encodePrompts(set, encoder, tokenizer, folder, key, options);
   const manifest: EncodedManifest = {
     format: 'drm-encoded',
     version: 1,
     model: options.model,
     ...key,
-    pictures: set.pictureCount - Object.keys(bad).length,
+    images: set.imageCount - Object.keys(bad).length,
     prompts: texts,
     bad,
     latents_files: latents,
@@ -143,7 +146,7 @@ const stopIfAsked = (signal: AbortSignal) => {
   if (signal.aborted) throw new DrmError('CANCELLED', 'stopped; what is encoded is kept, and the same command goes on');
 };
 
-async function encodePictures(
+async function encodeImages(
   set: PairSet,
   encoder: DataSetEncoder,
   folder: string,
@@ -156,16 +159,16 @@ async function encodePictures(
   // Pixels cross as bytes, latents are about (2 x 16 / 64) numbers a pixel.
   const each = size ** 2 * Math.max(3, bytesOf(dtype) / 2);
   const perFile = Math.max(1, Math.min(4096, Math.floor(FILE_BYTES / each)));
-  for (let first = 0; first < set.pictureCount; first += perFile) {
+  for (let first = 0; first < set.imageCount; first += perFile) {
     const name = stem('latents', first / perFile);
-    const wanted = Array.from({ length: Math.min(perFile, set.pictureCount - first) }, (_, i) => first + i);
-    const ids = wanted.map((picture) => set.pictureId(picture));
+    const wanted = Array.from({ length: Math.min(perFile, set.imageCount - first) }, (_, i) => first + i);
+    const ids = wanted.map((image) => set.imageId(image));
     let sidecar = finished(folder, name, ids);
     if (!sidecar) {
       stopIfAsked(signal);
       sidecar = { rows: [], bad: {} };
       const pixels: Uint8Array[] = [];
-      for (const [i, square] of (await Promise.all(wanted.map((picture) => squares.get(picture)))).entries()) {
+      for (const [i, square] of (await Promise.all(wanted.map((image) => squares.get(image)))).entries()) {
         const id = ids[i] as string;
         if (square) {
           sidecar.rows.push(id);
@@ -173,15 +176,15 @@ async function encodePictures(
         } else sidecar.bad[id] = String(squares.faultOf(wanted[i] as number)?.message);
       }
       if (pixels.length > 0) {
-        const pictures = pixels.map((_, row) => row);
-        const batch = { samples: [], pictures, pixels: Buffer.concat(pixels), height: size, width: size };
+        const images = pixels.map((_, row) => row);
+        const batch = { samples: [], images, pixels: Buffer.concat(pixels), height: size, width: size };
         await encoder.latents(batch, join(folder, `${name}.safetensors`), { signal });
       }
       await writeAtomically(sidecarFile(folder, name), JSON.stringify(sidecar));
     }
     Object.assign(bad, sidecar.bad);
     if (sidecar.rows.length > 0) files.push(name);
-    onProgress('images', first + wanted.length, set.pictureCount);
+    onProgress('images', first + wanted.length, set.imageCount);
   }
   return { bad, files };
 }

@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { Drop } from '../io/drop.js';
-import { decodePicture, squarePicture } from '../io/picture.js';
+import { decodeImage, squareImage } from '../io/image.js';
 import type { CaptionedSet } from '../prepared/captioned_set.js';
-import { DecodedPictures, type Fault } from './decoded.js';
+import { DecodedImages, type Fault } from './decoded.js';
 import { Prefetcher, type PrefetchOptions } from './prefetcher.js';
 
 export interface Batch {
@@ -34,7 +34,7 @@ export interface LoaderOptions extends PrefetchOptions {
 
 export class BatchLoader {
   readonly #prefetcher: Prefetcher<Batch>;
-  readonly #pictures: DecodedPictures;
+  readonly #images: DecodedImages;
   #isGiven = false;
 
   constructor(
@@ -42,15 +42,15 @@ export class BatchLoader {
     private readonly options: LoaderOptions,
   ) {
     this.#prefetcher = new Prefetcher((step) => this.#load(step), options);
-    this.#pictures = new DecodedPictures({
+    this.#images = new DecodedImages({
       ...options,
       count: set.length,
-      bytes: this.#pictureBytes,
+      bytes: this.#imageBytes,
       decode: (index) => this.#decode(index),
     });
   }
 
-  get #pictureBytes(): number {
+  get #imageBytes(): number {
     return this.options.size ** 2 * 3;
   }
 
@@ -60,8 +60,8 @@ export class BatchLoader {
   }
 
   /** Images found bad so far. */
-  get badPictures(): number {
-    return this.#pictures.badCount;
+  get badImages(): number {
+    return this.#images.badCount;
   }
 
   /**
@@ -74,7 +74,7 @@ export class BatchLoader {
     let batch = await this.#prefetcher.next();
     while (batch?.indices.length === 0 && !this.options.isPart) batch = await this.#prefetcher.next();
     this.#isGiven ||= batch !== undefined;
-    if (!this.#isGiven && this.badPictures > 0) throw this.#unusable(0);
+    if (!this.#isGiven && this.badImages > 0) throw this.#unusable(0);
     return batch;
   }
 
@@ -90,7 +90,7 @@ export class BatchLoader {
         return batch;
       }
       if (this.#prefetcher.closed) return batch;
-      if (asked.some((index) => this.#pictures.faultOf(index)?.lost)) break;
+      if (asked.some((index) => this.#images.faultOf(index)?.lost)) break;
       if (steps !== undefined || isPart) return batch;
       tried += asked.length;
     }
@@ -100,10 +100,10 @@ export class BatchLoader {
   #unusable(step: number): DrmError {
     const { folder, length } = this.set;
     const asked = this.options.order(step);
-    const fault = this.#pictures.faultOf(asked[0] as number)?.message;
+    const fault = this.#images.faultOf(asked[0] as number)?.message;
     return new DrmError(
       'BAD_FILE',
-      `[data] step ${step}: none of its ${asked.length} images can be used (${fault}); ${this.badPictures} of ${length} images of ${folder} are bad so far: check the folder with \`drm data inspect --verify\``,
+      `[data] step ${step}: none of its ${asked.length} images can be used (${fault}); ${this.badImages} of ${length} images of ${folder} are bad so far: check the folder with \`drm data inspect --verify\``,
       { file: folder },
     );
   }
@@ -111,13 +111,13 @@ export class BatchLoader {
   /** Of these samples the good ones. */
   async #read(step: number, asked: readonly number[]): Promise<Batch> {
     const { size } = this.options;
-    const each = this.#pictureBytes;
+    const each = this.#imageBytes;
     const pixels = new Uint8Array(asked.length * each);
     const good = await Promise.all(
       asked.map(async (index, row) => {
-        const picture = await this.#pictures.get(index);
-        if (picture) pixels.set(picture, row * each);
-        return picture !== undefined;
+        const image = await this.#images.get(index);
+        if (image) pixels.set(image, row * each);
+        return image !== undefined;
       }),
     );
     const indices = asked.filter((_, row) => good[row]);
@@ -141,16 +141,16 @@ export class BatchLoader {
       return { about: file, message: (error as Error).message, lost: true }; // a lost shard is named once, not by each image
     }
     const about = `[data] ${file}: ${this.set.key(index)}`;
-    const picture = await decodePicture(bytes);
-    if (picture instanceof Drop) return { about, message: `${about}: ${picture.detail}` };
-    const square = await squarePicture(picture, size);
+    const image = await decodeImage(bytes);
+    if (image instanceof Drop) return { about, message: `${about}: ${image.detail}` };
+    const square = await squareImage(image, size);
     if (square) return square.pixels;
-    return { about, message: `${about}: ${picture.width}×${picture.height} is smaller than ${size}×${size}` };
+    return { about, message: `${about}: ${image.width}×${image.height} is smaller than ${size}×${size}` };
   }
 
   /** Ends the reading ahead and gives the memory back. */
   async close(): Promise<void> {
-    this.#pictures.close();
+    this.#images.close();
     await this.#prefetcher.close();
   }
 }

@@ -3,8 +3,8 @@
 import { DrmError } from '../../../binding/error.js';
 import type { PromptTokens, TrainBatch } from '../../../binding/types.js';
 import { Drop } from '../io/drop.js';
-import { decodePicture, squashPicture } from '../io/picture.js';
-import { DecodedPictures, type Fault } from './decoded.js';
+import { decodeImage, squashImage } from '../io/image.js';
+import { DecodedImages, type Fault } from './decoded.js';
 import { Prefetcher, type PrefetchOptions } from './prefetcher.js';
 
 export interface Pair {
@@ -21,11 +21,11 @@ export interface Pair {
 export interface Pairs {
   readonly folder: string;
   readonly length: number;
-  readonly pictureCount: number;
+  readonly imageCount: number;
   record(index: number): Pair | Promise<Pair>;
-  pictureId(index: number): string;
+  imageId(index: number): string;
   /** The image's file. Rejects with DrmError BAD_FILE when it cannot be read. */
-  picture(index: number): Promise<Uint8Array>;
+  image(index: number): Promise<Uint8Array>;
 }
 
 export interface PairBatch {
@@ -38,7 +38,7 @@ export interface PairBatch {
 /** A pass as the trainer takes it, but for the rows of prompts. */
 export interface PairPass extends TrainBatch {
   /** Images: the chosen of all pairs, then the rejected. */
-  pictures: number[];
+  images: number[];
   captions: string[];
 }
 
@@ -52,7 +52,7 @@ export interface PairLoaderOptions extends PrefetchOptions {
   /** Pairs of a pass; 0 is all of a step. */
   pass: number;
   /** Number of the set's first image, where several sets share a trainer. */
-  firstPicture?: number;
+  firstImage?: number;
   /** Whether images are decoded; where the trainer has their latents they need not be. */
   pixels: boolean;
   /** Token ids of a prompt, where the trainer encodes prompts as they come. */
@@ -76,21 +76,21 @@ interface GoodPair {
 export function squaresOf(
   set: Pairs,
   { size, keepBytes, onWarning }: Pick<PairLoaderOptions, 'size' | 'keepBytes' | 'onWarning'>,
-): DecodedPictures {
-  return new DecodedPictures({
-    count: set.pictureCount,
+): DecodedImages {
+  return new DecodedImages({
+    count: set.imageCount,
     bytes: size ** 2 * 3,
-    decode: (picture) => decodeSquare(set, picture, size),
+    decode: (image) => decodeSquare(set, image, size),
     ...(keepBytes !== undefined && { keepBytes }),
     ...(onWarning && { onWarning }),
   });
 }
 
 async function decodeSquare(set: Pairs, index: number, size: number): Promise<Uint8Array | Fault> {
-  const picture = await decodePicture(await set.picture(index));
-  if (!(picture instanceof Drop)) return (await squashPicture(picture, size)).pixels;
-  const about = `[data] ${set.folder}: image ${set.pictureId(index)}`;
-  return { about, message: `${about}: ${picture.detail}` };
+  const image = await decodeImage(await set.image(index));
+  if (!(image instanceof Drop)) return (await squashImage(image, size)).pixels;
+  const about = `[data] ${set.folder}: image ${set.imageId(index)}`;
+  return { about, message: `${about}: ${image.detail}` };
 }
 
 /** Of each prompt; those that pairs share are encoded once. */
@@ -102,7 +102,7 @@ async function tokensOf(prompts: string[], encode: (prompt: string) => Promise<P
 
 export class PairLoader {
   readonly #prefetcher: Prefetcher<PairBatch>;
-  readonly #pictures: DecodedPictures | undefined;
+  readonly #images: DecodedImages | undefined;
   readonly #leftOut = new Set<number>();
 
   constructor(
@@ -110,7 +110,7 @@ export class PairLoader {
     private readonly options: PairLoaderOptions,
   ) {
     this.#prefetcher = new Prefetcher((step) => this.#load(step), options);
-    this.#pictures = options.pixels ? squaresOf(set, options) : undefined;
+    this.#images = options.pixels ? squaresOf(set, options) : undefined;
   }
 
   /** Seconds that next() had to wait for data. */
@@ -123,8 +123,8 @@ export class PairLoader {
     return this.#leftOut.size;
   }
 
-  get badPictures(): number {
-    return this.#pictures?.badCount ?? 0;
+  get badImages(): number {
+    return this.#images?.badCount ?? 0;
   }
 
   /**
@@ -170,7 +170,7 @@ export class PairLoader {
   }
 
   async #batch(step: number, good: GoodPair[]): Promise<PairBatch> {
-    const { pass, tokens, size, firstPicture = 0 } = this.options;
+    const { pass, tokens, size, firstImage = 0 } = this.options;
     const passes: PairPass[] = [];
     const each = size ** 2 * 3;
     const length = pass > 0 ? pass : good.length;
@@ -178,12 +178,12 @@ export class PairLoader {
       const pairs = good.slice(from, from + length);
       const made: PairPass = {
         samples: pairs.map(({ index }) => index),
-        pictures: [...pairs.map(({ chosen }) => chosen), ...pairs.map(({ rejected }) => rejected)].map(
-          (picture) => picture + firstPicture,
+        images: [...pairs.map(({ chosen }) => chosen), ...pairs.map(({ rejected }) => rejected)].map(
+          (image) => image + firstImage,
         ),
         captions: pairs.map(({ prompt }) => prompt),
       };
-      if (this.#pictures) {
+      if (this.#images) {
         const pixels = new Uint8Array(2 * pairs.length * each);
         for (const [row, { squares }] of pairs.entries()) {
           pixels.set(squares[0], row * each);
@@ -201,7 +201,7 @@ export class PairLoader {
   async #pair(index: number): Promise<GoodPair | undefined> {
     const { chosen, rejected, prompt, tie } = await this.set.record(index);
     const none = new Uint8Array(0);
-    const pixels = async (picture: number) => (this.#pictures ? this.#pictures.get(picture) : none);
+    const pixels = async (image: number) => (this.#images ? this.#images.get(image) : none);
     const [first, second] = tie ? [] : await Promise.all([pixels(chosen), pixels(rejected)]);
     if (first && second) return { index, chosen, rejected, prompt, squares: [first, second] };
     this.#leftOut.add(index);
@@ -210,7 +210,7 @@ export class PairLoader {
 
   /** Ends the reading ahead and gives the memory back. */
   async close(): Promise<void> {
-    this.#pictures?.close();
+    this.#images?.close();
     await this.#prefetcher.close();
   }
 }

@@ -14,8 +14,8 @@ export class CaptionedSet {
   readonly #shard: number[] = [];
   readonly #jsonAt: number[] = [];
   readonly #jsonSize: number[] = [];
-  readonly #pictureAt: number[] = [];
-  readonly #pictureSize: number[] = [];
+  readonly #imageAt: number[] = [];
+  readonly #imageSize: number[] = [];
   readonly #files: ShardFiles;
 
   private constructor(
@@ -40,15 +40,15 @@ export class CaptionedSet {
     const shard = this.shards[index] as Shard;
     walkShard(this.folder, shard, ({ key, sidecar, json, files }) => {
       if (typeof sidecar.caption !== 'string') throw new Error(`${key}.json: expected a caption`);
-      const [picture, further] = files;
-      if (!picture || further) throw new Error(`${key}: expected one image after its .json, found ${files.length}`);
+      const [image, further] = files;
+      if (!image || further) throw new Error(`${key}: expected one image after its .json, found ${files.length}`);
       this.#keys.push(key);
       this.#captions.push(sidecar.caption);
       this.#shard.push(index);
       this.#jsonAt.push(json.at);
       this.#jsonSize.push(json.size);
-      this.#pictureAt.push(picture.at);
-      this.#pictureSize.push(picture.size);
+      this.#imageAt.push(image.at);
+      this.#imageSize.push(image.size);
     });
   }
 
@@ -70,7 +70,7 @@ export class CaptionedSet {
 
   /** Bytes of the image's file. */
   size(i: number): number {
-    return this.#pictureSize[i] as number;
+    return this.#imageSize[i] as number;
   }
 
   /** All of the sidecar (concept, category, style, source, licence, split ... as the source gives them). */
@@ -81,7 +81,7 @@ export class CaptionedSet {
 
   /** The image's file. Rejects with DrmError BAD_FILE when its shard is gone or cut. */
   bytes(i: number): Promise<Buffer> {
-    return this.#read(i, this.#pictureAt[i] as number, this.#pictureSize[i] as number);
+    return this.#read(i, this.#imageAt[i] as number, this.#imageSize[i] as number);
   }
 
   #read(i: number, at: number, size: number): Promise<Buffer> {

@@ -45,7 +45,7 @@ export interface Manifest {
   /** Samples by split. */
   splits: Record<string, number>;
   /** Distinct images by split, of pairs. */
-  pictures?: Record<string, number>;
+  images?: Record<string, number>;
   shards: Shard[];
 }
 
@@ -67,27 +67,30 @@ export const SHARD = objectOf<Shard>({
 });
 
 /** Of a manifest whose format, version and kind are known. */
-const REST = objectOf<Omit<Manifest, 'format' | 'version' | 'kind'>>({
-  tool: text,
-  settings: mapOf(anything),
-  records: count,
-  kept: count,
-  dropped: counts,
-  sources: listOf(
-    objectOf<Manifest['sources'][number]>({
-      name: text,
-      kept: count,
-      version: optional(text),
-      author: optional(text),
-      url: optional(text),
-      licence: optional(text),
-      licence_url: optional(text),
-    } as { [K in keyof Manifest['sources'][number]]-?: Shape<Manifest['sources'][number][K]> }),
-  ),
-  splits: counts,
-  pictures: optional(counts) as Shape<Record<string, number>>,
-  shards: listOf(SHARD),
-});
+const REST = objectOf<Omit<Manifest, 'format' | 'version' | 'kind'>>(
+  {
+    tool: text,
+    settings: mapOf(anything),
+    records: count,
+    kept: count,
+    dropped: counts,
+    sources: listOf(
+      objectOf<Manifest['sources'][number]>({
+        name: text,
+        kept: count,
+        version: optional(text),
+        author: optional(text),
+        url: optional(text),
+        licence: optional(text),
+        licence_url: optional(text),
+      } as { [K in keyof Manifest['sources'][number]]-?: Shape<Manifest['sources'][number][K]> }),
+    ),
+    splits: counts,
+    images: optional(counts) as Shape<Record<string, number>>,
+    shards: listOf(SHARD),
+  },
+  { images: 'pictures' },
+);
 
 /** Of a sample: its sidecar and that's header. Memory is taken by these counts. */
 const LEAST_SAMPLE = 2 * BLOCK;

@@ -2,7 +2,7 @@
 // prompt, of which people (or a rule) preferred the one.
 import { count, flag, listOf, number, objectOf, optional, type Shape, text } from '../../common/shape.js';
 import { Drop } from '../io/drop.js';
-import { decodePicture, encodeLossless, squashPicture } from '../io/picture.js';
+import { decodeImage, encodeLossless, squashImage } from '../io/image.js';
 import type { SourceNote } from './manifest.js';
 import type { ShardSample } from './shard_reader.js';
 import type { IsWritten, Listing, Planned, Sample, Source } from './source.js';
@@ -55,7 +55,7 @@ export const PAIR_SIDECAR = objectOf({
   grade: optional(number),
 }) as Shape<PairFields & { split: string; chosen_id: string; rejected_id: string }>;
 
-export interface PairPicture {
+export interface PairImage {
   /** The data set's own name of the image; the same name is the same image, which is stored once. */
   id: string;
   /** Bytes of the encoded file; 0 when it is not there. */
@@ -69,8 +69,8 @@ export interface Pair {
   /** Which of the source's notes it belongs to; the first by default. */
   note?: number;
   fields: PairFields;
-  chosen: PairPicture;
-  rejected: PairPicture;
+  chosen: PairImage;
+  rejected: PairImage;
 }
 
 /** A pair whose order is found from images that are made for it. */
@@ -125,7 +125,7 @@ export const pairIdsOf = (sidecar: Record<string, unknown>): [string, string] =>
 ];
 
 /** Ids of the images that come with this sample, as in Sample.files; none for captions. */
-export function pictureIdsOf({ sidecar, files }: Pick<ShardSample, 'sidecar' | 'files'>): string[] {
+export function imageIdsOf({ sidecar, files }: Pick<ShardSample, 'sidecar' | 'files'>): string[] {
   const ids = pairIdsOf(sidecar);
   return SIDES.flatMap((side, i) =>
     files.some(({ extension }) => extension.startsWith(`${side}.`)) ? [ids[i] as string] : [],
@@ -133,14 +133,14 @@ export function pictureIdsOf({ sidecar, files }: Pick<ShardSample, 'sidecar' | '
 }
 
 /** Checks that an image decodes, and reduces it if asked. The container is found from the bytes. */
-async function makeFile(picture: PairPicture, size: number | undefined): Promise<File | Drop> {
-  const bytes = await picture.read();
+async function makeFile(image: PairImage, size: number | undefined): Promise<File | Drop> {
+  const bytes = await image.read();
   if (bytes instanceof Drop) return bytes;
-  const decoded = await decodePicture(bytes);
-  if (decoded instanceof Drop) return new Drop(decoded.reason, `${picture.id}: ${decoded.detail}`);
+  const decoded = await decodeImage(bytes);
+  if (decoded instanceof Drop) return new Drop(decoded.reason, `${image.id}: ${decoded.detail}`);
   if (size === undefined || (decoded.width <= size && decoded.height <= size))
     return { extension: decoded.extension, bytes };
-  return { extension: 'webp', bytes: await encodeLossless(await squashPicture(decoded, size)) };
+  return { extension: 'webp', bytes: await encodeLossless(await squashImage(decoded, size)) };
 }
 
 async function bytesOf({ chosen, rejected }: Pair): Promise<number> {
@@ -183,8 +183,7 @@ class Recent {
 export function pairSource(options: PairSourceOptions): Source {
   const { notes, settings, total, size, selfContained = false, extras = [] } = options;
   const recent = new Recent();
-  const fileOf = (id: string, picture: PairPicture): Promise<File | Drop> =>
-    recent.get(id, () => makeFile(picture, size));
+  const fileOf = (id: string, image: PairImage): Promise<File | Drop> => recent.get(id, () => makeFile(image, size));
   const make = async (key: string, planned: Pair | LatePair, isWritten: IsWritten): Promise<Sample | Drop> => {
     const pair = 'decide' in planned ? await planned.decide() : planned;
     if (pair instanceof Drop) return pair;

@@ -24,9 +24,9 @@ export class PairSet {
   readonly #chosen: Uint32Array;
   readonly #rejected: Uint32Array;
   /** Of each image; a size of 0 where no file was found for it yet. */
-  readonly #pictureShard: Uint32Array;
-  readonly #pictureAt: Float64Array;
-  readonly #pictureSize: Uint32Array;
+  readonly #imageShard: Uint32Array;
+  readonly #imageAt: Float64Array;
+  readonly #imageSize: Uint32Array;
 
   private constructor(
     readonly folder: string,
@@ -39,9 +39,9 @@ export class PairSet {
     this.#jsonSize = new Uint32Array(pairs);
     this.#chosen = new Uint32Array(pairs);
     this.#rejected = new Uint32Array(pairs);
-    this.#pictureShard = new Uint32Array(2 * pairs); // the system gives pages as they are written
-    this.#pictureAt = new Float64Array(2 * pairs);
-    this.#pictureSize = new Uint32Array(2 * pairs);
+    this.#imageShard = new Uint32Array(2 * pairs); // the system gives pages as they are written
+    this.#imageAt = new Float64Array(2 * pairs);
+    this.#imageSize = new Uint32Array(2 * pairs);
   }
 
   /** Throws DrmError BAD_FILE naming the shard that is missing, cut, altered or malformed. */
@@ -51,11 +51,11 @@ export class PairSet {
     if (set.length === 0)
       throw new DrmError('BAD_FILE', `[data] ${folder}: expected pairs, found none`, { file: folder });
     for (const index of set.shards.keys()) set.#index(index);
-    for (let picture = 0; picture < set.pictureCount; picture++)
-      if (set.#pictureSize[picture] === 0)
+    for (let image = 0; image < set.imageCount; image++)
+      if (set.#imageSize[image] === 0)
         throw new DrmError(
           'BAD_FILE',
-          `[data] ${folder}: no shard holds image ${set.pictureId(picture)}; prepare the set again`,
+          `[data] ${folder}: no shard holds image ${set.imageId(image)}; prepare the set again`,
           { file: folder },
         );
     return set;
@@ -77,13 +77,13 @@ export class PairSet {
       this.#rejected[pair] = rejected;
       pair += 1;
       for (const { extension, at, size } of files) {
-        const picture = /^chosen\./.test(extension) ? chosen : /^rejected\./.test(extension) ? rejected : undefined;
-        if (picture === undefined || size === 0)
+        const image = /^chosen\./.test(extension) ? chosen : /^rejected\./.test(extension) ? rejected : undefined;
+        if (image === undefined || size === 0)
           throw new Error(`${key}.${extension}: expected an image named chosen or rejected`);
-        if (this.#pictureSize[picture] !== 0) continue; // the same one, with another pair
-        this.#pictureShard[picture] = index;
-        this.#pictureAt[picture] = at;
-        this.#pictureSize[picture] = size;
+        if (this.#imageSize[image] !== 0) continue; // the same one, with another pair
+        this.#imageShard[image] = index;
+        this.#imageAt[image] = at;
+        this.#imageSize[image] = size;
       }
     });
     this.#firsts.push(pair);
@@ -95,7 +95,7 @@ export class PairSet {
   }
 
   /** Distinct images; those of two splits are distinct. */
-  get pictureCount(): number {
+  get imageCount(): number {
     return this.#ids.length;
   }
 
@@ -136,19 +136,19 @@ export class PairSet {
   }
 
   /** The data set's own name of an image. */
-  pictureId(picture: number): string {
-    return this.#ids.text(picture).replace(/^[^\n]*\n[^\n]*\n/, '');
+  imageId(image: number): string {
+    return this.#ids.text(image).replace(/^[^\n]*\n[^\n]*\n/, '');
   }
 
   /** Bytes of an image's file. */
-  pictureSize(picture: number): number {
-    return this.#pictureSize[picture] as number;
+  imageSize(image: number): number {
+    return this.#imageSize[image] as number;
   }
 
   /** An image's file, encoded as it was found. Rejects with DrmError BAD_FILE when its shard is gone or cut. */
-  picture(picture: number): Promise<Uint8Array> {
-    const place = { at: this.#pictureAt[picture] as number, size: this.#pictureSize[picture] as number };
-    return this.#files.read(this.#pictureShard[picture] as number, place, () => this.pictureId(picture));
+  image(image: number): Promise<Uint8Array> {
+    const place = { at: this.#imageAt[image] as number, size: this.#imageSize[image] as number };
+    return this.#files.read(this.#imageShard[image] as number, place, () => this.imageId(image));
   }
 
   close(): Promise<void> {

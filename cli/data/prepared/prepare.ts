@@ -259,7 +259,7 @@ function summary(
     dropped: sorted(dropped),
     sources: source.notes.map((note, i) => ({ ...note, kept: kept[i] ?? 0 })),
     splits: sorted(splits),
-    ...(source.kind === 'pairs' && { pictures: sorted(writer.pictures()) }),
+    ...(source.kind === 'pairs' && { images: sorted(writer.images()) }),
     shards: [...writer.shards].sort((a, b) => (a.name < b.name ? -1 : 1)),
   };
 }

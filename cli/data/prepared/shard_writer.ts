@@ -11,7 +11,7 @@ import { count, listOf, mapOf, number, objectOf, optional, type Shape } from '..
 import { IdTable } from '../io/id_table.js';
 import { END, padded, tarHeader } from '../io/tar.js';
 import { SHARD, type Shard } from './manifest.js';
-import { pictureIdsOf } from './pair.js';
+import { imageIdsOf } from './pair.js';
 import { walkShard } from './shard_reader.js';
 import type { IsWritten, Sample } from './source.js';
 
@@ -152,7 +152,7 @@ export class ShardWriter {
         writer.#progress.set(line.shard.split, line.progress);
         const written = writer.#idsOf(line.shard.split);
         walkShard(folder, line.shard, (sample) => {
-          for (const id of pictureIdsOf(sample)) written.add(id);
+          for (const id of imageIdsOf(sample)) written.add(id);
         });
       }
       await journal.write(
@@ -198,7 +198,7 @@ export class ShardWriter {
   }
 
   /** Distinct images by split. */
-  pictures(): Map<string, number> {
+  images(): Map<string, number> {
     return new Map([...this.#written].map(([split, ids]) => [split, ids.length]));
   }
 

@@ -10,7 +10,7 @@ import type { Source } from '../prepared/source.js';
 import { preferenceIn } from './choice.js';
 import { numbersIn, UNCLEAR } from './fields.js';
 import {
-  findPictures,
+  findImages,
   folderOf,
   isTexts,
   type ListedPair,
@@ -21,7 +21,7 @@ import {
   under,
 } from './listed.js';
 
-type Listed = Omit<ListedPair, 'pictures' | 'split'>;
+type Listed = Omit<ListedPair, 'images' | 'split'>;
 
 function* choice(value: Record<string, unknown>, row: number, where: string): Generator<Listed | Drop> {
   const { prompt, file_path: names } = value;
@@ -67,11 +67,11 @@ export async function hpdv2Source(options: PairSetOptions): Promise<Source> {
     return {
       file,
       split,
-      pictures: findPictures(options.images, under(folder, split), archives, join(options.work, split), file),
+      images: findImages(options.images, under(folder, split), archives, join(options.work, split), file),
     };
   });
   async function* all(): AsyncGenerator<ListedPair | Drop> {
-    for (const [note, { file, split, pictures }] of lists.entries())
+    for (const [note, { file, split, images }] of lists.entries())
       for await (const { row, value } of listRecords(file)) {
         const where = `${split}.json, record ${row}`;
         if (value instanceof Drop) {
@@ -89,7 +89,7 @@ export async function hpdv2Source(options: PairSetOptions): Promise<Source> {
           split === 'test'
             ? ranking(common, names as string[], ranks as number[], options.keepTies, where)
             : choice(value, row, where);
-        for (const pair of pairs) yield pair instanceof Drop ? pair : { ...pair, split, note, pictures };
+        for (const pair of pairs) yield pair instanceof Drop ? pair : { ...pair, split, note, images };
       }
   }
   return listedSource(options, {
@@ -102,6 +102,6 @@ export async function hpdv2Source(options: PairSetOptions): Promise<Source> {
       ...(options.keepTies && { ties: true }),
     },
     pairs: all,
-    stores: lists.map(({ pictures }) => pictures),
+    stores: lists.map(({ images }) => images),
   });
 }

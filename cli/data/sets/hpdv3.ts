@@ -8,8 +8,9 @@ import { Drop } from '../io/drop.js';
 import { listRecords } from '../io/json_list.js';
 import type { Source } from '../prepared/source.js';
 import { Fields, numberIn, numbersIn, type Stated } from './fields.js';
+import { GuardedImages, ImageFolder } from './images_at.js';
 import {
-  findPictures,
+  findImages,
   folderOf,
   type ListedPair,
   listedSource,
@@ -18,8 +19,7 @@ import {
   splitsOf,
   under,
 } from './listed.js';
-import { PickapicPictures } from './pickapic.js';
-import { GuardedPictures, PictureFolder } from './pictures_at.js';
+import { PickapicImages } from './pickapic.js';
 
 /** A further list for training, from --mix. */
 export interface MixedList {
@@ -45,7 +45,7 @@ interface List {
   file: string;
   split: string;
   source: string;
-  pictures: GuardedPictures;
+  images: GuardedImages;
   minConfidence: number;
   sample: number | undefined;
 }
@@ -57,7 +57,7 @@ const REWRITE: [string, string][] = [
 ];
 
 /** Images of a published list in the set's folder, in the one around it, or in its `images`: releases differ in that. */
-class SetFolder extends PictureFolder {
+class SetFolder extends ImageFolder {
   override async read(name: string): Promise<Uint8Array | Drop> {
     const found = await super.read(name);
     const others = [`images/${name}`, `ImageRewardDB/${name}`, `Pickapic/${name}`, `Pickapic/images/${name}`];
@@ -114,7 +114,7 @@ async function* pairsIn(list: List): AsyncGenerator<ListedPair | Drop> {
       },
       chosen: path1,
       rejected: path2,
-      pictures: list.pictures,
+      images: list.images,
     };
   }
 }
@@ -124,12 +124,12 @@ async function* eligibleRows(list: List): AsyncGenerator<number> {
 }
 
 /** A mixed list's images: the shards of Pick-a-Pic, ImageRewardDB with its zips, or any folder or archive. */
-function mixedPictures({ list, images }: MixedList, work: string): GuardedPictures {
+function mixedImages({ list, images }: MixedList, work: string): GuardedImages {
   if (existsSync(images) && statSync(images).isDirectory()) {
-    const shards = PickapicPictures.in(images, work);
-    return new GuardedPictures(shards ?? new SetFolder(images), list);
+    const shards = PickapicImages.in(images, work);
+    return new GuardedImages(shards ?? new SetFolder(images), list);
   }
-  return findPictures(images, [], [], work, list);
+  return findImages(images, [], [], work, list);
 }
 
 export async function hpdv3Source(options: Hpdv3Options): Promise<Source> {
@@ -150,7 +150,7 @@ export async function hpdv3Source(options: Hpdv3Options): Promise<Source> {
   const splits = isTestList
     ? ['test']
     : splitsOf(options.split, isFile ? ['train'] : there, folder, 'train.json or test.json');
-  const pictures = findPictures(
+  const images = findImages(
     options.images,
     existsSync(join(folder, 'images')) ? [folder] : [],
     under(folder, 'images.tar.gz', 'images.tar'),
@@ -163,7 +163,7 @@ export async function hpdv3Source(options: Hpdv3Options): Promise<Source> {
       file: join(folder, split === 'test' ? 'test.json' : train),
       split,
       source: 'hpdv3',
-      pictures,
+      images,
       minConfidence: split === 'test' ? 0 : options.minConfidence, // test lists are not filtered
       sample: split === 'test' ? undefined : options.sample,
     });
@@ -176,18 +176,18 @@ export async function hpdv3Source(options: Hpdv3Options): Promise<Source> {
         file,
         split: 'train',
         source: basename(file).replace(/\.json$/, ''),
-        pictures: mixedPictures(mixed, join(options.work, `mix-${i}`)),
+        images: mixedImages(mixed, join(options.work, `mix-${i}`)),
         minConfidence: options.minConfidence,
         sample: mixed.sample,
       });
     }
   const inputs = await Promise.all(
-    lists.map(async ({ file, split, source, sample, pictures }) => ({
+    lists.map(async ({ file, split, source, sample, images }) => ({
       list: basename(file),
       split,
       source,
       sha256: await hashOfFile(file),
-      pictures: basename(pictures.place),
+      images: basename(images.place),
       ...(sample !== undefined && { sample }),
     })),
   );
@@ -214,7 +214,7 @@ export async function hpdv3Source(options: Hpdv3Options): Promise<Source> {
       ...(lists.some(({ sample }) => sample !== undefined) && { seed }),
     },
     pairs: all,
-    stores: lists.map(({ pictures }) => pictures),
+    stores: lists.map(({ images }) => images),
     rewrite: REWRITE,
   });
 }

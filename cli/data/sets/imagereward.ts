@@ -9,8 +9,9 @@ import { ZipFolder } from '../io/zip.js';
 import type { Source } from '../prepared/source.js';
 import { numbersIn, textIn } from './fields.js';
 import { ranking } from './hpdv2.js';
+import { GuardedImages, ImageFolder } from './images_at.js';
 import {
-  findPictures,
+  findImages,
   folderOf,
   isTexts,
   type ListedPair,
@@ -18,7 +19,6 @@ import {
   type PairSetOptions,
   splitsOf,
 } from './listed.js';
-import { GuardedPictures, PictureFolder } from './pictures_at.js';
 
 const SPLITS = ['train', 'validation', 'test'];
 const COLUMNS = ['image_path', 'prompt_id', 'prompt', 'rank'];
@@ -73,7 +73,7 @@ async function* rankingsIn(list: string): AsyncGenerator<Ranking | Drop> {
 }
 
 /** Images that the authors' list names by other folders than they are in: found by their file's name, a uuid. */
-class PicturesByName extends PictureFolder {
+class ImagesByName extends ImageFolder {
   #places: Map<string, string> | undefined;
 
   async #find(): Promise<Map<string, string>> {
@@ -116,7 +116,7 @@ const isJson = (file: string): boolean => /\.json$/i.test(file);
 interface List {
   file: string;
   split: string;
-  pictures: GuardedPictures;
+  images: GuardedImages;
 }
 
 function listsOf(options: PairSetOptions): List[] {
@@ -125,7 +125,7 @@ function listsOf(options: PairSetOptions): List[] {
     const folder = dirname(from);
     const test = join(folder, 'test_images');
     const place = images ?? (existsSync(test) ? test : folder);
-    return [{ file: from, split: 'test', pictures: new GuardedPictures(new PicturesByName(place), from) }];
+    return [{ file: from, split: 'test', images: new GuardedImages(new ImagesByName(place), from) }];
   }
   const folder = folderOf(from, 'the folder with metadata-train.parquet, or the authors’ test.json');
   const fileOf = (split: string) => join(folder, `metadata-${split}.parquet`);
@@ -134,14 +134,14 @@ function listsOf(options: PairSetOptions): List[] {
   return splits.map((split) => ({
     file: fileOf(split),
     split,
-    pictures: findPictures(images, [folder], [], work, fileOf(split)),
+    images: findImages(images, [folder], [], work, fileOf(split)),
   }));
 }
 
 export async function imagerewardSource(options: PairSetOptions): Promise<Source> {
   const lists = listsOf(options);
   async function* all(): AsyncGenerator<ListedPair | Drop> {
-    for (const [note, { file, split, pictures }] of lists.entries()) {
+    for (const [note, { file, split, images }] of lists.entries()) {
       let row = 0;
       for await (const found of isJson(file) ? rankingsIn(file) : await rankingsOf(file)) {
         if (found instanceof Drop) {
@@ -157,7 +157,7 @@ export async function imagerewardSource(options: PairSetOptions): Promise<Source
           yield new Drop('bad_record', `${where}: expected a rank for each of ${names.length} images`);
         else
           for (const pair of ranking(common, names, ranks, options.keepTies, where))
-            yield pair instanceof Drop ? pair : { ...pair, split, note, pictures };
+            yield pair instanceof Drop ? pair : { ...pair, split, note, images };
       }
     }
   }
@@ -171,6 +171,6 @@ export async function imagerewardSource(options: PairSetOptions): Promise<Source
       ...(options.keepTies && { ties: true }),
     },
     pairs: all,
-    stores: lists.map(({ pictures }) => pictures),
+    stores: lists.map(({ images }) => images),
   });
 }

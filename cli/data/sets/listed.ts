@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { philox } from '../../random/philox.js';
 import { Drop } from '../io/drop.js';
-import { type Pair, type PairFields, type PairPicture, type PairSourceOptions, pairSource } from '../prepared/pair.js';
+import { type Pair, type PairFields, type PairImage, type PairSourceOptions, pairSource } from '../prepared/pair.js';
 import type { Listing, Source } from '../prepared/source.js';
-import { archiveFiles, GuardedPictures, PictureArchive, PictureFolder, type Pictures } from './pictures_at.js';
+import { archiveFiles, GuardedImages, ImageArchive, ImageFolder, type Images } from './images_at.js';
 
 /** What the user may ask of every set of pairs. */
 export interface PairSetOptions {
@@ -32,7 +32,7 @@ export interface ListedPair {
   /** Names of the images in the list. */
   chosen: string;
   rejected: string;
-  pictures: GuardedPictures;
+  images: GuardedImages;
 }
 
 const rewriteName = (name: string, rules: readonly [string, string][]): string => {
@@ -45,7 +45,7 @@ export function listedSource(
   options: Pick<PairSetOptions, 'rewrite' | 'size' | 'selfContained'>,
   given: Pick<PairSourceOptions, 'notes' | 'settings' | 'total'> & {
     pairs: () => AsyncIterable<ListedPair | Drop>;
-    stores: Iterable<GuardedPictures>;
+    stores: Iterable<GuardedImages>;
     /** Rules of the set's own, after the user's. */
     rewrite?: readonly [string, string][];
   },
@@ -58,7 +58,7 @@ export function listedSource(
     ...(given.total !== undefined && { total: given.total }),
     size: options.size,
     selfContained: options.selfContained,
-    pairs: (listing) => withPictures(given.pairs, stores, listing, (name) => rewriteName(name, rules)),
+    pairs: (listing) => withImages(given.pairs, stores, listing, (name) => rewriteName(name, rules)),
     fault: () => stores.find((store) => store.isWrong)?.error(),
     close: async () => {
       for (const store of stores) await store.close();
@@ -70,9 +70,9 @@ export function listedSource(
  * Pairs whose images can be read; those in archives are unpacked before the first one is given out. `list` is gone
  * through several times, since the names of a large set's images together are too many to be held.
  */
-async function* withPictures(
+async function* withImages(
   list: () => AsyncIterable<ListedPair | Drop>,
-  stores: Iterable<GuardedPictures>,
+  stores: Iterable<GuardedImages>,
   listing: Listing,
   nameOf: (listed: string) => string,
 ): AsyncGenerator<Pair | Drop> {
@@ -95,21 +95,21 @@ async function* withPictures(
         break;
       }
       if (number++ < from) continue;
-      const { chosen, rejected, pictures, ...rest } = pair;
-      if (listing.isDone(pair.split, at)) pictures.trust();
-      const pictureOf = (id: string): PairPicture => ({
+      const { chosen, rejected, images, ...rest } = pair;
+      if (listing.isDone(pair.split, at)) images.trust();
+      const imageOf = (id: string): PairImage => ({
         id,
-        size: () => pictures.size(nameOf(id)),
-        read: () => pictures.read(nameOf(id)),
+        size: () => images.size(nameOf(id)),
+        read: () => images.read(nameOf(id)),
       });
-      yield { ...rest, chosen: pictureOf(chosen), rejected: pictureOf(rejected) };
+      yield { ...rest, chosen: imageOf(chosen), rejected: imageOf(rejected) };
     }
     if (!isCut) return;
   }
 }
 
 async function* wantedOf(
-  store: GuardedPictures,
+  store: GuardedImages,
   list: AsyncIterable<ListedPair | Drop>,
   from: number,
   to: number,
@@ -122,7 +122,7 @@ async function* wantedOf(
     const at = ordinal++;
     if (pair instanceof Drop) continue;
     if (number === to) return;
-    if (number++ < from || pair.pictures !== store || listing.isDone(pair.split, at)) continue;
+    if (number++ < from || pair.images !== store || listing.isDone(pair.split, at)) continue;
     yield nameOf(pair.chosen);
     yield nameOf(pair.rejected);
   }
@@ -177,20 +177,20 @@ export function splitsOf(split: string, there: readonly string[], folder: string
  * Images in a folder or an archive: `given` with --images if it is, else the first of these that is there. Throws
  * DrmError BAD_FILE naming where it looked.
  */
-export function findPictures(
+export function findImages(
   given: string | undefined,
   folders: readonly string[],
   archives: readonly string[],
   work: string,
   list: string,
-): GuardedPictures {
-  const of = (pictures: Pictures) => new GuardedPictures(pictures, list);
+): GuardedImages {
+  const of = (images: Images) => new GuardedImages(images, list);
   const inArchive = (name: string) => {
     const files = archiveFiles(name);
-    return files.length > 0 ? new PictureArchive(files, work) : undefined;
+    return files.length > 0 ? new ImageArchive(files, work) : undefined;
   };
   if (given !== undefined) {
-    if (existsSync(given) && statSync(given).isDirectory()) return of(new PictureFolder(given));
+    if (existsSync(given) && statSync(given).isDirectory()) return of(new ImageFolder(given));
     const archive = inArchive(given.replace(/\.0+$/, '')) ?? inArchive(given);
     if (archive) return of(archive);
     throw new DrmError(
@@ -200,7 +200,7 @@ export function findPictures(
     );
   }
   const folder = folders.find((name) => existsSync(name));
-  if (folder !== undefined) return of(new PictureFolder(folder));
+  if (folder !== undefined) return of(new ImageFolder(folder));
   for (const name of archives) {
     const archive = inArchive(name);
     if (archive) return of(archive);

@@ -9,10 +9,10 @@ import { type Pair, pairSource } from '../prepared/pair.js';
 import type { Listing, Source } from '../prepared/source.js';
 import { choiceIn, TIE } from './choice.js';
 import { textIn, UNCLEAR } from './fields.js';
+import { ImageColumn } from './image_column.js';
+import type { Images } from './images_at.js';
 import { folderOf, type PairSetOptions, splitsOf } from './listed.js';
-import { PictureColumn } from './picture_column.js';
-import type { Pictures } from './pictures_at.js';
-import { StagedPictures } from './staged_pictures.js';
+import { StagedImages } from './staged_images.js';
 
 const SHARD = /^(.+)-\d{5}-of-\d{5}(-[0-9a-f]+)?\.parquet$/i;
 const SIDES = ['jpg_0', 'jpg_1'] as const;
@@ -109,7 +109,7 @@ export async function pickapicSource(options: PairSetOptions): Promise<Source> {
       const file = await openShard(path);
       try {
         for (let group = 0; group < file.groups.length; group++) {
-          const columns = SIDES.map((side) => PictureColumn.open(file, group, side));
+          const columns = SIDES.map((side) => ImageColumn.open(file, group, side));
           try {
             for (const [at, row] of (await file.read(group, SMALL)).entries()) {
               const number = rows.get(split) ?? 0;
@@ -156,8 +156,8 @@ export async function pickapicSource(options: PairSetOptions): Promise<Source> {
 }
 
 /** Images of Pick-a-Pic by uid, for lists that name them `<uid>.jpg`. */
-export class PickapicPictures implements Pictures {
-  #staged: StagedPictures | undefined;
+export class PickapicImages implements Images {
+  #staged: StagedImages | undefined;
 
   private constructor(
     readonly place: string,
@@ -166,9 +166,9 @@ export class PickapicPictures implements Pictures {
   ) {}
 
   /** Undefined when the folder holds no shards. */
-  static in(folder: string, work: string): PickapicPictures | undefined {
+  static in(folder: string, work: string): PickapicImages | undefined {
     const shards = [...shardsIn(folder).values()].flat();
-    return shards.length > 0 ? new PickapicPictures(folder, shards, work) : undefined;
+    return shards.length > 0 ? new PickapicImages(folder, shards, work) : undefined;
   }
 
   static #uidOf(name: string): string {
@@ -176,9 +176,9 @@ export class PickapicPictures implements Pictures {
   }
 
   async stage(wanted: AsyncIterable<string> | Iterable<string>, { signal, onProgress }: Listing): Promise<void> {
-    this.#staged ??= await StagedPictures.open(this.work);
+    this.#staged ??= await StagedImages.open(this.work);
     const staged = this.#staged;
-    for await (const name of wanted) staged.want(PickapicPictures.#uidOf(name));
+    for await (const name of wanted) staged.want(PickapicImages.#uidOf(name));
     for (const [done, path] of this.shards.entries()) {
       if (staged.missing === 0) break;
       const file = await openShard(path);
@@ -186,7 +186,7 @@ export class PickapicPictures implements Pictures {
         if (signal.aborted) throw new DrmError('CANCELLED', 'stopped while unpacking');
         const rows = await file.read(group, ['image_0_uid', 'image_1_uid']);
         for (const [i, side] of SIDES.entries()) {
-          const column = PictureColumn.open(file, group, side);
+          const column = ImageColumn.open(file, group, side);
           for (const [at, row] of rows.entries()) {
             const uid = textIn(row[`image_${i}_uid`]);
             if (uid === undefined || !staged.isMissing(uid)) continue;
@@ -203,11 +203,11 @@ export class PickapicPictures implements Pictures {
   }
 
   async read(name: string): Promise<Uint8Array | Drop> {
-    return this.#staged?.read(PickapicPictures.#uidOf(name)) ?? new Drop('missing_image', `${name}: not unpacked`);
+    return this.#staged?.read(PickapicImages.#uidOf(name)) ?? new Drop('missing_image', `${name}: not unpacked`);
   }
 
   async size(name: string): Promise<number> {
-    return Math.max(0, this.#staged?.size(PickapicPictures.#uidOf(name)) ?? 0);
+    return Math.max(0, this.#staged?.size(PickapicImages.#uidOf(name)) ?? 0);
   }
 
   async close(): Promise<void> {

@@ -5,8 +5,8 @@ import { recordsOf, survey } from '../io/jsonl.js';
 import type { PairFields } from '../prepared/pair.js';
 import type { Source } from '../prepared/source.js';
 import { Fields, flagIn, numberIn, type Stated, UNCLEAR } from './fields.js';
+import { GuardedImages, ImageFolder } from './images_at.js';
 import { type ListedPair, listedSource, type PairSetOptions } from './listed.js';
-import { GuardedPictures, PictureFolder } from './pictures_at.js';
 import { CAPTION, fieldOf, IMAGE, namesPair, SPLIT, splitOfCaption } from './user_fields.js';
 
 export interface UserPairOptions extends Omit<PairSetOptions, 'from' | 'split'> {
@@ -40,7 +40,7 @@ const FIELDS: Record<string, (value: unknown) => Stated<unknown>> = {
 
 export async function userPairSource(file: string, options: UserPairOptions): Promise<Source> {
   const { sha256, total } = await survey(file);
-  const pictures = new GuardedPictures(new PictureFolder(resolve(options.images ?? dirname(file))), file);
+  const images = new GuardedImages(new ImageFolder(resolve(options.images ?? dirname(file))), file);
   const name = basename(file).replace(/\.jsonl?$/i, '');
   const pairOf = (record: Record<string, unknown>, where: string, row: number): ListedPair | Drop => {
     const { chosen, rejected } = record;
@@ -62,7 +62,7 @@ export async function userPairSource(file: string, options: UserPairOptions): Pr
     if (given.fault) return given.fault;
     if ((fields.confidence ?? Number.POSITIVE_INFINITY) < (options.minConfidence ?? 0))
       return new Drop('low_confidence', `${where}: ${fields.confidence}`);
-    return { split, fields, chosen, rejected, pictures };
+    return { split, fields, chosen, rejected, images };
   };
   async function* all(): AsyncGenerator<ListedPair | Drop> {
     let row = 0;
@@ -83,6 +83,6 @@ export async function userPairSource(file: string, options: UserPairOptions): Pr
     },
     ...(total !== undefined && { total }),
     pairs: all,
-    stores: [pictures],
+    stores: [images],
   });
 }

@@ -3,8 +3,8 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import type { Source } from '../prepared/source.js';
+import { folderSource, listSource, type UserOptions } from './user_images.js';
 import { holdsPairs, type UserPairOptions, userPairSource } from './user_pairs.js';
-import { folderSource, listSource, type UserOptions } from './user_pictures.js';
 
 /** What --from names: images with captions, or pairs. Throws DrmError BAD_FILE when there is nothing to read. */
 export async function userSource(from: string, options: UserOptions, pairs: UserPairOptions): Promise<Source> {

@@ -10,9 +10,9 @@ import { chunksOf, Link, memberPath, membersOf } from '../io/archive.js';
 import { Drop, LARGEST_FILE } from '../io/drop.js';
 import { LARGEST_LINE } from '../io/jsonl.js';
 import type { Planned, Source } from '../prepared/source.js';
-import { PictureArchive } from './pictures_at.js';
+import { ImageArchive } from './images_at.js';
 import { CAPTION, fieldOf } from './user_fields.js';
-import { describe, keyOf, makeSample, settingsOf, type UserOptions } from './user_pictures.js';
+import { describe, keyOf, makeSample, settingsOf, type UserOptions } from './user_images.js';
 
 interface Group {
   key: string;
@@ -34,10 +34,10 @@ const MOST_LINKS = 1 << 20;
 /** Members of one sample that are kept, together. */
 const LARGEST_SAMPLE = LARGEST_FILE;
 
-const PICTURE = /^(.+\.)?(jpe?g|png|webp|gif|tiff?|avif|img|image)$/;
+const IMAGE = /^(.+\.)?(jpe?g|png|webp|gif|tiff?|avif|img|image)$/;
 const RECORD = /^(.+\.)?json$/;
 const TEXT = /^(.+\.)?(txt|caption|text)$/;
-const KEPT = [PICTURE, RECORD, TEXT];
+const KEPT = [IMAGE, RECORD, TEXT];
 
 /**
  * WebDataset's rule: a name is cut at the first dot of its last part, and its ending counts in any case; names such as
@@ -90,12 +90,12 @@ async function* groupsOf(file: string): AsyncGenerator<Group | Drop> {
 
 /** What links of an archive lead to: found by reading it again, when there is a link. */
 class LinkedMembers {
-  #archive: Promise<PictureArchive> | undefined;
+  #archive: Promise<ImageArchive> | undefined;
   #folder: string | undefined;
 
   constructor(private readonly file: string) {}
 
-  async #open(): Promise<PictureArchive> {
+  async #open(): Promise<ImageArchive> {
     const names: string[] = [];
     for await (const member of membersOf(
       chunksOf([this.file]),
@@ -104,7 +104,7 @@ class LinkedMembers {
     ))
       if (member instanceof Link && names.length < MOST_LINKS) names.push(member.name);
     this.#folder = await mkdtemp(join(tmpdir(), 'drm-links-'));
-    const archive = new PictureArchive([this.file], this.#folder);
+    const archive = new ImageArchive([this.file], this.#folder);
     const listing = { isDone: () => false, most: 0, signal: new AbortController().signal, onProgress: () => {} };
     // A damaged archive is told of by the reading that this one helps; what precedes the damage is there.
     await archive.stage(names.map(memberPath), listing).catch(() => {});
@@ -129,16 +129,16 @@ function membersOfKind(endings: Iterable<string>, kind: RegExp): string[] {
   return plain.length > 0 ? plain : found;
 }
 
-function recordOf(group: Group, where: string): { record: JsonObject; picture: Uint8Array } | Drop {
+function recordOf(group: Group, where: string): { record: JsonObject; image: Uint8Array } | Drop {
   const { members, fault, names, more } = group;
   if (fault) return fault;
   const found = `found ${names.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
   const isPair = names.some((ending) => /^(chosen|rejected)\./.test(ending));
-  const pictures = membersOfKind(members.keys(), PICTURE);
+  const images = membersOfKind(members.keys(), IMAGE);
   const [sidecar, ...sidecars] = membersOfKind(members.keys(), RECORD);
   const [text, ...texts] = membersOfKind(members.keys(), TEXT);
-  if (!isPair && pictures.length === 0) return new Drop('missing_image', `${where}: ${found}`);
-  if (!isPair && pictures.length > 1) return new Drop('several_images', `${where}: ${pictures.join(', ')}`);
+  if (!isPair && images.length === 0) return new Drop('missing_image', `${where}: ${found}`);
+  if (!isPair && images.length > 1) return new Drop('several_images', `${where}: ${images.join(', ')}`);
   if (sidecars.length > 0 || texts.length > 0)
     return new Drop('no_caption', `${where}: expected one .txt or .json, ${found}`);
   let record: JsonObject = {};
@@ -152,7 +152,7 @@ function recordOf(group: Group, where: string): { record: JsonObject; picture: U
   }
   if (isPair) record = { ...record, chosen: true };
   else if (fieldOf(record, CAPTION) === undefined) return new Drop('no_caption', `${where}: ${found}`);
-  return { record, picture: members.get(pictures[0] ?? '') ?? new Uint8Array(0) };
+  return { record, image: members.get(images[0] ?? '') ?? new Uint8Array(0) };
 }
 
 /** Throws a plain sentence when it is no UTF-8, or too long for a caption or a record. */
@@ -196,7 +196,7 @@ export function webdatasetSource(from: string, options: UserOptions): Source {
             split: described.split,
             note: 0,
             bytes: () => group.held,
-            make: () => makeSample(key, found.picture, where, { ...described.json, key: group.key }, options),
+            make: () => makeSample(key, found.image, where, { ...described.json, key: group.key }, options),
           };
       }
   }

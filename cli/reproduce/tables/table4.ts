@@ -30,7 +30,7 @@ export const table4: Table = {
       return [
         ...scorers.map((_, at) => (row.verdicts[at] ? plusMinus(row.verdicts[at].score, 4) : NOT_RUN)),
         spread ? plusMinus(spread, 4) : UNKNOWN,
-        row.seconds_per_picture?.toFixed(2) ?? UNKNOWN,
+        row.seconds_per_image?.toFixed(2) ?? UNKNOWN,
       ];
     };
     const [first] = rows ?? [];

@@ -14,9 +14,9 @@ import { clipFits, warnOfCuts } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
 import type { Prepared, TaskContext } from '../run.js';
 import { isShort, shortCaption } from './captions.js';
+import { batchesOf, meanValues, microBatches, openSets, pixelsOf } from './images.js';
 import { NativeTask } from './native.js';
 import { preparePart } from './part.js';
-import { batchesOf, meanValues, microBatches, openSets, pixelsOf } from './pictures.js';
 
 /** Token ids of all captions of a set, row by row, whole and short. */
 class CaptionIds {

@@ -39,10 +39,10 @@ export function promptBytes({ source }: ResolvedModel, tokens: number, dtype: Dt
 }
 
 /** Pixels a side of what the base draws. */
-export const pictureSize = ({ source }: ResolvedModel): number => describeBase(source).defaultSize;
+export const imageSize = ({ source }: ResolvedModel): number => describeBase(source).defaultSize;
 
 export class EncodedInputs {
-  readonly #of = new Map<PairsOf, { encoded: Encoded; firstPicture: number; firstRow: number }>();
+  readonly #of = new Map<PairsOf, { encoded: Encoded; firstImage: number; firstRow: number }>();
 
   private constructor() {}
 
@@ -58,11 +58,11 @@ export class EncodedInputs {
     const key = await encodedKey(base, settings.size, settings.t5_length, clipLength);
     const inputs = new EncodedInputs();
     let firstRow = 0;
-    for (const { set, firstPicture } of parts) {
+    for (const { set, firstImage } of parts) {
       if (inputs.#of.has(set)) continue;
       const encoded = openEncoded(set.folder, key);
       if (!encoded) return undefined;
-      inputs.#of.set(set, { encoded, firstPicture, firstRow });
+      inputs.#of.set(set, { encoded, firstImage, firstRow });
       firstRow += encoded.manifest.prompts;
     }
     return inputs;
@@ -92,15 +92,15 @@ export class EncodedInputs {
       [...this.#of.values()].flatMap(({ encoded }) => encoded.prompts.paths),
       { signal },
     );
-    for (const [set, { encoded, firstPicture }] of this.#of) {
-      const numbers = new Map(Array.from({ length: set.pictureCount }, (_, i) => [set.pictureId(i), i]));
+    for (const [set, { encoded, firstImage }] of this.#of) {
+      const numbers = new Map(Array.from({ length: set.imageCount }, (_, i) => [set.imageId(i), i]));
       for (const { path, ids } of encoded.latents) {
-        const pictures = ids.map((id) => {
+        const images = ids.map((id) => {
           const number = numbers.get(id);
           numbers.delete(id);
-          return number === undefined ? -1 : number + firstPicture; // of a split that is not read
+          return number === undefined ? -1 : number + firstImage; // of a split that is not read
         });
-        if (pictures.some((number) => number >= 0)) await trainer.loadLatents(path, pictures, { signal });
+        if (images.some((number) => number >= 0)) await trainer.loadLatents(path, images, { signal });
       }
       // What is left was not encoded: because it could not be, or because the set has changed.
       for (const id of numbers.keys())

@@ -22,18 +22,18 @@ import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import { writeTextTower } from '../text_tower.js';
 import type { TrainingData } from '../training_task.js';
 import { isShort, shortCaption } from './captions.js';
-import { NativeTask } from './native.js';
 import {
   batchesOf,
   closing,
+  ImageData,
+  imageWarnings,
   leftOut,
   meanValues,
   microBatches,
   openSets,
-  PictureData,
-  pictureWarnings,
   pixelsOf,
-} from './pictures.js';
+} from './images.js';
+import { NativeTask } from './native.js';
 import { Texts } from './texts.js';
 
 /** Images of a sample sheet where no prompts are named. */
@@ -174,9 +174,9 @@ class FlowTask extends NativeTask<Batch | Step> {
       height: settings.size,
       width: settings.size,
     };
-    const pictures = await trainer.preview(request, { signal });
+    const images = await trainer.preview(request, { signal });
     const sheet = join(folder, 'sheet.png');
-    await writeAtomically(sheet, await contactSheet(pictures, Math.ceil(Math.sqrt(pictures.length))));
+    await writeAtomically(sheet, await contactSheet(images, Math.ceil(Math.sqrt(images.length))));
     await writeAtomically(join(folder, 'prompts.txt'), `${sets.previews.map(({ text }) => text).join('\n')}\n`);
     return [sheet];
   }
@@ -260,7 +260,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
   partsFit(settings.size, parts.source);
   if (settings.lora_rank > 0) await targetsFit(settings.lora_targets, parts.source.transformer.weights);
   const { train, heldOut } = await openSets(settings);
-  const warn = pictureWarnings(events);
+  const warn = imageWarnings(events);
   const texts = new Texts(['']); // row 0 is the empty prompt
   const rows = { train: captionRows(train, texts), heldOut: captionRows(heldOut, texts) };
   const wanted =
@@ -292,7 +292,7 @@ export async function prepareFlow(settings: PretrainFlowSettings, context: TaskC
   await trainer.cachePrompts(tokens, { signal });
   const data = settings.cache_latents
     ? new CachedData(await cacheLatents(trainer, train, settings, warn, context), train.length, settings, team)
-    : new PictureData(train, settings, warn, team);
+    : new ImageData(train, settings, warn, team);
   return {
     task: new FlowTask(trainer, settings, parts, { train, heldOut, rows, previews }, warn),
     data,

@@ -3,9 +3,9 @@ import type { Trainer } from '../../../binding/index.js';
 import type { TrainBatch } from '../../../binding/types.js';
 import type { PairBatch, PairPass } from '../../data/load/pair_loader.js';
 import type { Values } from '../training_task.js';
+import { meanValues } from './images.js';
 import { NativeTask } from './native.js';
 import { type PairForm, type PairPart, type PairSettings, passesOf } from './pairs.js';
-import { meanValues } from './pictures.js';
 
 export abstract class PairTask extends NativeTask<PairBatch> {
   /** Absent where nothing is held out. */

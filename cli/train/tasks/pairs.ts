@@ -32,7 +32,7 @@ export class PairPart {
     /** Which; all where left out. */
     private readonly indices: Uint32Array | undefined,
     /** The trainer's number of the set's first image. */
-    readonly firstPicture: number,
+    readonly firstImage: number,
   ) {}
 
   get length(): number {
@@ -48,7 +48,7 @@ export class PairPart {
   first(count: number): PairPart {
     if (count >= this.length) return this;
     const indices = Uint32Array.from({ length: count }, (_, n) => this.at(n));
-    return new PairPart(this.set, indices, this.firstPicture);
+    return new PairPart(this.set, indices, this.firstImage);
   }
 
   /** Those that are no ties and whose images, by the set's own numbers, are all good. */
@@ -56,7 +56,7 @@ export class PairPart {
     const kept: number[] = [];
     for await (const { index, chosen, rejected, tie } of recordsOf(this))
       if (!tie && !bad.has(chosen) && !bad.has(rejected)) kept.push(index);
-    return new PairPart(this.set, Uint32Array.from(kept), this.firstPicture);
+    return new PairPart(this.set, Uint32Array.from(kept), this.firstImage);
   }
 }
 
@@ -136,7 +136,7 @@ export async function openPairs(settings: PairSettings, events: Events): Promise
     if (settings.evaluate_every === 0) return { train: all, heldOut: undefined, note: '' };
     const kept = namesIn(settings.evaluate_split);
     const apart = async (folder: string, split?: string[]) =>
-      new PairPart(await open(folder, split), undefined, set.pictureCount);
+      new PairPart(await open(folder, split), undefined, set.imageCount);
     if (other !== '') {
       const there = Object.keys(readManifest(other, 'pairs').splits);
       const named = kept.filter((name) => there.includes(name));
@@ -198,7 +198,7 @@ export class PairData implements TrainingData<PairBatch> {
         isPart: !team.alone,
         firstStep: index,
         ahead: this.settings.prefetch,
-        firstPicture: part.firstPicture,
+        firstImage: part.firstImage,
       });
     }
     const batch = await this.#loader.next();
@@ -227,7 +227,7 @@ export async function* passesOf(part: PairPart, form: PairForm & { pass: number 
     ...form,
     order: (step) => Array.from({ length: Math.min(pass, length - step * pass) }, (_, i) => part.at(step * pass + i)),
     steps: Math.ceil(length / pass),
-    firstPicture: part.firstPicture,
+    firstImage: part.firstImage,
   });
   try {
     for (let batch = await loader.next(); batch; batch = await loader.next()) yield* batch.passes;

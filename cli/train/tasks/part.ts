@@ -4,7 +4,7 @@ import type { PretrainClipSettings, PretrainVaeSettings } from '../../config/typ
 import type { Batch } from '../../data/load/loader.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import type { TrainingTask } from '../training_task.js';
-import { closing, PictureData, pictureWarnings, type Sets } from './pictures.js';
+import { closing, ImageData, imageWarnings, type Sets } from './images.js';
 
 interface Part<Settings> {
   kind: 'vae' | 'clip';
@@ -19,7 +19,7 @@ export async function preparePart<Settings extends PretrainVaeSettings | Pretrai
   { kind, config, settings, sets, task }: Part<Settings>,
   { events, device, dtype, signal, team }: TaskContext,
 ): Promise<Prepared> {
-  const warn = pictureWarnings(events);
+  const warn = imageWarnings(events);
   const { Trainer } = await import('../../../binding/index.js');
   const trainer = await Trainer.create(
     { kind, config, weights: settings.weights === '' ? [] : [settings.weights], settings },
@@ -29,7 +29,7 @@ export async function preparePart<Settings extends PretrainVaeSettings | Pretrai
   const { train, heldOut } = sets;
   return {
     task: task(trainer, warn),
-    data: new PictureData(train, settings, warn, team),
+    data: new ImageData(train, settings, warn, team),
     steps: settings.steps,
     facts: { parameters: trainer.parameters, images: train.length, size: settings.size },
     close: closing(trainer, train, heldOut),

@@ -4,8 +4,8 @@ import type { TrainSettings } from '../../config/types.js';
 import { loadTokenizers, type PromptTokenizer } from '../../text/tokenizer.js';
 import { cutWarnings } from '../fit.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
+import { imageWarnings } from './images.js';
 import { openPairs, PairData, type PairForm, type PairPart, type PairParts } from './pairs.js';
-import { pictureWarnings } from './pictures.js';
 import { chooseInputs, giveInputs, type RewardInputs } from './reward_inputs.js';
 import { planReward, type RewardPlan, rewardObjective } from './reward_plan.js';
 import { RewardTask } from './reward_task.js';
@@ -14,7 +14,7 @@ type Warn = (message: string) => void;
 
 export async function prepareReward(s: TrainSettings, context: TaskContext): Promise<Prepared> {
   const warn: Warn = (message) => context.events.emit({ event: 'warning', message });
-  const warnOfImage = pictureWarnings(context.events);
+  const warnOfImage = imageWarnings(context.events);
   const plan = await planReward(s, warn);
   const parts = await openPairs(s, context.events);
   try {

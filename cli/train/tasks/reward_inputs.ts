@@ -60,14 +60,14 @@ async function chooseCaches(
     );
   const { inChannels, vaeFactor } = plan.described;
   const latent = 2 * 4 * inChannels * (s.size / vaeFactor) ** 2;
-  const pictures = [...new Set(parts.map(({ set }) => set))].reduce((sum, set) => sum + set.pictureCount, 0);
+  const images = [...new Set(parts.map(({ set }) => set))].reduce((sum, set) => sum + set.imageCount, 0);
   const main = await memoryShare('cpu', team.localSize); // latents wait there whatever the device
-  const latents = s.latents === 'cached' || (s.latents === 'auto' && pictures * latent <= main);
+  const latents = s.latents === 'cached' || (s.latents === 'auto' && images * latent <= main);
   if (s.latents === 'auto')
     say(
       latents
-        ? `latents: ${pictures} images of ${bytes(latent)} each are encoded once and kept`
-        : `latents: ${pictures} images of ${bytes(latent)} each would take over ${bytes(main)}, a quarter of the memory; they are encoded at every step (latents=cached keeps them all the same)`,
+        ? `latents: ${images} images of ${bytes(latent)} each are encoded once and kept`
+        : `latents: ${images} images of ${bytes(latent)} each would take over ${bytes(main)}, a quarter of the memory; they are encoded at every step (latents=cached keeps them all the same)`,
     );
   return { texts, latents };
 }

@@ -17,37 +17,35 @@ export async function cacheLatents(
   { events, signal }: TaskContext,
 ): Promise<Map<PairPart['set'], Set<number>>> {
   const tell = progressOf(events, { id: 'latents', label: 'encoding images', unit: 'image' });
-  const wanted = new Map<PairPart['set'], { firstPicture: number; pictures: Set<number> }>();
+  const wanted = new Map<PairPart['set'], { firstImage: number; images: Set<number> }>();
   for (const part of parts) {
-    const { firstPicture, pictures } = wanted.get(part.set) ?? { firstPicture: part.firstPicture, pictures: new Set() };
-    for await (const { chosen, rejected } of recordsOf(part)) pictures.add(chosen).add(rejected);
-    wanted.set(part.set, { firstPicture, pictures });
+    const { firstImage, images } = wanted.get(part.set) ?? { firstImage: part.firstImage, images: new Set() };
+    for await (const { chosen, rejected } of recordsOf(part)) images.add(chosen).add(rejected);
+    wanted.set(part.set, { firstImage, images });
   }
-  const total = [...wanted.values()].reduce((sum, { pictures }) => sum + pictures.size, 0);
+  const total = [...wanted.values()].reduce((sum, { images }) => sum + images.size, 0);
   const bad = new Map<PairPart['set'], Set<number>>();
   let done = 0;
-  for (const [set, { firstPicture, pictures }] of wanted) {
+  for (const [set, { firstImage, images }] of wanted) {
     const squares = squaresOf(set, { size, keepBytes: 0, onWarning: warn });
     const badHere = new Set<number>();
     bad.set(set, badHere);
-    const list = [...pictures].sort((a, b) => a - b);
+    const list = [...images].sort((a, b) => a - b);
     const length = atOnce(size);
     const decode = (from: number) =>
-      Promise.all(
-        list.slice(from, from + length).map(async (picture) => ({ picture, pixels: await squares.get(picture) })),
-      );
+      Promise.all(list.slice(from, from + length).map(async (image) => ({ image, pixels: await squares.get(image) })));
     let ahead = decode(0);
     for (let from = 0; from < list.length; from += length) {
       const decoded = await ahead;
       ahead = decode(from + length); // while these are encoded
       ahead.catch(() => {}); // heard of at the next turn
       const good = decoded.filter(({ pixels }) => pixels !== undefined);
-      for (const { picture, pixels } of decoded) if (pixels === undefined) badHere.add(picture);
+      for (const { image, pixels } of decoded) if (pixels === undefined) badHere.add(image);
       if (good.length > 0) {
         const pixels = new Uint8Array(good.length * size ** 2 * 3);
         for (const [row, square] of good.entries()) pixels.set(square.pixels as Uint8Array, row * size ** 2 * 3);
-        const numbers = good.map(({ picture }) => picture + firstPicture);
-        await trainer.cacheLatents({ samples: [], pictures: numbers, pixels, height: size, width: size }, { signal });
+        const numbers = good.map(({ image }) => image + firstImage);
+        await trainer.cacheLatents({ samples: [], images: numbers, pixels, height: size, width: size }, { signal });
       }
       done += decoded.length;
       tell(done, total);

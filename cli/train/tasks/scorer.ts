@@ -9,9 +9,9 @@ import type { PairPass } from '../../data/load/pair_loader.js';
 import { towerFits } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
 import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
+import { imageWarnings } from './images.js';
 import { PairTask } from './pair_task.js';
 import { openPairs, PairData, type PairForm, type PairPart } from './pairs.js';
-import { pictureWarnings } from './pictures.js';
 
 class ScorerTask extends PairTask {
   constructor(
@@ -51,7 +51,7 @@ export async function prepareScorer(settings: PretrainScorerSettings, context: T
     );
     const form: PairForm = {
       ...{ size: settings.size, pass: settings.micro_batch, pixels: true },
-      onWarning: pictureWarnings(events),
+      onWarning: imageWarnings(events),
     };
     const { train, heldOut, note } = parts;
     return {

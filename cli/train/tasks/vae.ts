@@ -10,9 +10,9 @@ import type { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readConfig, sizeFitsVae } from '../fit.js';
 import { architectureFile } from '../pretrain.js';
 import type { Prepared, TaskContext } from '../run.js';
+import { batchesOf, meanValues, microBatches, openSets, pixelsOf, type Sets } from './images.js';
 import { NativeTask } from './native.js';
 import { preparePart } from './part.js';
-import { batchesOf, meanValues, microBatches, openSets, pixelsOf, type Sets } from './pictures.js';
 
 class VaeTask extends NativeTask<Batch> {
   constructor(

@@ -1,22 +1,22 @@
 // Corruption on purpose: graded, seeded, and never nothing.
 import { expect, test } from 'vitest';
 import { CORRUPTIONS, corrupt, GRADES, meanDifference } from '../../../cli/data/emoji/corruptions.js';
-import { drawEmoji, emojiPictures, listEmoji } from '../../../cli/data/emoji/emoji.js';
+import { drawEmoji, emojiImages, listEmoji } from '../../../cli/data/emoji/emoji.js';
 import { Drop } from '../../../cli/data/io/drop.js';
-import { decodePicture } from '../../../cli/data/io/picture.js';
-import type { Picture } from '../../../cli/image/write.js';
+import { decodeImage } from '../../../cli/data/io/image.js';
+import type { Image } from '../../../cli/image/write.js';
 import { PhiloxStream } from '../../../cli/random/philox_stream.js';
 
-const pictures = emojiPictures(listEmoji().concepts);
+const images = emojiImages(listEmoji().concepts);
 
-async function emoji(key: string): Promise<Picture> {
-  const found = pictures.find((picture) => picture.key === key);
-  const decoded = found ? await decodePicture(await drawEmoji(found, 64)) : undefined;
+async function emoji(key: string): Promise<Image> {
+  const found = images.find((image) => image.key === key);
+  const decoded = found ? await decodeImage(await drawEmoji(found, 64)) : undefined;
   if (!decoded || decoded instanceof Drop) throw new Error(`no ${key}`);
   return decoded;
 }
 
-const flat = (value: number, width = 9, height = 5): Picture => ({
+const flat = (value: number, width = 9, height = 5): Image => ({
   pixels: new Uint8Array(width * height * 3).fill(value),
   width,
   height,

@@ -2,14 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
-import { type Concept, type EmojiPicture, emojiPictures, listEmoji, splitOf } from '../../../cli/data/emoji/emoji.js';
+import { type Concept, type EmojiImage, emojiImages, listEmoji, splitOf } from '../../../cli/data/emoji/emoji.js';
 import { emojiSource } from '../../../cli/data/emoji/emoji_source.js';
-import { FURTHER_STYLES, furtherPictures } from '../../../cli/data/emoji/further_emoji.js';
+import { FURTHER_STYLES, furtherImages } from '../../../cli/data/emoji/further_emoji.js';
 import { prefsSplitOf } from '../../../cli/data/emoji/prefs_splits.js';
 import { CaptionedSet } from '../../../cli/data/prepared/captioned_set.js';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { repository, runDrm, temporaryFolder } from '../../run_drm.js';
-import { contentOf } from '../pictures.js';
+import { contentOf } from '../images.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
 
@@ -24,8 +24,8 @@ test('concepts are found across the sets by code, whatever each calls them', () 
   expect(named('pinata')[0]?.emoji.map(({ name }) => name)).toEqual(['pinata', 'pinata', 'piata']);
   expect(named('smiling-face-with-open-hands')[0]?.emoji.map(({ name }) => name)).toContain('hugging-face');
   expect(named('hugging-face')).toEqual([]);
-  const pictures = concepts.reduce((sum, { emoji }) => sum + emoji.length, 0);
-  expect(pictures).toBeGreaterThan(4900);
+  const images = concepts.reduce((sum, { emoji }) => sum + emoji.length, 0);
+  expect(images).toBeGreaterThan(4900);
   expect(concepts.filter(({ emoji }) => emoji.length === 3).length).toBeGreaterThan(1500);
   for (const { emoji } of concepts) expect(new Set(emoji.map(({ set }) => set)).size).toBe(emoji.length);
 });
@@ -103,24 +103,24 @@ test("the embedded model's prompts are those that a preparation writes; no famil
     expect(source.extras.find(({ name }) => name === `prompts/rl/${which}.txt`)?.text).toBe(text);
     return text.trim().split('\n');
   });
-  const pictures = new Map(emojiPictures(concepts).map((picture) => [picture.caption, picture]));
-  const [train, held] = lists.map((list) => list.map((caption) => pictures.get(caption) as EmojiPicture));
+  const images = new Map(emojiImages(concepts).map((image) => [image.caption, image]));
+  const [train, held] = lists.map((list) => list.map((caption) => images.get(caption) as EmojiImage));
   expect([...(train ?? []), ...(held ?? [])].every(({ split }) => split === 'train')).toBe(true); // the base knows them
   const families = new Set(train?.map(({ family }) => family));
   expect(held?.filter(({ family }) => families.has(family))).toEqual([]);
   // Nor does the reward model's training know them.
-  expect(held?.every((picture) => prefsSplitOf(picture) === 'test')).toBe(true);
+  expect(held?.every((image) => prefsSplitOf(image) === 'test')).toBe(true);
 });
 
 test('further styles add to what is trained on, and to nothing else', async () => {
-  const { pictures, notes, dropped } = furtherPictures(concepts, FURTHER_STYLES, 3);
-  const first = emojiPictures(concepts);
-  expect(new Set([...first, ...pictures].map(({ key }) => key)).size).toBe(first.length + pictures.length);
+  const { images, notes, dropped } = furtherImages(concepts, FURTHER_STYLES, 3);
+  const first = emojiImages(concepts);
+  expect(new Set([...first, ...images].map(({ key }) => key)).size).toBe(first.length + images.length);
   const unseen = new Set(first.filter(({ split }) => split === 'test').map(({ family }) => family));
   const known = new Set(first.map(({ concept }) => concept));
-  for (const { split, family, concept } of pictures)
+  for (const { split, family, concept } of images)
     expect([split, unseen.has(family), known.has(concept)]).toEqual(['train', false, true]);
-  const of = (style: string) => pictures.filter((picture) => picture.style === style);
+  const of = (style: string) => images.filter((image) => image.style === style);
   expect(FURTHER_STYLES.map((style) => of(style).length > 400)).toEqual([true, true, true, true, true]);
   const unseenStyles = new Set(first.filter(({ split }) => split === 'test-style').map(({ key }) => key));
   expect(of('noto-v1').filter(({ key }) => unseenStyles.has(key.replace('-v1', '')))).toEqual([]);

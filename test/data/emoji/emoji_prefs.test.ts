@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { distance } from '../../../cli/data/emoji/caption_distance.js';
 import { CORRUPTIONS, GRADES } from '../../../cli/data/emoji/corruptions.js';
-import { emojiPictures, listEmoji } from '../../../cli/data/emoji/emoji.js';
+import { emojiImages, listEmoji } from '../../../cli/data/emoji/emoji.js';
 import { emojiPrefsSource } from '../../../cli/data/emoji/emoji_prefs.js';
 import { gradeOfGap, type Likeness } from '../../../cli/data/emoji/likeness.js';
 import type { Wish } from '../../../cli/data/emoji/painter.js';
@@ -12,16 +12,16 @@ import type { PrefsOptions } from '../../../cli/data/emoji/prefs_planner.js';
 import { worseRecipe } from '../../../cli/data/emoji/prefs_recipes.js';
 import { PREFS_SPLITS, prefsSplitOf } from '../../../cli/data/emoji/prefs_splits.js';
 import { Drop } from '../../../cli/data/io/drop.js';
-import { decodePicture } from '../../../cli/data/io/picture.js';
+import { decodeImage } from '../../../cli/data/io/image.js';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { type PairRecord, PairSet } from '../../../cli/data/prepared/pair_set.js';
 import { prepare } from '../../../cli/data/prepared/prepare.js';
 import { repository, runDrm, temporaryFolder } from '../../run_drm.js';
-import { contentOf } from '../pictures.js';
+import { contentOf } from '../images.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
-const emoji = emojiPictures(listEmoji().concepts);
-const named = (key: string) => emoji.find((picture) => picture.key === key) as (typeof emoji)[number];
+const emoji = emojiImages(listEmoji().concepts);
+const named = (key: string) => emoji.find((image) => image.key === key) as (typeof emoji)[number];
 
 const options: PrefsOptions = {
   size: 16,
@@ -80,7 +80,7 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(() => set.close());
 
-const idOf = (pair: PairRecord, side: 'chosen' | 'rejected') => set.pictureId(pair[side]);
+const idOf = (pair: PairRecord, side: 'chosen' | 'rejected') => set.imageId(pair[side]);
 const ofKind = (kind: string) => pairs.filter((pair) => pair.kind === kind);
 
 test('every kind in every grade; the captions of all splits, a fair share of each', () => {
@@ -114,7 +114,7 @@ test('all styles and variants of a concept are on one side of training and test'
 
 test('no pair of a split shows what another split is about', () => {
   const splitOf = new Map(emoji.map((one) => [one.caption, prefsSplitOf(one)]));
-  const byKey = new Map(emoji.map((picture) => [picture.key, picture]));
+  const byKey = new Map(emoji.map((image) => [image.key, image]));
   for (const pair of pairs) {
     expect(splitOf.get(pair.prompt)).toBe(pair.split);
     for (const side of ['chosen', 'rejected'] as const) {
@@ -181,7 +181,7 @@ test('without something to order them by there are no own pairs, and the others 
   });
   const plain = await PairSet.open(out);
   const told = ({ kind, grade, prompt, chosen, rejected }: PairRecord, of: PairSet) =>
-    [kind, grade, prompt, of.pictureId(chosen), of.pictureId(rejected)].join(' | ');
+    [kind, grade, prompt, of.imageId(chosen), of.imageId(rejected)].join(' | ');
   const known = new Set(pairs.map((pair) => told(pair, set)));
   for (let i = 0; i < plain.length; i++) {
     const record = await plain.record(i);
@@ -201,7 +201,7 @@ test('a wrong caption is the more wrong the higher the grade, and never a varian
   expect(distance(apple, named('rocket_noto'))).toBe(4);
   expect(distance(apple, named('rocket_twemoji'))).toBe(5);
   expect(distance(named('woman-artist_noto'), named('man-artist_noto'))).toBeUndefined();
-  const byKey = new Map(emoji.map((picture) => [picture.key, picture]));
+  const byKey = new Map(emoji.map((image) => [image.key, image]));
   for (const pair of ofKind('caption')) {
     const [right, wrong] = [byKey.get(idOf(pair, 'chosen')), byKey.get(idOf(pair, 'rejected'))];
     expect(right && wrong && distance(right, wrong)).toBe(pair.grade);
@@ -222,11 +222,11 @@ test('worse settings are worse in steps, and in guidance one way or the other', 
 test('the base’s images are those that were wished for, each drawn once', async () => {
   expect(new Set(wished.map((wish) => JSON.stringify(wish))).size).toBe(wished.length);
   for (const pair of pairs.filter(({ kind }) => kind === 'sampler').slice(0, 50)) {
-    const picture = await decodePicture(await set.picture(pair.rejected));
-    if (picture instanceof Drop) throw new Error(picture.detail);
+    const image = await decodeImage(await set.image(pair.rejected));
+    if (image instanceof Drop) throw new Error(image.detail);
     const [, model = '', steps, guidance, seed] =
       / \/ (.+), (\d+) steps, guidance ([\d.]+), seed (\d+)$/.exec(idOf(pair, 'rejected')) ?? [];
-    expect(Buffer.from(picture.pixels).toString('latin1')).toContain(`0 ${steps} ${guidance} ${seed} ${pair.prompt}`);
+    expect(Buffer.from(image.pixels).toString('latin1')).toContain(`0 ${steps} ${guidance} ${seed} ${pair.prompt}`);
     expect(model).toBe('base');
   }
 });
@@ -266,8 +266,8 @@ test('with the embedded model: drawn by it, the same again, its settings and lic
   const drawn = await PairSet.open(out);
   for (let i = 0; i < drawn.length; i++) {
     const record = await drawn.record(i);
-    const picture = await decodePicture(await drawn.picture(record.rejected));
-    expect(picture).toMatchObject({ width: 64, height: 64 });
+    const image = await decodeImage(await drawn.image(record.rejected));
+    expect(image).toMatchObject({ width: 64, height: 64 });
   }
   await drawn.close();
   const again = newFolder();

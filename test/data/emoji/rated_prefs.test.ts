@@ -7,7 +7,7 @@ import { RATED_SPLITS } from '../../../cli/data/emoji/prefs_splits.js';
 import { type RatedPrefsOptions, ratedPrefsSource } from '../../../cli/data/emoji/rated_prefs.js';
 import { drawRaters, votesOf } from '../../../cli/data/emoji/raters.js';
 import { Drop } from '../../../cli/data/io/drop.js';
-import { decodePicture } from '../../../cli/data/io/picture.js';
+import { decodeImage } from '../../../cli/data/io/image.js';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { type PairRecord, PairSet } from '../../../cli/data/prepared/pair_set.js';
 import { prepare } from '../../../cli/data/prepared/prepare.js';
@@ -104,7 +104,7 @@ test('pairs have votes, the share of them is the confidence, and most agree with
     if (split === 'train' || split === 'judge') expect(confidence).toBeGreaterThanOrEqual(0.95);
     const [better, other] = await Promise.all(
       [set.chosen(i), set.rejected(i)].map(async (index) => {
-        const decoded = await decodePicture(await set.picture(index));
+        const decoded = await decodeImage(await set.image(index));
         if (decoded instanceof Drop) throw new Error(decoded.detail);
         return utility(populationWeights, standardized(decoded));
       }),

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { captionLines } from '../../../cli/data/inspect/contact_sheet.js';
 import { escapeXml } from '../../../cli/text/xml.js';
 import { repository, runDrm, temporaryFolder } from '../../run_drm.js';
-import { write, writePictures } from '../pictures.js';
+import { write, writeImages } from '../images.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
 
@@ -31,10 +31,10 @@ test('inspect: figures as JSON, a sheet as PNG and as a page that needs nothing 
     '\u0007 bell',
     'a',
   ];
-  const source = await writePictures(temporaryFolder(), 5);
+  const source = await writeImages(temporaryFolder(), 5);
   write(source, {
     'captions.jsonl': captions
-      .map((caption, i) => JSON.stringify({ image: `pictures/${i}.png`, caption, style: i % 2 ? 'odd' : 'even' }))
+      .map((caption, i) => JSON.stringify({ image: `images/${i}.png`, caption, style: i % 2 ? 'odd' : 'even' }))
       .join('\n'),
   });
   const set = newFolder();
@@ -60,7 +60,7 @@ test('inspect: figures as JSON, a sheet as PNG and as a page that needs nothing 
     samples: 5,
     kinds: { style: { even: 3, odd: 2 } },
     captions: { distinct: 5, characters: { least: 1, most: 100_000 } },
-    pictures: { opened: 5, formats: { png: 5 }, width: { least: 40, most: 40 }, bad: [] },
+    images: { opened: 5, formats: { png: 5 }, width: { least: 40, most: 40 }, bad: [] },
   });
   const page = readFileSync(join(set, 'contact-sheet.html'), 'utf8');
   expect(page.match(/<figure/g)?.length).toBe(4);
@@ -94,7 +94,7 @@ test('inspect of pairs: figures, and a sheet of chosen beside rejected', async (
     splits: { train: 6, test: 5 },
     kinds: { source: { hpdv3: 11 } },
     prompts: { distinct: 8, characters: { most: 20_000 } },
-    pictures: { distinct: 22, uses: { most: 1 }, formats: { jpg: 18, png: 2, webp: 2 }, bad: [] },
+    images: { distinct: 22, uses: { most: 1 }, formats: { jpg: 18, png: 2, webp: 2 }, bad: [] },
   });
   const page = readFileSync(join(set, 'contact-sheet.html'), 'utf8');
   expect(page.match(/<img class="chosen"/g)?.length).toBe(3);

@@ -10,7 +10,7 @@ import { ParquetFile } from '../../../cli/data/io/parquet/file.js';
 import { tarHeader } from '../../../cli/data/io/tar.js';
 import { ZipFolder } from '../../../cli/data/io/zip.js';
 import { drm, repository, temporaryFolder } from '../../run_drm.js';
-import { pngOf, tarOf, write, zipOf } from '../pictures.js';
+import { pngOf, tarOf, write, zipOf } from '../images.js';
 
 const LARGE = 100 << 20;
 const MEMBERS = 8;

@@ -11,7 +11,7 @@ import type { Source } from '../../../cli/data/prepared/source.js';
 import { epochOrder, sampleOrder } from '../../../cli/random/order.js';
 import { philox } from '../../../cli/random/philox.js';
 import { temporaryFolder } from '../../run_drm.js';
-import { pixelsOf, pngOf } from '../pictures.js';
+import { pixelsOf, pngOf } from '../images.js';
 
 const SIZE = 16;
 
@@ -161,7 +161,7 @@ test('batches come in step order with the pixels of their images', async () => {
       }
     }
     expect(loader.waitedSeconds).toBeGreaterThan(0);
-    expect(loader.badPictures).toBe(0);
+    expect(loader.badImages).toBe(0);
   }
   const resumed = await batchesOf(set, { order, firstStep: 17, steps: 20 });
   expect(resumed.batches.map((batch) => batch.indices)).toEqual([17, 18, 19].map(order));
@@ -235,7 +235,7 @@ test('a corrupt image in the middle of an epoch is named once, counted and left 
   const warnings: string[] = [];
   const onWarning = (message: string) => warnings.push(message);
   const { batches, loader } = await batchesOf(set, { order, steps: 12, onWarning });
-  expect(loader.badPictures).toBe(2);
+  expect(loader.badImages).toBe(2);
   expect(warnings.length).toBe(2);
   expect(warnings.join()).toMatch(/train-0000\d\.tar: sample-13: /);
   const isGood = (i: number) => !['sample-2', 'sample-13'].includes(set.key(i));
@@ -252,8 +252,8 @@ test('a corrupt image in the middle of an epoch is named once, counted and left 
 
 test('of a step without a good image, training has the next that are good, also after a resume; a pass has none', async () => {
   const bad = [0, 1, 2, 3, 4, 5, 6, 7, 12, 13, 14, 15];
-  const pictures = Object.fromEntries(bad.map((i) => [i, Buffer.from('no image')]));
-  const set = await openCaptionedSet(await makeSet(19, pictures), { split: 'train' }); // all but sample-9, a test sample
+  const images = Object.fromEntries(bad.map((i) => [i, Buffer.from('no image')]));
+  const set = await openCaptionedSet(await makeSet(19, images), { split: 'train' }); // all but sample-9, a test sample
   const order = (step: number) => Array.from({ length: 3 }, (_, i) => (3 * step + i) % set.length);
   const wholly = [0, 1, 4]; // of the six steps of an epoch
   const keysOf = (batches: { indices: number[] }[]) => batches.map(({ indices }) => indices.map((i) => set.key(i)));
@@ -280,7 +280,7 @@ test('of a step without a good image, training has the next that are good, also 
     );
 
   const pass = await batchesOf(set, { order, steps: 6 });
-  expect(pass.loader.badPictures).toBe(bad.length);
+  expect(pass.loader.badImages).toBe(bad.length);
   expect(pass.batches.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5].filter((step) => !wholly.includes(step)));
 });
 
@@ -299,7 +299,7 @@ test('a shard that vanishes in the middle of an epoch is named once; when nothin
   let seen = 0;
   for (let step = 0; step < 6; step++) seen += (await loader.next())?.indices.length ?? 0;
   expect(seen).toBe(72 - 10); // five of 36, in two epochs
-  expect(loader.badPictures).toBe(5);
+  expect(loader.badImages).toBe(5);
   expect(warnings).toEqual([expect.stringContaining('train-00003.tar')]);
   for (const { name } of set.shards) rmSync(join(doomed, name), { force: true });
   await set.close(); // else the open files would still be read

@@ -8,7 +8,7 @@ import { PairSet } from '../../../cli/data/prepared/pair_set.js';
 import { prepare } from '../../../cli/data/prepared/prepare.js';
 import { sampleOrder } from '../../../cli/random/order.js';
 import { temporaryFolder } from '../../run_drm.js';
-import { pixelsOf, pngOf } from '../pictures.js';
+import { pixelsOf, pngOf } from '../images.js';
 
 const SIZE = 16;
 const PAIRS = 12;
@@ -21,12 +21,12 @@ afterAll(async () => {
 /** Pair i prefers image i to image i + 1; some may be ties. */
 async function makeSet(ties: number[] = []): Promise<string> {
   const folder = temporaryFolder();
-  const picture = (i: number) => ({ id: `p${i}`, read: () => pngOf(i, SIZE, SIZE) });
+  const image = (i: number) => ({ id: `p${i}`, read: () => pngOf(i, SIZE, SIZE) });
   const pairs = Array.from({ length: PAIRS }, (_, i) => ({
     split: 'train',
     fields: { prompt: `prompt ${i % 5}`, source: 'test', ...(ties.includes(i) && { tie: true as const }) },
-    chosen: picture(i),
-    rejected: picture(i + 1),
+    chosen: image(i),
+    rejected: image(i + 1),
   }));
   await prepare(pairSource({ notes: [{ name: 'test' }], settings: {}, pairs: () => pairs }), folder, {
     limits: { bytes: 1e9, samples: 5 },
@@ -67,8 +67,8 @@ async function load(set: PairSet, steps: number, more: Partial<PairLoaderOptions
 /** A set whose images of these ids are no images. */
 async function withBad(ids: string[]): Promise<PairSet> {
   const set = await open();
-  const whole = set.picture.bind(set);
-  set.picture = async (i) => (ids.includes(set.pictureId(i)) ? new Uint8Array(100) : whole(i));
+  const whole = set.image.bind(set);
+  set.image = async (i) => (ids.includes(set.imageId(i)) ? new Uint8Array(100) : whole(i));
   return set;
 }
 
@@ -79,9 +79,9 @@ test('a pass holds the chosen of its pairs, then the rejected, in the order aske
   for (const [step, { passes, count }] of batches.entries()) {
     expect(count).toBe(4);
     expect(passes).toHaveLength(1);
-    const { samples, pictures, captions, pixels, height, width } = passes[0] as PairBatch['passes'][0];
+    const { samples, images, captions, pixels, height, width } = passes[0] as PairBatch['passes'][0];
     expect(samples).toEqual(order(step));
-    expect(pictures.map((p) => set.pictureId(p))).toEqual([
+    expect(images.map((p) => set.imageId(p))).toEqual([
       ...samples.map((i) => `p${i}`),
       ...samples.map((i) => `p${i + 1}`),
     ]);
@@ -114,9 +114,9 @@ test('a later first step gives the batches of then; images may have other number
   const all = (await load(set, 6)).batches;
   const late = (await load(set, 6, { firstStep: 4, keepBytes: 0 })).batches;
   expect(late).toEqual(all.slice(4));
-  const cached = (await load(set, 1, { pixels: false, firstPicture: 100 })).batches[0]?.passes[0];
+  const cached = (await load(set, 1, { pixels: false, firstImage: 100 })).batches[0]?.passes[0];
   expect(cached?.pixels).toBeUndefined();
-  expect(cached?.pictures).toEqual(all[0]?.passes[0]?.pictures.map((p) => p + 100));
+  expect(cached?.images).toEqual(all[0]?.passes[0]?.images.map((p) => p + 100));
 });
 
 test('any size comes out as the square asked for; prompts become tokens where they are wanted', async () => {
@@ -137,7 +137,7 @@ test('a pair goes with one of its images, which is named once; the others stay a
   expect(samples.sort((a, b) => a - b)).toEqual(kept.flatMap((i) => [i, i]));
   expect(told).toHaveLength(1);
   expect(told[0]).toContain(`${folder}: image p3`);
-  expect([loader.badPairs, loader.badPictures]).toEqual([2, 1]);
+  expect([loader.badPairs, loader.badImages]).toEqual([2, 1]);
   const good = (await load(await open(), 6)).batches;
   for (const [step, batch] of batches.entries()) {
     const expected = good[step]?.passes[0]?.samples.filter((i) => i !== 2 && i !== 3);
@@ -149,7 +149,7 @@ test('ties are left out', async () => {
   const { batches, loader } = await load(await open(await makeSet([1, 5])), 3);
   const samples = batches.flatMap(({ passes }) => passes.flatMap((pass) => pass.samples));
   expect(samples.sort((a, b) => a - b)).toEqual([0, 2, 3, 4, 6, 7, 8, 9, 10, 11]);
-  expect([loader.badPairs, loader.badPictures]).toEqual([2, 0]);
+  expect([loader.badPairs, loader.badImages]).toEqual([2, 0]);
 });
 
 test('where no pair of a step can be used, the next step gives its own; a pass goes on without it', async () => {

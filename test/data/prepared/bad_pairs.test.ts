@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { PairSet } from '../../../cli/data/prepared/pair_set.js';
 import { drm, runDrm, temporaryFolder } from '../../run_drm.js';
-import { contentOf, pngOf, write } from '../pictures.js';
+import { contentOf, pngOf, write } from '../images.js';
 
 const newFolder = () => join(temporaryFolder(), 'set');
 
@@ -19,9 +19,9 @@ interface Line {
 }
 
 async function lists(lines: Line[], files: Record<string, string | Uint8Array> = {}): Promise<string> {
-  const pictures = Object.fromEntries(await Promise.all([0, 1, 2].map(async (i) => [`${i}.png`, await pngOf(i)])));
+  const images = Object.fromEntries(await Promise.all([0, 1, 2].map(async (i) => [`${i}.png`, await pngOf(i)])));
   return write(temporaryFolder(), {
-    ...pictures,
+    ...images,
     ...files,
     'pairs.jsonl': lines.map((line) => JSON.stringify(line)).join('\n'),
   });
@@ -81,7 +81,7 @@ test('a pair with a missing, corrupt or giant image is dropped and counted; the 
     records: 8,
     kept: 2,
     dropped: { missing_image: 1, undecodable_image: 1, too_many_pixels: 1, tie: 1, bad_record: 2 },
-    pictures: { train: 3 },
+    images: { train: 3 },
   });
   const set = await PairSet.open(out);
   expect(await set.record(0)).toMatchObject({

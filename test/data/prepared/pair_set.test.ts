@@ -8,23 +8,23 @@ import { type Pair, type PairSourceOptions, pairSource } from '../../../cli/data
 import { PairSet } from '../../../cli/data/prepared/pair_set.js';
 import { prepare } from '../../../cli/data/prepared/prepare.js';
 import { temporaryFolder } from '../../run_drm.js';
-import { contentOf, pngOf } from '../pictures.js';
+import { contentOf, pngOf } from '../images.js';
 
 /** Images by number: 9 is missing, 8 no image, 7 is large; every read is noted. */
 const reads: number[] = [];
-const picture = (number: number) => ({
-  id: `picture ${number}`,
+const image = (number: number) => ({
+  id: `image ${number}`,
   read: async () => {
     reads.push(number);
-    if (number === 9) return new Drop('missing_image', 'picture 9');
+    if (number === 9) return new Drop('missing_image', 'image 9');
     return number === 8 ? Buffer.from('no image') : number === 7 ? pngOf(7, 80, 20) : pngOf(number);
   },
 });
 const pair = (chosen: number, rejected: number, split = 'train'): Pair => ({
   split,
   fields: { prompt: `${chosen} before ${rejected}\u2028`, source: 'numbers', confidence: chosen / 10, row: rejected },
-  chosen: picture(chosen),
-  rejected: picture(rejected),
+  chosen: image(chosen),
+  rejected: image(rejected),
 });
 const pairs = (): (Pair | Drop)[] => [
   pair(0, 1),
@@ -61,28 +61,28 @@ test('an image is stored once a split, with the first pair that is kept; drops a
     kept: 6,
     dropped: { missing_image: 2, tie: 1, undecodable_image: 1 },
     splits: { train: 5, test: 1 },
-    pictures: { train: 5, test: 2 },
+    images: { train: 5, test: 2 },
   });
   const set = await PairSet.open(folder, { verify: true });
-  expect([set.length, set.pictureCount]).toEqual([6, 7]);
+  expect([set.length, set.imageCount]).toEqual([6, 7]);
   const named = [];
   for (let i = 0; i < set.length; i++) {
     const record = await set.record(i);
     expect([set.chosen(i), set.rejected(i)]).toEqual([record.chosen, record.rejected]);
-    named.push([record.split, record.key, set.pictureId(record.chosen), set.pictureId(record.rejected)]);
+    named.push([record.split, record.key, set.imageId(record.chosen), set.imageId(record.rejected)]);
   }
   expect(named.sort()).toEqual([
-    ['test', '000000006', 'picture 0', 'picture 2'],
-    ['train', '000000000', 'picture 0', 'picture 1'],
-    ['train', '000000004', 'picture 2', 'picture 1'],
-    ['train', '000000007', 'picture 3', 'picture 7'],
-    ['train', '000000008', 'picture 3', 'picture 0'],
-    ['train', '000000009', 'picture 3', 'picture 0'],
+    ['test', '000000006', 'image 0', 'image 2'],
+    ['train', '000000000', 'image 0', 'image 1'],
+    ['train', '000000004', 'image 2', 'image 1'],
+    ['train', '000000007', 'image 3', 'image 7'],
+    ['train', '000000008', 'image 3', 'image 0'],
+    ['train', '000000009', 'image 3', 'image 0'],
   ]);
-  for (let i = 0; i < set.pictureCount; i++) {
-    const [, number] = set.pictureId(i).split(' ');
+  for (let i = 0; i < set.imageCount; i++) {
+    const [, number] = set.imageId(i).split(' ');
     const bytes = await (number === '7' ? pngOf(7, 80, 20) : pngOf(Number(number)));
-    expect(Buffer.compare(await set.picture(i), bytes)).toBe(0);
+    expect(Buffer.compare(await set.image(i), bytes)).toBe(0);
   }
   expect(await set.record(set.length - 1)).toMatchObject({
     prompt: '3 before 0\u2028',
@@ -92,7 +92,7 @@ test('an image is stored once a split, with the first pair that is kept; drops a
   });
   await set.close();
   const test = await PairSet.open(folder, { split: 'test' });
-  expect([test.length, test.pictureCount, test.pictureId(test.chosen(0))]).toEqual([1, 2, 'picture 0']);
+  expect([test.length, test.imageCount, test.imageId(test.chosen(0))]).toEqual([1, 2, 'image 0']);
   await test.close();
 });
 
@@ -114,11 +114,11 @@ test('self-contained: every pair has both files; a size squashes what is larger'
   const folder = temporaryFolder();
   await write(folder, { selfContained: true, size: 60 });
   const set = await PairSet.open(folder);
-  expect([set.length, set.pictureCount]).toEqual([6, 7]);
+  expect([set.length, set.imageCount]).toEqual([6, 7]);
   const { default: sharp } = await import('sharp');
-  for (let i = 0; i < set.pictureCount; i++) {
-    const { width, height, format } = await sharp(await set.picture(i)).metadata();
-    const large = set.pictureId(i) === 'picture 7';
+  for (let i = 0; i < set.imageCount; i++) {
+    const { width, height, format } = await sharp(await set.image(i)).metadata();
+    const large = set.imageId(i) === 'image 7';
     expect([width, height, format]).toEqual(large ? [60, 60, 'webp'] : [40, 32, 'png']);
   }
   await set.close();

@@ -7,7 +7,7 @@ import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { prepare } from '../../../cli/data/prepared/prepare.js';
 import type { Sample, Source } from '../../../cli/data/prepared/source.js';
 import { drm, runDrm, temporaryFolder } from '../../run_drm.js';
-import { contentOf, write, writePictures } from '../pictures.js';
+import { contentOf, write, writeImages } from '../images.js';
 
 const COUNT = 240;
 let from: string;
@@ -31,12 +31,12 @@ const flags = (out: string) => [
 const newFolder = () => join(temporaryFolder(), 'set');
 
 beforeAll(async () => {
-  from = await writePictures(temporaryFolder(), COUNT);
+  from = await writeImages(temporaryFolder(), COUNT);
   // Some drops among them, so that their counts have to survive, too.
   const lines = readFileSync(join(from, 'captions.jsonl'), 'utf8').trim().split('\n');
   for (let i = 5; i < COUNT; i += 40) lines[i] = `{"image": "gone-${i}.png", "caption": "gone ${i}"}`;
-  for (let i = 7; i < COUNT; i += 40) lines[i] = '{"image": "pictures/1.png"}';
-  lines.push('{"image": "the last is a drop.png", "caption": "picture 0"}');
+  for (let i = 7; i < COUNT; i += 40) lines[i] = '{"image": "images/1.png"}';
+  lines.push('{"image": "the last is a drop.png", "caption": "image 0"}');
   write(from, { 'captions.jsonl': lines.join('\n') });
   const out = newFolder();
   expect((await runDrm(flags(out))).code).toBe(0);
@@ -111,7 +111,7 @@ test('killed after the manifest was written: what it left beside it goes when th
 
 test('stopped between the last shards of two splits, then resumed: the same content', async () => {
   // The first split is complete then, the last record of all included; the second begins anew.
-  const sample = (i: number): Sample => ({ key: `${i}`, files: [], json: { caption: `picture ${i}` } });
+  const sample = (i: number): Sample => ({ key: `${i}`, files: [], json: { caption: `image ${i}` } });
   const source = (before: () => void): Source => ({
     kind: 'captions',
     notes: [{ name: 'mine' }],

@@ -5,10 +5,10 @@ import { gzipSync } from 'node:zlib';
 import { beforeAll, expect, test } from 'vitest';
 import { Drop } from '../../../cli/data/io/drop.js';
 import type { Listing, Sample } from '../../../cli/data/prepared/source.js';
-import { archiveFiles, PictureArchive } from '../../../cli/data/sets/pictures_at.js';
+import { archiveFiles, ImageArchive } from '../../../cli/data/sets/images_at.js';
 import { webdatasetSource } from '../../../cli/data/sets/webdataset.js';
 import { temporaryFolder } from '../../run_drm.js';
-import { linkIn, pngOf, tarOf, write } from '../pictures.js';
+import { linkIn, pngOf, tarOf, write } from '../images.js';
 
 const listing: Listing = { isDone: () => false, most: 1, signal: new AbortController().signal, onProgress: () => {} };
 
@@ -23,7 +23,7 @@ beforeAll(async () => {
 async function staged(files: string[], names: string[]): Promise<Record<string, Buffer | string>> {
   const work = temporaryFolder();
   const read = async () => {
-    const archive = new PictureArchive(files, work);
+    const archive = new ImageArchive(files, work);
     await archive.stage(names, listing);
     const found = await Promise.all(names.map((name) => archive.read(name)));
     await archive.close();

@@ -7,11 +7,11 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { PairSet } from '../../../cli/data/prepared/pair_set.js';
 import { prepare } from '../../../cli/data/prepared/prepare.js';
 import type { PairSetOptions } from '../../../cli/data/sets/listed.js';
-import { PickapicPictures, pickapicSource } from '../../../cli/data/sets/pickapic.js';
+import { PickapicImages, pickapicSource } from '../../../cli/data/sets/pickapic.js';
 import { readJudgedList } from '../../../cli/eval/judged_lists.js';
 import { judgeScores } from '../../../cli/eval/score_file.js';
 import { repository, temporaryFolder } from '../../run_drm.js';
-import { pngOf, write } from '../pictures.js';
+import { pngOf, write } from '../images.js';
 
 const cases = join(repository, 'test/samples/cases');
 
@@ -38,7 +38,7 @@ async function made(from: string, keepTies = false) {
   const pairs = await Promise.all(
     Array.from({ length: set.length }, async (_, i) => {
       const { row, tie, places, chosen } = await set.record(i);
-      return { row, tie, places, chosen: Buffer.from(await set.picture(chosen)) };
+      return { row, tie, places, chosen: Buffer.from(await set.image(chosen)) };
     }),
   );
   await set.close();
@@ -87,7 +87,7 @@ async function shard(...columns: Column[]): Promise<string> {
   return folder;
 }
 
-const pictures = (rows: number): Column[] =>
+const images = (rows: number): Column[] =>
   [0, 1].map((side) => ({
     name: `jpg_${side}`,
     type: 'BYTE_ARRAY',
@@ -147,7 +147,7 @@ describe('pickapic-labels: labels mean their value whatever their type', () => {
     ],
   ];
   test.each(columns)('%s, prepared and judged alike', async (_, column) => {
-    const folder = await shard(column, ...pictures(5));
+    const folder = await shard(column, ...images(5));
     const { manifest, pairs } = await made(folder);
     expect(pairs.map(({ row, places }) => ({ row, places }))).toEqual(decided);
     for (const { row = 0, places, chosen } of pairs)
@@ -170,7 +170,7 @@ describe('pickapic-labels: labels mean their value whatever their type', () => {
   ];
   test.each(flags)('has_label as %s; what it does not say, the label says', async (_, values, type) => {
     const has_label = { name: 'has_label', values, ...(type ? { type } : { schema: utf8('has_label') }) };
-    const folder = await shard({ name: 'label_0', values: [1, 1, 0], type: 'DOUBLE' }, has_label, ...pictures(3));
+    const folder = await shard({ name: 'label_0', values: [1, 1, 0], type: 'DOUBLE' }, has_label, ...images(3));
     const { manifest, pairs } = await made(folder);
     expect([pairs.map(({ row }) => row), manifest.dropped]).toEqual([[0, 2], { no_label: 1 }]);
     const list = await readJudgedList([join(folder, 'test-00000-of-00001.parquet')]);
@@ -178,7 +178,7 @@ describe('pickapic-labels: labels mean their value whatever their type', () => {
   });
 
   test('fractions are ties, in both; what is no share is no label, and said', async () => {
-    const folder = await shard({ name: 'label_0', values: [1, 0.5, 0.3, 2, -1, 0], type: 'DOUBLE' }, ...pictures(6));
+    const folder = await shard({ name: 'label_0', values: [1, 0.5, 0.3, 2, -1, 0], type: 'DOUBLE' }, ...images(6));
     const { manifest, pairs } = await made(folder, true);
     expect(manifest.dropped).toEqual({ bad_record: 2 });
     expect(pairs.map(({ row, tie }) => [row, tie === true])).toEqual([
@@ -194,11 +194,11 @@ describe('pickapic-labels: labels mean their value whatever their type', () => {
   });
 });
 
-type Image = { bytes: Buffer | null; path: string | null } | null;
+type HubImage = { bytes: Buffer | null; path: string | null } | null;
 
 const struct = (
   name: string,
-  values: Image[],
+  values: HubImage[],
   optional: readonly [struct: boolean, bytes: boolean, path: boolean] = [true, true, true],
   swapped = false,
 ): Column => {
@@ -223,10 +223,10 @@ describe('pickapic-image-struct: images in {bytes, path}', () => {
   });
 
   test('null at any level, and files beside the shard', async () => {
-    const image = (i: number): Image => ({ bytes: png[i] as Buffer, path: `${i}.png` });
+    const image = (i: number): HubImage => ({ bytes: png[i] as Buffer, path: `${i}.png` });
     const elsewhere = join(temporaryFolder(), 'secret.png');
     writeFileSync(elsewhere, png[2] as Buffer);
-    const zero: Image[] = [
+    const zero: HubImage[] = [
       image(0),
       null,
       { bytes: null, path: null },
@@ -235,7 +235,7 @@ describe('pickapic-image-struct: images in {bytes, path}', () => {
       { bytes: null, path: elsewhere },
       { bytes: null, path: `../${basename(dirname(elsewhere))}/secret.png` },
     ];
-    const one: Image[] = zero.map(() => image(1));
+    const one: HubImage[] = zero.map(() => image(1));
     const folder = await shard(
       { name: 'label_0', values: zero.map(() => 1), type: 'DOUBLE' },
       struct('jpg_0', zero),
@@ -269,13 +269,13 @@ describe('pickapic-image-struct: images in {bytes, path}', () => {
   );
 
   test('images of a mixed list come out of such shards, too', async () => {
-    const all = [0, 2].map((i): Image => ({ bytes: png[i] as Buffer, path: null }));
+    const all = [0, 2].map((i): HubImage => ({ bytes: png[i] as Buffer, path: null }));
     const folder = await shard(
       { name: 'label_0', values: [1, 0], type: 'DOUBLE' },
       struct('jpg_0', all),
       struct('jpg_1', all),
     );
-    const found = PickapicPictures.in(folder, join(temporaryFolder(), 'work'));
+    const found = PickapicImages.in(folder, join(temporaryFolder(), 'work'));
     await found?.stage(['u2.jpg'], {
       isDone: () => false,
       most: 9,
@@ -295,7 +295,7 @@ describe('pickapic-image-struct: images in {bytes, path}', () => {
         { name: 'data', type: 'BYTE_ARRAY', repetition_type: 'OPTIONAL' },
       ],
     };
-    const folder = await shard({ name: 'label_0', values: [1], type: 'DOUBLE' }, odd, ...pictures(1).slice(1));
+    const folder = await shard({ name: 'label_0', values: [1], type: 'DOUBLE' }, odd, ...images(1).slice(1));
     await expect(made(folder)).rejects.toThrow(
       /jpg_0: expected images as bytes, or as a struct of bytes and path, found one of data/,
     );

@@ -7,7 +7,7 @@ import sharp from 'sharp';
 import { c as createTar } from 'tar';
 import { expect, test } from 'vitest';
 import { Drop } from '../../../cli/data/io/drop.js';
-import { decodePicture } from '../../../cli/data/io/picture.js';
+import { decodeImage } from '../../../cli/data/io/image.js';
 import { ZipFolder } from '../../../cli/data/io/zip.js';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { PairSet } from '../../../cli/data/prepared/pair_set.js';
@@ -16,7 +16,7 @@ import { repository, runDrm, temporaryFolder } from '../../run_drm.js';
 const samples = resolve(process.env.DRM_SAMPLES ?? join(repository, 'test/samples'));
 const readJson = (name: string) => JSON.parse(readFileSync(join(samples, name), 'utf8'));
 const expected = readJson('EXPECTED.json');
-const images = readJson('IMAGES.json') as Record<string, ImageFacts>;
+const imageFacts = readJson('IMAGES.json') as Record<string, ImageFacts>;
 const newFolder = () => join(temporaryFolder(), 'set');
 
 interface ImageFacts {
@@ -36,7 +36,7 @@ async function prepare(set: string, from: string, ...more: string[]) {
 
 interface Read {
   pairs: { winner: string; loser: string; sha: string; group: string | undefined; row: number; split: string }[];
-  pictures: Map<string, Uint8Array>;
+  images: Map<string, Uint8Array>;
 }
 
 async function read(out: string): Promise<Read> {
@@ -45,33 +45,33 @@ async function read(out: string): Promise<Read> {
   for (let i = 0; i < set.length; i++) {
     const { prompt, chosen, rejected, group, row = -1, split } = await set.record(i);
     pairs.push({
-      winner: set.pictureId(chosen),
-      loser: set.pictureId(rejected),
+      winner: set.imageId(chosen),
+      loser: set.imageId(rejected),
       sha: createHash('sha256').update(prompt).digest('hex').slice(0, 16),
       group,
       row,
       split,
     });
   }
-  const pictures = new Map<string, Uint8Array>();
-  for (let i = 0; i < set.pictureCount; i++) pictures.set(set.pictureId(i), await set.picture(i));
+  const images = new Map<string, Uint8Array>();
+  for (let i = 0; i < set.imageCount; i++) images.set(set.imageId(i), await set.image(i));
   await set.close();
-  return { pairs, pictures };
+  return { pairs, images };
 }
 
 /** Size and mean colour of each stored image; `keyOf` is its name in IMAGES.json. */
-async function expectPictures({ pictures }: Read, keyOf: (id: string) => string) {
-  expect(pictures.size).toBeGreaterThan(0);
-  for (const [id, bytes] of pictures) {
-    const facts = images[keyOf(id)] as ImageFacts;
-    const picture = await decodePicture(bytes);
-    if (picture instanceof Drop) throw new Error(`${id}: ${picture.detail}`);
+async function expectImages({ images }: Read, keyOf: (id: string) => string) {
+  expect(images.size).toBeGreaterThan(0);
+  for (const [id, bytes] of images) {
+    const facts = imageFacts[keyOf(id)] as ImageFacts;
+    const image = await decodeImage(bytes);
+    if (image instanceof Drop) throw new Error(`${id}: ${image.detail}`);
     const mean = [0, 1, 2].map((c) => {
       let sum = 0;
-      for (let i = c; i < picture.pixels.length; i += 3) sum += picture.pixels[i] as number;
-      return sum / (picture.pixels.length / 3);
+      for (let i = c; i < image.pixels.length; i += 3) sum += image.pixels[i] as number;
+      return sum / (image.pixels.length / 3);
     });
-    expect([id, picture.width, picture.height, facts.ok]).toEqual([id, facts.width, facts.height, true]);
+    expect([id, image.width, image.height, facts.ok]).toEqual([id, facts.width, facts.height, true]);
     for (const [c, value] of mean.entries())
       expect(Math.abs(value - (facts.mean_rgb[c] as number)), `${id} channel ${c}`).toBeLessThan(
         facts.exact ? 0.0101 : 0.6,
@@ -101,7 +101,7 @@ test.each(['train', 'test'])('HPDv3 %s', async (split) => {
   );
   for (const [i, pair] of summary.kept_pairs.entries())
     if (pair.prompt_sha !== undefined) expect(found.pairs[i]?.sha).toBe(pair.prompt_sha);
-  await expectPictures(found, (id) => `hpdv3/${id}`);
+  await expectImages(found, (id) => `hpdv3/${id}`);
 });
 
 test('HPDv3 out of its archive parts: the same set, and nothing of the unpacking stays', async () => {
@@ -132,7 +132,7 @@ test('HPDv3 mixed with Pick-a-Pic and ImageReward: the images of all three', asy
   expect(sources.map(({ name, kept }) => [name, kept])).toEqual(
     ['hpdv3', 'pickapic', 'imagereward'].map((name) => [name, expected.mix[name]]),
   );
-  await expectPictures(await read(out), (id) =>
+  await expectImages(await read(out), (id) =>
     id.startsWith('ImageRewardDB/')
       ? id.replace('ImageRewardDB/', 'imagerewarddb/')
       : id.startsWith('images/')
@@ -165,7 +165,7 @@ test('HPDv2 train', async () => {
   expectCounts(out, summary);
   const found = await read(out);
   expect(found.pairs.map(({ row, winner, loser }) => ({ index: row, winner, loser }))).toEqual(summary.kept_pairs);
-  await expectPictures(found, (id) => `hpdv2/train/${id}`);
+  await expectImages(found, (id) => `hpdv2/train/${id}`);
 });
 
 const pairKey = ({ group, winner, loser }: { group?: unknown; winner: string; loser: string }) =>
@@ -178,7 +178,7 @@ test('HPDv2 test: rankings to pairs, without those that touch a bad image; ties 
   const { pairs, decided_pairs, tied_pairs } = expected.hpdv2.test;
   const found = await read(out);
   expect(found.pairs.map(pairKey).sort()).toEqual(pairs.map(pairKey).sort());
-  await expectPictures(found, (id) => `hpdv2/test/${id}`);
+  await expectImages(found, (id) => `hpdv2/test/${id}`);
   const ties = await prepare('hpdv2', from, '--split', 'test', '--keep-ties');
   expect(readManifest(ties.out).kept).toBe(decided_pairs + tied_pairs);
   const set = await PairSet.open(ties.out);
@@ -218,7 +218,7 @@ test.each(rewards)('ImageRewardDB %s, images in zips', async (split) => {
   expectCounts(out, { records: summary.all_pairs, ...summary });
   const found = await read(out);
   expect(found.pairs.map(pairKey).sort()).toEqual(rankingKeys(summary));
-  await expectPictures(found, (id) => `imagerewarddb/${id}`);
+  await expectImages(found, (id) => `imagerewarddb/${id}`);
 });
 
 /** Unpacks each zip of ImageRewardDB into a folder of its own name. */
@@ -272,9 +272,9 @@ test.each(['train', 'validation_unique', 'test_unique'])('Pick-a-Pic %s', async 
       prompt_sha: sha,
     })),
   ).toEqual(summary.kept_pairs);
-  expect(found.pictures.size).toBe(summary.distinct_images_in_kept);
-  expect(readManifest(out).pictures).toEqual({ [split]: summary.distinct_images_in_kept });
-  await expectPictures(found, (id) => `pickapic/${id}`);
+  expect(found.images.size).toBe(summary.distinct_images_in_kept);
+  expect(readManifest(out).images).toEqual({ [split]: summary.distinct_images_in_kept });
+  await expectImages(found, (id) => `pickapic/${id}`);
 });
 
 test('--size squashes larger images by the core, lossless; --max-pairs takes the first that can be used', async () => {
@@ -291,7 +291,7 @@ test('--size squashes larger images by the core, lossless; --max-pairs takes the
   const found = await read(out);
   expect(found.pairs.length).toBe(3);
   expect(readManifest(out).records).toBe(expected.hpdv3.train.kept_pairs[2].index + 1);
-  for (const bytes of found.pictures.values()) {
+  for (const bytes of found.images.values()) {
     const { width, height, format } = await sharp(bytes).metadata();
     expect([width, height, format]).toEqual([32, 32, 'webp']);
   }

@@ -15,7 +15,7 @@ import { imagerewardSource } from '../../../cli/data/sets/imagereward.js';
 import { userSource } from '../../../cli/data/sets/user_source.js';
 import { webdatasetSource } from '../../../cli/data/sets/webdataset.js';
 import { repository, temporaryFolder } from '../../run_drm.js';
-import { pngOf, tarOf, write } from '../pictures.js';
+import { pngOf, tarOf, write } from '../images.js';
 
 const cases = join(repository, 'test/samples/cases');
 
@@ -58,20 +58,20 @@ async function pairsOf(out: string) {
   const pairs = await Promise.all(Array.from({ length: set.length }, (_, i) => set.record(i)));
   const named = pairs.map((pair) => ({
     ...pair,
-    chosen: set.pictureId(pair.chosen),
-    rejected: set.pictureId(pair.rejected),
+    chosen: set.imageId(pair.chosen),
+    rejected: set.imageId(pair.rejected),
   }));
   await set.close();
   return named;
 }
 
-let pictures: Record<string, Buffer>;
+let images: Record<string, Buffer>;
 beforeAll(async () => {
-  pictures = Object.fromEntries(await Promise.all([0, 1, 2].map(async (i) => [`${i}.png`, await pngOf(i)] as const)));
+  images = Object.fromEntries(await Promise.all([0, 1, 2].map(async (i) => [`${i}.png`, await pngOf(i)] as const)));
 });
 
 const listed = (content: string | Uint8Array, name = 'list.jsonl') =>
-  join(write(temporaryFolder(), { ...pictures, [name]: content }), name);
+  join(write(temporaryFolder(), { ...images, [name]: content }), name);
 const pair = (more: object = {}) => ({ prompt: 'x', chosen: '0.png', rejected: '1.png', ...more });
 
 describe('pair-flags: ties and numbers mean what they say, or their record is bad', () => {
@@ -106,8 +106,8 @@ describe('pair-flags: ties and numbers mean what they say, or their record is ba
     expect(drops).toHaveLength(2);
     const record = (more: object) => ({ prompt: 'p', path1: 'images/0.png', path2: 'images/1.png', ...more });
     const folder = write(temporaryFolder(), {
-      'images/0.png': pictures['0.png'] as Buffer,
-      'images/1.png': pictures['1.png'] as Buffer,
+      'images/0.png': images['0.png'] as Buffer,
+      'images/1.png': images['1.png'] as Buffer,
       'train.json': JSON.stringify([
         record({ confidence: '0.99', choice_dist: ['12', 7] }),
         record({ confidence: '0.5' }),
@@ -134,7 +134,7 @@ describe('pair-flags: ties and numbers mean what they say, or their record is ba
     ];
     const folder = write(temporaryFolder(), {
       ...Object.fromEntries(
-        names.flatMap((name) => ['train', 'test'].map((split) => [`${split}/${name}`, pictures[name] as Buffer])),
+        names.flatMap((name) => ['train', 'test'].map((split) => [`${split}/${name}`, images[name] as Buffer])),
       ),
       'train.json': JSON.stringify(
         train.map((human_preference) => ({ prompt: 'p', human_preference, file_path: names.slice(0, 2) })),
@@ -178,8 +178,8 @@ test.each([
   'ImageReward’s metadata, ranks as %s: null is no rank, and rows without a prompt are of none',
   async (type, rank) => {
     const from = write(temporaryFolder(), {
-      'images/0.png': pictures['0.png'] as Buffer,
-      'images/1.png': pictures['1.png'] as Buffer,
+      'images/0.png': images['0.png'] as Buffer,
+      'images/1.png': images['1.png'] as Buffer,
     });
     const rows = rank.length;
     await parquetWrite({
@@ -212,7 +212,7 @@ describe('json-nan: what is not a number is not stated', () => {
     const tar = join(
       write(temporaryFolder(), {
         'a.tar': tarOf([
-          { name: 'a.png', bytes: pictures['0.png'] as Buffer },
+          { name: 'a.png', bytes: images['0.png'] as Buffer },
           { name: 'a.json', bytes: list.trim() },
         ]),
       }),
@@ -294,7 +294,7 @@ test('images of the published mixed lists, from any folder of their set', async 
   const uids = (
     JSON.parse(readFileSync(join(samples, 'hpdv3/pickapic.json'), 'utf8')) as { path1: string; path2: string }[]
   ).flatMap(({ path1, path2 }) => [path1, path2]);
-  write(around, Object.fromEntries(uids.map((name) => [`Pickapic/images/${name}`, pictures['0.png'] as Buffer])));
+  write(around, Object.fromEntries(uids.map((name) => [`Pickapic/images/${name}`, images['0.png'] as Buffer])));
   const kept = async (list: string, images: string) => {
     const mix = [{ list: join(samples, 'hpdv3', list), images: join(around, images) }];
     const { manifest } = await made(
@@ -331,11 +331,11 @@ describe('sidecar-case: endings in any case', () => {
   });
   test('several that differ by case alone: the one in small letters, whatever order the folder is in', async () => {
     const folder = write(temporaryFolder(), {
-      'a.png': pictures['0.png'] as Buffer,
+      'a.png': images['0.png'] as Buffer,
       'a.TXT': 'two',
       'a.txt': 'one',
       'a.Txt': 'three',
-      'b.PNG': pictures['1.png'] as Buffer,
+      'b.PNG': images['1.png'] as Buffer,
       'b.TXT': 'four',
       'b.Txt': 'five',
     });

@@ -5,7 +5,7 @@ import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { PUBLISHED_SETS } from '../../../cli/data/sets/registry.js';
 import { refusedHere, runHere } from '../../e2e/here.js';
 import { temporaryFolder } from '../../run_drm.js';
-import { pngOf, write } from '../pictures.js';
+import { pngOf, write } from '../images.js';
 import { toySet } from './toy_set.js';
 
 PUBLISHED_SETS.toy = toySet;
@@ -21,10 +21,10 @@ async function toyFolder(): Promise<string> {
     ['a cat', '1.png', '2.png'],
     ['a dog', '3.png', '4.png'],
   ];
-  const pictures = Object.fromEntries(
+  const images = Object.fromEntries(
     await Promise.all([1, 2, 3, 4].map(async (number) => [`${number}.png`, await pngOf(number)])),
   );
-  return write(temporaryFolder(), { 'test.json': JSON.stringify(list), ...pictures });
+  return write(temporaryFolder(), { 'test.json': JSON.stringify(list), ...images });
 }
 
 test('is a source, by its own flags', async () => {

@@ -8,7 +8,7 @@ import { CaptionedSet } from '../../../cli/data/prepared/captioned_set.js';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { PairSet } from '../../../cli/data/prepared/pair_set.js';
 import { prepare } from '../../../cli/data/prepared/prepare.js';
-import { StagedPictures } from '../../../cli/data/sets/staged_pictures.js';
+import { StagedImages } from '../../../cli/data/sets/staged_images.js';
 import { userSource } from '../../../cli/data/sets/user_source.js';
 import { resolveModel } from '../../../cli/hub/resolve.js';
 import { shardsOf } from '../../../cli/hub/weight_index.js';
@@ -21,7 +21,7 @@ import { openCheckpoint } from '../../../cli/runs/checkpoints.js';
 import { readRunConfig } from '../../../cli/runs/folder.js';
 import { clipTokenizerJson } from '../../../cli/text/clip_files.js';
 import { repository, temporaryFolder } from '../../run_drm.js';
-import { pngOf, write } from '../pictures.js';
+import { pngOf, write } from '../images.js';
 
 /** Not what was meant, in many ways. */
 const ODD = ['null', '[]', '{}', '"text"', '5', 'true', '{"a": [[[1]]]}', '', '{', '\ufeff', '[null]'];
@@ -78,7 +78,7 @@ describe('manifest.json', () => {
     await refused(file, JSON.parse(right), () => readManifest(set), [
       'settings',
       'dropped',
-      'pictures',
+      'images',
       'records',
       'kept',
       'tool',
@@ -172,7 +172,7 @@ test('encoded.json and its sidecars', async () => {
     model: 'tiny',
     ...key,
     dtype: 'fp32',
-    pictures: 1,
+    images: 1,
     prompts: 1,
     bad: {},
     latents_files: ['latents-00000'],
@@ -194,7 +194,7 @@ test('encoded.json and its sidecars', async () => {
     'clip_length',
     'vae',
     'text_encoders',
-    'pictures',
+    'images',
     'prompts',
     'bad',
     'latents_files',
@@ -226,7 +226,7 @@ test('an index of staged images: what is no line of it, and all after, is copied
     '[5, 3, 2]',
   ]) {
     const folder = write(temporaryFolder(), { pictures: 'abcde', 'index.jsonl': `["a",0,3]\n${line}\n["c",3,2]\n` });
-    const staged = await StagedPictures.open(folder);
+    const staged = await StagedImages.open(folder);
     for (const name of ['a', 'b', 'c']) staged.want(name);
     expect(
       ['a', 'b', 'c'].map((name) => staged.isMissing(name)),

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Source } from '../../../cli/data/prepared/source.js';
-import { findPictures, folderOf, listedSource, type PairSetOptions } from '../../../cli/data/sets/listed.js';
+import { findImages, folderOf, listedSource, type PairSetOptions } from '../../../cli/data/sets/listed.js';
 import { jsonLists, publishedSet } from '../../../cli/data/sets/published.js';
 
 /** test.json holds [prompt, chosen, rejected]; `--last` reads it from its end. */
@@ -11,7 +11,7 @@ async function toySource(options: PairSetOptions, last: boolean): Promise<Source
   const file = join(folder, 'test.json');
   const rows = JSON.parse(readFileSync(file, 'utf8')) as [string, string, string][];
   if (last) rows.reverse();
-  const pictures = findPictures(options.images, [folder], [], options.work, file);
+  const images = findImages(options.images, [folder], [], options.work, file);
   async function* pairs() {
     for (const [row, [prompt, chosen, rejected]] of rows.entries())
       yield {
@@ -19,14 +19,14 @@ async function toySource(options: PairSetOptions, last: boolean): Promise<Source
         fields: { prompt, source: 'toy', group: prompt, row, ranks: [1, 2] as [number, number] },
         chosen,
         rejected,
-        pictures,
+        images,
       };
   }
   return listedSource(options, {
     notes: [{ name: 'toy' }],
     settings: { source: 'toy', last },
     pairs,
-    stores: [pictures],
+    stores: [images],
   });
 }
 

@@ -19,10 +19,10 @@ export async function checkAesthetic(s: ScorersFixture, name: string, scratch: s
     { device: 'cpu', dtype: 'fp32' },
   );
   try {
-    const { images } = s.described('hpsv1').config as { images: string[] };
-    const pictures = await Promise.all(images.map((image) => s.photo(image)));
-    const { values } = await scorer.score({ pictures, rows: [], promptOf: [] });
-    const features = await scorer.imageFeatures(pictures);
+    const { images: names } = s.described('hpsv1').config as { images: string[] };
+    const images = await Promise.all(names.map((image) => s.photo(image)));
+    const { values } = await scorer.score({ images, rows: [], promptOf: [] });
+    const features = await scorer.imageFeatures(images);
     const atol = tolerance.score ?? 0;
     const want = (what: string) => s.tensor(`${name}/${what}`).data as Float32Array;
     return [

@@ -25,7 +25,7 @@ export async function checkClip(s: ScorersFixture, name: string, scratch: string
   const { cosine: cosineTolerance = 0, logits = 0 } = described.tolerance ?? {};
   const config = join(scratch, `${name}.json`);
   writeFileSync(config, JSON.stringify(clipConfig(sizes)));
-  const pictures = await Promise.all(sizes.images.map((image) => s.photo(image)));
+  const images = await Promise.all(sizes.images.map((image) => s.photo(image)));
   const all: Comparison[] = [];
   for (const weights of described.weights ?? []) {
     const clip = await Scorer.load(
@@ -38,7 +38,7 @@ export async function checkClip(s: ScorersFixture, name: string, scratch: string
       const captions = Array.from({ length: ids.length / sizes.ctx }, (_, i) =>
         ids.slice(i * sizes.ctx, (i + 1) * sizes.ctx),
       );
-      const seen = await clip.imageFeatures(pictures);
+      const seen = await clip.imageFeatures(images);
       const said = await clip.textFeatures(captions);
       const features = (what: string, got: Features) =>
         all.push(

@@ -27,11 +27,11 @@ async function scores(s: ScorersFixture, name: string, scratch: string, settings
     { device: 'cpu', dtype: 'fp32' },
   );
   try {
-    const { images } = config as { images: string[] };
+    const { images: names } = config as { images: string[] };
     const ids = s.tensor(`${name}/input_ids`).data as BigInt64Array;
-    const captions = images.map((_, i) => ids.slice(i * sizes.ctx, (i + 1) * sizes.ctx));
-    const pictures = await Promise.all(images.map((image) => s.photo(image)));
-    const { values } = await scorer.score({ pictures, rows: captions, promptOf: images.map((_, i) => i) });
+    const captions = names.map((_, i) => ids.slice(i * sizes.ctx, (i + 1) * sizes.ctx));
+    const images = await Promise.all(names.map((image) => s.photo(image)));
+    const { values } = await scorer.score({ images, rows: captions, promptOf: images.map((_, i) => i) });
     return values;
   } finally {
     scorer.dispose();
@@ -40,13 +40,13 @@ async function scores(s: ScorersFixture, name: string, scratch: string, settings
 
 export async function checkHpsV2(s: ScorersFixture, name: string, scratch: string): Promise<Comparison[]> {
   const { config, tolerance } = s.described(name);
-  const { images, size } = config as { images: string[]; size: number };
+  const { images: names, size } = config as { images: string[]; size: number };
   const { float_resized: pixelTolerance = 0 } = s.described('pre').tolerance;
-  const pictures = await Promise.all(images.map((image) => s.photo(image)));
+  const images = await Promise.all(names.map((image) => s.photo(image)));
   const stored = (what: string) => s.tensor(`${name}/${what}`).data as Float32Array;
   const all: Comparison[] = [];
   for (const [tag, antialias] of [['aa', true] as const, ['noaa', false] as const]) {
-    const seen = await letterboxImages({ pictures, size, antialias });
+    const seen = await letterboxImages({ images, size, antialias });
     const pixels = `pixel_values_${tag}`;
     all.push(s.compare(`${name} ${pixels}`, seen.values, stored(pixels), pixelTolerance));
     const got = await scores(s, name, scratch, { pixels: 'letterbox', antialias });

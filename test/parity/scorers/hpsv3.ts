@@ -112,8 +112,8 @@ export async function checkHpsv3(s: ScorersFixture, name: string, scratch: strin
     { device: 'cpu', dtype: 'fp32' },
   );
   try {
-    const pictures = await Promise.all(stored.images.map((image) => s.photo(image)));
-    const scores = await scorer.score({ pictures, rows: prompts, promptOf: pictures.map((_, i) => i) });
+    const images = await Promise.all(stored.images.map((image) => s.photo(image)));
+    const scores = await scorer.score({ images, rows: prompts, promptOf: images.map((_, i) => i) });
     const expected = (what: string) => s.tensor(`${name}/${what}`).data as Float32Array;
     all.push(s.compare(`${name}/mu`, scores.values, expected('mu'), tolerance));
     all.push(s.compare(`${name}/sigma`, scores.deviations ?? [], expected('sigma'), tolerance));
@@ -137,7 +137,7 @@ export async function checkQwenPixels(s: ScorersFixture): Promise<Comparison[]> 
   const { qwen } = s.described('pre').config as { qwen: Resized[] };
   for (const { image, resized, u8_sha256, u8_stored } of qwen) {
     const [width, height] = resized;
-    const [got] = await resizeImages({ pictures: [await s.photo(image)], width, height });
+    const [got] = await resizeImages({ images: [await s.photo(image)], width, height });
     const pixels = got?.pixels ?? new Uint8Array();
     const name = `pre/qwen_${image}`;
     all.push(same(`${name} digest`, createHash('sha256').update(pixels).digest('hex') === u8_sha256));

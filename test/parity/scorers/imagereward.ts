@@ -15,10 +15,10 @@ export async function checkImageReward(s: ScorersFixture, name: string, scratch:
   const files = (weights ?? []).map((file) => join(s.folder, file));
   const scorer = await Scorer.load({ kind: 'imagereward', config, weights: files }, { device: 'cpu', dtype: 'fp32' });
   try {
-    const pictures = await Promise.all(sizes.images.map((image) => s.photo(image)));
+    const images = await Promise.all(sizes.images.map((image) => s.photo(image)));
     const ids = s.tensor(`${name}/input_ids`).data as BigInt64Array;
-    const rows = pictures.map((_, i) => ids.slice(i * sizes.maxlen, (i + 1) * sizes.maxlen));
-    const { values } = await scorer.score({ pictures, rows, promptOf: rows.map((_, i) => i) });
+    const rows = images.map((_, i) => ids.slice(i * sizes.maxlen, (i + 1) * sizes.maxlen));
+    const { values } = await scorer.score({ images, rows, promptOf: rows.map((_, i) => i) });
     const atol = tolerance.score ?? 0;
     return [
       s.compare(`${name}/score`, values, s.tensor(`${name}/score`).data as Float32Array, atol),

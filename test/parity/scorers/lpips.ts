@@ -50,7 +50,7 @@ export async function checkLpips(s: ScorersFixture, name: string, scratch: strin
       const pairs = rows.map((row) => PAIRS[row] as (typeof PAIRS)[number]);
       const got = await scorer.distances({
         // One that takes part in no pair here stands for itself by anything.
-        pictures: bitmaps.map((bitmap) => bitmap ?? { pixels: new Uint8Array(3), height: 1, width: 1 }),
+        images: bitmaps.map((bitmap) => bitmap ?? { pixels: new Uint8Array(3), height: 1, width: 1 }),
         first: pairs.map(([a]) => a),
         second: pairs.map(([, b]) => b),
       });

@@ -40,7 +40,7 @@ export async function checkMps(s: ScorersFixture, name: string, scratch: string)
     );
   };
   const condition = Array.from(rows('condition_ids')[0] ?? [], Number);
-  const pictures = await Promise.all(sizes.images.map((image) => s.photo(image)));
+  const images = await Promise.all(sizes.images.map((image) => s.photo(image)));
   const stored = (what: string) => s.tensor(`${name}/${what}`).data as Float32Array;
   const all: Comparison[] = [];
   for (const [threshold, suffix] of [[sizes.threshold, ''] as const, [0.01, '_threshold_001'] as const]) {
@@ -52,8 +52,8 @@ export async function checkMps(s: ScorersFixture, name: string, scratch: string)
       { device: 'cpu', dtype: 'fp32' },
     );
     try {
-      const promptOf = pictures.map((_, i) => i);
-      const { values } = await scorer.score({ pictures, rows: rows('input_ids'), promptOf });
+      const promptOf = images.map((_, i) => i);
+      const { values } = await scorer.score({ images, rows: rows('input_ids'), promptOf });
       all.push(s.compare(`${name} score${suffix}`, values, stored(`score${suffix}`), score));
       if (suffix === '') all.push(...s.unlike(name, negative_controls, values, score));
     } finally {

@@ -6,13 +6,13 @@ import { setThreads } from '../../../binding/index.js';
 import { progressOf, secondsSince } from '../../common/events.js';
 import { prepareFolder, writeAtomically } from '../../common/files.js';
 import { Drop } from '../../data/io/drop.js';
-import { decodePicture } from '../../data/io/picture.js';
+import { decodeImage } from '../../data/io/image.js';
 import { KeptImages } from '../../eval/kept_images.js';
+import { type ListJob, readListJobs } from '../../eval/list_jobs.js';
 import { noiseKey } from '../../eval/pair_scores.js';
 import { NAME, short } from '../../eval/pairs_report.js';
-import { type PictureJob, readPictureJobs } from '../../eval/picture_jobs.js';
 import { type AskedViewing, askedViewing, sizeNotes, VIEWING_PROTOCOLS, viewingFor } from '../../eval/viewing.js';
-import type { Picture } from '../../image/write.js';
+import type { Image } from '../../image/write.js';
 import { CLEAN_LEVEL } from '../../rewards/levels.js';
 import { loadRewards } from '../../rewards/load.js';
 import type { Judged, Reward } from '../../rewards/reward.js';
@@ -33,13 +33,13 @@ interface Row {
 /** Images decoded, and given to a reward, at a time. */
 const CHUNK = 32;
 
-function askedJobs(context: ScoreContext): PictureJob[] {
+function askedJobs(context: ScoreContext): ListJob[] {
   const { options, args } = context;
   const [images] = args;
   if (options.pairs !== undefined) {
     if (images.length > 0 || options.prompt !== undefined)
       throw new DrmError('USAGE', 'score: expected --pairs FILE, or --prompt TEXT with images, found both');
-    return readPictureJobs(options.pairs);
+    return readListJobs(options.pairs);
   }
   if (options.prompt === undefined)
     throw new DrmError('USAGE', 'score: expected a prompt; give --prompt "a red fox", or --pairs FILE');
@@ -47,7 +47,7 @@ function askedJobs(context: ScoreContext): PictureJob[] {
   return [{ prompt: options.prompt, names: images, paths: images, preferred: false }];
 }
 
-export async function scorePictures(context: ScoreContext): Promise<void> {
+export async function scoreFiles(context: ScoreContext): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   const names = options.reward ?? [];
@@ -58,7 +58,7 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
     throw new DrmError('USAGE', `--timestep ${options.timestep}: expected one; \`drm eval pairs\` takes several`);
   const jobs = askedJobs(context);
   if (global.threads !== undefined) setThreads(global.threads);
-  const pictures = jobs.flatMap((job) => job.paths.map((path, i) => ({ job, path, name: job.names[i] as string })));
+  const images = jobs.flatMap((job) => job.paths.map((path, i) => ({ job, path, name: job.names[i] as string })));
   const rewards = await loadRewards(names, {
     device: global.device,
     dtype: global.dtype,
@@ -77,15 +77,15 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
       event: 'started',
       version: 1,
       command: 'score',
-      facts: { rewards: rewards.map(({ name }) => name).join(', '), prompts: jobs.length, images: pictures.length },
+      facts: { rewards: rewards.map(({ name }) => name).join(', '), prompts: jobs.length, images: images.length },
     });
     const found: Found = { rows: [], bad: [] };
     const kept = new KeptImages(rewards.length);
     for (const [i, reward] of rewards.entries()) {
       const label = rewards.length > 1 ? `scoring by ${short(reward.name, NAME)}` : 'scoring';
       const tell = progressOf(events, { id: 'score', label, unit: 'image' }, started);
-      const onImages = (done: number) => tell(i * pictures.length + done, rewards.length * pictures.length);
-      const own = await scoredBy(reward, pictures, asked, { kept, signal, onImages });
+      const onImages = (done: number) => tell(i * images.length + done, rewards.length * images.length);
+      const own = await scoredBy(reward, images, asked, { kept, signal, onImages });
       found.rows.push(...own.rows);
       found.bad = own.bad; // the same for each
       if (reward.bytes !== undefined) reward.dispose(); // the next one may need the memory
@@ -96,7 +96,7 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
     if (bad.length > 0)
       throw new DrmError(
         'BAD_FILE',
-        `[score] ${bad.length} of ${pictures.length} images could not be read: ${bad
+        `[score] ${bad.length} of ${images.length} images could not be read: ${bad
           .slice(0, 3)
           .map(({ image }) => image)
           .join(', ')}${bad.length > 3 ? ', …' : ''}; the others have their scores`,
@@ -104,7 +104,7 @@ export async function scorePictures(context: ScoreContext): Promise<void> {
     events.emit({
       event: 'done',
       seconds: secondsSince(started),
-      facts: { images: pictures.length, scores: rows.length },
+      facts: { images: images.length, scores: rows.length },
     });
   } finally {
     for (const reward of rewards) reward.dispose();
@@ -122,7 +122,7 @@ interface Found {
 }
 
 interface Asked {
-  job: PictureJob;
+  job: ListJob;
   path: string;
   name: string;
 }
@@ -168,22 +168,22 @@ async function open(some: readonly Asked[], bad: Bad[], kept: KeptImages) {
     const { name, job } = some[i] as Asked;
     if (found instanceof Drop) bad.push({ image: name, reason: `${found.reason}: ${found.detail}` });
     else {
-      const { noise: key, ...picture } = found;
-      ready.push({ name, judged: { picture, prompt: job.prompt, key } });
+      const { noise: key, ...image } = found;
+      ready.push({ name, judged: { image, prompt: job.prompt, key } });
     }
   }
   return ready;
 }
 
-async function openImage(path: string): Promise<(Picture & { noise: number }) | Drop> {
+async function openImage(path: string): Promise<(Image & { noise: number }) | Drop> {
   const bytes = await readFile(path).catch((error: Error) => new Drop('missing_image', error.message));
   if (bytes instanceof Drop) return bytes;
-  const decoded = await decodePicture(bytes);
+  const decoded = await decodeImage(bytes);
   return decoded instanceof Drop ? decoded : { ...decoded, noise: noiseKey(bytes) };
 }
 
 /** Of lines with a chosen and a rejected image: how often the chosen one scores higher. */
-function accuracies(rows: readonly Row[], jobs: readonly PictureJob[], rewards: readonly Reward[]) {
+function accuracies(rows: readonly Row[], jobs: readonly ListJob[], rewards: readonly Reward[]) {
   const pairs = jobs.filter(({ preferred }) => preferred);
   if (pairs.length === 0) return [];
   return rewards.map(({ name }) => {
@@ -199,7 +199,7 @@ function accuracies(rows: readonly Row[], jobs: readonly PictureJob[], rewards: 
 async function give(
   rows: readonly Row[],
   bad: readonly Bad[],
-  jobs: readonly PictureJob[],
+  jobs: readonly ListJob[],
   rewards: readonly Reward[],
   asked: AskedViewing,
   { events, global }: ScoreContext,

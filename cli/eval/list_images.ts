@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { ZipFile } from 'yauzl';
 import { Drop } from '../data/io/drop.js';
-import { decodePicture } from '../data/io/picture.js';
+import { decodeImage } from '../data/io/image.js';
 import type { RankedList } from './judged_lists.js';
 import type { Watch } from './retrieval.js';
 
@@ -55,9 +55,9 @@ export interface Unusable {
 }
 
 /** Opens every image of the list once. */
-export async function unusablePictures(list: RankedList, { signal, onPictures }: Watch): Promise<Unusable> {
-  const names = [...new Set(list.records.flatMap(({ pictures }) => pictures))];
-  const found = names.map((name) => list.picture(name).find((path) => existsSync(path)));
+export async function unusableImages(list: RankedList, { signal, onImages }: Watch): Promise<Unusable> {
+  const names = [...new Set(list.records.flatMap(({ images }) => images))];
+  const found = names.map((name) => list.image(name).find((path) => existsSync(path)));
   const missing: string[] = [];
   const undecodable: string[] = [];
   const { members, close } = found.every((path) => path !== undefined)
@@ -66,18 +66,18 @@ export async function unusablePictures(list: RankedList, { signal, onPictures }:
   const look = async (name: string, path: string | undefined): Promise<void> => {
     const member = members.get(basename(name));
     if (path === undefined && !member) return void missing.push(name);
-    const picture = await (path === undefined ? unpack(member as Member) : Promise.resolve(readFileSync(path))).then(
-      decodePicture,
+    const image = await (path === undefined ? unpack(member as Member) : Promise.resolve(readFileSync(path))).then(
+      decodeImage,
       (error: Error) => new Drop('undecodable_image', error.message),
     );
-    if (picture instanceof Drop) undecodable.push(name);
+    if (image instanceof Drop) undecodable.push(name);
   };
   try {
     for (let begin = 0; begin < names.length; begin += TOGETHER) {
       signal?.throwIfAborted();
       const some = names.slice(begin, begin + TOGETHER);
       await Promise.all(some.map((name, i) => look(name, found[begin + i])));
-      onPictures?.(begin + some.length, names.length);
+      onImages?.(begin + some.length, names.length);
     }
   } finally {
     close();

@@ -10,9 +10,9 @@ import { chunksOf, Link, memberPath, membersOf } from '../io/archive.js';
 import { Drop, LARGEST_FILE } from '../io/drop.js';
 import { ZipFolder } from '../io/zip.js';
 import type { Listing } from '../prepared/source.js';
-import { StagedPictures } from './staged_pictures.js';
+import { StagedImages } from './staged_images.js';
 
-export interface Pictures {
+export interface Images {
   /** For messages. */
   readonly place: string;
   /** Sees to it that these can be read; what is not there stays missing. Repeats nothing that an earlier run has done. */
@@ -24,7 +24,7 @@ export interface Pictures {
 }
 
 /** A folder's file. */
-export async function readPicture(file: string, where: string): Promise<Buffer | Drop> {
+export async function readImage(file: string, where: string): Promise<Buffer | Drop> {
   try {
     const found = await stat(file);
     if (!found.isFile()) return new Drop('missing_image', `${where}: not a file`);
@@ -37,7 +37,7 @@ export async function readPicture(file: string, where: string): Promise<Buffer |
 }
 
 /** Bytes of a folder's file; 0 when there is none, or none that would be read. */
-export async function pictureSize(file: string): Promise<number> {
+export async function imageSize(file: string): Promise<number> {
   const size = await stat(file).then(
     (found) => found.size,
     () => 0,
@@ -46,7 +46,7 @@ export async function pictureSize(file: string): Promise<number> {
 }
 
 /** Names are paths below a folder. Where a part of it is not unpacked, its zip is read: a/b.zip for a/b/c.webp. */
-export class PictureFolder implements Pictures {
+export class ImageFolder implements Images {
   readonly #zips = new Map<string, Promise<ZipFolder> | undefined>();
 
   constructor(readonly place: string) {}
@@ -57,12 +57,12 @@ export class PictureFolder implements Pictures {
       const zip = await this.#zipOf(dirname(file));
       if (zip) return zip.read(basename(file));
     }
-    return readPicture(file, name);
+    return readImage(file, name);
   }
 
   async size(name: string): Promise<number> {
     const file = resolve(this.place, name);
-    const size = await pictureSize(file);
+    const size = await imageSize(file);
     return size > 0 ? size : ((await this.#zipOf(dirname(file)))?.size(basename(file)) ?? 0);
   }
 
@@ -110,7 +110,7 @@ class LinksInWait {
   readonly #byTarget = new Map<string, string[]>();
   readonly #names = new Set<string>();
 
-  constructor(private readonly staged: StagedPictures) {}
+  constructor(private readonly staged: StagedImages) {}
 
   /** False for a second link of that name: the first one counts. */
   add(name: string, target: string): boolean {
@@ -138,9 +138,9 @@ class LinksInWait {
 }
 
 /** A tar archive. Names are members' names, or their last folders and file: x/y.jpg finds images/x/y.jpg. */
-export class PictureArchive implements Pictures {
+export class ImageArchive implements Images {
   readonly place: string;
-  #staged: StagedPictures | undefined;
+  #staged: StagedImages | undefined;
 
   constructor(
     private readonly files: readonly string[],
@@ -151,7 +151,7 @@ export class PictureArchive implements Pictures {
   }
 
   async stage(wanted: AsyncIterable<string> | Iterable<string>, listing: Listing): Promise<void> {
-    this.#staged ??= await StagedPictures.open(this.work);
+    this.#staged ??= await StagedImages.open(this.work);
     const staged = this.#staged;
     for await (const name of wanted) staged.want(name);
     // A link's target may come before the link, and is then found when the archive is read again.
@@ -164,7 +164,7 @@ export class PictureArchive implements Pictures {
   }
 
   /** Takes out what is wanted. Are there targets of links left, which another reading may find? */
-  async #readThrough(staged: StagedPictures, { signal, onProgress }: Listing): Promise<boolean> {
+  async #readThrough(staged: StagedImages, { signal, onProgress }: Listing): Promise<boolean> {
     const stop = () => {
       if (signal.aborted) throw new DrmError('CANCELLED', 'stopped while unpacking');
     };
@@ -227,32 +227,32 @@ export class PictureArchive implements Pictures {
 const GUARD = 200;
 
 /** Says where it looked when none of the first images is there: a wrong folder is no data set of missing images. */
-export class GuardedPictures implements Pictures {
+export class GuardedImages implements Images {
   #found = 0;
   #missing = 0;
 
   constructor(
-    private readonly pictures: Pictures,
+    private readonly images: Images,
     private readonly list: string,
   ) {}
 
   get place(): string {
-    return this.pictures.place;
+    return this.images.place;
   }
 
-  get stage(): Pictures['stage'] {
-    return this.pictures.stage?.bind(this.pictures);
+  get stage(): Images['stage'] {
+    return this.images.stage?.bind(this.images);
   }
 
   async read(name: string): Promise<Uint8Array | Drop> {
-    const found = await this.pictures.read(name);
+    const found = await this.images.read(name);
     if (!(found instanceof Drop) || found.reason !== 'missing_image') this.#found += 1;
     else if (++this.#missing >= GUARD && this.#found === 0) throw this.error(name);
     return found;
   }
 
   size(name: string): Promise<number> {
-    return this.pictures.size(name);
+    return this.images.size(name);
   }
 
   /** An earlier run of this preparation found some. */
@@ -274,6 +274,6 @@ export class GuardedPictures implements Pictures {
   }
 
   close(): Promise<void> {
-    return this.pictures.close();
+    return this.images.close();
   }
 }

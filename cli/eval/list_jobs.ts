@@ -6,7 +6,7 @@ import { type JsonValue, jsonValues } from '../common/json_forms.js';
 import { brief } from '../common/shape.js';
 
 /** A prompt and its images. `preferred`: the first is what people preferred. */
-export interface PictureJob {
+export interface ListJob {
   prompt: string;
   /** As the user wrote them. */
   names: string[];
@@ -20,7 +20,7 @@ const bad = (file: string, what: string): DrmError => new DrmError('BAD_FILE', `
 const FORMS = '{"prompt", "image"}, {"prompt", "images": [...]} or {"prompt", "chosen", "rejected"}';
 
 /** Null is absent. */
-function jobOf({ value, where }: JsonValue, file: string): PictureJob {
+function jobOf({ value, where }: JsonValue, file: string): ListJob {
   const { prompt, image, images, ...row } = isObject(value) ? value : {};
   const [chosen, rejected] = [row.chosen ?? undefined, row.rejected ?? undefined];
   const preferred = chosen !== undefined || rejected !== undefined;
@@ -31,7 +31,7 @@ function jobOf({ value, where }: JsonValue, file: string): PictureJob {
 }
 
 /** One job an object of a list; paths are relative to the file. Throws DrmError BAD_FILE. */
-export function readPictureJobs(file: string): PictureJob[] {
+export function readListJobs(file: string): ListJob[] {
   const values = readText(file, { part: 'score', expected: 'a list as JSON' }, jsonValues);
   if (values.length === 0) throw bad(file, ': expected at least one line, found none');
   return values.map((value) => jobOf(value, file));

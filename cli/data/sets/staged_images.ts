@@ -23,7 +23,7 @@ function placeIn(line: string): { name: string; at: number; size: number } | und
   }
 }
 
-export class StagedPictures {
+export class StagedImages {
   readonly #names = new IdTable();
   #at = new Float64Array(1 << 10);
   /** -1: wanted, not there. */
@@ -41,14 +41,14 @@ export class StagedPictures {
   ) {}
 
   /** Takes up what an earlier run left in the folder. Throws DrmError DISK. */
-  static async open(folder: string): Promise<StagedPictures> {
+  static async open(folder: string): Promise<StagedImages> {
     try {
       await mkdir(folder, { recursive: true });
       const index = join(folder, 'index.jsonl');
       const data = join(folder, 'pictures');
       const known = existsSync(index) && existsSync(data) ? readFileSync(index, 'utf8').split('\n') : [];
       const bytes = known.length > 0 ? statSync(data).size : 0;
-      const staged = new StagedPictures(
+      const staged = new StagedImages(
         folder,
         await open(data, known.length > 0 ? 'r+' : 'w+'),
         await open(`${index}`, known.length > 0 ? 'r+' : 'w'),

@@ -4,7 +4,7 @@
 import { crc32 } from 'node:zlib';
 import sharp, { type Sharp } from 'sharp';
 import { throwLack } from '../../common/errors.js';
-import type { Picture } from '../../image/write.js';
+import type { Image } from '../../image/write.js';
 import { uprightAvif } from './avif.js';
 import { Drop } from './drop.js';
 import { fillAround, firstFrameOf } from './gif.js';
@@ -31,7 +31,7 @@ function extensionOf(bytes: Uint8Array): string | undefined {
   return CONTAINERS.find(([, signature]) => signature.test(start))?.[0];
 }
 
-export interface Decoded extends Picture {
+export interface Decoded extends Image {
   /** File extension of the container found in the bytes, whatever the file was called. */
   extension: string;
 }
@@ -49,7 +49,7 @@ const FAULTS: Record<string, ((bytes: Uint8Array) => string | undefined) | undef
 };
 
 /** Decodes all of an image. A Drop says why it cannot be used; rejects where this process lacks memory, threads, files. */
-export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> {
+export async function decodeImage(bytes: Uint8Array): Promise<Decoded | Drop> {
   const extension = extensionOf(bytes);
   if (extension === undefined)
     return new Drop('undecodable_image', 'expected a JPEG, PNG, WebP, GIF, TIFF or AVIF, found other bytes');
@@ -81,14 +81,14 @@ export async function decodePicture(bytes: Uint8Array): Promise<Decoded | Drop> 
   }
 }
 
-async function colours(input: Sharp): Promise<Picture> {
+async function colours(input: Sharp): Promise<Image> {
   const { data, info } = await input.removeAlpha().toColourspace('srgb').raw().toBuffer({ resolveWithObject: true });
   const { width, height, channels } = info;
   return { pixels: channels === 3 ? data : repeatGrey(data, channels), width, height };
 }
 
 /** (255 - ink)(255 - black) / 255, rounded as Pillow does. */
-async function inks(input: Sharp): Promise<Picture> {
+async function inks(input: Sharp): Promise<Image> {
   const inked = input.pipelineColourspace('cmyk').toColourspace('cmyk').raw();
   const { data, info } = await inked.toBuffer({ resolveWithObject: true });
   const pixels = new Uint8Array((data.length / 4) * 3);
@@ -103,7 +103,7 @@ async function inks(input: Sharp): Promise<Picture> {
 }
 
 /** Grey of 16 bits as Pillow reduces it, whatever one thinks of that: everything above 255 is white. */
-async function deepGrey(input: Sharp): Promise<Picture> {
+async function deepGrey(input: Sharp): Promise<Image> {
   const deep = input.toColourspace('grey16').raw({ depth: 'ushort' });
   const { data, info } = await deep.toBuffer({ resolveWithObject: true });
   const grey = new Uint8ClampedArray(data.length / 2);
@@ -151,25 +151,25 @@ const undecodable = (error: unknown): Drop => {
 // addon is loaded when there is something to resize.
 
 /** A square of `size`: the shorter side reduced to it, the middle kept. Only reduces: undefined for smaller images. */
-export async function squarePicture(picture: Picture, size: number): Promise<Picture | undefined> {
-  const { width, height } = picture;
+export async function squareImage(image: Image, size: number): Promise<Image | undefined> {
+  const { width, height } = image;
   if (Math.min(width, height) < size) return undefined;
-  if (width === size && height === size) return picture;
+  if (width === size && height === size) return image;
   const { resizeImages } = await import('../../../binding/index.js');
-  const [square] = await resizeImages({ pictures: [picture], width: size, height: size, square: 'transformers' });
-  return square as Picture;
+  const [square] = await resizeImages({ images: [image], width: size, height: size, square: 'transformers' });
+  return square as Image;
 }
 
 /** A square of `size`, whatever the image's shape: the whole image, squashed. */
-export async function squashPicture(picture: Picture, size: number): Promise<Picture> {
-  if (picture.width === size && picture.height === size) return picture;
+export async function squashImage(image: Image, size: number): Promise<Image> {
+  if (image.width === size && image.height === size) return image;
   const { resizeImages } = await import('../../../binding/index.js');
-  const [square] = await resizeImages({ pictures: [picture], width: size, height: size });
-  return square as Picture;
+  const [square] = await resizeImages({ images: [image], width: size, height: size });
+  return square as Image;
 }
 
 /** Every pixel as it is, in fewer bytes than PNG. More effort takes three times as long for 2 % fewer bytes (measured). */
-export const encodeLossless = ({ pixels, width, height }: Picture): Promise<Buffer> =>
+export const encodeLossless = ({ pixels, width, height }: Image): Promise<Buffer> =>
   sharp(pixels, { raw: { width, height, channels: 3 } })
     .webp({ lossless: true, effort: 1 })
     .toBuffer();

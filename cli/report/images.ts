@@ -66,7 +66,7 @@ async function promptsOf(run: RecordedRun, steps: readonly number[]): Promise<st
 }
 
 /** A row of sheets a run; empty where no run has any. */
-export async function pictureSection(runs: readonly RecordedRun[]): Promise<string> {
+export async function imageSection(runs: readonly RecordedRun[]): Promise<string> {
   const drawn = runs.filter(({ sheets }) => sheets.length > 0);
   const each = Math.max(1, Math.min(MOST_A_RUN, Math.floor(MOST / Math.max(1, drawn.length))));
   const rows = drawn.map((run) => ({ run, sheets: chosen(run.sheets, each) }));

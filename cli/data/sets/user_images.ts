@@ -6,10 +6,10 @@ import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { decodeText } from '../../common/json.js';
 import { Drop } from '../io/drop.js';
+import { decodeImage, encodeLossless, squareImage } from '../io/image.js';
 import { LARGEST_LINE, recordsOf, survey } from '../io/jsonl.js';
-import { decodePicture, encodeLossless, squarePicture } from '../io/picture.js';
 import type { Planned, Sample, Source } from '../prepared/source.js';
-import { pictureSize, readPicture } from './pictures_at.js';
+import { imageSize, readImage } from './images_at.js';
 import { CAPTION, fieldOf, IMAGE, namesPair, SPLIT, splitOfCaption } from './user_fields.js';
 
 export interface UserOptions {
@@ -46,12 +46,11 @@ export async function makeSample(
   json: Sample['json'],
   { size }: UserOptions,
 ): Promise<Sample | Drop> {
-  const picture = await decodePicture(bytes);
-  if (picture instanceof Drop) return new Drop(picture.reason, `${where}: ${picture.detail}`);
-  if (size === undefined) return { key, files: [{ extension: picture.extension, bytes }], json };
-  const square = await squarePicture(picture, size);
-  if (!square)
-    return new Drop('too_small', `${where}: ${picture.width}×${picture.height}, smaller than ${size}×${size}`);
+  const image = await decodeImage(bytes);
+  if (image instanceof Drop) return new Drop(image.reason, `${where}: ${image.detail}`);
+  if (size === undefined) return { key, files: [{ extension: image.extension, bytes }], json };
+  const square = await squareImage(image, size);
+  if (!square) return new Drop('too_small', `${where}: ${image.width}×${image.height}, smaller than ${size}×${size}`);
   return { key, files: [{ extension: 'webp', bytes: await encodeLossless(square) }], json };
 }
 
@@ -81,10 +80,10 @@ export async function listSource(file: string, options: UserOptions): Promise<So
         yield {
           split: described.split,
           note: 0,
-          bytes: () => pictureSize(resolve(folder, image)),
+          bytes: () => imageSize(resolve(folder, image)),
           make: async () => {
             const at = `${where}, ${image}`;
-            const bytes = await readPicture(resolve(folder, image), at);
+            const bytes = await readImage(resolve(folder, image), at);
             return bytes instanceof Drop ? bytes : makeSample(key, bytes, at, { ...described.json, image }, options);
           },
         };
@@ -100,13 +99,13 @@ export async function listSource(file: string, options: UserOptions): Promise<So
   };
 }
 
-const PICTURES = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i;
+const IMAGES = /\.(jpe?g|png|webp|gif|tiff?|avif)$/i;
 
 export async function folderSource(folder: string, options: UserOptions): Promise<Source> {
   const found = (await readdir(folder, { recursive: true, withFileTypes: true }))
     .filter((entry) => (entry.isFile() || entry.isSymbolicLink()) && !entry.name.startsWith('.'))
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)));
-  const files = found.filter((name) => PICTURES.test(name)).sort();
+  const files = found.filter((name) => IMAGES.test(name)).sort();
   if (files.length === 0)
     throw new DrmError(
       'BAD_FILE',
@@ -140,9 +139,9 @@ export async function folderSource(folder: string, options: UserOptions): Promis
         yield {
           split: described.split,
           note: 0,
-          bytes: () => pictureSize(join(folder, name)),
+          bytes: () => imageSize(join(folder, name)),
           make: async () => {
-            const bytes = await readPicture(join(folder, name), name);
+            const bytes = await readImage(join(folder, name), name);
             return bytes instanceof Drop
               ? bytes
               : makeSample(keyOf(ordinal), bytes, name, { ...described.json, image: name }, options);

@@ -5,11 +5,11 @@ import { gzipSync } from 'node:zlib';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { Drop } from '../../../cli/data/io/drop.js';
-import { decodePicture } from '../../../cli/data/io/picture.js';
+import { decodeImage } from '../../../cli/data/io/image.js';
 import { CaptionedSet } from '../../../cli/data/prepared/captioned_set.js';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { runDrm, temporaryFolder } from '../../run_drm.js';
-import { contentOf, pixelsOf, pngOf, tarOf, write } from '../pictures.js';
+import { contentOf, pixelsOf, pngOf, tarOf, write } from '../images.js';
 
 async function prepare(kind: string, from: string, ...more: string[]) {
   const out = join(temporaryFolder(), 'set');
@@ -161,9 +161,9 @@ test('--size gives squares by reduction only; --hold-out makes a test split by c
 
 test('pixels: alpha is dropped, not blended; palettes, grey and inks become RGB; orientation is not applied', async () => {
   const decode = async (bytes: Buffer) => {
-    const picture = await decodePicture(bytes);
-    if (picture instanceof Drop) throw new Error(picture.detail);
-    return picture;
+    const image = await decodeImage(bytes);
+    if (image instanceof Drop) throw new Error(image.detail);
+    return image;
   };
   const raw = (data: number[], channels: 1 | 4, width = 2, height = 1) =>
     sharp(Buffer.from(data), { raw: { width, height, channels } });
@@ -201,7 +201,7 @@ test('an image of too many pixels is refused by its header, before memory is tak
     .toBuffer();
   expect(bomb.length).toBeLessThan(1_000_000);
   const before = process.memoryUsage().rss;
-  expect(await decodePicture(bomb)).toMatchObject({ reason: 'too_many_pixels' });
+  expect(await decodeImage(bomb)).toMatchObject({ reason: 'too_many_pixels' });
   expect(process.memoryUsage().rss - before).toBeLessThan(100e6);
 });
 

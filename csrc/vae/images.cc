@@ -1,4 +1,4 @@
-#include "vae/pictures.h"
+#include "vae/images.h"
 
 #include <ATen/ATen.h>
 

@@ -27,11 +27,11 @@ export function write(folder: string, files: Record<string, string | Uint8Array>
 }
 
 /** `count` images with a captions.jsonl. */
-export async function writePictures(folder: string, count: number): Promise<string> {
+export async function writeImages(folder: string, count: number): Promise<string> {
   const files: Record<string, string | Uint8Array> = {};
-  for (let i = 0; i < count; i++) files[`pictures/${i}.png`] = await pngOf(i);
+  for (let i = 0; i < count; i++) files[`images/${i}.png`] = await pngOf(i);
   const lines = Array.from({ length: count }, (_, i) =>
-    JSON.stringify({ image: `pictures/${i}.png`, caption: `picture ${i}` }),
+    JSON.stringify({ image: `images/${i}.png`, caption: `image ${i}` }),
   );
   return write(folder, { ...files, 'captions.jsonl': `${lines.join('\n')}\n` });
 }

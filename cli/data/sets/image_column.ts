@@ -4,9 +4,9 @@ import { DrmError } from '../../../binding/error.js';
 import { Drop } from '../io/drop.js';
 import type { BinaryColumn } from '../io/parquet/column.js';
 import type { ParquetFile } from '../io/parquet/file.js';
-import { readPicture } from './pictures_at.js';
+import { readImage } from './images_at.js';
 
-export class PictureColumn {
+export class ImageColumn {
   private constructor(
     private readonly file: ParquetFile,
     private readonly bytes: BinaryColumn,
@@ -15,9 +15,9 @@ export class PictureColumn {
   ) {}
 
   /** Throws DrmError BAD_FILE for a column of another form. */
-  static open(file: ParquetFile, group: number, name: string): PictureColumn {
+  static open(file: ParquetFile, group: number, name: string): ImageColumn {
     const fields = file.fields(name);
-    if (fields.length === 0) return new PictureColumn(file, file.binary(group, name), undefined);
+    if (fields.length === 0) return new ImageColumn(file, file.binary(group, name), undefined);
     if (!fields.includes('bytes'))
       throw new DrmError(
         'BAD_FILE',
@@ -25,7 +25,7 @@ export class PictureColumn {
         { file: file.path },
       );
     const path = fields.includes('path') ? file.binary(group, name, 'path') : undefined;
-    return new PictureColumn(file, file.binary(group, name, 'bytes'), path);
+    return new ImageColumn(file, file.binary(group, name, 'bytes'), path);
   }
 
   /** The image of a row of the row group; rows must be asked for in order. `id` is for messages. */
@@ -40,7 +40,7 @@ export class PictureColumn {
     // A data set of somebody else names no other files of this machine.
     if (relative(folder, resolve(folder, name)).split(sep)[0] === '..')
       return new Drop('missing_image', `${id}: ${name} lies outside ${folder}`);
-    return readPicture(resolve(folder, name), `${id}, ${name}`);
+    return readImage(resolve(folder, name), `${id}, ${name}`);
   }
 
   async close(): Promise<void> {

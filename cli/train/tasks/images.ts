@@ -10,7 +10,7 @@ import { sampleOrder } from '../../random/order.js';
 import type { TrainingData, Values } from '../training_task.js';
 
 /** Settings of configs/schema/parts/training.json that say which images are seen, and when. */
-export interface PictureSettings {
+export interface ImageSettings {
   data: string;
   split: string;
   evaluate_split: string;
@@ -23,7 +23,7 @@ export interface PictureSettings {
 }
 
 /** The samples to train on, or those to measure with. Throws DrmError naming the setting at fault. */
-async function openSet(settings: PictureSettings, which: 'split' | 'evaluate_split'): Promise<CaptionedSet> {
+async function openSet(settings: ImageSettings, which: 'split' | 'evaluate_split'): Promise<CaptionedSet> {
   const { data, batch } = settings;
   if (data === '')
     throw new DrmError(
@@ -55,7 +55,7 @@ export interface Sets {
   heldOut: CaptionedSet;
 }
 
-export const openSets = async (settings: PictureSettings): Promise<Sets> => ({
+export const openSets = async (settings: ImageSettings): Promise<Sets> => ({
   train: await openSet(settings, 'split'),
   heldOut: await openSet(settings, 'evaluate_split'),
 });
@@ -72,7 +72,7 @@ export const closing =
 const NAMED = 20;
 
 /** Tells of each bad image once, whichever loaders meet it. */
-export function pictureWarnings(events: Events): (message: string) => void {
+export function imageWarnings(events: Events): (message: string) => void {
   const told = new Set<string>();
   return (message) => {
     if (told.has(message) || told.size > NAMED) return;
@@ -85,14 +85,14 @@ export function pictureWarnings(events: Events): (message: string) => void {
 }
 
 /** The training images in the order that the seed gives, decoded ahead, from any step on. */
-export class PictureData implements TrainingData<Batch> {
+export class ImageData implements TrainingData<Batch> {
   #loader: BatchLoader | undefined;
   #at = -1;
   #waited = 0;
 
   constructor(
     private readonly set: CaptionedSet,
-    private readonly settings: PictureSettings,
+    private readonly settings: ImageSettings,
     private readonly warn: (message: string) => void,
     private readonly team: Team,
   ) {}
@@ -121,7 +121,7 @@ export class PictureData implements TrainingData<Batch> {
   }
 
   facts(): Record<string, number> {
-    return leftOut(this.#loader?.badPictures ?? 0);
+    return leftOut(this.#loader?.badImages ?? 0);
   }
 
   async close(): Promise<void> {
@@ -130,14 +130,13 @@ export class PictureData implements TrainingData<Batch> {
 }
 
 /** Bad images, as a fact of the run's last line. */
-export const leftOut = (pictures: number): Record<string, number> =>
-  pictures > 0 ? { pictures_left_out: pictures } : {};
+export const leftOut = (images: number): Record<string, number> => (images > 0 ? { images_left_out: images } : {});
 
 /** Batches of a set from its beginning, each sample once. */
 export async function* batchesOf(
   set: CaptionedSet,
   count: number,
-  { size, batch }: Pick<PictureSettings, 'size' | 'batch'>,
+  { size, batch }: Pick<ImageSettings, 'size' | 'batch'>,
   warn: (message: string) => void,
 ): AsyncGenerator<Batch> {
   const total = Math.min(count, set.length);

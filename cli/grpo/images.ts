@@ -2,7 +2,7 @@
 // grainy. Each figure is in [0, 1].
 import type { Bitmap } from '../../binding/types.js';
 
-export interface PictureFigures {
+export interface ImageFigures {
   /** Mean luma. */
   brightness: number;
   /** Mean of the largest minus the smallest of a pixel's three channels. */
@@ -38,9 +38,9 @@ function blurred(from: Float64Array, width: number, height: number, across: bool
   return to;
 }
 
-function figuresOf(picture: Bitmap): PictureFigures {
-  const { pixels, width, height } = picture;
-  const luma = lumaOf(picture);
+function figuresOf(image: Bitmap): ImageFigures {
+  const { pixels, width, height } = image;
+  const luma = lumaOf(image);
   const low = blurred(blurred(luma, width, height, true), width, height, false);
   let [brightness, saturation, energy] = [0, 0, 0];
   for (let i = 0; i < luma.length; i++) {
@@ -54,8 +54,8 @@ function figuresOf(picture: Bitmap): PictureFigures {
 }
 
 /** Means over images. */
-export function pictureFigures(pictures: readonly Bitmap[]): PictureFigures {
-  const each = pictures.map(figuresOf);
-  const mean = (name: keyof PictureFigures) => each.reduce((sum, one) => sum + one[name], 0) / each.length;
+export function imageFigures(images: readonly Bitmap[]): ImageFigures {
+  const each = images.map(figuresOf);
+  const mean = (name: keyof ImageFigures) => each.reduce((sum, one) => sum + one[name], 0) / each.length;
   return { brightness: mean('brightness'), saturation: mean('saturation'), high_frequency: mean('high_frequency') };
 }
