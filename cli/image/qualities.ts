@@ -41,11 +41,6 @@ function crispness(energies: Float64Array): number {
   return mean(energies.subarray(Math.floor(0.9 * energies.length)));
 }
 
-/** Areas without smears: minus the root of the mean gradient energy of the half of the pixels where it is weakest. */
-function flatness(energies: Float64Array): number {
-  return -Math.sqrt(mean(energies.subarray(0, Math.ceil(0.5 * energies.length))));
-}
-
 /** Hasler and Süsstrunk 2003, "Measuring colourfulness in natural images", of values from 0 to 1. */
 function colourfulness({ planes: [r, g, b] }: Planes): number {
   const spread = (of: (i: number) => number) => {
@@ -74,16 +69,14 @@ function symmetry({ width, height, planes }: Planes): number {
   return -sum / (3 * width * height);
 }
 
-export const QUALITIES = ['crispness', 'flatness', 'colourfulness', 'symmetry'] as const;
+export const QUALITIES = ['crispness', 'colourfulness', 'symmetry'] as const;
 export type Quality = (typeof QUALITIES)[number];
 
 /** Higher is better of each. The image must have two pixels a side at least. */
 export function qualitiesOf(image: Image): Record<Quality, number> {
   const planes = planesOf(image);
-  const energies = gradientEnergies(planes);
   return {
-    crispness: crispness(energies),
-    flatness: flatness(energies),
+    crispness: crispness(gradientEnergies(planes)),
     colourfulness: colourfulness(planes),
     symmetry: symmetry(planes),
   };

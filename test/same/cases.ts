@@ -2,6 +2,7 @@
 // run before it; other paths are those of inputs.ts. All is small: what counts is that a path is taken, not how far.
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { VOCABULARY } from './inputs.js';
 
 export interface Case {
   name: string;
@@ -145,7 +146,7 @@ const data: Case[] = [
     'data/emoji-prefs',
     'data prepare emoji-prefs --model quick-tiny --max-pairs 2 --seed 1 --split test --out {out}',
   ),
-  run('data/tokenizer', 'data tokenizer {data/captions} --vocabulary 540 --max-length 12 --out {out}'),
+  run('data/tokenizer', `data tokenizer {data/captions} --vocabulary ${VOCABULARY} --max-length 12 --out {out}`),
   run('data/encode', 'data encode {out} --model base --size 32 --t5-length 8', {
     needs: ['data/pairs'],
     before: copy('data/pairs'),

@@ -39,6 +39,11 @@ export async function openEmojiPrefs(
 ): Promise<Source> {
   const { options, global, events, signal } = context;
   const { scorer: by, raters } = options;
+  if (raters === undefined && options.ownImages !== undefined)
+    throw new DrmError(
+      'USAGE',
+      '--own-images: expected --raters N beside it, which alone draws images so; add it, or leave this out',
+    );
   if (raters !== undefined) refuseBesideRaters(options);
   const {
     model,
@@ -68,7 +73,8 @@ export async function openEmojiPrefs(
     const [base] = models as [(typeof models)[number]];
     const rated = ratedPrefsSource(
       {
-        ...{ size, seed, split: options.split ?? 'all', maxPairs, raters, minConfidence: options.minConfidence },
+        ...{ size, seed, split: options.split ?? 'all', maxPairs, raters },
+        ...{ ownImages: options.ownImages, minConfidence: options.minConfidence },
         ...{ steps, guidance, dtype, t5Length },
         model: { name: base.name, fingerprint: weightsFingerprint(base.source) },
       },

@@ -74,6 +74,12 @@ export const OPTIONS = [
     parse: toWhole(1, 1000),
   },
   {
+    flags: '--own-images <n>',
+    description: 'with --raters: images of a caption that the base draws by its recommended settings',
+    default: '16',
+    parse: toWhole(2, 64),
+  },
+  {
     flags: '--scorer <name>',
     description: 'emoji-prefs: orders two of its own images of a caption, such as clip:FOLDER; makes `own` pairs',
   },

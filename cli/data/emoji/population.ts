@@ -15,7 +15,6 @@ interface Taste {
 /** How much the population's mean member is for each quality. */
 export const POPULATION: Readonly<Record<Quality, Taste>> = {
   crispness: { weight: 1, mean: 0.34, deviation: 0.018 },
-  flatness: { weight: 0.5, mean: -0.01, deviation: 0.0008 },
   colourfulness: { weight: 0.5, mean: 0.28, deviation: 0.0087 },
   symmetry: { weight: 0.5, mean: -0.09, deviation: 0.0098 },
 };

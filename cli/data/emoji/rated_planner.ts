@@ -18,10 +18,11 @@ const PURPOSE = 0x72706169;
 /** Captions whose images the base draws in one go. */
 const CHUNK = 16;
 
-/** Images of a caption: by the SDE (Eq. 6), by the ODE, and by worse settings of either. */
-const NOISY = 12;
-const PLAIN = 4;
-const WORSE = 2;
+/** Of a caption's own images: drawn by the SDE (Eq. 6), the others by the ODE. */
+const NOISY = 0.75;
+
+/** Images of a caption by worse settings of either, for each of the own ones. */
+const WORSE = 1 / 8;
 
 /** Of the noise of the SDE, as `drm sample --k` and `drm grpo` have it. */
 const NOISE_LEVEL = 0.7;
@@ -30,12 +31,13 @@ const NOISE_LEVEL = 0.7;
  * settings, one of them and the real image. Votes cost nothing beside images, and an image that is in many pairs is hard to
  * learn by heart. */
 const REAL = 2;
-const PAIRS = ((NOISY + PLAIN) * (NOISY + PLAIN - 1)) / 2 + WORSE + REAL;
 
 export interface RatedOptions {
   size: number;
   seed: number;
   raters: number;
+  /** Of a caption, two at least. */
+  ownImages: number;
   /** Of a split: pairs of less confidence are dropped. */
   minConfidence(split: string): number;
   steps: number;
@@ -56,14 +58,19 @@ interface Candidate {
 }
 
 export class RatedPlanner {
-  readonly each = PAIRS;
+  /** Pairs of a caption. */
+  readonly each: number;
   readonly #best: Recipe;
+  readonly #worse: number;
 
   constructor(
     private readonly options: RatedOptions,
     private readonly paint: Painter,
     private readonly source: string,
   ) {
+    const { ownImages: own } = options;
+    this.#worse = Math.ceil(own * WORSE);
+    this.each = (own * (own - 1)) / 2 + this.#worse + REAL;
     this.#best = { model: 0, steps: options.steps, guidance: options.guidance, noise: 0 };
   }
 
@@ -87,10 +94,11 @@ export class RatedPlanner {
       const image = chunk.wish({ ...recipe, prompt: emoji.caption, seed: draws.word() });
       return { id: image.id, model: recipeName(recipe, [this.options.base]), image };
     };
-    const own = Array.from({ length: NOISY + PLAIN }, (_, i) =>
-      wish(i < NOISY ? { ...this.#best, noise: NOISE_LEVEL } : this.#best),
+    const { ownImages } = this.options;
+    const own = Array.from({ length: ownImages }, (_, i) =>
+      wish(i < NOISY * ownImages ? { ...this.#best, noise: NOISE_LEVEL } : this.#best),
     );
-    const worse = Array.from({ length: WORSE }, () =>
+    const worse = Array.from({ length: this.#worse }, () =>
       wish({
         ...worseRecipe(this.#best, draws.pick(GRADES), draws.below(3) === 0),
         noise: draws.below(2) === 0 ? NOISE_LEVEL : 0,

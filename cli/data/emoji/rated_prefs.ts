@@ -16,6 +16,9 @@ const SOURCE = 'emoji-raters';
 const MIN_CONFIDENCE = 0.95;
 const LEARNED_FROM: readonly RatedSplit[] = ['train', 'judge'];
 
+/** Of a caption. */
+const OWN_IMAGES = 16;
+
 export interface RatedPrefsOptions {
   size: number;
   seed: number;
@@ -24,6 +27,7 @@ export interface RatedPrefsOptions {
   /** Captions are left out, of every split as many, until about so many pairs are voted on. */
   maxPairs?: number | undefined;
   raters: number;
+  ownImages?: number | undefined;
   minConfidence?: number | undefined;
   /** The base's recommended settings. */
   steps: number;
@@ -40,11 +44,12 @@ const changesOf = ({ size, model, raters }: RatedPrefsOptions): string[] => [
 
 /** Throws DrmError USAGE when there is no such split. */
 export function ratedPrefsSource(options: RatedPrefsOptions, paint: Painter): Source {
-  const { size, seed, split, maxPairs, raters, minConfidence = MIN_CONFIDENCE, steps, guidance, model } = options;
+  const { size, seed, split, maxPairs, raters, steps, guidance, model } = options;
+  const { minConfidence = MIN_CONFIDENCE, ownImages = OWN_IMAGES } = options;
   const { notes, concepts } = listEmoji();
   const confidenceOf = (name: string) => (LEARNED_FROM.some((one) => one === name) ? minConfidence : 0);
   const planner = new RatedPlanner(
-    { size, seed, raters, minConfidence: confidenceOf, steps, guidance, base: model.name },
+    { size, seed, raters, ownImages, minConfidence: confidenceOf, steps, guidance, base: model.name },
     paint,
     SOURCE,
   );
@@ -57,7 +62,7 @@ export function ratedPrefsSource(options: RatedPrefsOptions, paint: Painter): So
     notes,
     settings: {
       source: SOURCE,
-      ...{ size, seed, split, raters, min_confidence: minConfidence },
+      ...{ size, seed, split, raters, own_images: ownImages, min_confidence: minConfidence },
       ...(maxPairs !== undefined && { max_pairs: maxPairs }),
       split_rule: `${PREFS_RULE} ${SPLIT_RULE} ${RATED_RULE}`,
       rater_rule: RATER_RULE,

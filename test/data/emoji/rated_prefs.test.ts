@@ -130,12 +130,30 @@ test('concepts are of one split, whatever the style', async () => {
   }
 });
 
+test('as many of its own images of a caption as asked for', async () => {
+  const { folder, wished } = await made({ split: 'test', maxPairs: 200, ownImages: 8 });
+  const { settings } = await readManifest(folder);
+  expect(settings).toMatchObject({ own_images: 8 });
+  const byCaption = new Map<string, Wish[]>();
+  for (const wish of wished) byCaption.set(wish.prompt, [...(byCaption.get(wish.prompt) ?? []), wish]);
+  for (const all of byCaption.values()) {
+    expect(all.slice(0, 8).map(({ noise }) => noise)).toEqual([...Array(6).fill(0.7), 0, 0]);
+    expect(all).toHaveLength(9); // and a worse one
+  }
+});
+
 const few = (given: Partial<RatedPrefsOptions> = {}) => made({ split: 'judge', maxPairs: 500, ...given });
 
 test('the same line makes the same set; other seeds have other raters', async () => {
   const [one, same, other] = await Promise.all([few(), few(), few({ seed: 5 })]);
   expect(same.pairs).toEqual(one.pairs);
   expect(other.pairs).not.toEqual(one.pairs);
+});
+
+test('--own-images is for raters', async () => {
+  const { code, stderr } = await runDrm(['data', 'prepare', 'emoji-prefs', '--own-images', '8', '--out', 'nowhere']);
+  expect(stderr).toContain('--own-images: expected --raters N beside it');
+  expect(code).toBe(2);
 });
 
 test.for([
