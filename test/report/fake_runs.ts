@@ -144,3 +144,12 @@ export async function writeSheet(folder: string, step: number, hue: number): Pro
   await sharp(Buffer.from(svg)).png().toFile(join(samples, 'sheet.png'));
   writeFileSync(join(samples, 'prompts.txt'), 'a fake red square\na fake <b>blue</b> square\n');
 }
+
+export const metric = (step: number, values: Record<string, number | null>, seconds = step): Event =>
+  ({ event: 'metric', step, total: 10, seconds, seconds_left: 0, values }) as Event;
+export const started = (facts: Record<string, string | number> = {}): Event => ({
+  ...{ event: 'started', version: 1, command: 'train', steps: 10, facts },
+});
+export const run = (events: Event[], settings: Record<string, unknown> = {}, task = 'train'): FakeRun => ({
+  ...{ task, settings, events },
+});

@@ -2,7 +2,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { exitCode } from '../../../cli/common/errors.js';
 import { folderOf, openEncoded } from '../../../cli/data/load/encoded.js';
 import { CaptionedSet } from '../../../cli/data/prepared/captioned_set.js';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
@@ -10,54 +9,15 @@ import { PairSet } from '../../../cli/data/prepared/pair_set.js';
 import { prepare } from '../../../cli/data/prepared/prepare.js';
 import { StagedImages } from '../../../cli/data/sets/staged_images.js';
 import { userSource } from '../../../cli/data/sets/user_source.js';
-import { resolveModel } from '../../../cli/hub/resolve.js';
-import { shardsOf } from '../../../cli/hub/weight_index.js';
 import { groupsOf } from '../../../cli/report/groups.js';
 import { pageOf } from '../../../cli/report/page.js';
 import { readRuns } from '../../../cli/report/read.js';
 import { summaryOf, summaryText } from '../../../cli/report/summary.js';
-import { describeReward } from '../../../cli/rewards/describe.js';
 import { openCheckpoint } from '../../../cli/runs/checkpoints.js';
 import { readRunConfig } from '../../../cli/runs/folder.js';
-import { clipTokenizerJson } from '../../../cli/text/clip_files.js';
-import { repository, temporaryFolder } from '../../run_drm.js';
+import { temporaryFolder } from '../../run_drm.js';
 import { pngOf, write } from '../images.js';
-
-/** Not what was meant, in many ways. */
-const ODD = ['null', '[]', '{}', '"text"', '5', 'true', '{"a": [[[1]]]}', '', '{', '\ufeff', '[null]'];
-
-async function outcome(read: () => unknown): Promise<{ code: number; message: string } | undefined> {
-  try {
-    await read();
-    return undefined;
-  } catch (error) {
-    return { code: exitCode(error), message: (error as Error).message };
-  }
-}
-
-/** Each odd text, and each field of the right value gone or odd, is refused with code 3 and the file's name, or `mayPass`. */
-async function refused(
-  file: string,
-  right: object | undefined,
-  read: () => unknown,
-  mayPass: string[] = [],
-): Promise<void> {
-  const texts = ODD.map((text) => ['as a whole', text] as [string, string]);
-  for (const key of Object.keys(right ?? {}))
-    for (const odd of [undefined, null, 5, -1, 'x', {}, [], [null], { a: null }, [{}]])
-      texts.push([key, JSON.stringify({ ...right, [key]: odd })]);
-  for (const [what, text] of texts) {
-    writeFileSync(file, text);
-    const found = await outcome(read);
-    if (found === undefined) {
-      const fits = right && JSON.stringify(JSON.parse(text)) === JSON.stringify(right);
-      if (!fits && !mayPass.includes(what)) throw new Error(`${what}: ${text} passed`);
-      continue;
-    }
-    expect(found.code, `${text}: ${found.message}`).toBe(3);
-    expect(found.message).toContain(file);
-  }
-}
+import { ODD, outcome, refused } from '../odd_files.js';
 
 let set: string;
 beforeAll(async () => {
@@ -279,82 +239,6 @@ test('a checkpoint’s seal', async () => {
       message: expect.stringContaining('checkpoint.json'),
     });
   }
-});
-
-describe('a model’s files', () => {
-  test('model_index.json', async () => {
-    const folder = temporaryFolder();
-    for (const text of ODD.filter((one) => !/^\{./.test(one) && one !== '{}')) {
-      writeFileSync(join(folder, 'model_index.json'), text);
-      expect(await outcome(() => resolveModel(folder)), text).toMatchObject({
-        code: 3,
-        message: expect.stringContaining('model_index.json'),
-      });
-    }
-    const index = { _class_name: ['x'], scheduler: null, transformer: [null, null], vae: {}, text_encoder_3: 'x' };
-    writeFileSync(join(folder, 'model_index.json'), JSON.stringify(index));
-    expect((await outcome(() => resolveModel(folder)))?.code).not.toBe(1);
-  });
-  test('an index of weights', async () => {
-    const file = join(temporaryFolder(), 'model.safetensors.index.json');
-    await refused(file, { weight_map: {} }, () => shardsOf(file), ['weight_map']);
-    writeFileSync(file, JSON.stringify({ weight_map: { a: 'gone.safetensors' } }));
-    expect(() => shardsOf(file)).toThrow(
-      expect.objectContaining({ code: 'MISSING_WEIGHTS', message: expect.stringContaining('gone.safetensors') }),
-    );
-  });
-  test('vocab.json and special_tokens_map.json', async () => {
-    const special = { content: '<|endoftext|>', lstrip: null };
-    const folder = write(temporaryFolder(), {
-      'merges.txt': '#version\n',
-      'vocab.json': '{"<|startoftext|>": 0, "<|endoftext|>": 1}',
-      'special_tokens_map.json': JSON.stringify({ eos_token: special, bos_token: null, pad_token: '<|endoftext|>' }),
-    });
-    const { added_tokens } = JSON.parse(clipTokenizerJson(folder));
-    expect(added_tokens.map(({ id, lstrip }: { id: number; lstrip: boolean }) => [id, lstrip])).toEqual([
-      [0, false],
-      [1, false],
-    ]);
-    const file = join(folder, 'special_tokens_map.json');
-    const read = () => clipTokenizerJson(folder);
-    for (const text of [
-      'null',
-      '[]',
-      '"x"',
-      '{"eos_token": 5}',
-      '{"eos_token": {}}',
-      '{"eos_token": {"content": 5}}',
-      '{"eos_token": {"content": "x", "lstrip": "no"}}',
-    ]) {
-      writeFileSync(file, text);
-      expect(await outcome(read), text).toMatchObject({ code: 3, message: expect.stringContaining(file) });
-    }
-    writeFileSync(file, '{"eos_token": "toString"}');
-    expect(read).toThrow('expected an id for toString, found none');
-    writeFileSync(file, '{}');
-    for (const text of [...ODD, '{"a": "1"}', '{"a": -1}']) {
-      writeFileSync(join(folder, 'vocab.json'), text);
-      expect(await outcome(read), text).toMatchObject({ code: 3, message: expect.stringContaining('vocab.json') });
-    }
-  });
-  test('config.json of a reward model', async () => {
-    const file = join(temporaryFolder(), 'config.json');
-    const right = JSON.parse(readFileSync(join(repository, 'models/tiny-drm/config.json'), 'utf8'));
-    writeFileSync(file, JSON.stringify(right));
-    expect(describeReward({ config: file })?.size).toBe(right.size);
-    for (const text of [
-      ...ODD,
-      ...[{ backbone: [] }, { head: 'x' }, { base: 5 }, { base_vae_sha256: {} }, { size: '64' }].map((odd) =>
-        JSON.stringify({ ...right, ...odd }),
-      ),
-    ]) {
-      writeFileSync(file, text);
-      expect(await outcome(() => describeReward({ config: file })), text).toMatchObject({
-        code: 3,
-        message: expect.stringContaining(file),
-      });
-    }
-  });
 });
 
 test('metrics named like what every object has are figures like others, on the page and in the table', async () => {
