@@ -4,7 +4,8 @@
 //
 // One JSON object a line. FLOP are counted from the layers' shapes (2 a multiply-add), bytes as each input read and each
 // output written once. `--small` is a rehearsal of every stage on a CPU, in seconds. A stage that fails prints {"stage",
-// "error"} and the others go on; the exit status is then 1.
+// "error"} and the others go on; the exit status is then 1. It is long because the stages share one set of networks, which
+// takes longer to load than any of them to run.
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <ATen/core/grad_mode.h>
