@@ -46,7 +46,7 @@ export function describe(command: Command): Program {
     if (option.choices) made.choices([...option.choices]);
     if (option.repeatable) made.argParser(collect);
     program.addOption(made);
-    if (option.formerly !== undefined) program.addOption(new ProgramOption(option.formerly).hideHelp());
+    for (const alias of option.aliases ?? []) program.addOption(new ProgramOption(alias).hideHelp());
   }
   for (const option of globalOptions()) program.addOption(option.helpGroup('Options of every command:'));
   const examples = command.examples.map((e) => `  $ ${e.command}\n      ${e.does}`).join('\n');

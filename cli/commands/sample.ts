@@ -1,11 +1,11 @@
 import { defineCommand } from '../common/command.js';
-import { OPTIONS } from './sample/options.js';
+import { ARGUMENTS, OPTIONS } from './sample/options.js';
 
 export const command = defineCommand({
   name: 'sample',
   summary: 'sample images from prompts',
   examples: [
-    { command: 'drm sample --prompt "a red fox" --n 4 --grid', does: 'four images and a sheet of them in out/' },
+    { command: 'drm sample "a red apple" -n 4 --grid', does: 'four images and a sheet of them in out/' },
     {
       command: 'drm sample --model sd3.5-medium --prompts prompts.txt --size 512 --steps 50 --out images',
       does: 'one image a line of the file',
@@ -20,6 +20,7 @@ export const command = defineCommand({
     },
     { command: 'drm sample --from out/0-a-red-fox.png --steps 50', does: 'the same image again, with more steps' },
   ],
+  arguments: ARGUMENTS,
   options: OPTIONS,
   makesFiles: () => true,
   // Loaded when it runs: `drm sample --help` needs no addon.

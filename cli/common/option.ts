@@ -10,8 +10,8 @@ export interface Option {
   repeatable?: boolean;
   /** The only values allowed; also what completion offers. */
   choices?: readonly string[];
-  /** A name that it had before, which works still and is not shown. */
-  formerly?: string;
+  /** Flags that work too and are not shown: what it was called before, what other tools call it. */
+  aliases?: readonly string[];
   /** From the text to the value that the command sees; `flag` is for messages. Without it the text. Throws DrmError USAGE. */
   parse?: (text: string, flag: string) => unknown;
 }

@@ -33,12 +33,12 @@ export const toWhole =
 type Given = Readonly<Record<string, unknown>>;
 
 function valueIn(definition: Option, given: Given, isKnown: boolean): unknown {
-  const { flags, repeatable, formerly, parse } = definition;
+  const { flags, repeatable, aliases = [], parse } = definition;
   const name = nameOf(definition);
-  const former = formerly === undefined ? undefined : given[nameOf({ flags: formerly })];
+  const others = aliases.map((alias) => given[nameOf({ flags: alias })]);
   // commander gives what was not said of --no-x as true, unless there is an --x beside it.
-  if (flags.includes('--no-')) return given[name] === false || former === false ? false : isKnown ? undefined : true;
-  const value = given[name] ?? former;
+  if (flags.includes('--no-')) return [given[name], ...others].includes(false) ? false : isKnown ? undefined : true;
+  const value = given[name] ?? others.find((one) => one !== undefined);
   const isSwitch = !/ [<[]/.test(flags);
   if (value === undefined) return isSwitch ? false : undefined;
   const read = (one: unknown) => (typeof one === 'string' && parse ? parse(one, flagOf(name)) : one);

@@ -1,5 +1,7 @@
 // Options of commands that sample, which are settings at the same time.
+import { randomInt } from 'node:crypto';
 import { DrmError } from '../../binding/error.js';
+import { toNumber } from '../common/options.js';
 
 /** A command may have some of them only. */
 export interface SampleFlags {
@@ -33,6 +35,10 @@ export interface SampleFlags {
   skipLayerStop?: number | undefined;
   revision?: string | undefined;
 }
+
+/** A whole number, or `random`: one of 2^31. It is in the image's metadata, by which --from repeats it. */
+export const toSeed = (text: string, flag: string): number =>
+  text === 'random' ? randomInt(2 ** 31) : toNumber(text, flag);
 
 /** Block numbers such as 7,8,9. Throws DrmError USAGE. */
 export const toLayers = (text: string, flag: string): number[] =>

@@ -37,7 +37,7 @@ export function askedPrompts(
   if (prompts.length === 0)
     throw new DrmError(
       'USAGE',
-      'sample: expected a prompt; give --prompt "a red fox", --prompts FILE, or --from IMAGE.png',
+      'sample: expected a prompt; give one, as in drm sample "a red apple", or --prompts FILE, or --from IMAGE.png',
     );
   return prompts;
 }

@@ -14,7 +14,7 @@ const OPTIONS = [
   { flags: '--grid', description: '' },
   { flags: '--t5 <file>', description: '' },
   { flags: '--no-t5', description: '' },
-  { flags: '--no-images', description: '', formerly: '--no-pictures' },
+  { flags: '--no-images', description: '', aliases: ['--no-pictures'] },
 ] as const satisfies readonly Option[];
 
 test('types follow from the definitions', () => {
@@ -71,11 +71,12 @@ describe('values', () => {
     });
     expect(readOptions(OPTIONS, { ...nothing, preview: '7', t5: 'f' })).toMatchObject({ preview: 7, t5: 'f' });
   });
-  test('under the name that an option had before', () => {
+  test('under the name that an option had before, or has elsewhere', () => {
     expect(readOptions(OPTIONS, { ...nothing, pictures: false })).toMatchObject({ images: false });
     expect(readOptions(OPTIONS, { ...nothing, pictures: false })).not.toHaveProperty('pictures');
-    const renamed = [{ flags: '--new <x>', description: '', formerly: '--old <x>' }] as const;
+    const renamed = [{ flags: '--new <x>', description: '', aliases: ['--old <x>', '--theirs <x>'] }] as const;
     expect(readOptions(renamed, { old: 'x' })).toEqual({ new: 'x' });
+    expect(readOptions(renamed, { theirs: 'x' })).toEqual({ new: 'x' });
   });
   test.each([
     ['maxPairs', '11', '--max-pairs 11: expected a whole number from 1 to 10'],

@@ -49,6 +49,31 @@ test('an image is repeated from the settings inside it, byte for byte', async ()
   expect(readFileSync(join(again, name ?? '')).equals(readFileSync(file))).toBe(true);
 });
 
+test('a prompt without a flag, and flags as diffusers and A1111 have them', async () => {
+  const made = async (...args: string[]) => {
+    const out = temporaryFolder();
+    const base = ['sample', '--model', fixture, '--height', '32', '--width', '48'];
+    const { code, stderr } = await runDrm([...base, ...args, '--out', out]);
+    expect(code, stderr).toBe(0);
+    return readdirSync(out).map((name) => [name, readFileSync(join(out, name)).toString('base64')]);
+  };
+  const ours = await made('--prompt', 'a red fox', '--steps', '3', '--guidance', '2', '--n', '2');
+  expect(await made('a red fox', '--num-inference-steps', '3', '--guidance-scale', '2', '-n', '2')).toEqual(ours);
+  expect(await made('a red fox', '--steps', '3', '--cfg-scale', '2', '--num-images', '2')).toEqual(ours);
+});
+
+test('--seed random is another each time, and is in the image', async () => {
+  const seeds = [];
+  for (const out of [temporaryFolder(), temporaryFolder()]) {
+    await runDrm([...quick, 'a red fox', '--seed', 'random', '--out', out]);
+    const [name = ''] = readdirSync(out);
+    const { seed } = JSON.parse(readText(readFileSync(join(out, name))).drm ?? '{}');
+    expect(name).toBe(`${seed}-a-red-fox.png`);
+    seeds.push(seed);
+  }
+  expect(seeds[0]).not.toBe(seeds[1]);
+});
+
 test('a sheet of many prompts with one image each is about square', async () => {
   const out = temporaryFolder();
   const prompts = ['a', 'b', 'c', 'd', 'e'].flatMap((prompt) => ['--prompt', prompt]);

@@ -139,7 +139,7 @@ test.each([
   [
     { config: 'reproduce/tiny', set: ['train_data=prefs'] },
     false,
-    'train_data in reproduce/tiny: expected one of data (emoji-prefs), found "prefs"',
+    'train_data in reproduce/tiny: expected one of data (emoji-raters), found "prefs"',
   ],
   [{ config: 'reproduce/tiny', set: ['policies={"a b":{"label":"x","config":"y","set":[]}}'] }, false, 'found "a b"'],
   [

@@ -2,6 +2,7 @@
 import type { ContextOf } from '../../common/command.js';
 import type { Argument, Option } from '../../common/option.js';
 import { toNumber, toWhole } from '../../common/options.js';
+import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from '../sample/elsewhere.js';
 
 export const ARGUMENTS = [
   { name: '<what>', description: 'what to measure', choices: ['images', 'pairs', 'retrieval'] },
@@ -26,14 +27,32 @@ export const OPTIONS = [
   { flags: '--prompts <file>', description: 'images: one prompt a line, or JSON' },
   { flags: '-p, --prompt <text>', description: 'images: one more prompt; may be repeated', repeatable: true },
   { flags: '--negative-prompt <text>', description: 'images: what to steer away from' },
-  { flags: '--steps <n>', description: 'images: denoising steps', default: '28', parse: toNumber },
-  { flags: '--guidance <scale>', description: 'images: classifier-free guidance', default: '4.5', parse: toNumber },
+  {
+    flags: '--steps <n>',
+    description: 'images: denoising steps',
+    default: '28',
+    aliases: STEPS_ELSEWHERE,
+    parse: toNumber,
+  },
+  {
+    flags: '--guidance <scale>',
+    description: 'images: classifier-free guidance',
+    default: '4.5',
+    aliases: GUIDANCE_ELSEWHERE,
+    parse: toNumber,
+  },
   {
     flags: '--size <pixels>',
     description: "images: height and width; pairs: side of what reward models see (each model's own)",
     parse: toWhole(1),
   },
-  { flags: '--n <n>', description: 'images: images a prompt', default: '1', parse: toNumber },
+  {
+    flags: '-n, --n <n>',
+    description: 'images: images a prompt',
+    default: '1',
+    aliases: COUNT_ELSEWHERE,
+    parse: toNumber,
+  },
   { flags: '--k <list>', description: 'images: candidates a step, such as 1,2,4,6; a row each', default: '1' },
   {
     flags: '--noise-level <a>',
@@ -102,7 +121,7 @@ export const OPTIONS = [
   {
     flags: '--no-images',
     description: 'pairs: do not look whether the images behind --scores can be used',
-    formerly: '--no-pictures',
+    aliases: ['--no-pictures'],
   },
   {
     flags: '--data <dir>',

@@ -73,7 +73,8 @@ export async function sampleImages(context: SampleContext): Promise<void> {
   const started = performance.now();
   const from = options.from === undefined ? undefined : readRecipe(options.from);
   const settings = sampleSettings(context, from);
-  const prompts = askedPrompts(context, from);
+  const prompt = [...context.args[0], ...(options.prompt ?? [])];
+  const prompts = askedPrompts({ events: context.events, options: { ...options, prompt } }, from);
   const reward = StepwiseReward.find(settings);
   const { trace: traced } = options;
   if (traced && !reward)

@@ -1,8 +1,13 @@
 // What can be asked of `drm sample`.
 import type { ContextOf } from '../../common/command.js';
-import type { Option } from '../../common/option.js';
+import type { Argument, Option } from '../../common/option.js';
 import { toNumber } from '../../common/options.js';
-import { toLayers } from '../../sample/flags.js';
+import { toLayers, toSeed } from '../../sample/flags.js';
+import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from './elsewhere.js';
+
+export const ARGUMENTS = [
+  { name: '[prompt...]', description: 'what to show; as --prompt' },
+] as const satisfies readonly Argument[];
 
 export const OPTIONS = [
   {
@@ -19,11 +24,12 @@ export const OPTIONS = [
   { flags: '--prompts <file>', description: 'one prompt a line, or JSON with prompt, negative_prompt, seed' },
   { flags: '--negative-prompt <text>', description: 'what to steer away from' },
   { flags: '--from <png>', description: 'repeat an image from the settings inside it; other flags change them' },
-  { flags: '--steps <n>', description: 'denoising steps', default: '28', parse: toNumber },
+  { flags: '--steps <n>', description: 'denoising steps', default: '28', aliases: STEPS_ELSEWHERE, parse: toNumber },
   {
     flags: '--guidance <scale>',
     description: 'classifier-free guidance; off at 1 and below',
     default: '4.5',
+    aliases: GUIDANCE_ELSEWHERE,
     parse: toNumber,
   },
   {
@@ -55,8 +61,13 @@ export const OPTIONS = [
   { flags: '--size <pixels>', description: 'height and width', parse: toNumber },
   { flags: '--height <pixels>', description: 'a multiple of VAE factor x patch (16)', parse: toNumber },
   { flags: '--width <pixels>', description: 'a multiple of VAE factor x patch (16)', parse: toNumber },
-  { flags: '--seed <n>', description: 'image i of a prompt has seed + i', default: '0', parse: toNumber },
-  { flags: '--n <n>', description: 'images a prompt', default: '1', parse: toNumber },
+  {
+    flags: '--seed <n>',
+    description: 'image i of a prompt has seed + i; random draws it',
+    default: '0',
+    parse: toSeed,
+  },
+  { flags: '-n, --n <n>', description: 'images a prompt', default: '1', aliases: COUNT_ELSEWHERE, parse: toNumber },
   { flags: '--batch <n>', description: 'images a network call; 0 chooses', default: '0', parse: toNumber },
   { flags: '--grid', description: 'also write one sheet of all images; with --n above 1, a row a prompt' },
   { flags: '--preview [steps]', description: 'write preview.png every so many steps', default: 'off', parse: toNumber },
@@ -91,4 +102,4 @@ export const OPTIONS = [
   { flags: '--revision <name>', description: 'branch, tag or commit of a hub id' },
 ] as const satisfies readonly Option[];
 
-export type SampleContext = ContextOf<typeof OPTIONS>;
+export type SampleContext = ContextOf<typeof OPTIONS, typeof ARGUMENTS>;
