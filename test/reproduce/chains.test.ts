@@ -94,8 +94,9 @@ test('the paper’s recipe, as commands', () => {
 
 test('units follow sizes: epochs times pairs, steps times batch, smaller images', () => {
   const { chain } = named('reproduce/tiny');
+  const { pairs } = chain.settings.data['emoji-raters'] as { pairs: number };
   const units = (name: string) => training(chain, name).units;
-  expect([units('full'), units('epochs-2'), units('size-32')]).toEqual([96_000, 32_000, 24_000]);
+  expect([units('full'), units('epochs-2'), units('size-32')]).toEqual([96_000, 2 * pairs, 24_000]);
 });
 
 test('all that is missing is named at once, of the steps at hand alone', async () => {

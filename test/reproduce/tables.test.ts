@@ -45,6 +45,7 @@ const SET = [
   'trainings={"full":{"label":"all weights","config":"train/tiny","set":[],"paper":"drm-512"},"random":{"label":"random","config":"train/tiny","set":["init=random"]}}',
   'policies={"flow":{"label":"Flow-GRPO","config":"grpo/tiny-flow","set":[]},"step":{"label":"Step-GRPO, K = 6","config":"grpo/tiny-step","set":[]}}',
   'timesteps=[0,250,500]',
+  'scorers=["judge"]',
 ];
 
 class Recorded {
