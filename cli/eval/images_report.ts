@@ -67,7 +67,7 @@ export function against(one: Judgement, first: Judgement): Ahead {
   };
 }
 
-const HEAD = ['setting', 'score', 'top-1 %', 'top-5 %', 'CMMD', 'unbiased', 's/pic'];
+const HEAD = ['setting', 'score', 'top-1 %', 'top-5 %', 'CMMD', 'unbiased', 's/img'];
 
 function cells(setting: string, { score, retrieval, cmmd }: Verdict, seconds?: number): string[] {
   return [

@@ -67,7 +67,7 @@ export const normalText = (text: string, places: Places): string =>
 function withoutTimeColumn(text: string): string {
   let inside = false;
   const without = (line: string): string => {
-    const header = /^(.*?) +(s\/pic|time)$/.exec(line);
+    const header = /^(.*?) +(s\/img|time)$/.exec(line);
     inside = header !== null || (inside && line !== '');
     if (header) return `${header[1]} ${header[2]}`;
     return inside ? line.replace(/ +(x )?([\d.]+|-)$/, ' <time>') : line;

@@ -36,9 +36,9 @@ test('times, rates, places and versions are left out; figures, names and the ord
   );
   expect(normalText('done in 1.2 s by drm 0.1.0, 3 images', places)).toBe('done in <time> by drm <version>, 3 images');
   const table = (time: string, width: number) =>
-    `k  score${' '.repeat(width)}s/pic\n1    0.5${' '.repeat(width)}${time}\n\n2`;
+    `k  score${' '.repeat(width)}s/img\n1    0.5${' '.repeat(width)}${time}\n\n2`;
   expect(normalText(table('0.05', 2), places)).toBe(normalText(table('12.25', 3), places));
-  expect(normalText(table('0.05', 2), places)).toBe('k  score s/pic\n1    0.5 <time>\n\n2');
+  expect(normalText(table('0.05', 2), places)).toBe('k  score s/img\n1    0.5 <time>\n\n2');
   expect(normalJson('{"bytes": 3, "passes": 1, "of": {"bytes": 2}}', places)).toBe(
     JSON.stringify({ passes: 1, of: { bytes: 2 } }, null, 1),
   );
