@@ -20,7 +20,9 @@ test('table 4 from the command line to the page; again, nothing is run; with oth
   expect(said[3]).toMatch(/^done in .*: steps 1 · run 1 · page /);
   expect(said).toHaveLength(4); // in a pipe a line at the beginning and one at the end
   const page = readFileSync(join(out, 'reproduction.md'), 'utf8');
-  expect(page).toMatch(/^\| 2 \| -?\d+\.\d{4} ±\d+\.\d{4} \| 0\.\d{4} ±0\.\d{4} \| — \| \d+\.\d\d \| 1\.08 \| 9\.02 \| 0\.661 \| 5\.63 \|$/m);
+  expect(page).toMatch(
+    /^\| 2 \| -?\d+\.\d{4} ±\d+\.\d{4} \| 0\.\d{4} ±0\.\d{4} \| — \| \d+\.\d\d \| 1\.08 \| 9\.02 \| 0\.661 \| 5\.63 \|$/m,
+  );
 
   // The command that the page names does the same by itself.
   const [, line = ''] = /^drm (eval images .*)$/m.exec(page) ?? [];
