@@ -6,6 +6,7 @@ import type { LoraInfo, LoraUse } from '../../binding/types.js';
 import type { Events } from '../common/events.js';
 import { hashOfFile } from '../common/files.js';
 import { cachedSnapshot, isHubId } from '../hub/cache.js';
+import { checkpointNamed, writeCheckpointAdapter } from './checkpoint_adapter.js';
 
 export interface Lora extends LoraUse {
   /** As the user named it, without the scale. */
@@ -34,13 +35,15 @@ const IN_FOLDER = [
   join('model', 'pytorch_lora_weights.safetensors'),
 ];
 
-/** The file behind a name: a file, a folder, or a hub id in the cache. Throws DrmError BAD_FILE. */
-export function findLora(name: string): string {
+/** The file behind a name: a file, a folder, a run's checkpoint, or a hub id in the cache. Throws DrmError BAD_FILE. */
+export async function findLora(name: string): Promise<string> {
+  const checkpoint = checkpointNamed(name);
+  if (checkpoint) return writeCheckpointAdapter(checkpoint);
   const path = existsSync(name) ? name : isHubId(name) ? cachedSnapshot(name) : undefined;
   if (path === undefined)
     throw new DrmError(
       'BAD_FILE',
-      `[lora] ${name}: expected an adapter's .safetensors file, a folder with ${IN_FOLDER[0]} or ${IN_FOLDER[1]}, or a hub id in the cache, found no such thing; check the path${isHubId(name) ? `, or run \`drm pull ${name}\`` : ''}`,
+      `[lora] ${name}: expected an adapter's .safetensors file, a folder with ${IN_FOLDER[0]} or ${IN_FOLDER[1]}, a run or RUN@STEP, or a hub id in the cache, found no such thing; check the path${isHubId(name) ? `, or run \`drm pull ${name}\`` : ''}`,
       { file: name },
     );
   if (!statSync(path).isDirectory()) return path;
@@ -60,7 +63,7 @@ export async function findLoras(asked: readonly string[]): Promise<Lora[]> {
   const loras: Lora[] = [];
   for (const text of asked) {
     const { name, strength } = splitScale(text);
-    const file = findLora(name);
+    const file = await findLora(name);
     loras.push({ name, strength, file, sha256: await hashOfFile(file) });
   }
   return loras;

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { CONFIG_FOLDER } from '../../cli/config/resolve.js';
+import { findLora } from '../../cli/lora/loras.js';
 import { killedAgainAndAgain, nextCheckpoint, resuming } from '../killing.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
 import { drm, fixture, runDrm, temporaryFolder } from '../run_drm.js';
@@ -114,6 +115,24 @@ describe.each(ALGORITHMS)('%s', (algorithm) => {
       expect(existsSync(path(`${algorithm}/samples/${step}/sheet.png`))).toBe(true);
       expect(readFileSync(path(`${algorithm}/samples/${step}/prompts.txt`), 'utf8').split('\n')).toHaveLength(5);
     }
+  });
+
+  test('a checkpoint is an adapter by RUN@STEP: the last is the result, to the bit', async () => {
+    const adapter = async (name: string) => readTensors(await findLora(name));
+    const [result, last, latest, earlier] = await Promise.all(
+      [lora(algorithm), `${path(algorithm)}@6`, `${path(algorithm)}@latest`, path(`${algorithm}/checkpoints/4`)].map(
+        adapter,
+      ),
+    );
+    expect(last).toEqual(result);
+    expect(latest).toEqual(result);
+    expect(earlier?.size).toBe(result?.size);
+    expect(earlier).not.toEqual(result);
+    await expect(findLora(`${path(algorithm)}@5`)).rejects.toThrow(
+      'expected a checkpoint of step 5, found 2, 4, 6; name one of those as RUN@STEP',
+    );
+    const { code, stdout } = await runDrm(['lora', 'inspect', `${path(algorithm)}@4`]);
+    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining('rank 4') });
   });
 
   test('the result is an adapter that says its rank, and the last line where it is', () => {

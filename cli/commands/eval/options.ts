@@ -2,7 +2,7 @@
 import type { ContextOf } from '../../common/command.js';
 import type { Argument, Option } from '../../common/option.js';
 import { toNumber, toWhole } from '../../common/options.js';
-import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from '../sample/elsewhere.js';
+import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from '../../sample/elsewhere.js';
 
 export const ARGUMENTS = [
   { name: '<what>', description: 'what to measure', choices: ['images', 'pairs', 'retrieval'] },

@@ -41,7 +41,7 @@ export async function convertNames({ args, options, global, events, signal }: Lo
   for (const path of [out, ...(to === 'peft' ? [join(dirname(out), 'adapter_config.json')] : [])])
     if (existsSync(path))
       throw new DrmError('USAGE', `lora convert: ${path} is there already; name another place with --out`);
-  const file = findLora(files[0] as string);
+  const file = await findLora(files[0] as string);
   const found = await inspectLora(file, undefined, { signal });
   if (!found.alphaStated) events.emit({ event: 'warning', message: `${file} ${UNSTATED}` });
   await prepareFolder(dirname(out));

@@ -86,7 +86,7 @@ export async function inspectLoras({ args, options, events, signal }: LoraContex
   const [, files] = args;
   const model = await modelAsked(options);
   for (const name of files) {
-    const found = await inspectLora(findLora(name), model?.source.transformer, { signal });
+    const found = await inspectLora(await findLora(name), model?.source.transformer, { signal });
     const data = dataOf(found, model?.name);
     events.emit({ event: 'result', text: textOf(data), data });
     if (!found.alphaStated) events.emit({ event: 'warning', message: `${found.file} ${UNSTATED}` });

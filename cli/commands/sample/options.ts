@@ -2,8 +2,8 @@
 import type { ContextOf } from '../../common/command.js';
 import type { Argument, Option } from '../../common/option.js';
 import { toNumber } from '../../common/options.js';
+import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from '../../sample/elsewhere.js';
 import { toLayers, toSeed } from '../../sample/flags.js';
-import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from './elsewhere.js';
 
 export const ARGUMENTS = [
   { name: '[prompt...]', description: 'what to show; as --prompt' },

@@ -1,0 +1,111 @@
+// The adapter of a run as it stood at one of its checkpoints: RUN@STEP, RUN@latest, RUN/checkpoints/STEP, or a run that has
+// no result yet. A checkpoint holds it among the optimizer's state; here it becomes a file as others are.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, resolve } from 'node:path';
+import { DrmError } from '../../binding/error.js';
+import { parseJson } from '../common/json.js';
+import { count, listOf, mapOf, number, objectOf, optional, text } from '../common/shape.js';
+import { openCheckpoint } from '../runs/checkpoints.js';
+import { readRunConfig } from '../runs/folder.js';
+
+const STATE = 'state.safetensors';
+
+/** What is exported from a run: its average, where one is kept. */
+const PREFIXES = ['average.', 'parameter.'] as const;
+
+export interface CheckpointName {
+  run: string;
+  /** Undefined: the latest. */
+  step: number | undefined;
+}
+
+const stepsIn = (run: string): number[] =>
+  existsSync(join(run, 'checkpoints'))
+    ? readdirSync(join(run, 'checkpoints'))
+        .filter((name) => /^\d+$/.test(name))
+        .map(Number)
+        .sort((a, b) => a - b)
+    : [];
+
+/** The checkpoint that a name means, or undefined where it means something else. */
+export function checkpointNamed(name: string): CheckpointName | undefined {
+  const at = /^(.+)@(\d+|latest)$/.exec(name);
+  if (at && !existsSync(name) && existsSync(join(at[1] as string, 'checkpoints')))
+    return { run: at[1] as string, step: at[2] === 'latest' ? undefined : Number(at[2]) };
+  const path = resolve(name);
+  if (existsSync(join(path, 'checkpoint.json')) && /^\d+$/.test(basename(path)))
+    return { run: dirname(dirname(path)), step: Number(basename(path)) };
+  const isUnfinished = existsSync(join(path, 'config.json')) && stepsIn(path).length > 0;
+  return isUnfinished && !existsSync(join(path, 'model')) ? { run: path, step: undefined } : undefined;
+}
+
+const HEADER = mapOf(objectOf({ dtype: text, shape: listOf(count), data_offsets: listOf(count) }));
+const SETTINGS = objectOf({ lora_rank: number, lora_alpha: number, lora_targets: optional(listOf(text)) });
+
+let scratch: string | undefined;
+
+/** A folder of this process, which goes with it. */
+function scratchFolder(): string {
+  if (scratch === undefined) {
+    const made = mkdtempSync(join(tmpdir(), 'drm-lora-'));
+    process.once('exit', () => rmSync(made, { recursive: true, force: true }));
+    scratch = made;
+  }
+  return scratch;
+}
+
+/**
+ * Writes the adapter of a checkpoint, to the bit what the run would have exported there, in diffusers' layout; the file lasts
+ * as long as this process. Throws DrmError BAD_FILE for a step without a checkpoint, a damaged one, and a run without adapters.
+ */
+export async function writeCheckpointAdapter({ run, step }: CheckpointName): Promise<string> {
+  const steps = stepsIn(run);
+  const at = step ?? steps.at(-1);
+  const fail = (what: string): DrmError => new DrmError('BAD_FILE', `[lora] ${run}: ${what}`, { folder: run });
+  if (at === undefined || !steps.includes(at))
+    throw fail(
+      `expected a checkpoint of step ${at ?? 'any'}, found ${steps.length === 0 ? 'none' : steps.join(', ')}; name one of those as RUN@STEP`,
+    );
+  const { folder } = await openCheckpoint(join(run, 'checkpoints', String(at)));
+  const file = join(folder, STATE);
+  if (!existsSync(file))
+    throw fail(`expected ${STATE} in ${folder}, found none; is it a run of drm that trains an adapter?`);
+  const bytes = readFileSync(file);
+  const body = 8 + Number(bytes.readBigUInt64LE());
+  const { __metadata__: _, ...tensors } = parseJson(bytes.toString('utf8', 8, body)) as Record<string, unknown>;
+  const known = Object.entries(HEADER(tensors, file));
+  const prefix = PREFIXES.find((one) => known.some(([name]) => name.startsWith(one) && /\.lora_A\.weight$/.test(name)));
+  if (prefix === undefined)
+    throw fail(`expected adapters in checkpoint ${at}, found none; it trains all weights, and is no --lora`);
+  const settings = SETTINGS((await readRunConfig(run)).settings, 'settings');
+
+  const parts: Buffer[] = [];
+  const header: Record<string, unknown> = { __metadata__: metadataOf(settings) };
+  let offset = 0;
+  for (const [name, { dtype, shape, data_offsets: offsets }] of known) {
+    if (!name.startsWith(prefix)) continue;
+    const part = bytes.subarray(body + (offsets[0] as number), body + (offsets[1] as number));
+    header[`transformer.${name.slice(prefix.length)}`] = { dtype, shape, data_offsets: [offset, offset + part.length] };
+    offset += part.length;
+    parts.push(part);
+  }
+  const head = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(head.length));
+  const out = join(scratchFolder(), `${basename(resolve(run))}@${at}.safetensors`);
+  writeFileSync(out, Buffer.concat([length, head, ...parts]));
+  return out;
+}
+
+const metadataOf = (settings: ReturnType<typeof SETTINGS>): Record<string, string> => ({
+  format: 'pt',
+  lora_adapter_metadata: JSON.stringify({
+    'transformer.peft_type': 'LORA',
+    'transformer.r': settings.lora_rank,
+    'transformer.lora_alpha': settings.lora_alpha,
+    'transformer.rank_pattern': {},
+    'transformer.alpha_pattern': {},
+    'transformer.target_modules': settings.lora_targets ?? [],
+  }),
+});
