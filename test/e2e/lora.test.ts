@@ -257,7 +257,7 @@ describe('adapters', { timeout: 180_000 }, () => {
       expect(refused.stderr).toContain(message);
       expect(refused.code).toBe(codeWanted);
     }
-    expect(readdirSync(folder).sort()).toEqual(['merged', 'images']);
+    expect(readdirSync(folder).sort()).toEqual(['images', 'merged']);
     expect(existsSync(join(folder, 'x'))).toBe(false);
   });
 

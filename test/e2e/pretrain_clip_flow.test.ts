@@ -68,7 +68,7 @@ async function interrupted(part: string, config: string, run: string): Promise<v
 }
 
 async function sampled(model: string): Promise<Buffer> {
-  const size = ['--height', '32', '--width', '32', '--out', path('images')];
+  const size = ['--height', '32', '--width', '32', '--out', path('sampled')];
   const run = await runDrm(['sample', '--model', model, '--prompt', 'image 3', '--threads', '1', ...size]);
   expect(run).toMatchObject({ code: 0 });
   return sharp(run.stdout.trim()).raw().toBuffer();
