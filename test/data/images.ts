@@ -31,7 +31,7 @@ export async function writeImages(folder: string, count: number): Promise<string
   const files: Record<string, string | Uint8Array> = {};
   for (let i = 0; i < count; i++) files[`images/${i}.png`] = await pngOf(i);
   const lines = Array.from({ length: count }, (_, i) =>
-    JSON.stringify({ image: `images/${i}.png`, caption: `image ${i}` }),
+    JSON.stringify({ image: `images/${i}.png`, caption: `picture ${i}` }),
   );
   return write(folder, { ...files, 'captions.jsonl': `${lines.join('\n')}\n` });
 }
