@@ -35,10 +35,13 @@ type Given = Readonly<Record<string, unknown>>;
 function valueIn(definition: Option, given: Given, isKnown: boolean): unknown {
   const { flags, repeatable, aliases = [], parse } = definition;
   const name = nameOf(definition);
-  const others = aliases.map((alias) => given[nameOf({ flags: alias })]);
+  const known = [name, ...aliases.map((alias) => nameOf({ flags: alias }))];
+  const said = known.filter((one) => typeof given[one] === 'string');
+  if (said.length > 1)
+    throw new DrmError('USAGE', `${said.map(flagOf).join(' and ')}: expected one of them, since they say the same`);
   // commander gives what was not said of --no-x as true, unless there is an --x beside it.
-  if (flags.includes('--no-')) return [given[name], ...others].includes(false) ? false : isKnown ? undefined : true;
-  const value = given[name] ?? others.find((one) => one !== undefined);
+  if (flags.includes('--no-')) return known.some((one) => given[one] === false) ? false : isKnown ? undefined : true;
+  const value = known.map((one) => given[one]).find((one) => one !== undefined);
   const isSwitch = !/ [<[]/.test(flags);
   if (value === undefined) return isSwitch ? false : undefined;
   const read = (one: unknown) => (typeof one === 'string' && parse ? parse(one, flagOf(name)) : one);

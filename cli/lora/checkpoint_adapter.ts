@@ -1,12 +1,12 @@
 // The adapter of a run as it stood at one of its checkpoints: RUN@STEP, RUN@latest, RUN/checkpoints/STEP, or a run that has
 // no result yet. A checkpoint holds it among the optimizer's state; here it becomes a file as others are.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
-import { parseJson } from '../common/json.js';
+import { parseJson, shaped } from '../common/json.js';
 import { count, listOf, mapOf, number, objectOf, optional, text } from '../common/shape.js';
-import { openCheckpoint } from '../runs/checkpoints.js';
+import { checkpointSteps, openCheckpoint } from '../runs/checkpoints.js';
 import { readRunConfig } from '../runs/folder.js';
 
 const STATE = 'state.safetensors';
@@ -20,24 +20,21 @@ export interface CheckpointName {
   step: number | undefined;
 }
 
-const stepsIn = (run: string): number[] =>
-  existsSync(join(run, 'checkpoints'))
-    ? readdirSync(join(run, 'checkpoints'))
-        .filter((name) => /^\d+$/.test(name))
-        .map(Number)
-        .sort((a, b) => a - b)
-    : [];
+/** Runs whose adapters are a policy's. */
+const TASKS = ['grpo', 'pretrain flow'];
+
+const stepsOf = (run: string): Promise<number[]> => checkpointSteps(join(run, 'checkpoints'));
 
 /** The checkpoint that a name means, or undefined where it means something else. */
-export function checkpointNamed(name: string): CheckpointName | undefined {
+export async function checkpointNamed(name: string): Promise<CheckpointName | undefined> {
   const at = /^(.+)@(\d+|latest)$/.exec(name);
   if (at && !existsSync(name) && existsSync(join(at[1] as string, 'checkpoints')))
     return { run: at[1] as string, step: at[2] === 'latest' ? undefined : Number(at[2]) };
   const path = resolve(name);
   if (existsSync(join(path, 'checkpoint.json')) && /^\d+$/.test(basename(path)))
     return { run: dirname(dirname(path)), step: Number(basename(path)) };
-  const isUnfinished = existsSync(join(path, 'config.json')) && stepsIn(path).length > 0;
-  return isUnfinished && !existsSync(join(path, 'model')) ? { run: path, step: undefined } : undefined;
+  if (!existsSync(join(path, 'config.json')) || existsSync(join(path, 'model'))) return undefined;
+  return (await stepsOf(path)).length > 0 ? { run: path, step: undefined } : undefined;
 }
 
 const HEADER = mapOf(objectOf({ dtype: text, shape: listOf(count), data_offsets: listOf(count) }));
@@ -60,25 +57,27 @@ function scratchFolder(): string {
  * as long as this process. Throws DrmError BAD_FILE for a step without a checkpoint, a damaged one, and a run without adapters.
  */
 export async function writeCheckpointAdapter({ run, step }: CheckpointName): Promise<string> {
-  const steps = stepsIn(run);
-  const at = step ?? steps.at(-1);
   const fail = (what: string): DrmError => new DrmError('BAD_FILE', `[lora] ${run}: ${what}`, { folder: run });
-  if (at === undefined || !steps.includes(at))
-    throw fail(
-      `expected a checkpoint of step ${at ?? 'any'}, found ${steps.length === 0 ? 'none' : steps.join(', ')}; name one of those as RUN@STEP`,
-    );
+  const config = await readRunConfig(run);
+  if (!TASKS.includes(config.task))
+    throw fail(`expected a run of drm ${TASKS.join(' or drm ')}, found one of drm ${config.task}, which is no --lora`);
+  const steps = await stepsOf(run);
+  const at = step ?? steps.at(-1);
+  if (at === undefined) throw fail('expected a checkpoint, found none yet');
+  if (!steps.includes(at))
+    throw fail(`expected a checkpoint of step ${at}, found ${steps.join(', ')}; name one of those as RUN@STEP`);
   const { folder } = await openCheckpoint(join(run, 'checkpoints', String(at)));
   const file = join(folder, STATE);
   if (!existsSync(file))
-    throw fail(`expected ${STATE} in ${folder}, found none; is it a run of drm that trains an adapter?`);
+    throw fail(`expected ${STATE} in ${folder}, found none; it was written by another version of drm`);
   const bytes = readFileSync(file);
   const body = 8 + Number(bytes.readBigUInt64LE());
   const { __metadata__: _, ...tensors } = parseJson(bytes.toString('utf8', 8, body)) as Record<string, unknown>;
-  const known = Object.entries(HEADER(tensors, file));
+  const known = Object.entries(shaped(file, tensors, HEADER, { part: 'lora' }));
   const prefix = PREFIXES.find((one) => known.some(([name]) => name.startsWith(one) && /\.lora_A\.weight$/.test(name)));
   if (prefix === undefined)
     throw fail(`expected adapters in checkpoint ${at}, found none; it trains all weights, and is no --lora`);
-  const settings = SETTINGS((await readRunConfig(run)).settings, 'settings');
+  const settings = shaped(join(run, 'config.json'), config.settings, SETTINGS, { part: 'lora' });
 
   const parts: Buffer[] = [];
   const header: Record<string, unknown> = { __metadata__: metadataOf(settings) };

@@ -37,7 +37,7 @@ const IN_FOLDER = [
 
 /** The file behind a name: a file, a folder, a run's checkpoint, or a hub id in the cache. Throws DrmError BAD_FILE. */
 export async function findLora(name: string): Promise<string> {
-  const checkpoint = checkpointNamed(name);
+  const checkpoint = await checkpointNamed(name);
   if (checkpoint) return writeCheckpointAdapter(checkpoint);
   const path = existsSync(name) ? name : isHubId(name) ? cachedSnapshot(name) : undefined;
   if (path === undefined)

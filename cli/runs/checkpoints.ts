@@ -104,6 +104,15 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   return { step: content.step, folder, state: content.state, settingsHash: content.settings_hash };
 }
 
+/** Steps that have a folder in a run's checkpoints folder, in order; whether those are whole is not looked at. */
+export async function checkpointSteps(root: string): Promise<number[]> {
+  const names = await readdir(root).catch(() => []);
+  return names
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
 export class Checkpoints {
   constructor(
     /** The run's checkpoints folder. */
@@ -115,13 +124,8 @@ export class Checkpoints {
     return join(this.root, String(step));
   }
 
-  /** Steps that have a folder, in order; whether those are whole is not looked at. */
-  async steps(): Promise<number[]> {
-    const names = await readdir(this.root).catch(() => []);
-    return names
-      .filter((name) => /^\d+$/.test(name))
-      .map(Number)
-      .sort((a, b) => a - b);
+  steps(): Promise<number[]> {
+    return checkpointSteps(this.root);
   }
 
   /** Takes away what a killed process left unfinished. Only for the holder of the run's lock. */

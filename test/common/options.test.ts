@@ -77,6 +77,7 @@ describe('values', () => {
     const renamed = [{ flags: '--new <x>', description: '', aliases: ['--old <x>', '--theirs <x>'] }] as const;
     expect(readOptions(renamed, { old: 'x' })).toEqual({ new: 'x' });
     expect(readOptions(renamed, { theirs: 'x' })).toEqual({ new: 'x' });
+    expect(() => readOptions(renamed, { theirs: 'x', new: 'y' })).toThrow('--new and --theirs: expected one of them');
   });
   test.each([
     ['maxPairs', '11', '--max-pairs 11: expected a whole number from 1 to 10'],

@@ -1,6 +1,6 @@
 // `drm grpo` end to end, both algorithms: learnt, interrupted, killed and resumed, by one process and by two; what is
 // written, and what is told.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { CONFIG_FOLDER } from '../../cli/config/resolve.js';
@@ -131,6 +131,14 @@ describe.each(ALGORITHMS)('%s', (algorithm) => {
     await expect(findLora(`${path(algorithm)}@5`)).rejects.toThrow(
       'expected a checkpoint of step 5, found 2, 4, 6; name one of those as RUN@STEP',
     );
+    const other = path(`${algorithm}-reward`);
+    mkdirSync(join(other, 'checkpoints/2'), { recursive: true });
+    const config = JSON.parse(readFileSync(path(`${algorithm}/config.json`), 'utf8'));
+    writeFileSync(join(other, 'config.json'), JSON.stringify({ ...config, task: 'train' }));
+    for (const name of [other, `${other}@2`])
+      await expect(findLora(name)).rejects.toThrow(
+        'expected a run of drm grpo or drm pretrain flow, found one of drm train',
+      );
     const { code, stdout } = await runDrm(['lora', 'inspect', `${path(algorithm)}@4`]);
     expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringContaining('rank 4') });
   });
