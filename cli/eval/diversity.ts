@@ -6,7 +6,7 @@ import type { Image } from '../image/write.js';
 import { cosine } from '../rewards/features.js';
 import type { Distance, Pair } from '../rewards/reward.js';
 import { average, type Estimate, estimate } from './bootstrap.js';
-import type { Watch } from './retrieval.js';
+import type { EvaluationOptions } from './retrieval.js';
 
 /** Which images are of one prompt: the number of image i's prompt. */
 export type PromptOf = (image: number) => number;
@@ -56,7 +56,7 @@ export async function measureDiversity(
   count: number,
   promptOf: PromptOf,
   read: (image: number) => Promise<Image>,
-  { onImages, onWarning: _, ...job }: Watch,
+  { onImages, onWarning: _, ...job }: EvaluationOptions,
 ): Promise<MeasuredDiversity> {
   const byPrompt: number[] = [];
   let done = 0;

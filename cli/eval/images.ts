@@ -97,12 +97,12 @@ export async function makeImages(
   const parts = await team.exchange<Part>({ ...own, warnings: team.takeWarnings() });
   for (const { warnings } of parts.slice(1)) for (const message of warnings) maker.onWarning(message);
   const seen = (i: number) => matches(files[i] as string, jobs[i] as Job, settings, maker);
-  const lost = team.first && !team.alone ? missing.filter((i) => !seen(i)).map((i) => files[i] as string) : [];
-  if (lost.length > 0)
+  const absent = team.first && !team.alone ? missing.filter((i) => !seen(i)).map((i) => files[i] as string) : [];
+  if (absent.length > 0)
     throw new DrmError(
       'DISK',
-      `[eval] ${lost[0]}: expected this image, which another process made, and ${lost.length - 1} others, found none; all processes must see the same --out folder`,
-      { file: lost[0] as string },
+      `[eval] ${absent[0]}: expected this image, which another process made, and ${absent.length - 1} others, found none; all processes must see the same --out folder`,
+      { file: absent[0] as string },
     );
   const costs = parts.flatMap(({ cost }) => (cost ? [cost] : []));
   const sum = (key: keyof Cost) => costs.reduce((all, cost) => all + cost[key], 0);

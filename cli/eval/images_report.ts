@@ -7,7 +7,7 @@ import type { Diversity } from './diversity.js';
 import type { Judgement, Verdict } from './judge.js';
 
 /** A setting against the first one on the same prompts and seeds: differences of the two, prompt by prompt. */
-export interface Ahead {
+export interface PairedDifference {
   scorer: string;
   score: Estimate;
   top1?: Estimate;
@@ -33,7 +33,7 @@ export interface Row {
   cost?: Cost;
   verdicts: Verdict[];
   /** Of all rows but the first. */
-  against_first?: Ahead[];
+  against_first?: PairedDifference[];
   /** By the distance that was asked for; of all rows but the first with the difference to it. */
   diversity?: Diversity & { against_first?: Estimate };
 }
@@ -56,7 +56,7 @@ function paired(one: number[][] | undefined, first: number[][] | undefined): Est
   return estimate(one.map((group, i) => [average(group) - average(first[i] as number[])]));
 }
 
-export function against(one: Judgement, first: Judgement): Ahead {
+export function against(one: Judgement, first: Judgement): PairedDifference {
   const top1 = paired(one.top1, first.top1);
   const diversity = paired(one.diversity, first.diversity);
   return {

@@ -10,7 +10,15 @@ import { type FeatureSpace, type Reward, scoreImages } from '../rewards/reward.j
 import { type Estimate, estimate } from './bootstrap.js';
 import { spreads } from './diversity.js';
 import { KeptImages } from './kept_images.js';
-import { embedImages, grouped, nearness, type Retrieval, readSample, retrieval, type Watch } from './retrieval.js';
+import {
+  type EvaluationOptions,
+  embedImages,
+  grouped,
+  nearness,
+  type Retrieval,
+  readSample,
+  retrieval,
+} from './retrieval.js';
 
 /** Images judged at a time by a reward without a space. */
 const CHUNK = 32;
@@ -60,7 +68,7 @@ export class Judge {
     private readonly captions: Captions,
   ) {}
 
-  async judge(files: string[], watch: Watch, kept = new KeptImages(1)): Promise<Judgement> {
+  async judge(files: string[], options: EvaluationOptions, kept = new KeptImages(1)): Promise<Judgement> {
     const read = (file: string) => kept.get(file, () => readPng(file));
     const { name, unit, space } = this.reward;
     const { of } = this.captions;
@@ -71,14 +79,14 @@ export class Judge {
         const some = files.slice(begin, begin + CHUNK);
         const images = await Promise.all(some.map(read));
         const texts = some.map((_, i) => this.captions.texts[group(begin + i)] as string);
-        scores.push(...(await scoreImages(this.reward, images, texts, watch)));
-        watch.onImages?.(begin + some.length, files.length);
+        scores.push(...(await scoreImages(this.reward, images, texts, options)));
+        options.onImages?.(begin + some.length, files.length);
       }
       const score = grouped(scores, group);
       return { verdict: { scorer: name, unit, images: files.length, score: estimate(score) }, score };
     }
-    const { features } = await embedImages(space, files.length, (i) => read(files[i] as string), watch);
-    const captions = await this.#embedCaptions(space, watch);
+    const { features } = await embedImages(space, files.length, (i) => read(files[i] as string), options);
+    const captions = await this.#embedCaptions(space, options);
     const near = nearness(features, captions, of);
     const found = retrieval(near, captions.rows, group);
     const diversity = spreads(features, group).map((value) => [value]);
@@ -88,7 +96,7 @@ export class Judge {
       images: files.length,
       score: found.cosine,
       retrieval: found,
-      ...(this.#real && { cmmd: await distance(features, this.#real.features, watch) }),
+      ...(this.#real && { cmmd: await distance(features, this.#real.features, options) }),
       ...(diversity.length > 0 && { diversity: estimate(diversity) }),
     };
     const hits = near.ranks.map((rank) => Number(rank === 1));
@@ -104,7 +112,7 @@ export class Judge {
    * The real images of these captions, or, where the set knows none of them, all its images: the reference of CMMD.
    * Gives what the reward says of them, which is what generated images can be held against.
    */
-  async refer(set: CaptionedSet, samples: number[], watch: Watch): Promise<Verdict | undefined> {
+  async refer(set: CaptionedSet, samples: number[], options: EvaluationOptions): Promise<Verdict | undefined> {
     const { name, unit, space } = this.reward;
     if (!space) return undefined;
     const index = new Map(this.captions.texts.map((text, i) => [text, i]));
@@ -112,18 +120,18 @@ export class Judge {
       space,
       samples.length,
       (i) => readSample(set, samples[i] as number),
-      watch,
+      options,
     );
     const of = kept.map((place) => index.get(set.caption(samples[place] as number)));
     this.#real = { features, of };
     if (!of.every((caption): caption is number => caption !== undefined)) return undefined;
-    const captions = await this.#embedCaptions(space, watch);
+    const captions = await this.#embedCaptions(space, options);
     const found = retrieval(nearness(features, captions, of), captions.rows, (i) => of[i] as number);
     return { scorer: name, unit, images: kept.length, score: found.cosine, retrieval: found };
   }
 
-  async #embedCaptions(space: FeatureSpace, watch: Watch): Promise<Features> {
-    this.#captions ??= await space.captions(this.captions.texts, watch);
+  async #embedCaptions(space: FeatureSpace, options: EvaluationOptions): Promise<Features> {
+    this.#captions ??= await space.captions(this.captions.texts, options);
     return this.#captions;
   }
 }

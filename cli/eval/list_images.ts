@@ -6,7 +6,7 @@ import type { ZipFile } from 'yauzl';
 import { Drop } from '../data/io/drop.js';
 import { decodeImage } from '../data/io/image.js';
 import type { RankedList } from './judged_lists.js';
-import type { Watch } from './retrieval.js';
+import type { EvaluationOptions } from './retrieval.js';
 
 /** Decoded at a time. */
 const TOGETHER = 16;
@@ -55,7 +55,7 @@ export interface Unusable {
 }
 
 /** Opens every image of the list once. */
-export async function unusableImages(list: RankedList, { signal, onImages }: Watch): Promise<Unusable> {
+export async function unusableImages(list: RankedList, { signal, onImages }: EvaluationOptions): Promise<Unusable> {
   const names = [...new Set(list.records.flatMap(({ images }) => images))];
   const found = names.map((name) => list.image(name).find((path) => existsSync(path)));
   const missing: string[] = [];

@@ -43,7 +43,7 @@ const digest = (text: string): string => createHash('sha256').update(text).diges
 export const noiseKey = (bytes: Uint8Array): number =>
   createHash('sha256').update(bytes).digest().readUInt32BE(0) >>> 1;
 
-export interface Watch {
+export interface ScoringOptions {
   signal: AbortSignal;
   /** Of the processes that share the images: all must come here. */
   team?: Team;
@@ -125,9 +125,9 @@ export class PairScores {
    * has the scores; the others' tables are not whole. Rejects with CANCELLED when stopped; all that was scored is in the
    * file.
    */
-  async score(reward: Reward, viewing: Viewing, folder: string, watch: Watch): Promise<Float64Array[]> {
+  async score(reward: Reward, viewing: Viewing, folder: string, options: ScoringOptions): Promise<Float64Array[]> {
     const { levels } = viewing;
-    const { signal, team = Team.solo, kept = new KeptImages(1) } = watch;
+    const { signal, team = Team.solo, kept = new KeptImages(1) } = options;
     const tables = levels.map(() => new Float64Array(this.count).fill(Number.NaN));
     const rowOf = new Map(levels.map(({ timestep }, row) => [timestep, row]));
     const lacks = (item: number, row: number) => Number.isNaN(tables[row]?.[item]);
@@ -147,7 +147,7 @@ export class PairScores {
       : undefined;
     const total = this.count * levels.length;
     try {
-      watch.onScores?.(done, total);
+      options.onScores?.(done, total);
       const missing = await this.#missing(tables, team);
       const own = team.part(missing);
       const rounds = Math.ceil(Math.ceil(missing.length / team.size) / CHUNK); // as many in each process
@@ -170,13 +170,13 @@ export class PairScores {
         const said = await team.exchange<Said>({ fresh, bad, warnings: team.takeWarnings() });
         if (!log) continue;
         for (const [rank, { bad: unread, warnings }] of said.entries()) {
-          for (const [name, reason, message] of unread) this.#tellBad(name, reason, message, watch);
+          for (const [name, reason, message] of unread) this.#tellBad(name, reason, message, options);
           done += unread.length * levels.length; // they are done with
-          if (rank > 0) for (const message of warnings) watch.onWarning?.(message);
+          if (rank > 0) for (const message of warnings) options.onWarning?.(message);
         }
         const lines = said.flatMap((one) => one.fresh.filter(([item, row, score]) => take(item, row, score)));
         await log.append(lines.map(([item, row, score]) => this.#line(item, levels[row] as Level, score)));
-        watch.onScores?.(done, total);
+        options.onScores?.(done, total);
       }
     } catch (error) {
       if (!signal.aborted) throw error;
@@ -208,7 +208,7 @@ export class PairScores {
     return { key, image: this.set.imageId(image), timestep, score };
   }
 
-  #tellBad(name: string, reason: string, message: string, { onBad }: Watch): void {
+  #tellBad(name: string, reason: string, message: string, { onBad }: ScoringOptions): void {
     if (!this.bad.has(name)) onBad?.(message);
     this.bad.set(name, reason);
   }

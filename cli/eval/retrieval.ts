@@ -13,7 +13,7 @@ import { type Estimate, estimate } from './bootstrap.js';
 /** Images decoded at a time. */
 const CHUNK = 64;
 
-export interface Watch extends JobOptions {
+export interface EvaluationOptions extends JobOptions {
   onImages?: (done: number, total: number) => void;
   onWarning?: (message: string) => void;
 }
@@ -23,7 +23,7 @@ export async function embedImages(
   space: FeatureSpace,
   count: number,
   read: (i: number) => Promise<Image | string>,
-  { onImages, onWarning, ...job }: Watch,
+  { onImages, onWarning, ...job }: EvaluationOptions,
 ): Promise<{ features: Features; kept: number[] }> {
   const parts: Features[] = [];
   const kept: number[] = [];
@@ -139,12 +139,12 @@ export async function retrieveSet(
   space: FeatureSpace,
   set: CaptionedSet,
   { among, seed }: { among: number; seed: number },
-  watch: Watch,
+  options: EvaluationOptions,
 ): Promise<SetRetrieval> {
   const order = Array.from(epochOrder(seed, 0, set.length));
   const size = Math.min(among, set.length);
   const used = order.slice(0, Math.floor(set.length / size) * size);
-  const { features, kept } = await embedImages(space, used.length, (i) => readSample(set, used[i] as number), watch);
+  const { features, kept } = await embedImages(space, used.length, (i) => readSample(set, used[i] as number), options);
   if (kept.length < 2)
     throw new DrmError(
       'BAD_FILE',
@@ -156,7 +156,7 @@ export async function retrieveSet(
   const said = await embedCaptions(
     space,
     kept.map((i) => set.caption(used[i] as number)),
-    watch,
+    options,
   );
   const found: number[] = [];
   const back: number[] = [];

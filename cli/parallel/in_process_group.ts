@@ -50,7 +50,7 @@ export async function inProcessGroup<Own extends Context<ParallelOptions>>(
 /** What the user should hear: not that work was stopped because another process is gone, but that it is gone. */
 function reason(thrown: unknown, team: Team, user: AbortSignal): unknown {
   const stopped = thrown instanceof DrmError && thrown.code === 'CANCELLED' && !user.aborted;
-  const error = (stopped || thrown === team.lost) && team.lost ? team.lost : thrown;
+  const error = (stopped || thrown === team.peerFailure) && team.peerFailure ? team.peerFailure : thrown;
   if (team.first || !(error instanceof DrmError)) return error;
   return new DrmError(error.code, `rank ${team.rank}: ${error.message}`, error.details, { cause: error });
 }

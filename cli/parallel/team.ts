@@ -13,7 +13,7 @@ export class Team {
   readonly #told = new Set<string>();
   readonly #gone = new AbortController();
   readonly #watched = new AbortController();
-  #lost: DrmError | undefined;
+  #peerFailure: DrmError | undefined;
   #met = false;
 
   private constructor(
@@ -31,7 +31,7 @@ export class Team {
     const team = new Team(group, place, signal);
     group.watch({ signal: team.#watched.signal }).catch((error: unknown) => {
       if (team.#watched.signal.aborted || !(error instanceof DrmError)) return;
-      team.#lost = error;
+      team.#peerFailure = error;
       team.#gone.abort(error);
     });
     return team;
@@ -57,8 +57,8 @@ export class Team {
     return this.group === undefined;
   }
   /** Why another process is gone, once one is. */
-  get lost(): DrmError | undefined {
-    return this.#lost;
+  get peerFailure(): DrmError | undefined {
+    return this.#peerFailure;
   }
 
   /** The user's signal, which also comes when another process is gone: long work of this one alone ends then. */

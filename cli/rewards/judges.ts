@@ -5,20 +5,20 @@ import type { Context } from '../common/command.js';
 import { chooseDevice } from '../common/device.js';
 import { findDistance } from './distances.js';
 import { loadAll } from './load.js';
-import { fitTogether } from './memory.js';
+import { fitInMemory } from './memory.js';
 import { findJudge } from './registry.js';
 import type { Distance, Reward } from './reward.js';
 
 /**
  * In fp32, or as their names say: a score must not depend on what the judged model runs in. Those that do not fit into the
- * memory together are loaded when it is their turn, and then give it back (`together` is false).
+ * memory together are loaded when it is their turn, and then give it back (`allInMemory` is false).
  */
 export async function loadJudges({
   options,
   global,
   events,
   signal,
-}: Context<{ scorer: string[] | undefined }>): Promise<{ rewards: Reward[]; together: boolean }> {
+}: Context<{ scorer: string[] | undefined }>): Promise<{ rewards: Reward[]; allInMemory: boolean }> {
   const names = options.scorer ?? [];
   if (names.length === 0)
     throw new DrmError('USAGE', 'eval: expected a scorer; give --scorer clip:FOLDER, or --scorer pickscore');
@@ -26,11 +26,11 @@ export async function loadJudges({
   const { device } = await chooseDevice({ device: global.device, dtype: 'fp32' });
   const onWarning = (message: string) => events.emit({ event: 'warning', message });
   const rewards = await loadAll(names.map(findJudge), { device, dtype: 'fp32', later: true, signal, onWarning });
-  const together = fitTogether(rewards, device);
+  const allInMemory = fitInMemory(rewards, device);
   try {
     // What is damaged must not show after an hour of making images.
-    if (together) for (const reward of rewards) await reward.ready?.();
-    return { rewards, together };
+    if (allInMemory) for (const reward of rewards) await reward.ready?.();
+    return { rewards, allInMemory };
   } catch (error) {
     for (const reward of rewards) reward.dispose();
     throw error;

@@ -14,7 +14,7 @@ function freeBytes(device: string): number | undefined {
 }
 
 /** Of weights whose size is known before they are loaded. */
-export function fitTogether(rewards: readonly Reward[], device: string): boolean {
+export function fitInMemory(rewards: readonly Reward[], device: string): boolean {
   const free = freeBytes(device);
   const needed = rewards.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
   return free === undefined || needed <= free * SHARE;

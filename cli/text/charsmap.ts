@@ -34,10 +34,10 @@ export function charsmapFlaw(base64: unknown): string | undefined {
   const next = new Int32Array(units.length);
   for (let at = 0; at < units.length; at++) {
     const label = labelOf(units[at] as number);
-    const together = at ^ label;
-    if (label < 1 || together >= units.length) continue; // negative: a value
-    next[at] = first[together] as number;
-    first[together] = at;
+    const child = at ^ label;
+    if (label < 1 || child >= units.length) continue; // negative: a value
+    next[at] = first[child] as number;
+    first[child] = at;
   }
   const open = [offsetOf(units[0] as number)];
   for (let children = open.pop(); children !== undefined; children = open.pop()) {

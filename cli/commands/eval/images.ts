@@ -8,10 +8,10 @@ import { chooseDevice } from '../../common/device.js';
 import { type Events, progressOf } from '../../common/events.js';
 import { prepareFolder } from '../../common/files.js';
 import { commandLine } from '../../common/options.js';
+import { ImageEvaluation } from '../../eval/image_evaluation.js';
 import { evaluationJobs } from '../../eval/image_jobs.js';
 import { ImageModels } from '../../eval/image_models.js';
 import { type Maker, makeImages } from '../../eval/images.js';
-import { ImageJudging } from '../../eval/images_judging.js';
 import { folderOf, type Setting, settingsOf } from '../../eval/sweeps.js';
 import { weightsFingerprint } from '../../hub/fingerprint.js';
 import { resolveModel } from '../../hub/resolve.js';
@@ -104,13 +104,13 @@ async function evaluateInTeam(team: Team, context: EvalContext, { settings, adap
   const weights = weightsFingerprint(model.source);
   await team.sameSettings({ settings: settings.map((one) => one.settings), jobs: digestOf(jobs), weights, dtype });
   const progress = progressOfImages(events);
-  let judging: ImageJudging | undefined;
+  let evaluation: ImageEvaluation | undefined;
   const models = new ImageModels(model, { device, dtype }, context);
   try {
     // Judges and reference come first: what is missing there must not show after an hour of making images.
     const of = { model: model.name, weights, device, prompts: jobs.map(({ prompt }) => prompt), out };
     if (team.first)
-      judging = await ImageJudging.open(of, { ...context, global: { ...global, device } }, (id, label) =>
+      evaluation = await ImageEvaluation.open(of, { ...context, global: { ...global, device } }, (id, label) =>
         progress(id, label),
       );
     events.emit({
@@ -124,12 +124,12 @@ async function evaluateInTeam(team: Team, context: EvalContext, { settings, adap
         prompts: prompts.length,
         settings: settings.length,
         images: settings.length * jobs.length,
-        scorers: judging?.rewards.map(({ name }) => name).join(', ') ?? '',
+        scorers: evaluation?.rewards.map(({ name }) => name).join(', ') ?? '',
         ...(team.size > 1 && { processes: team.size }),
       },
     });
     for (const note of model.notes) events.emit({ event: 'info', message: note });
-    if (options.reference !== undefined) await judging?.refer(options.reference);
+    if (options.reference !== undefined) await evaluation?.refer(options.reference);
 
     const made = { model, weights, tokenizer: loadTokenizers(model.tokenizers), models, team, signal, progress, warn };
     for (const setting of settings) {
@@ -140,18 +140,18 @@ async function evaluateInTeam(team: Team, context: EvalContext, { settings, adap
       const own = { ...values, dtype };
       const making = makerOf(setting, adapters.get(setting) as Lora[], reward, made);
       const set = await makeImages(folder, jobs, own, making).finally(() => reward?.dispose());
-      await judging?.add(name, own, folder, set);
+      await evaluation?.add(name, own, folder, set);
     }
     await team.meet();
-    if (!judging) return;
-    await judging.tell(first.settings.n);
+    if (!evaluation) return;
+    await evaluation.tell(first.settings.n);
     events.emit({
       event: 'done',
       seconds: (performance.now() - started) / 1000,
-      facts: { images: judging.images, results: judging.file },
+      facts: { images: evaluation.images, results: evaluation.file },
     });
   } finally {
     models.dispose();
-    await judging?.close();
+    await evaluation?.close();
   }
 }

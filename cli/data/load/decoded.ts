@@ -10,7 +10,7 @@ export interface Fault {
   about: string;
   message: string;
   /** The file that holds it cannot be read, which may be over in a moment; its bytes were never seen. */
-  lost?: boolean;
+  shardFault?: boolean;
 }
 
 export interface DecodedOptions {

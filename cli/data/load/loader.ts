@@ -90,7 +90,7 @@ export class BatchLoader {
         return batch;
       }
       if (this.#prefetcher.closed) return batch;
-      if (asked.some((index) => this.#images.faultOf(index)?.lost)) break;
+      if (asked.some((index) => this.#images.faultOf(index)?.shardFault)) break;
       if (steps !== undefined || isPart) return batch;
       tried += asked.length;
     }
@@ -138,7 +138,7 @@ export class BatchLoader {
       bytes = await this.set.bytes(index);
     } catch (error) {
       if (!(error instanceof DrmError && error.code === 'BAD_FILE')) throw error;
-      return { about: file, message: (error as Error).message, lost: true }; // a lost shard is named once, not by each image
+      return { about: file, message: (error as Error).message, shardFault: true }; // a lost shard is named once, not by each image
     }
     const about = `[data] ${file}: ${this.set.key(index)}`;
     const image = await decodeImage(bytes);

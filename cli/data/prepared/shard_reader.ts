@@ -42,7 +42,7 @@ class Headers {
   }
 }
 
-export interface Place {
+export interface ByteRange {
   at: number;
   size: number;
 }
@@ -51,8 +51,8 @@ export interface Place {
 export interface ShardSample {
   key: string;
   sidecar: JsonObject;
-  json: Place;
-  files: (Place & { extension: string })[];
+  json: ByteRange;
+  files: (ByteRange & { extension: string })[];
 }
 
 /** Throws a plain sentence. */
@@ -123,18 +123,18 @@ export async function checkShards(
         { file: folder },
       );
   const shards = manifest.shards.filter((shard) => wanted.includes(shard.split));
-  const lost: string[] = [];
+  const faults: string[] = [];
   for (const shard of shards) {
     const file = join(folder, shard.name);
-    if (!existsSync(file)) lost.push(`${file}: no file`);
+    if (!existsSync(file)) faults.push(`${file}: no file`);
     else if (statSync(file).size !== shard.bytes)
-      lost.push(`${file}: ${statSync(file).size} bytes instead of ${shard.bytes}`);
-    else if (verify && (await sha256(file)) !== shard.sha256) lost.push(`${file}: its content has changed`);
+      faults.push(`${file}: ${statSync(file).size} bytes instead of ${shard.bytes}`);
+    else if (verify && (await sha256(file)) !== shard.sha256) faults.push(`${file}: its content has changed`);
   }
-  if (lost.length > 0)
+  if (faults.length > 0)
     throw new DrmError(
       'BAD_FILE',
-      `[data] ${lost.length} of ${shards.length} shards are not as ${MANIFEST} says: ${lost.slice(0, 4).join('; ')}${lost.length > 4 ? '; …' : ''}; copy them again, or remove the folder and prepare it again`,
+      `[data] ${faults.length} of ${shards.length} shards are not as ${MANIFEST} says: ${faults.slice(0, 4).join('; ')}${faults.length > 4 ? '; …' : ''}; copy them again, or remove the folder and prepare it again`,
       { file: folder },
     );
   return shards;
@@ -156,7 +156,7 @@ export class ShardFiles {
   ) {}
 
   /** Rejects with DrmError BAD_FILE when the shard is gone or cut; `what` names what was wanted. */
-  async read(shard: number, { at, size }: Place, what: () => string): Promise<Buffer> {
+  async read(shard: number, { at, size }: ByteRange, what: () => string): Promise<Buffer> {
     const file = this.#file(shard);
     file.readers += 1;
     try {
@@ -179,7 +179,7 @@ export class ShardFiles {
   /** The sidecar at a place, and the key of its sample, likewise. */
   async sidecar<T>(
     shard: number,
-    { at, size }: Place,
+    { at, size }: ByteRange,
     what: () => string,
     shape: Shape<T>,
   ): Promise<{ key: string; sidecar: T }> {

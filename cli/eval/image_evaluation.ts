@@ -20,7 +20,7 @@ import { against, type Cost, furtherThan, type Results, type Row, report } from 
 import { type Captions, captionsOf, Judge, type Judgement, readPng, referenceSamples, type Verdict } from './judge.js';
 import { judgedOnce } from './judgement_file.js';
 import { KeptImages } from './kept_images.js';
-import type { Watch } from './retrieval.js';
+import type { EvaluationOptions } from './retrieval.js';
 
 const SHEET = { images: 64, columns: 8 };
 /** Prompts on the sheet that has a column for each setting. */
@@ -74,7 +74,7 @@ const costOf = ({ made, cost }: ImageSet): Cost | undefined =>
     branch: cost.branchSeconds / made,
   };
 
-export interface JudgingOptions {
+export interface ImageEvaluationOptions {
   model: string;
   weights: string;
   device: string;
@@ -85,9 +85,9 @@ export interface JudgingOptions {
 
 type Progress = (id: string, label: string) => (step: number, total: number) => void;
 
-type JudgingContext = Context<{ scorer: string[] | undefined; diversity: string | undefined; grid: boolean }>;
+type ImageEvaluationContext = Context<{ scorer: string[] | undefined; diversity: string | undefined; grid: boolean }>;
 
-export class ImageJudging {
+export class ImageEvaluation {
   readonly #judges: Judge[];
   readonly #results: Results;
   readonly #columns: string[][] = [];
@@ -100,11 +100,11 @@ export class ImageJudging {
   private constructor(
     readonly rewards: readonly Reward[],
     /** Otherwise each reward gives its memory back after its turn. */
-    private readonly together: boolean,
+    private readonly allInMemory: boolean,
     /** Undefined where none was asked for. */
     readonly distance: Distance | undefined,
-    private readonly options: JudgingOptions,
-    private readonly context: JudgingContext,
+    private readonly options: ImageEvaluationOptions,
+    private readonly context: ImageEvaluationContext,
     private readonly progress: Progress,
   ) {
     this.#captions = captionsOf(options.prompts);
@@ -114,15 +114,19 @@ export class ImageJudging {
   }
 
   /** Loads the judges, and the distance, on the device that the context names. */
-  static async open(options: JudgingOptions, context: JudgingContext, progress: Progress): Promise<ImageJudging> {
+  static async open(
+    options: ImageEvaluationOptions,
+    context: ImageEvaluationContext,
+    progress: Progress,
+  ): Promise<ImageEvaluation> {
     const { of } = captionsOf(options.prompts);
     if (context.options.diversity !== undefined && pairsByPrompt(of.length, (i) => of[i] as number).length === 0)
       throw new DrmError('USAGE', 'eval images: --diversity compares images of one prompt; give --n 2 or more');
     const distance = await loadDistance(context);
     try {
-      const none = { rewards: [], together: true };
+      const none = { rewards: [], allInMemory: true };
       const judges = distance && context.options.scorer === undefined ? none : await loadJudges(context);
-      return new ImageJudging(judges.rewards, judges.together, distance, options, context, progress);
+      return new ImageEvaluation(judges.rewards, judges.allInMemory, distance, options, context, progress);
     } catch (error) {
       distance?.dispose();
       throw error;
@@ -138,7 +142,7 @@ export class ImageJudging {
     return this.#results.rows.reduce((sum, row) => sum + row.images, 0);
   }
 
-  #watch(id: string, label: string): Watch {
+  #progressOf(id: string, label: string): EvaluationOptions {
     const { events, signal } = this.context;
     const onWarning = (message: string) => events.emit({ event: 'warning', message });
     return { signal, onWarning, onImages: this.progress(id, label) };
@@ -156,8 +160,8 @@ export class ImageJudging {
     const verdicts: Verdict[] = [];
     for (const judge of this.#judges) {
       const { name } = judge.reward;
-      const watch = this.#watch(`reference ${name}`, `real images by ${name}`);
-      const verdict = await judge.refer(this.#reference, samples, watch);
+      const options = this.#progressOf(`reference ${name}`, `real images by ${name}`);
+      const verdict = await judge.refer(this.#reference, samples, options);
       if (verdict) verdicts.push(verdict);
     }
     this.#results.reference = { folder, images: samples.length, captions: matched, verdicts };
@@ -203,10 +207,10 @@ export class ImageJudging {
     const judgements: Judgement[] = [];
     for (const judge of this.#judges) {
       const { reward } = judge;
-      const watch = this.#watch(`judge ${reward.name} ${name}`, `judging by ${reward.name}`);
-      const work = () => judge.judge(files, watch, kept);
+      const options = this.#progressOf(`judge ${reward.name} ${name}`, `judging by ${reward.name}`);
+      const work = () => judge.judge(files, options, kept);
       judgements.push(this.#reference ? await work() : await judgedOnce(folder, { reward, files, prompts }, work));
-      if (!this.together && reward.bytes !== undefined) reward.dispose();
+      if (!this.allInMemory && reward.bytes !== undefined) reward.dispose();
     }
     return judgements;
   }
@@ -219,7 +223,7 @@ export class ImageJudging {
       files.length,
       (image) => this.#captions.of[image] as number,
       (image) => readPng(files[image] as string),
-      this.#watch(`diversity ${name}`, `distances by ${this.distance.name}`),
+      this.#progressOf(`diversity ${name}`, `distances by ${this.distance.name}`),
     );
     const first = this.#firstDiversity;
     this.#firstDiversity ??= measured;
