@@ -6,6 +6,9 @@ import { coreBuildDir, root, sharedLibrary } from './paths.mjs';
 import { filesUnder, Stamp } from './stamp.mjs';
 import { checkToolchain, nvccHere } from './toolchain.mjs';
 
+/** Of one processor, from nothing: measured on two AMD EPYC cores, where the whole demo took 22 minutes of CPU time. */
+const CORE_MINUTES = 16;
+
 export const coreLibrary = join(coreBuildDir, 'libdrm_core.a');
 
 /** The nvcc at hand matters to a libtorch with CUDA alone. */
@@ -67,7 +70,11 @@ export async function buildCore(libtorch, say) {
   const hash = stamp.look(filesUnder(join(root, 'csrc')), { libtorch, nvcc: nvccFor(libtorch) });
   // No more than its existence: building the tests in the same tree may archive it again.
   if (stamp.fresh() && existsSync(coreLibrary)) return hash;
-  say(existsSync(coreLibrary) ? 'core: building what changed …' : 'core: building (first time about 5 minutes) …');
+  say(
+    existsSync(coreLibrary)
+      ? 'core: building what changed …'
+      : `core: building (first time about ${Math.ceil(CORE_MINUTES / jobs())} minutes) …`,
+  );
   await build('drm_core', libtorch, 'core');
   const note = cached('DRM_CUDA_NOTE');
   if (note) say(`core: ${note}`);
