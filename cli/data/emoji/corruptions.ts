@@ -1,6 +1,7 @@
 // Images made worse on purpose, in five grades from barely visible to strong: the order of an image and its
 // corruption is known by construction. Lengths are given for images of 64 pixels and grow with the image.
 import sharp from 'sharp';
+import { blur, bytesOf, perValue, resample } from '../../image/filters.js';
 import type { Image } from '../../image/write.js';
 import type { PhiloxStream } from '../../random/philox_stream.js';
 
@@ -46,35 +47,6 @@ export async function corrupt(image: Image, kind: Corruption, grade: Grade, draw
   }
 }
 
-function perValue({ pixels, width, height }: Image, map: (value: number) => number): Image {
-  return { pixels: bytesOf(Uint8ClampedArray.from(pixels, map)), width, height };
-}
-
-/** Separable; what is beyond the edge is the edge. */
-function blur({ pixels, width, height }: Image, deviation: number): Image {
-  const radius = Math.ceil(3 * deviation);
-  const weights = Array.from({ length: 2 * radius + 1 }, (_, i) =>
-    Math.exp(-((i - radius) ** 2) / (2 * deviation ** 2)),
-  );
-  const sum = weights.reduce((total, weight) => total + weight, 0);
-  const along = (from: ArrayLike<number>, length: number, stride: number, to: Float32Array | Uint8ClampedArray) => {
-    for (let i = 0; i < to.length; i++) {
-      const at = Math.floor(i / stride) % length;
-      let value = 0;
-      for (const [k, weight] of weights.entries()) {
-        const other = Math.min(Math.max(at + k - radius, 0), length - 1);
-        value += weight * (from[i + (other - at) * stride] as number);
-      }
-      to[i] = value / sum;
-    }
-  };
-  const rows = new Float32Array(pixels.length);
-  along(pixels, width, 3, rows);
-  const blurred = new Uint8ClampedArray(pixels.length);
-  along(rows, height, 3 * width, blurred);
-  return { pixels: bytesOf(blurred), width, height };
-}
-
 async function throughJpeg({ pixels, width, height }: Image, quality: number): Promise<Image> {
   const jpeg = await sharp(pixels, { raw: { width, height, channels: 3 } })
     .jpeg({ quality })
@@ -92,8 +64,7 @@ function shiftColour(image: Image, grade: Grade, angle: number, draws: PhiloxStr
   if (meanDifference(image, turned) >= tint / 10) return turned;
   const direction = 2 * Math.PI * draws.uniform();
   const shift = [0, 1, 2].map((channel) => tint * Math.cos(direction + (2 * Math.PI * channel) / 3));
-  let at = 0;
-  return perValue(image, (value) => value + (shift[at++ % 3] as number));
+  return perValue(image, (value, at) => value + (shift[at % 3] as number));
 }
 
 /** Rotation about the grey axis, so that grey and white stay what they are. */
@@ -163,25 +134,9 @@ function warp({ pixels, width, height }: Image, greatest: number, draws: PhiloxS
       (point(0, 0) * (1 - fx) + point(1, 0) * fx) * (1 - fy) + (point(0, 1) * (1 - fx) + point(1, 1) * fx) * fy;
     return (greatest * value) / largest;
   };
-  const warped = new Uint8ClampedArray(pixels.length);
-  for (let y = 0; y < height; y++)
-    for (let x = 0; x < width; x++) {
-      const fromX = Math.min(Math.max(x + displacement(0, x, y), 0), width - 1);
-      const fromY = Math.min(Math.max(y + displacement(1, x, y), 0), height - 1);
-      const [x0, y0] = [Math.floor(fromX), Math.floor(fromY)];
-      const [x1, y1] = [Math.min(x0 + 1, width - 1), Math.min(y0 + 1, height - 1)];
-      const [fx, fy] = [fromX - x0, fromY - y0];
-      for (let channel = 0; channel < 3; channel++) {
-        const value = (px: number, py: number) => pixels[3 * (py * width + px) + channel] as number;
-        warped[3 * (y * width + x) + channel] =
-          (value(x0, y0) * (1 - fx) + value(x1, y0) * fx) * (1 - fy) +
-          (value(x0, y1) * (1 - fx) + value(x1, y1) * fx) * fy;
-      }
-    }
-  return { pixels: bytesOf(warped), width, height };
+  const size = { pixels, width, height };
+  return resample(size, (x, y) => [x + displacement(0, x, y), y + displacement(1, x, y)]);
 }
-
-const bytesOf = (clamped: Uint8ClampedArray): Uint8Array => new Uint8Array(clamped.buffer);
 
 /** Mean over all values, of 255. */
 export function meanDifference(a: Image, b: Image): number {

@@ -1,7 +1,11 @@
 // Which pairs raters are asked about: images of one caption that the base drew by the settings that sampling and
-// reinforcement learning use, with and without noise at each step, some by worse settings, and the real image.
+// reinforcement learning use, with and without noise at each step, a retouched copy of each, some by worse settings, and
+// the real image.
+
+import type { Image } from '../../image/write.js';
 import { PhiloxStream } from '../../random/philox_stream.js';
 import { Drop } from '../io/drop.js';
+import { encodeLossless } from '../io/image.js';
 import type { LatePair, PairFields } from '../prepared/pair.js';
 import { BaseImages, type DrawnImage, realImage } from './base_images.js';
 import { GRADES } from './corruptions.js';
@@ -11,9 +15,11 @@ import { standardized } from './population.js';
 import { recipeName, worseRecipe } from './prefs_recipes.js';
 import { RATED_SPLITS, type RatedSplit } from './prefs_splits.js';
 import { drawRaters, type Rater, votesOf } from './raters.js';
+import { retouch } from './retouch.js';
 
-/** Keeps this use of the seed apart from all others ("rpai"). */
+/** Keep these uses of the seed apart from all others ("rpai", "rtch"). */
 const PURPOSE = 0x72706169;
+const RETOUCHING = 0x72746368;
 
 /** Captions whose images the base draws in one go. */
 const CHUNK = 16;
@@ -27,9 +33,9 @@ const WORSE = 1 / 8;
 /** Of the noise of the SDE, as `drm sample --k` and `drm grpo` have it. */
 const NOISE_LEVEL = 0.7;
 
-/** Pairs of a caption: every two of the base's own images by the recommended settings, one of them and one by worse
- * settings, one of them and the real image. Votes cost nothing beside images, and an image that is in many pairs is hard to
- * learn by heart. */
+/** Pairs of a caption: every two of the base's own images by the recommended settings and of their copies, one of the own and
+ * one by worse settings, one of the own and the real image. Votes cost nothing beside images, and an image that is in many
+ * pairs is hard to learn by heart. */
 const REAL = 2;
 
 export interface RatedOptions {
@@ -70,7 +76,7 @@ export class RatedPlanner {
   ) {
     const { ownImages: own } = options;
     this.#worse = Math.ceil(own * WORSE);
-    this.each = (own * (own - 1)) / 2 + this.#worse + REAL;
+    this.each = own * (2 * own - 1) + this.#worse + REAL;
     this.#best = { model: 0, steps: options.steps, guidance: options.guidance, noise: 0 };
   }
 
@@ -98,6 +104,7 @@ export class RatedPlanner {
     const own = Array.from({ length: ownImages }, (_, i) =>
       wish(i < NOISY * ownImages ? { ...this.#best, noise: NOISE_LEVEL } : this.#best),
     );
+    const copies = own.map((one, i) => this.#copy(emoji, one, i));
     const worse = Array.from({ length: this.#worse }, () =>
       wish({
         ...worseRecipe(this.#best, draws.pick(GRADES), draws.below(3) === 0),
@@ -132,10 +139,24 @@ export class RatedPlanner {
         return { split, note: emoji.note, fields, chosen: chosen.image, rejected: rejected.image };
       },
     });
-    const pairs = [...everyTwo(own)].map((pair): [string, Candidate, Candidate] => ['own', ...pair]);
+    const pairs = [...everyTwo([...own, ...copies])].map(([first, second]): [string, Candidate, Candidate] => [
+      copies.includes(first) || copies.includes(second) ? 'retouched' : 'own',
+      first,
+      second,
+    ]);
     for (const one of worse) pairs.push(['worse', draws.pick(own), one]);
     for (let i = 0; i < REAL; i++) pairs.push(['real', real, draws.pick(own)]);
     return pairs.map(([kind, first, second], i) => asked(kind, first, second, i));
+  }
+
+  #copy(emoji: EmojiImage, { id, model, image }: Candidate, index: number): Candidate {
+    const copy = async () =>
+      retouch(await image.pixels(), new PhiloxStream(this.options.seed, RETOUCHING, hash(emoji.key), index));
+    let made: Promise<Image> | undefined;
+    const pixels = () => (made ??= copy());
+    const named = `${id}, retouched`;
+    const read = async () => encodeLossless(await pixels());
+    return { id: named, model: `${model}, retouched`, image: { id: named, pixels, read } };
   }
 }
 

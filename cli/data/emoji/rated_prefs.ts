@@ -17,7 +17,7 @@ const MIN_CONFIDENCE = 0.95;
 const LEARNED_FROM: readonly RatedSplit[] = ['train', 'judge'];
 
 /** Of a caption. */
-const OWN_IMAGES = 16;
+const OWN_IMAGES = 8;
 
 export interface RatedPrefsOptions {
   size: number;

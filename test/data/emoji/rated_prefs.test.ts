@@ -44,7 +44,8 @@ const options: RatedPrefsOptions = {
   size: 16,
   seed: 4,
   split: 'all',
-  maxPairs: 4800,
+  maxPairs: 1240,
+  ownImages: 4,
   raters: 20,
   steps: 28,
   guidance: 3,
@@ -87,6 +88,8 @@ async function made(given: Partial<RatedPrefsOptions> = {}) {
   return { folder, set, pairs, wished };
 }
 
+const few = (given: Partial<RatedPrefsOptions> = {}) => made({ split: 'judge', maxPairs: 62, ...given });
+
 test('pairs have votes, the share of them is the confidence, and most agree with the truth', async () => {
   const { folder, set, pairs, wished } = await made();
   const { dropped, splits, settings } = await readManifest(folder);
@@ -100,7 +103,7 @@ test('pairs have votes, the share of them is the confidence, and most agree with
     expect(won + lost).toBe(20);
     expect(confidence).toBe(won / 20);
     expect(source).toBe('emoji-raters');
-    expect(['own', 'worse', 'real']).toContain(kind);
+    expect(['own', 'retouched', 'worse', 'real']).toContain(kind);
     if (split === 'train' || split === 'judge') expect(confidence).toBeGreaterThanOrEqual(0.95);
     const [better, other] = await Promise.all(
       [set.chosen(i), set.rejected(i)].map(async (index) => {
@@ -114,13 +117,28 @@ test('pairs have votes, the share of them is the confidence, and most agree with
   expect(right / pairs.length).toBeGreaterThan(0.8);
   // By the settings of sampling and of reinforcement learning, and some worse.
   const count = (keep: (wish: Wish) => boolean) => wished.filter(keep).length / wished.length;
-  expect(count(({ noise, steps }) => noise === 0.7 && steps === 28)).toBeCloseTo(12 / 18, 1);
-  expect(count(({ noise, steps }) => noise === 0 && steps === 28)).toBeCloseTo(4 / 18, 1);
+  expect(count(({ noise, steps }) => noise === 0.7 && steps === 28)).toBeCloseTo(3 / 5, 1);
+  expect(count(({ noise, steps }) => noise === 0 && steps === 28)).toBeCloseTo(1 / 5, 1);
   expect(count(({ steps }) => steps < 28)).toBeGreaterThan(0.05);
 });
 
+test('each own image has a retouched copy, and both are voted on', async () => {
+  const { pairs, set } = await few({ minConfidence: 0 });
+  const [ids, kinds] = [new Set<string>(), new Map<string, number>()];
+  for (const { chosen, rejected, kind = '' } of pairs) {
+    const both = [set.imageId(chosen), set.imageId(rejected)];
+    for (const id of both) ids.add(id);
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    expect(both.some((id) => id.endsWith(', retouched'))).toBe(kind === 'retouched');
+  }
+  const copies = [...ids].filter((id) => id.endsWith(', retouched'));
+  expect(copies.length).toBeGreaterThanOrEqual(4);
+  for (const copy of copies) expect(ids, copy).toContain(copy.replace(/, retouched$/, ''));
+  expect(kinds.get('retouched')).toBeGreaterThan(kinds.get('own') as number);
+});
+
 test('concepts are of one split, whatever the style', async () => {
-  const { pairs } = await made({ maxPairs: 2000 });
+  const { pairs } = await made({ maxPairs: 620 });
   const splitOf = new Map<string, string>();
   for (const { prompt, split } of pairs) {
     if (split === 'test-style') continue; // holds a style of known concepts out
@@ -131,7 +149,7 @@ test('concepts are of one split, whatever the style', async () => {
 });
 
 test('as many of its own images of a caption as asked for', async () => {
-  const { folder, wished } = await made({ split: 'test', maxPairs: 200, ownImages: 8 });
+  const { folder, wished } = await made({ split: 'test', maxPairs: 250, ownImages: 8 });
   const { settings } = await readManifest(folder);
   expect(settings).toMatchObject({ own_images: 8 });
   const byCaption = new Map<string, Wish[]>();
@@ -141,8 +159,6 @@ test('as many of its own images of a caption as asked for', async () => {
     expect(all).toHaveLength(9); // and a worse one
   }
 });
-
-const few = (given: Partial<RatedPrefsOptions> = {}) => made({ split: 'judge', maxPairs: 500, ...given });
 
 test('the same line makes the same set; other seeds have other raters', async () => {
   const [one, same, other] = await Promise.all([few(), few(), few({ seed: 5 })]);
