@@ -76,7 +76,7 @@ export const OPTIONS = [
   {
     flags: '--own-images <n>',
     description: 'with --raters: images of a caption that the base draws by its recommended settings',
-    default: '16',
+    default: '8',
     parse: toWhole(2, 64),
   },
   {
