@@ -1,5 +1,5 @@
 // What crosses the native boundary. Mirrors csrc/api/ and csrc/common/control.h.
-import type { RewardModelHandle } from './handles.js';
+import type { RewardModelHandle, ScorerHandle } from './handles.js';
 
 /** Of weights and matrix products. */
 export type Dtype = 'fp32' | 'fp16' | 'bf16';
@@ -105,9 +105,18 @@ export interface PromptTokens {
   t5: BigInt64Array; // empty when the pipeline has no T5
 }
 
+/** A scorer of finished images that chooses among candidates; see ImageGuide in csrc/api/pipeline.h. */
+export interface ImageGuide {
+  scorer: ScorerHandle;
+  rows: { ids: BigInt64Array }[]; // none where it reads no text
+  rowOf: number[]; // of each of the request's images; likewise
+  factor: number; // above 0: its number times this is the score
+}
+
 /** Step-wise sampling; see StepwiseRequest in csrc/api/pipeline.h. */
 export interface StepwiseRequest {
   reward?: RewardModelHandle; // on the pipeline's device; of k > 1
+  guide?: ImageGuide; // in its place
   /** The request's prompts with the reward model's number of T5 tokens, where that is another. */
   prompts?: PromptTokens[];
   k: number;

@@ -62,6 +62,11 @@ export class Scorer {
     return runJob(job, (addon, listen) => addon.scorerDistances(handle, { images, first, second }, listen));
   }
 
+  /** For the sampling loop. */
+  handle(): ScorerHandle {
+    return this.#alive();
+  }
+
   /** Gives the weights' memory back, at once or when the last running job has ended. Harmless when repeated. */
   dispose(): void {
     const handle = this.#handle;

@@ -8,6 +8,7 @@
 #include "load.h"
 #include "requests.h"
 #include "reward_handle.h"
+#include "scorer_handle.h"
 #include "values.h"
 
 namespace drm::binding {
@@ -41,6 +42,14 @@ SampleRequest request_from_js(const Napi::Value& value) {
     const auto stepwise = fields.object("stepwise");
     auto& s = request.stepwise.emplace();
     if (stepwise.has("reward")) s.reward = Handle<RewardModel>::get(stepwise.value("reward"), "sample");
+    if (stepwise.has("guide")) {
+      const auto guide = stepwise.object("guide");
+      auto& g = s.guide.emplace();
+      g.scorer = Handle<Scorer>::get(guide.value("scorer"), "sample");
+      for (const auto& row : guide.objects("rows")) g.rows.push_back(row.token_ids("ids"));
+      g.row_of = guide.integers("rowOf");
+      g.factor = guide.number("factor");
+    }
     if (stepwise.has("prompts")) s.prompts = prompts_from_js(stepwise, "prompts");
     s.k = stepwise.integer("k");
     s.noise_level = stepwise.number("noiseLevel");

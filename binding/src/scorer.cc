@@ -1,22 +1,15 @@
 // Scorer: load, info, features, scores, dispose; and what needs no model: CMMD and Pillow's resampling.
 #include "arguments.h"
 #include "exported.h"
-#include "handle.h"
 #include "job.h"
 #include "load.h"
 #include "requests.h"
+#include "scorer_handle.h"
 #include "scorers/letterbox.h"
 #include "scorers/registry.h"
 #include "values.h"
 
 namespace drm::binding {
-
-template <>
-struct HandleType<Scorer> {
-  static constexpr const char* name = "scorer";
-  static constexpr napi_type_tag tag = {0x81d7f3b06ae24c59, 0x3be0947d52fa1c86};
-};
-
 namespace {
 
 Napi::Value images_to_js(Napi::Env env, std::vector<Bitmap>&& images) {

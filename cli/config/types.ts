@@ -578,7 +578,7 @@ export interface SampleSettings {
   guidance: number;
   /** Candidates a step, among which the reward chooses (paper: 6); 1 samples plainly and loads no reward. */
   k: number;
-  /** The reward model that chooses when k is above 1: a name, a folder that drm train wrote, or the authors' file. */
+  /** What chooses when k is above 1: a reward model (a name, a folder that drm train wrote, the authors' file), or a scorer of finished images, which sees each candidate's estimate decoded and costs as much more. */
   reward: string;
   /** a of the SDE step (Eq. 6) by which candidates branch (Flow-GRPO: 0.7). */
   noise_level: number;

@@ -37,7 +37,17 @@ export class ImageModels {
   }
 
   async load(reward: StepwiseReward): Promise<void> {
-    await reward.load(this.options, this.#job('load-reward', 'loading the reward'));
+    await reward.load(this.options, this.#choosing());
+  }
+
+  /** Of the reward that chooses: images chosen by other weights are made again. */
+  weightsOf(reward: StepwiseReward): Promise<string> {
+    return reward.weights(this.options, this.#choosing());
+  }
+
+  #choosing() {
+    const onWarning = (message: string) => this.context.events.emit({ event: 'warning', message });
+    return { ...this.#job('load-reward', 'loading the reward'), onWarning };
   }
 
   dispose(): void {

@@ -43,20 +43,21 @@ async function loadClip(name: string, folder: string, loading: RewardLoading): P
   const source = clipFiles(folder);
   const tokenizer = Tokenizer.fromFolder(folder);
   const clip = await Scorer.load(source, { device, dtype }, signal ? { signal } : {});
+  const rowsOf = async (captions: readonly string[]) => {
+    const rows: BigInt64Array[] = [];
+    let cut = 0;
+    for (const caption of captions) {
+      const { ids, dropped } = await tokenizer.padded(caption, clip.info.tokens);
+      rows.push(ids);
+      if (dropped !== '') cut += 1;
+    }
+    if (cut > 0)
+      onWarning?.(`${name} reads ${clip.info.tokens} tokens; ${cut} of ${captions.length} captions are longer`);
+    return rows;
+  };
   const space: FeatureSpace = {
     images: (images, job) => clip.imageFeatures(images, job),
-    captions: async (captions, job) => {
-      const rows: BigInt64Array[] = [];
-      let cut = 0;
-      for (const caption of captions) {
-        const { ids, dropped } = await tokenizer.padded(caption, clip.info.tokens);
-        rows.push(ids);
-        if (dropped !== '') cut += 1;
-      }
-      if (cut > 0)
-        onWarning?.(`${name} reads ${clip.info.tokens} tokens; ${cut} of ${captions.length} captions are longer`);
-      return clip.textFeatures(rows, job);
-    },
+    captions: async (captions, job) => clip.textFeatures(await rowsOf(captions), job),
   };
   return imageReward({
     ...{ name, unit: 'cosine', definition: 'cosine of image and prompt', space },
@@ -70,6 +71,10 @@ async function loadClip(name: string, folder: string, loading: RewardLoading): P
         job,
       );
       return judged.map((_, i) => cosine(seen, i, said, of[i] as number));
+    },
+    guide: async (prompts) => {
+      const { all, of } = distinct(prompts);
+      return { scorer: clip.handle(), rows: (await rowsOf(all)).map((ids) => ({ ids })), rowOf: of, factor: 1 };
     },
     dispose: () => clip.dispose(),
   });

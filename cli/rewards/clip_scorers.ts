@@ -53,7 +53,7 @@ const OWN: Record<ClipScorer, (variants: readonly string[]) => Own> = {
     const over = variants.includes('over-26') ? FLOW_GRPO : 1;
     return {
       unit: over === 1 ? 'e^s cosine' : `e^s cosine / ${over}`,
-      value: (cosine, { logitScale }) => (Math.exp(logitScale) * cosine) / over,
+      factor: ({ logitScale }) => Math.exp(logitScale) / over,
       ...(over > 1 && { scale: over }),
       ...{ shape: 'clip-vit-h-14', cleaning: 'transformers' },
       settings: { pixels: 'transformers' },

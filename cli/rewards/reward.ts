@@ -1,6 +1,6 @@
 // The one interface of all that gives an image under its prompt a number: a reward model at some noise level, a CLIP, a
 // weighted sum of them. Commands know no other.
-import type { Features, JobOptions } from '../../binding/types.js';
+import type { Features, ImageGuide, JobOptions } from '../../binding/types.js';
 import type { Image } from '../image/write.js';
 import { CLEAN_LEVEL, type Level, levelText } from './levels.js';
 
@@ -74,6 +74,11 @@ export interface Reward {
   score(judged: readonly Judged[], viewing: Viewing, job?: JobOptions): Promise<number[][]>;
   /** Of a reward of finished images that says how sure it is: the standard deviation of each score beside it. */
   withDeviations?(judged: readonly Judged[], job?: JobOptions): Promise<{ scores: number[]; deviations: number[] }>;
+  /**
+   * Of a reward of finished images whose number, up to a positive factor, is one of the core's: what chooses by it among
+   * candidates of images under these prompts.
+   */
+  guide?(prompts: readonly string[]): Promise<ImageGuide>;
   /** That its weights take at most, where that is known; what has it may be disposed of between scores, and loads again. */
   readonly bytes?: number;
   /** Loads at once what would wait for the first score. */
@@ -94,7 +99,8 @@ export async function scoreImages(
 }
 
 /** What a reward of finished images has to say for itself; the rest is the same for all of them. */
-export interface ImageScoring extends Pick<Reward, 'name' | 'unit' | 'weights' | 'space' | 'scale' | 'dispose'> {
+export interface ImageScoring
+  extends Pick<Reward, 'name' | 'unit' | 'weights' | 'space' | 'scale' | 'guide' | 'dispose'> {
   /** What the number rests on: 'cosine of image and prompt'. */
   definition: string;
   score(judged: readonly Judged[], job?: JobOptions): Promise<number[]>;

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { statSync } from 'node:fs';
 import type { Scorer } from '../../binding/index.js';
-import type { Dtype, JobOptions, ScorerInfo, ScorerSource } from '../../binding/types.js';
+import type { Dtype, ImageGuide, JobOptions, ScorerInfo, ScorerSource } from '../../binding/types.js';
 import { chooseDevice } from '../common/device.js';
 import { weightsFingerprint } from '../hub/fingerprint.js';
 import { shardsOf } from '../hub/weight_index.js';
@@ -35,8 +35,8 @@ export interface ScorerPlan {
   source: ScorerSource;
   /** Undefined where no text is read. */
   reader?: Reader;
-  /** From the core's number to the published unit; the same where it is left out. */
-  value?(score: number, info: ScorerInfo): number;
+  /** Above 0: the core's number times this is in the published unit; 1 where it is left out. */
+  factor?(info: ScorerInfo): number;
   /** What makes logits of its numbers, where they are none. */
   scale?: number;
   /** Whether images and captions have features that may be searched. */
@@ -125,8 +125,24 @@ class LoadedScorer {
       },
       job,
     );
-    const { value = (score: number) => score } = this.plan;
-    return { values: Array.from(values, (score) => value(score, scorer.info)), deviations };
+    const factor = this.#factor(scorer);
+    return { values: Array.from(values, (score) => factor * score), deviations };
+  }
+
+  async guide(prompts: readonly string[]): Promise<ImageGuide> {
+    const { all, of } = distinct(prompts);
+    const scorer = await this.get();
+    const reads = this.plan.reader !== undefined;
+    return {
+      scorer: scorer.handle(),
+      rows: reads ? (await this.rows(all, scorer.info)).map((ids) => ({ ids })) : [],
+      rowOf: reads ? of : [],
+      factor: this.#factor(scorer),
+    };
+  }
+
+  #factor({ info }: Scorer): number {
+    return this.plan.factor?.(info) ?? 1;
   }
 
   /** Gives the memory back; a later score loads the network again. */
@@ -158,6 +174,7 @@ async function loadPlan(name: string, plan: ScorerPlan, loading: RewardLoading):
       ...(hasSpace && { space }),
       ...(scale !== undefined && { scale }),
       score: async (judged, job) => (await loaded.score(judged, job)).values,
+      guide: (prompts) => loaded.guide(prompts),
       dispose: () => loaded.release(),
     }),
     bytes: filesOf(source.weights).reduce((sum, file) => sum + statSync(file).size, 0) * (dtype === 'fp32' ? 2 : 1),

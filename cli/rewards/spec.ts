@@ -32,6 +32,8 @@ export interface DrmSpec extends Loadable {
 
 export interface ImageSpec extends Loadable {
   sees: 'images';
+  /** What it is, of one that measures and never guides: what it had chosen, it could no longer measure. */
+  measuresAlone?: string;
 }
 
 export type RewardSpec = DrmSpec | ImageSpec;

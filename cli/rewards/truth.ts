@@ -9,6 +9,7 @@ import type { ImageSpec } from './spec.js';
 export const truthSpec = (name: string): ImageSpec => ({
   name,
   sees: 'images',
+  measuresAlone: 'the truth about simulated raters',
   load: async () =>
     imageReward({
       name,

@@ -1,10 +1,12 @@
-// Step-wise sampling from the command line: which reward model chooses, and what the pipeline is told.
+// Step-wise sampling from the command line: which reward chooses, and what the pipeline is told.
 import { DrmError } from '../../binding/error.js';
 import { RewardModel } from '../../binding/index.js';
 import type { JobOptions, LoadOptions, PipelineInfo, StepwiseRequest } from '../../binding/types.js';
 import type { SampleSettings } from '../config/types.js';
+import { weightsFingerprint } from '../hub/fingerprint.js';
 import { findReward } from '../rewards/registry.js';
-import type { DrmSpec } from '../rewards/spec.js';
+import type { Reward } from '../rewards/reward.js';
+import type { DrmSpec, ImageSpec, RewardSpec } from '../rewards/spec.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
 import { type Job, tokenize } from './jobs.js';
 
@@ -41,11 +43,54 @@ function check(settings: SampleSettings): void {
     );
 }
 
+/** What chooses, loaded. */
+interface Chooser {
+  /** Its part of the request for these jobs. */
+  choice(settings: SampleSettings, jobs: Job[], tokenizer: PromptTokenizer, pipeline: PipelineInfo): Promise<Choice>;
+  dispose(): void;
+}
+type Choice = Pick<StepwiseRequest, 'reward' | 'prompts' | 'guide'>;
+
+/** What a chooser is loaded with. */
+export interface ChooserLoading extends JobOptions {
+  onWarning?: (message: string) => void;
+}
+
+/** A reward model: the policy's VAE and text encoders serve both. */
+async function latentChooser(spec: DrmSpec, options: LoadOptions, job: JobOptions): Promise<Chooser> {
+  const model = await RewardModel.load({ checkpoint: spec.checkpoint }, options, job);
+  return {
+    choice: async (settings, jobs, tokenizer, pipeline) => {
+      // What it does not see of a long prompt was said for the policy, which usually reads less.
+      const otherLength = pipeline.hasT5 && model.info.t5Length !== settings.t5_length;
+      const texts = otherLength ? await tokenize(jobs, tokenizer, model.info.t5Length, () => {}) : undefined;
+      return { reward: model.handle(), ...(texts && { prompts: texts.prompts }) };
+    },
+    dispose: () => model.dispose(),
+  };
+}
+
+/** A scorer of finished images, which sees what candidates would become. */
+async function imageChooser(reward: Reward): Promise<Chooser> {
+  const guide = reward.guide?.bind(reward);
+  if (!guide)
+    throw new DrmError(
+      'USAGE',
+      `--reward ${reward.name}: expected a reward that the core can ask while it samples, found one that scores finished images outside of it; name a reward model, or a scorer such as judge`,
+    );
+  await reward.ready?.();
+  return {
+    choice: async (_, jobs) => ({ guide: await guide(jobs.map(({ prompt }) => prompt)) }),
+    dispose: () => reward.dispose(),
+  };
+}
+
 export class StepwiseReward {
-  #model: RewardModel | undefined;
+  #chooser: Chooser | undefined;
+  #image: Reward | undefined;
 
   private constructor(
-    private readonly spec: DrmSpec,
+    private readonly spec: RewardSpec,
     private readonly temperature: number,
   ) {}
 
@@ -54,22 +99,38 @@ export class StepwiseReward {
     if (settings.k === 1) return undefined;
     check(settings);
     const spec = findReward(settings.reward);
-    if (spec.sees !== 'noisy latents')
+    if (spec.sees === 'images' && spec.measuresAlone !== undefined)
       throw new DrmError(
         'USAGE',
-        `--reward ${settings.reward}: expected a reward model (DRM), which scores noisy latents at every step, found a scorer of finished images`,
+        `--reward ${settings.reward}: expected a reward that may guide, found ${spec.measuresAlone}, which measures and never guides, since what it had chosen it could no longer measure; choose by another, such as tiny or judge, and measure with \`drm eval images --scorer ${spec.name}\``,
       );
     return new StepwiseReward(spec, temperature(settings.select));
   }
 
   /** The base that the reward model names, where it does. */
   get base(): string | undefined {
-    return this.spec.base;
+    return this.spec.sees === 'images' ? undefined : this.spec.base;
   }
 
-  async load(options: LoadOptions, job: JobOptions = {}): Promise<void> {
-    // The policy's VAE and text encoders serve both.
-    this.#model ??= await RewardModel.load({ checkpoint: this.spec.checkpoint }, options, job);
+  /** Tells the weights that choose from others under the same name. Scorers' files are looked for, and a CLIP is loaded. */
+  async weights(options: LoadOptions, loading: ChooserLoading = {}): Promise<string> {
+    if (this.spec.sees === 'images') return (await this.#found(this.spec, options, loading)).weights;
+    return weightsFingerprint({ reward: this.spec.checkpoint });
+  }
+
+  async load(options: LoadOptions, loading: ChooserLoading = {}): Promise<void> {
+    if (this.#chooser) return;
+    const { spec } = this;
+    this.#chooser =
+      spec.sees === 'images'
+        ? await imageChooser(await this.#found(spec, options, loading))
+        : await latentChooser(spec, options, loading);
+  }
+
+  /** A scorer runs in its own precision, whatever the policy's is. */
+  async #found(spec: ImageSpec, { device }: LoadOptions, loading: ChooserLoading): Promise<Reward> {
+    this.#image ??= await spec.load({ ...loading, device, later: true });
+    return this.#image;
   }
 
   /** For jobs whose prompts were tokenized for the policy in this order. */
@@ -80,14 +141,9 @@ export class StepwiseReward {
     pipeline: PipelineInfo,
     trace: boolean,
   ): Promise<StepwiseRequest> {
-    const model = this.#model;
-    if (!model) throw new DrmError('INTERNAL', '[sample] the reward model is not loaded');
-    // What it does not see of a long prompt was said for the policy, which usually reads less.
-    const otherLength = pipeline.hasT5 && model.info.t5Length !== settings.t5_length;
-    const texts = otherLength ? await tokenize(jobs, tokenizer, model.info.t5Length, () => {}) : undefined;
+    if (!this.#chooser) throw new DrmError('INTERNAL', '[sample] the reward is not loaded');
     return {
-      reward: model.handle(),
-      ...(texts && { prompts: texts.prompts }),
+      ...(await this.#chooser.choice(settings, jobs, tokenizer, pipeline)),
       k: settings.k,
       noiseLevel: settings.noise_level,
       temperature: this.temperature,
@@ -98,7 +154,8 @@ export class StepwiseReward {
   }
 
   dispose(): void {
-    this.#model?.dispose();
-    this.#model = undefined;
+    (this.#chooser ?? this.#image)?.dispose();
+    this.#chooser = undefined;
+    this.#image = undefined;
   }
 }

@@ -6,6 +6,13 @@
 
 namespace drm {
 
+Tensor clean_estimates(const CandidateView& view, const Tensor& candidates, double sigma,
+                       const std::vector<int64_t>& image_of) {
+  const auto timestep = at::full({candidates.size(0)}, static_cast<float>(sigma) * 1000, candidates.options());
+  const auto v = view.policy.velocity(candidates.to(view.dtype), timestep, select_rows(view.text, image_of));
+  return candidates - sigma * v.to(at::kFloat);
+}
+
 void tell_candidates(const BranchView& branch, const CandidateView& view, int64_t first_image, const Control& control) {
   const auto k = branch.candidates.size(1);
   const auto scores = branch.scores.to(at::kCPU);
@@ -13,10 +20,7 @@ void tell_candidates(const BranchView& branch, const CandidateView& view, int64_
   for (int64_t b = 0; b < branch.candidates.size(0); ++b) {
     control.check();
     const auto x = branch.candidates[b];
-    const auto text = select_rows(view.text, std::vector<int64_t>(static_cast<size_t>(k), b));
-    const auto timestep = at::full({k}, branch.sigma * 1000, x.options());
-    const auto v = view.policy.velocity(x.to(view.dtype), timestep, text);
-    auto x_0 = x - static_cast<double>(branch.sigma) * v.to(at::kFloat);
+    auto x_0 = clean_estimates(view, x, branch.sigma, std::vector<int64_t>(static_cast<size_t>(k), b));
     constexpr int64_t kSmall = 32;  // latent pixels a side
     if (const auto longest = std::max(x_0.size(2), x_0.size(3)); longest > kSmall)
       x_0 = at::adaptive_avg_pool2d(x_0, {std::max<int64_t>(1, x_0.size(2) * kSmall / longest),

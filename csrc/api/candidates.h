@@ -1,4 +1,4 @@
-// What step-wise sampling chose among, told image by image.
+// Candidates of step-wise sampling as images: what each of them would become, and the events that tell of them.
 #pragma once
 #include "flow/sampler.h"
 #include "vae/autoencoder.h"
@@ -13,6 +13,11 @@ struct CandidateView {
   at::ScalarType dtype;
   int64_t tile;
 };
+
+/// The policy's estimates of x_0 from candidates (rows, C, h, w) fp32 at noise level `sigma`; row r belongs to image
+/// image_of[r] of the view's text.
+Tensor clean_estimates(const CandidateView& view, const Tensor& candidates, double sigma,
+                       const std::vector<int64_t>& image_of);
 
 /// Emits a "candidate" event for every candidate of a step; the batch begins with image `first_image`. Waits for
 /// the device.

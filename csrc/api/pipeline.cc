@@ -2,11 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
 
 #include "api/candidates.h"
+#include "api/decoded_scorer.h"
 #include "api/first_latents.h"
 #include "api/prompt_chunks.h"
 #include "api/reward_model.h"
@@ -159,7 +161,15 @@ class LoadedPipeline final : public Pipeline {
     return size;
   }
 
+  static void check(const ImageGuide& guide, const SampleRequest& r) {
+    const auto rows = static_cast<int64_t>(guide.rows.size());
+    if (!guide.scorer || !(guide.factor > 0) || guide.row_of.size() != (rows ? r.images.size() : 0) ||
+        std::any_of(guide.row_of.begin(), guide.row_of.end(), [&](int64_t row) { return row < 0 || row >= rows; }))
+      throw Failure(Code::Internal, "[sample] a scorer that chooses without a prompt for each image");
+  }
+
   void check(const StepwiseRequest& s, const SampleRequest& r, const Latents& size) const {
+    if (s.guide) return check(*s.guide, r);
     if (!s.reward)
       throw Failure(Code::BadRequest, "[sample] k: expected 1 without a reward model, found " + std::to_string(s.k));
     if (s.reward->info().device != info_.device)
@@ -207,7 +217,7 @@ class LoadedPipeline final : public Pipeline {
     const auto prompts = encode(r.prompts, chunk.prompts, r.t5_length);
     t.conditional = model_->embed_text(prompts);
     if (r.guidance > 1) t.unconditional = model_->embed_text(encode(r.negatives, chunk.negatives, r.t5_length));
-    if (r.stepwise && r.stepwise->k > 1) {
+    if (r.stepwise && r.stepwise->k > 1 && !r.stepwise->guide) {
       // Its own number of T5 tokens, its own embedders. Prompts that came without tokens of another length serve only
       // where the lengths agree, or T5 is absent.
       const auto shared = r.stepwise->reward->net();
@@ -230,6 +240,15 @@ class LoadedPipeline final : public Pipeline {
     SampleSummary s;
   };
 
+  /// For images begin..begin + n of the request.
+  static BatchJudge judge_of(const ImageGuide& guide, int64_t begin, int64_t n) {
+    BatchJudge judge{guide.scorer, {}, guide.factor};
+    if (!guide.rows.empty())
+      for (int64_t i = begin; i < begin + n; ++i)
+        judge.rows.push_back(guide.rows[static_cast<size_t>(guide.row_of[static_cast<size_t>(i)])]);
+    return judge;
+  }
+
   Stepwise stepwise_of(const Sampling& run, const Conditioning& text, TextEmbedding read_by_reward, int64_t begin,
                        int64_t n, const Control& control) const {
     Stepwise w;
@@ -243,13 +262,17 @@ class LoadedPipeline final : public Pipeline {
     w.score_from = asked.score_from;
     w.score_until = asked.score_until;
     if (w.k == 1) return w;
-    const auto net = asked.reward->net();  // the request holds it
-    w.rows_per_pass = drm::rows_per_pass(*net, read_by_reward, run.size.height, run.size.width);
-    w.score = reward_scorer(*net, std::move(read_by_reward));
+    const CandidateView view{*model_, vae_, text.conditional, dtype_, run.r.tile};
+    if (asked.guide) {
+      w.rows_per_pass = drm::rows_per_pass(view, run.size.height, run.size.width);
+      w.score = decoded_scorer(view, judge_of(*asked.guide, begin, n), control);
+    } else {
+      const auto net = asked.reward->net();  // the request holds it
+      w.rows_per_pass = drm::rows_per_pass(*net, read_by_reward, run.size.height, run.size.width);
+      w.score = reward_scorer(*net, std::move(read_by_reward));
+    }
     if (asked.trace)
-      w.observer = [this, &run, &text, &control, begin](const BranchView& view) {
-        tell_candidates(view, {*model_, vae_, text.conditional, dtype_, run.r.tile}, begin, control);
-      };
+      w.observer = [view, &control, begin](const BranchView& step) { tell_candidates(step, view, begin, control); };
     return w;
   }
 

@@ -10,6 +10,7 @@
 #include "common/model_source.h"
 #include "flow/skip_layer_guidance.h"
 #include "lora/lora_info.h"
+#include "scorers/scorer.h"
 #include "text/prompt_tokens.h"
 
 namespace drm {
@@ -35,10 +36,19 @@ struct ImageRequest {
 
 class RewardModel;
 
-/// Step-wise sampling: k candidates a step, the one that `reward` prefers goes on; k = 1 is one path with a candidate's
-/// noise and no choice. See Stepwise in flow/sampler.h.
+/// A scorer of finished images that chooses among candidates by what they would become (decoded_scorer.h).
+struct ImageGuide {
+  std::shared_ptr<Scorer> scorer;          // on any device
+  std::vector<std::vector<int64_t>> rows;  // token ids as it reads them; empty where it reads no text
+  std::vector<int64_t> row_of;             // of each of the request's images: index into rows; empty likewise
+  double factor = 1;                       // above 0: its number times this is the score
+};
+
+/// Step-wise sampling: k candidates a step, the one that `reward` or `guide` prefers goes on; k = 1 is one path with a
+/// candidate's noise and no choice. See Stepwise in flow/sampler.h.
 struct StepwiseRequest {
   std::shared_ptr<RewardModel> reward;  // on the pipeline's device; not needed when k is 1
+  std::optional<ImageGuide> guide;      // in its place
   /// The request's prompts with as many T5 tokens as the reward model reads; empty: they have as many already.
   std::vector<PromptTokens> prompts;
   int64_t k = 1;
@@ -76,7 +86,7 @@ struct SampleRequest {
 struct SampleSummary {
   int64_t images = 0, width = 0, height = 0, batches = 0;
   double encode_seconds = 0, denoise_seconds = 0, decode_seconds = 0, seconds_per_step = 0;
-  /// Of denoising, on a CPU: the policy's passes, the reward model's, and branching and selecting.
+  /// Of denoising, on a CPU: the policy's passes, what scores the candidates, and branching and selecting.
   double policy_seconds = 0, reward_seconds = 0, branch_seconds = 0;
 };
 

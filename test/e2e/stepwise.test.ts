@@ -67,6 +67,30 @@ test('--trace tells every scored step: the best score goes on', async () => {
   }
 });
 
+test('a scorer of finished images chooses by what candidates would become', async () => {
+  const args = ['sample', '--model', 'tiny', '--threads', '1', '--steps', '5', '--prompt', 'a red fox', '--n', '2'];
+  const judged = [...args, '--k', '3', '--reward', 'judge', '--trace'];
+  const [chosen, again, plain] = [await sampled(judged), await sampled(judged), await sampled(args)];
+  const names = ['0-a-red-fox.png', '1-a-red-fox.png'];
+  const pixels = (folder: string, name: string) => sharp(image(folder, name)).raw().toBuffer();
+  for (const name of names) {
+    expect(image(again, name).equals(image(chosen, name))).toBe(true);
+    expect((await pixels(plain, name)).equals(await pixels(chosen, name))).toBe(false);
+  }
+  const trace = JSON.parse(readFileSync(join(chosen, '1-a-red-fox.trace.json'), 'utf8'));
+  for (const { scores, chosen: best } of trace.steps as { scores: number[]; chosen: number }[]) {
+    expect(scores[best]).toBe(Math.max(...scores));
+    for (const score of scores) expect(Math.abs(score)).toBeLessThanOrEqual(1); // cosines
+  }
+  // What it chose, `drm score` puts higher than what came without it.
+  const scored = temporaryFolder();
+  const files = [chosen, plain].flatMap((folder) => names.map((name) => join(folder, name)));
+  await runDrm(['score', '--reward', 'judge', '--prompt', 'a red fox', ...files, '--out', scored]);
+  const { scores } = JSON.parse(readFileSync(join(scored, 'scores.json'), 'utf8'));
+  const [a, b, c, d] = (scores as { score: number }[]).map(({ score }) => score) as [number, number, number, number];
+  expect(a + b).toBeGreaterThan(c + d);
+});
+
 test('outside the scored part steps are plain', async () => {
   const trace = async (flags: string[]) => {
     const out = await sampled([...fox, '--steps', '10', '--k', '2', '--reward', reward, '--trace', ...flags]);
@@ -87,7 +111,7 @@ test('softmax draws by the seed', async () => {
 test.each<[string, string[], number, string[]]>([
   ['no reward', ['--k', '6'], 2, ['--k 6', 'recommends none', '--reward']],
   ['a reward that is no such thing', ['--k', '6', '--reward', 'tinny'], 2, ['--reward tinny', 'did you mean tiny?']],
-  ['a scorer of finished images', ['--k', '6', '--reward', 'judge'], 2, ['judge', 'reward model (DRM)']],
+  ['the truth', ['--k', '6', '--reward', 'truth'], 2, ['--reward truth', 'never guides', '--scorer truth']],
   ['a folder that is not there', ['--k', '6', '--reward', 'drm:/no/such'], 4, ['/no/such', 'drm train']],
   ['k below 1', ['--k', '0', '--reward', reward], 2, ['k', '1']],
   ['k beyond measure', ['--k', '100000', '--reward', reward], 2, ['k', '1024']],

@@ -246,6 +246,24 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     expect(chosen().every((time, i) => time !== before[i])).toBe(true);
   });
 
+  test('a scorer of finished images may choose, and other weights of it choose anew', async () => {
+    const w = world();
+    const clip = join(w.folder, 'chooser');
+    writeClip(clip);
+    const more = ['--k', '1,3', '--reward', `clip:${clip}`, '--json'];
+    const first = await run(w, ...more);
+    expect(first.code, first.stderr).toBe(0);
+    const chosen = () => times(join(w.out, 'k-3'));
+    const before = chosen();
+    expect(before).toHaveLength(3);
+    expect(resultOf(first.stdout).data.rows[1].cost.reward).toBeGreaterThan(0);
+    expect((await run(w, ...more)).code).toBe(0);
+    expect(chosen()).toEqual(before);
+    writeClip(clip, 2);
+    expect((await run(w, ...more)).code).toBe(0);
+    expect(chosen().every((time, i) => time !== before[i])).toBe(true);
+  });
+
   test('compares adapters with the base, and makes images again when an adapter is another', async () => {
     const w = world();
     const adapter = join(w.folder, 'adapter.safetensors');
@@ -318,7 +336,7 @@ describe('drm eval images', { timeout: 180_000 }, () => {
     [['--sweep', 'steps=0'], 2, 'steps'],
     [['--k', '1,x'], 2, '--k'],
     [['--k', '2'], 2, 'expected a reward'],
-    [['--k', '2', '--reward', 'judge'], 2, 'expected a reward model (DRM)'],
+    [['--k', '2', '--reward', 'truth'], 2, 'never guides'],
     [['--k', '2', '--reward', 'a', '--reward', 'b'], 2, '--sweep reward=a,b'],
     [['--lora', '/nowhere'], 3, '/nowhere'],
     [['--sweep', 'lora=/nowhere'], 3, '/nowhere'],

@@ -10,8 +10,10 @@ import { OPTIONS as SCORE } from '../../cli/commands/score/options.js';
 import type { Context } from '../../cli/common/command.js';
 import type { Event } from '../../cli/common/events.js';
 import { readOptions } from '../../cli/common/options.js';
+import { resolveConfig } from '../../cli/config/resolve.js';
 import { findImageReward, registerReward } from '../../cli/rewards/registry.js';
 import { parseRewards } from '../../cli/rewards/weighted_sum.js';
+import { StepwiseReward } from '../../cli/sample/stepwise.js';
 import { fixture, temporaryFolder } from '../run_drm.js';
 import { toyReward } from './toy_reward.js';
 
@@ -75,6 +77,14 @@ describe('a reward that a test registers', () => {
     expect(verdict.score.mean).toBeLessThan(1);
     expect(verdict).not.toHaveProperty('retrieval'); // it has no space to search
   }, 60_000);
+
+  test('does not choose among candidates, which only the core could let it see', async () => {
+    const settings = { ...resolveConfig('sample', { flags: { k: 2, reward: 'toy' } }).values };
+    const reward = StepwiseReward.find(settings);
+    await expect(reward?.load({ device: 'cpu', dtype: 'fp32' })).rejects.toThrow(
+      /^--reward toy: expected a reward that the core can ask .* such as judge$/,
+    );
+  });
 
   test('is named among those that are known, and guessed at', () => {
     expect(() => parseRewards('tyo')).toThrow(/tiny, judge, truth, toy, drm:PATH.*did you mean toy\?/);

@@ -18,18 +18,11 @@ import { resolveModel } from '../../hub/resolve.js';
 import { findLoras, type Lora } from '../../lora/loras.js';
 import { inProcessGroup } from '../../parallel/in_process_group.js';
 import type { Team } from '../../parallel/team.js';
-import { findReward } from '../../rewards/registry.js';
 import { askedPrompts, type Job } from '../../sample/jobs.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
 import type { Prompt } from '../../text/prompts.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
 import type { EvalContext } from './options.js';
-
-/** Of the reward model that chooses: images chosen by other weights are made again. */
-function rewardFingerprint(name: string): string {
-  const found = findReward(name);
-  return found.sees === 'noisy latents' ? weightsFingerprint({ reward: found.checkpoint }) : '';
-}
 
 interface Asked {
   settings: Setting[];
@@ -67,17 +60,17 @@ interface Making extends Pick<Maker, 'model' | 'weights' | 'tokenizer' | 'team' 
 }
 
 /** How the images of one setting are made. */
-function makerOf(
+async function makerOf(
   { name, settings }: Setting,
   loras: Lora[],
   reward: StepwiseReward | undefined,
   { models, progress, warn, ...common }: Making,
-): Maker {
+): Promise<Maker> {
   const { weights, tokenizer, team } = common;
   return {
     ...common,
     loras,
-    weights: settings.k > 1 ? `${weights} ${rewardFingerprint(settings.reward)}` : weights,
+    weights: reward ? `${weights} ${await models.weightsOf(reward)}` : weights,
     pipeline: () => models.pipeline(loras),
     ...(reward && {
       stepwise: async (asked, { info }) => {
@@ -138,8 +131,9 @@ async function evaluateInTeam(team: Team, context: EvalContext, { settings, adap
       if (team.first) await prepareFolder(folder);
       const reward = StepwiseReward.find(values);
       const own = { ...values, dtype };
-      const making = makerOf(setting, adapters.get(setting) as Lora[], reward, made);
-      const set = await makeImages(folder, jobs, own, making).finally(() => reward?.dispose());
+      const set = await makerOf(setting, adapters.get(setting) as Lora[], reward, made)
+        .then((maker) => makeImages(folder, jobs, own, maker))
+        .finally(() => reward?.dispose());
       await evaluation?.add(name, own, folder, set);
     }
     await team.meet();

@@ -87,7 +87,7 @@ export const OPTIONS = [
   },
   {
     flags: '--reward <reward>',
-    description: 'pairs: the same as --scorer; may be repeated; images: the reward model that chooses for --k',
+    description: 'pairs: the same as --scorer; may be repeated; images: what chooses for --k, as in `drm sample`',
     repeatable: true,
   },
   {

@@ -121,7 +121,14 @@ export async function sampleImages(context: SampleContext): Promise<void> {
   const images = new ImageWriter(out, jobs, { ...settings, dtype }, loras, events, options.grid);
   const trace = new TraceWriter(out, jobs, settings, events);
   try {
-    await reward?.load({ device, dtype }, { signal, onProgress: progress('load-reward', 'loading the reward', 'B') });
+    await reward?.load(
+      { device, dtype },
+      {
+        signal,
+        onProgress: progress('load-reward', 'loading the reward', 'B'),
+        onWarning: (message) => events.emit({ event: 'warning', message }),
+      },
+    );
     const summary = await pipeline.sample(
       {
         ...texts,

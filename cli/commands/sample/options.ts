@@ -40,7 +40,8 @@ export const OPTIONS = [
   },
   {
     flags: '--reward <reward>',
-    description: "reward model for --k: a name, a folder that `drm train` wrote, the authors' file",
+    description:
+      'what chooses for --k: a reward model by name, folder or file; or a scorer (judge, clip:FOLDER …), which takes longer',
   },
   { flags: '--noise-level <a>', description: 'of the candidates (a in Eq. 6)', default: '0.7', parse: toNumber },
   { flags: '--sde', description: "one candidate's noise at each step, and no choice (--k 1)" },
