@@ -654,6 +654,12 @@ export interface TrainSettings {
   logit_deviation: number;
   /** The level is drawn from the scheduler's own table, its shift included (Medium); off is without the shift (Large). */
   shifted: boolean;
+  /** How likely a preference is, given two scores: by their difference, or by it over a deviation that grows with the noise level (DiNa-LRM). */
+  likelihood: 'bradley_terry' | 'thurstone';
+  /** Of thurstone: the variance of a clean image's score. */
+  score_variance: number;
+  /** Of thurstone: what a noise level of 1 adds to it; level s adds s squared times that. */
+  score_variance_noise: number;
   /** Both images of a pair get the same noise, else each its own. */
   shared_noise: boolean;
   /** Latents are drawn from the VAE's posterior, else its mode. */

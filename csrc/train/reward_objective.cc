@@ -10,6 +10,7 @@
 #include "random/draws.h"
 #include "reward/bradley_terry.h"
 #include "reward/reward_net.h"
+#include "reward/thurstone.h"
 #include "tensor_io/safetensors.h"
 #include "train/frozen_inputs.h"
 #include "train/trainable.h"
@@ -92,8 +93,11 @@ class Reward final : public RewardObjective {
     const auto [chosen, rejected] =
         reward_of_pairs(net_, x_t, twice(levels.timestep), join_rows({text, text}), options);
     const auto right = preferred(chosen, rejected).detach();
-    Loss l{preference_loss(chosen, rejected).mean(),
-           {{"accuracy", right.mean()}, {"margin", (chosen - rejected).mean().detach()}}};
+    const auto losses =
+        spec_.likelihood == "thurstone"
+            ? thurstone_loss(chosen, rejected, levels.sigma, {spec_.score_variance, spec_.score_variance_noise})
+            : preference_loss(chosen, rejected);
+    Loss l{losses.mean(), {{"accuracy", right.mean()}, {"margin", (chosen - rejected).mean().detach()}}};
     const auto width = 1000 / kBuckets;
     const auto bucket = levels.timestep.div(static_cast<double>(width)).floor().clamp(0, kBuckets - 1);
     for (int64_t i = 0; i < kBuckets; ++i) {

@@ -117,11 +117,13 @@ struct RewardSpec : TimestepSettings {
   int64_t keep_layers = 0;          // of the base's blocks; the head's sizes
   int64_t head_channels = 256, head_groups = 32, head_hidden = 512;
   double head_dropout = 0.1;
-  bool shared_noise = false;            // the same noise on both images of a pair
-  bool posterior_sample = true;         // latents sampled from the VAE's posterior, else its mode
-  bool gradient_checkpointing = false;  // block by block
-  int64_t t5_length = 512;              // tokens of T5 (zeros without one)
-  std::string backbone = "full";        // trained whole, or "lora": adapters of it, or "frozen"; the head always is
+  std::string likelihood = "bradley_terry";  // of a preference, or "thurstone": with a variance by the noise level
+  double score_variance = 0.05, score_variance_noise = 2;  // of a score, for the latter: ScoreVariance
+  bool shared_noise = false;                               // the same noise on both images of a pair
+  bool posterior_sample = true;                            // latents sampled from the VAE's posterior, else its mode
+  bool gradient_checkpointing = false;                     // block by block
+  int64_t t5_length = 512;                                 // tokens of T5 (zeros without one)
+  std::string backbone = "full";  // trained whole, or "lora": adapters of it, or "frozen"; the head always is
   LoraConfig lora;
 };
 template <class V>
@@ -132,6 +134,9 @@ void each_setting(RewardSpec& s, V&& v) {
   v("head_hidden", s.head_hidden);
   v("head_dropout", s.head_dropout);
   each_setting(static_cast<TimestepSettings&>(s), v);
+  v("likelihood", s.likelihood, {"bradley_terry", "thurstone"});
+  v("score_variance", s.score_variance);
+  v("score_variance_noise", s.score_variance_noise);
   v("shared_noise", s.shared_noise);
   v("posterior_sample", s.posterior_sample);
   v("gradient_checkpointing", s.gradient_checkpointing);

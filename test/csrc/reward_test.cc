@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
@@ -124,6 +125,28 @@ TEST(preferences_are_learned) {
   const auto after = t.evaluate(held_out);
   CHECK(metric(after, "loss") < 0.7 * before);
   CHECK(metric(after, "accuracy") >= 0.75);
+}
+
+TEST(the_loss_is_that_of_the_likelihood_that_was_asked_for) {
+  const auto told = [](const auto& change) {
+    auto spec = small();
+    change(spec);
+    return Trainer(objective(spec), options()).evaluate(pairs(0, 1));
+  };
+  const auto plain = told([](RewardSpec&) {});
+  const auto margin = metric(plain, "margin");
+  CHECK(std::abs(metric(plain, "loss") - std::log1p(std::exp(-margin))) < 1e-6);
+  const auto thurstone = [&](double noise) {
+    return told([&](RewardSpec& s) {
+      s.likelihood = "thurstone";
+      s.score_variance = 0.3;
+      s.score_variance_noise = noise;
+    });
+  };
+  const auto clean = thurstone(0), noisy = thurstone(2);
+  CHECK_EQ(metric(clean, "margin"), margin);
+  CHECK(std::abs(metric(clean, "loss") + std::log(std::erfc(-margin / std::sqrt(4 * 0.3)) / 2)) < 1e-6);
+  CHECK(std::abs(metric(noisy, "loss") - std::log(2.0)) < std::abs(metric(clean, "loss") - std::log(2.0)));
 }
 
 TEST(accuracy_by_timestep_counts_only_pairs_that_are_there) {

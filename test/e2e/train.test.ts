@@ -172,6 +172,7 @@ test.each([
   ['uniform levels', ['timestep_sampling=uniform']],
   ['no shift', ['shifted=false']],
   ['one noise for both', ['shared_noise=true']],
+  ['another likelihood', ['likelihood=thurstone', 'score_variance=0.1']],
   ["the posterior's mode", ['posterior_sample=false']],
   ['another seed', ['seed=6']],
 ])('%s: other losses from the first step on', async (name, settings) => {
