@@ -46,6 +46,7 @@ export const command = defineCommand({
     { flags: '--dry-run', description: 'run one step of every phase, print what it took, and exit' },
     ...RUN_OPTIONS,
   ],
+  tasks: ['grpo'],
   makesFiles: ({ options }) => !options.plan && !options.dryRun,
   async run(context) {
     const { options } = context;

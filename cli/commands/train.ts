@@ -37,6 +37,7 @@ export const command = defineCommand({
     },
     ...RUN_OPTIONS,
   ],
+  tasks: ['train'],
   makesFiles: () => true,
   async run(context) {
     const { options } = context;

@@ -230,6 +230,11 @@ function findFolder(spec: string, revision?: string): string | undefined {
   return isHubId(id) ? cachedSnapshot(id, revision) : undefined;
 }
 
+/** The models that have a name, and where each is; undefined where it is not on this machine. */
+export function namedModels(): { name: string; id: string | undefined; folder: string | undefined }[] {
+  return Object.entries(BUILT_IN).map(([name, { id }]) => ({ name, id, folder: findFolder(name) }));
+}
+
 /** The settings that a model's maker recommends: drm.json beside model_index.json, where there is one. */
 export function recommendedSettingsFile(spec: string, revision?: string): string | undefined {
   const folder = findFolder(spec, revision);

@@ -2,12 +2,11 @@
 // processes make the images, each its part; the first one judges.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
 import { chooseDevice } from '../../common/device.js';
 import { type Events, progressOf } from '../../common/events.js';
 import { prepareFolder } from '../../common/files.js';
-import { commandLine } from '../../common/options.js';
+import { commandLine, needed } from '../../common/options.js';
 import { ImageEvaluation } from '../../eval/image_evaluation.js';
 import { evaluationJobs } from '../../eval/image_jobs.js';
 import { ImageModels } from '../../eval/image_models.js';
@@ -23,7 +22,7 @@ import { askedPrompts, type Job } from '../../sample/jobs.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
 import type { Prompt } from '../../text/prompts.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
-import type { EvalContext } from './options.js';
+import type { ImagesContext } from './options.js';
 
 /** Of the reward model that chooses: images chosen by other weights are made again. */
 function rewardFingerprint(name: string): string {
@@ -37,12 +36,22 @@ interface Asked {
   prompts: Prompt[];
 }
 
-export async function evaluateImages(context: EvalContext): Promise<void> {
+export async function evaluateImages(context: ImagesContext): Promise<void> {
   const { options } = context;
   const settings = settingsOf(context);
   for (const { settings: one } of settings) StepwiseReward.find(one); // what cannot choose is refused now
-  if (options.prompts === undefined && options.prompt === undefined)
-    throw new DrmError('USAGE', 'eval images: expected prompts; give --prompts FILE (one a line, or JSONL)');
+  needed('eval images', {
+    prompts: {
+      value: options.prompts ?? options.prompt,
+      what: 'prompts',
+      give: '--prompts FILE (one a line, or JSONL), or --prompt TEXT',
+    },
+    scorer: {
+      value: options.scorer ?? options.diversity,
+      what: 'a scorer',
+      give: '--scorer judge, --scorer clip:FOLDER, or --scorer pickscore',
+    },
+  });
   const adapters = new Map<Setting, Lora[]>();
   for (const one of settings) adapters.set(one, await findLoras(one.settings.lora));
   const asked = { settings, adapters, prompts: askedPrompts(context, undefined) };
@@ -90,7 +99,11 @@ function makerOf(
   };
 }
 
-async function evaluateInTeam(team: Team, context: EvalContext, { settings, adapters, prompts }: Asked): Promise<void> {
+async function evaluateInTeam(
+  team: Team,
+  context: ImagesContext,
+  { settings, adapters, prompts }: Asked,
+): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   const warn = (message: string) => events.emit({ event: 'warning', message });
