@@ -116,6 +116,7 @@ test('the options of sample', async () => {
       "--score-from",
       "--score-until",
       "--trace",
+      "--format",
       "--grid",
       "--preview",
       "--init-latents",

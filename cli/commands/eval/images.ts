@@ -2,6 +2,7 @@
 // processes make the images, each its part; the first one judges.
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
 import { chooseDevice } from '../../common/device.js';
 import { type Events, progressOf } from '../../common/events.js';
@@ -52,9 +53,14 @@ export async function evaluateImages(context: ImagesContext): Promise<void> {
       give: '--scorer judge, --scorer clip:FOLDER, or --scorer pickscore',
     },
   });
+  if (options.prompts === '-' && options.nproc !== undefined)
+    throw new DrmError(
+      'USAGE',
+      'eval images --prompts - --nproc: expected a file, which every process can read; name one',
+    );
   const adapters = new Map<Setting, Lora[]>();
   for (const one of settings) adapters.set(one, await findLoras(one.settings.lora));
-  const asked = { settings, adapters, prompts: askedPrompts(context, undefined) };
+  const asked = { settings, adapters, prompts: askedPrompts(context, undefined, { settings: false }) };
   await inProcessGroup(context, commandLine(process.argv.slice(2)), (team, own) => evaluateInTeam(team, own, asked));
 }
 

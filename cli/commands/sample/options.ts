@@ -2,6 +2,7 @@
 import type { ContextOf } from '../../common/command.js';
 import { type Argument, grouped, type Option } from '../../common/option.js';
 import { toNumber } from '../../common/options.js';
+import { FORMATS } from '../../image/formats.js';
 import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from '../../sample/elsewhere.js';
 import { toLayers, toSeed } from '../../sample/flags.js';
 
@@ -27,7 +28,7 @@ export const OPTIONS = [
       description: 'one prompt a line, or JSON with prompt, negative_prompt, seed, steps …; - is standard input',
     },
     { flags: '--negative-prompt <text>', description: 'what to steer away from' },
-    { flags: '--from <png>', description: 'repeat an image from the settings inside it; other flags change them' },
+    { flags: '--from <image>', description: 'repeat an image from the settings inside it; other flags change them' },
   ]),
   ...grouped('Sampling:', [
     {
@@ -84,6 +85,12 @@ export const OPTIONS = [
     { flags: '--trace', description: "write every step's candidates, scores and choice as JSON and a sheet" },
   ]),
   ...grouped('What is written:', [
+    {
+      flags: '--format <format>',
+      description: 'of the images, each with its settings inside; `--out x.webp` says so, too, for one image',
+      choices: FORMATS,
+      default: 'png',
+    },
     { flags: '--grid', description: 'also write one sheet of all images; with --n above 1, a row a prompt' },
     {
       flags: '--preview [steps]',
