@@ -43,6 +43,8 @@ async function run(command: Command, args: unknown[], given: Record<string, unkn
       lostStdout(loss, goesOn);
       if (!goesOn) abort.abort();
     };
+    const named = namedIn(options, global);
+    if (named.length > 0) await (await import('./train/tasks/checkpoint_names.js')).prepareCheckpoints(named, context);
     await command.run(context);
     await renderer.close();
   } catch (error) {
@@ -54,6 +56,16 @@ async function run(command: Command, args: unknown[], given: Record<string, unkn
     process.off('uncaughtException', crash);
     ignoreSignals();
   }
+}
+
+/** Options that name models. */
+const NAMING = ['model', 'reward', 'scorer', 'judge', 'sweep', 'early'];
+
+/** What they say, by flag or by --set. */
+function namedIn(options: object, { set }: GlobalOptions): string[] {
+  const flags = Object.entries(options).flatMap(([name, value]) => (NAMING.includes(name) ? [value].flat() : []));
+  const settings = set.filter((text) => NAMING.includes(text.split('=', 1)[0] ?? ''));
+  return [...flags, ...settings].filter((text) => typeof text === 'string');
 }
 
 /** stdout takes no more. The exit code says so, but where all there is to make is made all the same. */

@@ -15,6 +15,7 @@ import { requestOf, sampleSettings } from '../../sample/settings.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
 import { TraceWriter } from '../../sample/trace.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
+import { prepareCheckpoints } from '../../train/tasks/checkpoint_names.js';
 import { latentsFile, modelOptions, splitInit } from './files.js';
 import type { SampleContext } from './options.js';
 
@@ -88,6 +89,7 @@ export async function sampleImages(context: SampleContext): Promise<void> {
   const settings = sampleSettings(context, from);
   const prompt = [...context.args[0], ...(options.prompt ?? [])];
   const prompts = askedPrompts({ events, options: { ...options, prompt } }, from, { settings: true });
+  await prepareCheckpoints([settings.model, settings.reward], context);
   const reward = StepwiseReward.find(settings);
   const { trace: traced } = options;
   if (traced && !reward)
