@@ -3,6 +3,7 @@ import { CommanderError, type OutputConfiguration, Command as Program } from 'co
 import { DrmError } from '../binding/error.js';
 import { describe, describeGroup } from './commands/describe.js';
 import { registry } from './commands/registry.js';
+import { asCalled } from './common/called.js';
 import { type Command, type CommandGroup, type Context, type GlobalOptions, isGroup } from './common/command.js';
 import { errorEvent } from './common/errors.js';
 import { flagOf, nameOf, readOptions } from './common/options.js';
@@ -86,8 +87,8 @@ async function fail(error: unknown, verbose: boolean, renderer: Renderer): Promi
 
 /** commander's own words: help, and what is wrong with a command line. */
 const OUTPUT: OutputConfiguration = {
-  writeOut: (text: string) => stdout.write(text),
-  writeErr: (text: string) => stderr.write(text),
+  writeOut: (text: string) => stdout.write(asCalled(text)),
+  writeErr: (text: string) => stderr.write(asCalled(text)),
 };
 
 /** `path`: what is typed to run it, 'eval images'. */
@@ -147,7 +148,7 @@ export async function main(typed: string[]): Promise<void> {
     const command = await entry.load();
     program.addCommand(isGroup(command) ? programOfGroup(command) : programOf(command, command.name));
   }
-  program.addHelpText('after', '\nStart with:\n  $ drm doctor\n  $ drm sample --prompt "a red fox" --n 4 --grid');
+  program.addHelpText('after', '\nStart with:\n  $ drm doctor\n  $ drm sample "red apple, noto style" -n 4 --grid');
   try {
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
@@ -156,7 +157,7 @@ export async function main(typed: string[]): Promise<void> {
       return;
     }
     const event = errorEvent(error, false);
-    stderr.write(`drm: ${event.message}\n`);
+    stderr.write(`drm: ${asCalled(event.message)}\n`);
     process.exitCode = event.exit_code;
   }
 }
