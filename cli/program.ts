@@ -1,11 +1,12 @@
 // Builds the commander program from the registry and runs one command.
-import { CommanderError, Command as Program } from 'commander';
+import { CommanderError, type OutputConfiguration, Command as Program } from 'commander';
 import { DrmError } from '../binding/error.js';
-import { describe } from './commands/describe.js';
+import { describe, describeGroup } from './commands/describe.js';
 import { registry } from './commands/registry.js';
-import type { Command, Context, GlobalOptions } from './common/command.js';
+import { asCalled } from './common/called.js';
+import { type Command, type CommandGroup, type Context, type GlobalOptions, isGroup } from './common/command.js';
 import { errorEvent } from './common/errors.js';
-import { readOptions } from './common/options.js';
+import { flagOf, nameOf, readOptions } from './common/options.js';
 import { onSignals } from './common/signals.js';
 import { VERSION } from './common/version.js';
 import type { Renderer } from './ui/renderer.js';
@@ -43,6 +44,8 @@ async function run(command: Command, args: unknown[], given: Record<string, unkn
       lostStdout(loss, goesOn);
       if (!goesOn) abort.abort();
     };
+    const named = namedIn(options, global);
+    if (named.length > 0) await (await import('./train/tasks/checkpoint_names.js')).prepareCheckpoints(named, context);
     await command.run(context);
     await renderer.close();
   } catch (error) {
@@ -54,6 +57,16 @@ async function run(command: Command, args: unknown[], given: Record<string, unkn
     process.off('uncaughtException', crash);
     ignoreSignals();
   }
+}
+
+/** Options that name models. */
+const NAMING = ['model', 'reward', 'scorer', 'judge', 'sweep', 'early'];
+
+/** What they say, by flag or by --set. */
+function namedIn(options: object, { set }: GlobalOptions): string[] {
+  const flags = Object.entries(options).flatMap(([name, value]) => (NAMING.includes(name) ? [value].flat() : []));
+  const settings = set.filter((text) => NAMING.includes(text.split('=', 1)[0] ?? ''));
+  return [...flags, ...settings].filter((text) => typeof text === 'string');
 }
 
 /** stdout takes no more. The exit code says so, but where all there is to make is made all the same. */
@@ -73,10 +86,49 @@ async function fail(error: unknown, verbose: boolean, renderer: Renderer): Promi
 }
 
 /** commander's own words: help, and what is wrong with a command line. */
-const OUTPUT = { writeOut: (text: string) => stdout.write(text), writeErr: (text: string) => stderr.write(text) };
+const OUTPUT: OutputConfiguration = {
+  writeOut: (text: string) => stdout.write(asCalled(text)),
+  writeErr: (text: string) => stderr.write(asCalled(text)),
+};
+
+/** `path`: what is typed to run it, 'eval images'. */
+function programOf(command: Command, path: string, output = OUTPUT): Program {
+  return describe(command)
+    .configureOutput(output)
+    .exitOverride()
+    .showSuggestionAfterError()
+    .showHelpAfterError(`\`drm ${path} --help\` lists its options.`)
+    .action(async (...given: unknown[]) => {
+      await run(command, given.slice(0, -2), given.at(-2) as Record<string, unknown>);
+    });
+}
+
+function programOfGroup(group: CommandGroup): Program {
+  const { name, subcommands } = group;
+  /** A flag that others of the group have: whose it is. */
+  const whose = (flag: string) =>
+    subcommands.filter(({ options = [] }) => options.some((option) => flagOf(nameOf(option)) === flag));
+  const outputError = (text: string, write: (text: string) => void) => {
+    const owners = whose(/unknown option '(--[\w-]+)'/.exec(text)?.[1] ?? '').map((one) => `drm ${name} ${one.name}`);
+    write(owners.length > 0 ? `${text.split('\n', 1)[0]}\n(It is one of ${owners.join(' and ')}.)\n` : text);
+  };
+  const described = subcommands.map((one) => programOf(one, `${name} ${one.name}`, { ...OUTPUT, outputError }));
+  return describeGroup(group, described)
+    .configureOutput(OUTPUT)
+    .exitOverride()
+    .showSuggestionAfterError()
+    .showHelpAfterError(`\`drm ${name} --help\` lists its commands.`);
+}
+
+/** `help sample` is `sample --help`. */
+const unhelped = (argv: string[]): string[] => {
+  const [first, ...asked] = argv;
+  return first === 'help' && registry.some(({ name }) => name === asked[0]) ? [...asked, '--help'] : argv;
+};
 
 /** Runs one command line; sets process.exitCode. */
-export async function main(argv: string[]): Promise<void> {
+export async function main(typed: string[]): Promise<void> {
+  const argv = unhelped(typed);
   stdout.onLoss = (loss) => lostStdout(loss, false);
   const program = new Program('drm')
     .description(
@@ -94,17 +146,9 @@ export async function main(argv: string[]): Promise<void> {
       continue;
     }
     const command = await entry.load();
-    const made = describe(command)
-      .configureOutput(OUTPUT)
-      .exitOverride()
-      .showSuggestionAfterError()
-      .showHelpAfterError(`\`drm ${command.name} --help\` lists its options.`)
-      .action(async (...given: unknown[]) => {
-        await run(command, given.slice(0, -2), given.at(-2) as Record<string, unknown>);
-      });
-    program.addCommand(made);
+    program.addCommand(isGroup(command) ? programOfGroup(command) : programOf(command, command.name));
   }
-  program.addHelpText('after', '\nStart with:\n  $ drm doctor\n  $ drm sample --prompt "a red fox" --n 4 --grid');
+  program.addHelpText('after', '\nStart with:\n  $ drm doctor\n  $ drm sample "red apple, noto style" -n 4 --grid');
   try {
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
@@ -113,7 +157,7 @@ export async function main(argv: string[]): Promise<void> {
       return;
     }
     const event = errorEvent(error, false);
-    stderr.write(`drm: ${event.message}\n`);
+    stderr.write(`drm: ${asCalled(event.message)}\n`);
     process.exitCode = event.exit_code;
   }
 }

@@ -1,13 +1,19 @@
 // Runs the real command line in a process of its own.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 
 export const repository = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 export const drm = join(repository, 'dist/cli/main.js');
+/** On PATH, as an installed drm is: hints then say `drm`. */
+const installed = mkdtempSync(join(tmpdir(), 'drm-test-bin-'));
+symlinkSync(drm, join(installed, 'drm'));
+process.once('exit', () => rmSync(installed, { recursive: true, force: true }));
+const PATH = [installed, process.env.PATH ?? ''].join(delimiter);
+
 export const fixture = join(repository, 'test/golden/pipeline');
 
 export interface Outcome {
@@ -31,7 +37,7 @@ export function runDrm(args: string[], options: RunOptions = {}): Promise<Outcom
   return new Promise((done, failed) => {
     const child = spawn(process.execPath, [options.program ?? drm, ...args], {
       cwd: options.cwd ?? repository,
-      env: { ...process.env, CI: '1', NO_COLOR: '1', ...options.env },
+      env: { ...process.env, PATH, CI: '1', NO_COLOR: '1', ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     options.onStart?.((signal) => child.kill(signal));

@@ -1,6 +1,6 @@
 // A command in commander's form: arguments, options and help, and the flags that every command has.
 import { InvalidArgumentError, Command as Program, Option as ProgramOption } from 'commander';
-import type { Command } from '../common/command.js';
+import type { AnyCommand, Command, CommandGroup } from '../common/command.js';
 
 const collect = (value: string, all: string[] | undefined) => [...(all ?? []), value];
 
@@ -31,6 +31,11 @@ export function globalOptions(): ProgramOption[] {
   ];
 }
 
+const examplesOf = ({ examples }: AnyCommand): string =>
+  `\nExamples:\n${examples.map((e) => `  $ ${e.command}\n      ${e.does}`).join('\n')}`;
+
+const EVERYWHERE = 'Options of every command:';
+
 /** commander's form of one of our commands, without an action. */
 export function describe(command: Command): Program {
   const program = new Program(command.name).description(command.summary);
@@ -45,10 +50,18 @@ export function describe(command: Command): Program {
     );
     if (option.choices) made.choices([...option.choices]);
     if (option.repeatable) made.argParser(collect);
+    if (option.group !== undefined) made.helpGroup(option.group);
     program.addOption(made);
     for (const alias of option.aliases ?? []) program.addOption(new ProgramOption(alias).hideHelp());
   }
-  for (const option of globalOptions()) program.addOption(option.helpGroup('Options of every command:'));
-  const examples = command.examples.map((e) => `  $ ${e.command}\n      ${e.does}`).join('\n');
-  return program.addHelpText('after', `\nExamples:\n${examples}`);
+  for (const option of globalOptions()) program.addOption(option.helpGroup(EVERYWHERE));
+  program.addHelpOption(new ProgramOption('-h, --help', 'this text').helpGroup(EVERYWHERE));
+  return program.addHelpText('after', examplesOf(command));
+}
+
+/** Likewise a group, with its subcommands as they are `described`. */
+export function describeGroup(group: CommandGroup, described: readonly Program[]): Program {
+  const program = new Program(group.name).description(group.summary).usage('COMMAND [options]').helpCommand(false);
+  for (const one of described) program.addCommand(one);
+  return program.addHelpText('after', examplesOf(group));
 }

@@ -1,9 +1,9 @@
-import { defineCommand } from '../common/command.js';
-import { ARGUMENTS, OPTIONS } from './eval/options.js';
+import { type CommandGroup, defineCommand } from '../common/command.js';
+import { IMAGES_OPTIONS, PAIRS_OPTIONS, RETRIEVAL_OPTIONS } from './eval/options.js';
 
-export const command = defineCommand({
-  name: 'eval',
-  summary: 'measure models by scorers, and rewards by preferences or real images',
+const images = defineCommand({
+  name: 'images',
+  summary: 'make images of prompts and let scorers judge them, a row for each setting',
   examples: [
     {
       command:
@@ -22,6 +22,17 @@ export const command = defineCommand({
       command: 'drm eval images --prompts prompts.txt --sweep lora=none,runs/flow,runs/step --scorer judge',
       does: 'the base beside what two trainings made of it',
     },
+  ],
+  options: IMAGES_OPTIONS,
+  tasks: ['sample'],
+  makesFiles: () => true,
+  run: async (context) => (await import('./eval/images.js')).evaluateImages(context),
+});
+
+const pairs = defineCommand({
+  name: 'pairs',
+  summary: 'how often rewards prefer the image that people preferred',
+  examples: [
     {
       command: 'drm eval pairs --data data/prefs --split test --reward tiny --reward judge --timesteps 0,250,500,750',
       does: 'how often rewards prefer what people preferred, by timestep and kind of pair, as a table and a plot',
@@ -34,24 +45,34 @@ export const command = defineCommand({
       command: 'drm eval pairs --scores scores.json --from hpdv3/test.json',
       does: "accuracy of scores that any program gave, in the list's order; more forms: docs/evaluation.md",
     },
+  ],
+  options: PAIRS_OPTIONS,
+  // Scores that are judged rather than given are made to be read.
+  makesFiles: ({ options, global }) => global.out !== undefined || options.scores === undefined,
+  run: async (context) => (await import('./eval/pairs.js')).evaluatePairs(context),
+});
+
+const retrieval = defineCommand({
+  name: 'retrieval',
+  summary: 'how often a CLIP finds the caption of a real image',
+  examples: [
     {
       command: 'drm eval retrieval --data data/emoji --split test-style --scorer judge',
       does: 'how often a CLIP finds the right caption of real images among 256',
     },
+    {
+      command: 'drm eval retrieval --data data/emoji --scorer judge --scorer clip:runs/clip/model --among 64',
+      does: 'two CLIPs beside each other, on every split',
+    },
   ],
-  arguments: ARGUMENTS,
-  options: OPTIONS,
-  // Scores that are judged rather than given, and retrieval, are made to be read.
-  makesFiles: ({ args: [what], options, global }) =>
-    global.out !== undefined || what === 'images' || (what === 'pairs' && options.scores === undefined),
-  async run(context) {
-    switch (context.args[0]) {
-      case 'images':
-        return (await import('./eval/images.js')).evaluateImages(context);
-      case 'pairs':
-        return (await import('./eval/pairs.js')).evaluatePairs(context);
-      case 'retrieval':
-        return (await import('./eval/retrieval.js')).evaluateRetrieval(context);
-    }
-  },
+  options: RETRIEVAL_OPTIONS,
+  makesFiles: ({ global }) => global.out !== undefined,
+  run: async (context) => (await import('./eval/retrieval.js')).evaluateRetrieval(context),
 });
+
+export const command: CommandGroup = {
+  name: 'eval',
+  summary: 'measure models by scorers, and rewards by preferences or real images',
+  examples: [images, pairs, retrieval].flatMap(({ examples }) => examples.slice(0, 1)),
+  subcommands: [images, pairs, retrieval],
+};

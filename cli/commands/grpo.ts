@@ -46,6 +46,7 @@ export const command = defineCommand({
     { flags: '--dry-run', description: 'run one step of every phase, print what it took, and exit' },
     ...RUN_OPTIONS,
   ],
+  tasks: ['grpo'],
   makesFiles: ({ options }) => !options.plan && !options.dryRun,
   async run(context) {
     const { options } = context;
@@ -75,6 +76,8 @@ export const command = defineCommand({
     };
     const settings = await runSettings('grpo', context, folder, { flags, recommended });
     fitsAlgorithm(settings, options);
+    const { prepareCheckpoints } = await import('../train/tasks/checkpoint_names.js');
+    await prepareCheckpoints([settings.model, settings.reward, settings.judge], context);
     if (options.plan) return (await import('../grpo/plan_command.js')).showPlan(settings, context);
     if (options.dryRun) return (await import('../grpo/plan_command.js')).dryRun(settings, context);
     const { preparePolicy } = await import('../grpo/prepare_policy.js');

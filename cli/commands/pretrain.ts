@@ -45,6 +45,7 @@ export const command = defineCommand({
     { flags: '--seed <n>', description: 'of first weights, data order and all draws', parse: toNumber },
     ...RUN_OPTIONS,
   ],
+  tasks: PARTS.map((part) => `pretrain_${part}`),
   makesFiles: () => true,
   run: pretrain,
 });

@@ -1,10 +1,10 @@
 // All commands: name and summary here, so that `drm --help` loads none of them; the rest when one runs.
-import type { Command } from '../common/command.js';
+import type { AnyCommand } from '../common/command.js';
 
 export interface Entry {
   name: string;
   summary: string;
-  load: () => Promise<Command>;
+  load: () => Promise<AnyCommand>;
 }
 
 export const registry: Entry[] = [
@@ -60,8 +60,13 @@ export const registry: Entry[] = [
     load: async () => (await import('./reproduce.js')).command,
   },
   {
+    name: 'list',
+    summary: 'what there is, and where: models, rewards, scorers, configs, runs',
+    load: async () => (await import('./list.js')).command,
+  },
+  {
     name: 'config',
-    summary: 'show resolved settings and where each comes from, or check a file',
+    summary: 'show resolved settings and where each comes from, list configs, or check a file',
     load: async () => (await import('./config.js')).command,
   },
   {

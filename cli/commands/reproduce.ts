@@ -24,6 +24,7 @@ export const command = defineCommand({
   ],
   arguments: ARGUMENTS,
   options: OPTIONS,
+  tasks: ['reproduce'],
   makesFiles: ({ options }) => !options.plan,
   run: async (context) => (await import('./reproduce/run.js')).reproduce(context),
 });

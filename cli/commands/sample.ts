@@ -22,6 +22,7 @@ export const command = defineCommand({
   ],
   arguments: ARGUMENTS,
   options: OPTIONS,
+  tasks: ['sample'],
   makesFiles: () => true,
   // Loaded when it runs: `drm sample --help` needs no addon.
   run: async (context) => (await import('./sample/images.js')).sampleImages(context),

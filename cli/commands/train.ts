@@ -37,6 +37,7 @@ export const command = defineCommand({
     },
     ...RUN_OPTIONS,
   ],
+  tasks: ['train'],
   makesFiles: () => true,
   async run(context) {
     const { options } = context;
@@ -55,6 +56,8 @@ export const command = defineCommand({
       export: options.export,
     };
     const settings = await runSettings('train', context, folder, { flags, recommended: recommendedSettingsFile });
+    const { prepareCheckpoints } = await import('../train/tasks/checkpoint_names.js');
+    await prepareCheckpoints([settings.model, settings.from], context);
     const { prepareReward } = await import('../train/tasks/reward.js');
     await trainInRun(context, { name: 'train', folder, settings }, (made) => prepareReward(settings, made));
   },

@@ -42,6 +42,8 @@ export interface Command<Options extends object = object, Arguments extends read
   examples: { command: string; does: string }[];
   arguments?: readonly Argument[];
   options?: readonly Option[];
+  /** Whose settings --config and --set give, by the names of their schemas. */
+  tasks?: readonly string[];
   /**
    * Whether what it makes is in files: it then goes on when nobody reads stdout any more. What is made to be read there
    * ends. Not said: it ends.
@@ -49,6 +51,19 @@ export interface Command<Options extends object = object, Arguments extends read
   makesFiles?(context: Pick<Context<Options, Arguments>, 'args' | 'options' | 'global'>): boolean;
   run(context: Context<Options, Arguments>): Promise<void>;
 }
+
+/** A command whose work is that of others under its name: `drm eval images`. Each has its own flags and help. */
+export interface CommandGroup {
+  name: string;
+  summary: string;
+  examples: Command['examples'];
+  subcommands: readonly Command[];
+}
+
+/** What the registry holds. */
+export type AnyCommand = Command | CommandGroup;
+
+export const isGroup = (command: AnyCommand): command is CommandGroup => 'subcommands' in command;
 
 interface Definition<Options extends readonly Option[], Arguments extends readonly Argument[]>
   extends Command<OptionsOf<Options>, ArgumentsOf<Arguments>> {

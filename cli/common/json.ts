@@ -105,10 +105,13 @@ export interface JsonFile {
 export const fileFault = (file: string, what: string, { part, advice, code = 'BAD_FILE' }: JsonFile): DrmError =>
   new DrmError(code, `[${part}] ${file}: ${what}${advice === undefined ? '' : `; ${advice}`}`, { file });
 
-/** What `read` makes of a file's text. Throws DrmError naming the file when it cannot be read, or `read` throws. */
-export function readText<T>(file: string, as: JsonFile, read: (text: string) => T): T {
+/**
+ * What `read` makes of a file's text; `source` is where it is, if not under that name (0: standard input). Throws DrmError
+ * naming the file when it cannot be read, or `read` throws.
+ */
+export function readText<T>(file: string, as: JsonFile, read: (text: string) => T, source: string | number = file): T {
   try {
-    return read(decodeText(readFileSync(file)));
+    return read(decodeText(readFileSync(source)));
   } catch (error) {
     throwLack(error);
     throw fileFault(file, `expected ${as.expected ?? 'JSON'} (${(error as Error).message})`, as);

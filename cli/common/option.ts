@@ -12,6 +12,8 @@ export interface Option {
   choices?: readonly string[];
   /** Flags that work too and are not shown: what it was called before, what other tools call it. */
   aliases?: readonly string[];
+  /** The heading in help under which it stands; see `grouped()`. */
+  group?: string;
   /** From the text to the value that the command sees; `flag` is for messages. Without it the text. Throws DrmError USAGE. */
   parse?: (text: string, flag: string) => unknown;
 }
@@ -22,6 +24,10 @@ export interface Argument {
   description: string;
   choices?: readonly string[];
 }
+
+/** Options that stand in help under one heading. */
+export const grouped = <const Options extends readonly Option[]>(group: string, options: Options): Options =>
+  options.map((option) => ({ group, ...option })) as readonly Option[] as Options; // the type has no need of the heading
 
 type Camel<Word extends string> = Word extends `${infer Head}-${infer Rest}`
   ? `${Head}${Capitalize<Camel<Rest>>}`

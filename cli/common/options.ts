@@ -71,6 +71,32 @@ export function pickOptions<Definitions extends readonly Option[]>(
   return Object.fromEntries(Object.entries(options).filter(([name]) => names.has(name))) as OptionsOf<Definitions>;
 }
 
+/** What a command cannot do without. */
+interface Needed<Value> {
+  value: Value | undefined;
+  /** In words: 'a folder to write to'. */
+  what: string;
+  /** What to type: '--out DIR'. */
+  give: string;
+}
+
+/** The values, all of which are there; an empty list is as good as none. Throws DrmError USAGE that names all that lack. */
+export function needed<All extends Record<string, Needed<unknown>>>(
+  command: string,
+  all: All,
+): { [Name in keyof All]: NonNullable<All[Name]['value']> } {
+  const lacking = Object.values(all).filter(
+    ({ value }) => value === undefined || (Array.isArray(value) && !value.length),
+  );
+  if (lacking.length > 0)
+    throw new DrmError(
+      'USAGE',
+      `${command}: expected ${lacking.map(({ what }) => what).join(' and ')}; give ${lacking.map(({ give }) => give).join(', and ')}`,
+    );
+  const values = Object.entries(all).map(([name, { value }]) => [name, value]);
+  return Object.fromEntries(values) as { [Name in keyof All]: NonNullable<All[Name]['value']> }; // as was seen above
+}
+
 const quote = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 
 /** A drm command line that a shell reads as these words. */

@@ -1,6 +1,6 @@
 // What a run's settings are and where each comes from: schema default, the model's own drm.json, `extends`, the file,
 // --set, then flags.
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, parse, resolve } from 'node:path';
 import type { Ajv, ErrorObject, ValidateFunction } from 'ajv';
@@ -47,6 +47,17 @@ export function taskNames(): string[] {
   return files.map((file) => parse(file).name).sort();
 }
 
+/** The configs that come with drm: 'sample/tiny'. */
+export function configNames(): string[] {
+  const folders = readdirSync(CONFIG_FOLDER).filter((folder) => !['schema', 'models', 'scorers'].includes(folder));
+  return folders.sort().flatMap((folder) =>
+    readdirSync(join(CONFIG_FOLDER, folder))
+      .filter((file) => file.endsWith('.json'))
+      .sort()
+      .map((file) => `${folder}/${parse(file).name}`),
+  );
+}
+
 /** Values that were allowed while the program ran, by task and setting. */
 const allowed = new Map<string, Set<string>>();
 
@@ -80,10 +91,11 @@ const bad = (where: string, what: string, details: Record<string, string> = {}) 
 /** A config by path, or by the name of one that comes with drm ("sample/tiny"). */
 function findFile(file: string): string {
   for (const path of [file, join(CONFIG_FOLDER, file), join(CONFIG_FOLDER, `${file}.json`)])
-    if (existsSync(path)) return path;
+    if (statSync(path, { throwIfNoEntry: false })?.isFile()) return path;
+  const guess = nearest(file, configNames());
   throw new DrmError(
     'BAD_FILE',
-    `[config] ${file}: expected a JSON file, or one of drm's own such as sample/tiny, found no such file`,
+    `[config] ${file}: expected a JSON file, or one of drm's own such as sample/tiny, found ${existsSync(file) ? 'a folder' : 'no such file'}; ${guess ? `did you mean ${guess}?` : '`drm config list` has their names'}`,
     { file },
   );
 }

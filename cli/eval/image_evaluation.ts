@@ -11,7 +11,7 @@ import type { SampleSettings } from '../config/types.js';
 import { Drop } from '../data/io/drop.js';
 import { decodeImage } from '../data/io/image.js';
 import { CaptionedSet } from '../data/prepared/captioned_set.js';
-import { contactSheet, type Image } from '../image/write.js';
+import { labelledSheet, type SheetRow, wordedSheet } from '../image/sheet.js';
 import { loadDistance, loadJudges } from '../rewards/judges.js';
 import type { Distance, Reward } from '../rewards/reward.js';
 import { type MeasuredDiversity, measureDiversity, pairsByPrompt } from './diversity.js';
@@ -52,19 +52,39 @@ function earlierResults(file: string): ShapeOf<typeof EARLIER> {
   }
 }
 
-async function writeSheet(files: string[], path: string): Promise<void> {
+async function writeSheet(files: readonly string[], prompts: readonly string[], path: string): Promise<void> {
   const decoded = await Promise.all(files.slice(0, SHEET.images).map((file) => decodeImage(readFileSync(file))));
-  const images = decoded.filter((image) => !(image instanceof Drop)) as Image[];
-  await writeAtomically(path, await contactSheet(images, SHEET.columns));
+  const shown = decoded.flatMap((image, i) => (image instanceof Drop ? [] : [{ image, prompt: prompts[i] ?? '' }]));
+  const sheet = await wordedSheet(
+    shown.map(({ image }) => image),
+    shown.map(({ prompt }) => prompt),
+    SHEET.columns,
+  );
+  await writeAtomically(path, sheet);
+}
+
+interface Column {
+  /** The setting, as in the table. */
+  name: string;
+  files: readonly string[];
 }
 
 /** The first image of the first prompts, a row each, a column for each setting. */
-async function writeComparison(columns: readonly string[][], each: number, path: string): Promise<void> {
-  const rows = Array.from({ length: Math.min(COMPARED, (columns[0]?.length ?? 0) / each) }, (_, i) => i * each);
-  const files = rows.flatMap((image) => columns.map((column) => column[image] as string));
-  const decoded = await Promise.all(files.map((file) => decodeImage(readFileSync(file))));
-  if (decoded.some((image) => image instanceof Drop)) return;
-  await writeAtomically(path, await contactSheet(decoded as Image[], columns.length));
+async function writeComparison(
+  columns: readonly Column[],
+  prompts: readonly string[],
+  each: number,
+  path: string,
+): Promise<void> {
+  const rows: SheetRow[] = [];
+  for (let at = 0; at < Math.min(COMPARED * each, prompts.length); at += each) {
+    const decoded = await Promise.all(columns.map(({ files }) => decodeImage(readFileSync(files[at] as string))));
+    const cells = decoded.map((image, i) =>
+      image instanceof Drop ? undefined : { image, label: columns[i]?.name ?? '' },
+    );
+    rows.push({ title: prompts[at] ?? '', cells });
+  }
+  await writeAtomically(path, await labelledSheet(rows));
 }
 
 const costOf = ({ made, cost }: ImageSet): Cost | undefined =>
@@ -90,7 +110,7 @@ type ImageEvaluationContext = Context<{ scorer: string[] | undefined; diversity:
 export class ImageEvaluation {
   readonly #judges: Judge[];
   readonly #results: Results;
-  readonly #columns: string[][] = [];
+  readonly #columns: Column[] = [];
   readonly #earlier: ShapeOf<typeof EARLIER>;
   readonly #captions: Captions;
   #first: Judgement[] = [];
@@ -171,7 +191,7 @@ export class ImageEvaluation {
   async add(name: string, settings: SampleSettings, folder: string, set: ImageSet): Promise<void> {
     const { options, events } = this.context;
     const { files, made, seconds } = set;
-    this.#columns.push(files);
+    this.#columns.push({ name, files });
     const before = this.#earlier.rows?.find((row) => row.folder === folder);
     const each = made > 0 ? seconds / made : before?.seconds_per_image;
     const cost = (this.options.device === 'cpu' && costOf(set)) || before?.cost;
@@ -194,7 +214,7 @@ export class ImageEvaluation {
     });
     if (options.grid) {
       const path = join(folder, 'grid.png');
-      await writeSheet(files, path);
+      await writeSheet(files, this.options.prompts, path);
       events.emit({ event: 'image', path, width: 0, height: 0 });
     }
     await writeAtomically(this.file, `${JSON.stringify(this.#results, null, 2)}\n`);
@@ -238,7 +258,7 @@ export class ImageEvaluation {
     const { options, events } = this.context;
     if (options.grid && this.#columns.length > 1) {
       const path = join(this.options.out, 'compare.png');
-      await writeComparison(this.#columns, each, path);
+      await writeComparison(this.#columns, this.options.prompts, each, path);
       events.emit({ event: 'image', path, width: 0, height: 0 });
     }
     events.emit({ event: 'result', text: report(this.options.model, this.#results), data: this.#results });

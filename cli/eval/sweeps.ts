@@ -62,7 +62,7 @@ function sweep(text: string): Value[] {
   );
 }
 
-/** The reward that chooses is one; `eval pairs` takes several under the same name. */
+/** The reward that chooses is one. It may be said several times only to be told how several are compared. */
 function oneReward(rewards: string[] | undefined): string | undefined {
   if (rewards === undefined || rewards.length === 1) return rewards?.[0];
   throw new DrmError(

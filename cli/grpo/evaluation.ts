@@ -1,7 +1,7 @@
 // An evaluation of a policy: what is measured and what is shown are of the same images.
 import { join } from 'node:path';
 import { writeAtomically } from '../common/files.js';
-import { contactSheet } from '../image/write.js';
+import { wordedSheet } from '../image/sheet.js';
 import type { HeldOut, Look } from './held_out.js';
 import { phaseProgress } from './phase_progress.js';
 import type { PolicyContext } from './policy_parts.js';
@@ -32,8 +32,8 @@ export class Evaluation {
     const { images } = await this.look(step, signal);
     const shown = images.slice(0, SHEET.images);
     const sheet = join(folder, 'sheet.png');
-    await writeAtomically(sheet, await contactSheet(shown, Math.min(SHEET.columns, shown.length)));
     const prompts = this.heldOut.prompts.slice(0, shown.length);
+    await writeAtomically(sheet, await wordedSheet(shown, prompts, SHEET.columns));
     await writeAtomically(join(folder, 'prompts.txt'), `${prompts.join('\n')}\n`);
     return sheet;
   }

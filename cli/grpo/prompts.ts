@@ -41,15 +41,21 @@ function listAt(path: string, which: keyof typeof LISTS): string {
 
 /** Each prompt once. A prompt that comes several times would be a group of its own each time. */
 function read(file: string, say: { info: Say; warn: Say }): string[] {
-  const { prompts, blank } = readPrompts(file);
+  const { prompts, blank, unread } = readPrompts(file);
   const once = [...new Set(prompts.map(({ prompt }) => prompt))];
   const left = [
     ...(blank > 0 ? [`${blank} empty lines`] : []),
     ...(once.length < prompts.length ? [`${prompts.length - once.length} repetitions`] : []),
   ];
   if (left.length > 0) say.info(`${file}: ${once.length} prompts, ${left.join(' and ')} passed over`);
-  if (prompts.some(({ negativePrompt, seed }) => negativePrompt !== undefined || seed !== undefined))
-    say.warn(`${file}: negative_prompt and seed of its lines have no meaning in training, and are not used`);
+  const fields = new Set(unread.keys());
+  for (const { negativePrompt, seed, settings = {} } of prompts) {
+    if (negativePrompt !== undefined) fields.add('negative_prompt');
+    if (seed !== undefined) fields.add('seed');
+    for (const key of Object.keys(settings)) fields.add(key);
+  }
+  if (fields.size > 0)
+    say.warn(`${file}: ${[...fields].join(', ')} of its lines have no meaning in training, and are not used`);
   return once;
 }
 

@@ -8,6 +8,7 @@ import { readObject } from '../common/json.js';
 import { nearest } from '../common/nearest.js';
 import { packageRoot } from '../common/root.js';
 import { cachedSnapshot, isHubId } from './cache.js';
+import { madeFolder } from './made_folders.js';
 
 export interface ModelOptions {
   /** A diffusers folder or hub id that supplies what the model lacks. */
@@ -225,9 +226,18 @@ async function fromSingleFile(file: string, options: ModelOptions): Promise<Reso
 function findFolder(spec: string, revision?: string): string | undefined {
   const builtIn = BUILT_IN[spec];
   if (builtIn?.folder) return builtIn.folder;
+  const made = madeFolder(spec);
+  if (made !== undefined) return made;
+  const inRun = join(spec, 'model'); // of a run that trained a base
+  if (existsSync(join(inRun, 'model_index.json')) && !existsSync(join(spec, 'model_index.json'))) return resolve(inRun);
   if (existsSync(spec)) return resolve(spec);
   const id = builtIn?.id ?? spec;
   return isHubId(id) ? cachedSnapshot(id, revision) : undefined;
+}
+
+/** The models that have a name, and where each is; undefined where it is not on this machine. */
+export function namedModels(): { name: string; id: string | undefined; folder: string | undefined }[] {
+  return Object.entries(BUILT_IN).map(([name, { id }]) => ({ name, id, folder: findFolder(name) }));
 }
 
 /** The settings that a model's maker recommends: drm.json beside model_index.json, where there is one. */

@@ -1,11 +1,13 @@
-// Images on disk: PNGs with their settings inside, put in place whole or not at all.
+// Images on disk with their settings inside, put in place whole or not at all.
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { DrmError } from '../../binding/error.js';
 import { writeAtomically } from '../common/files.js';
-import { addText } from './png_text.js';
+import { extensionOf, type Format } from './formats.js';
+import { addText, readText } from './png_text.js';
+import { textsOfXmp, xmpOf } from './xmp.js';
 
 export interface Image {
   /** RGB, row by row, three bytes a pixel. */
@@ -21,15 +23,37 @@ export async function encodePng(image: Image, texts: Record<string, string> = {}
   return Object.keys(texts).length > 0 ? addText(png, texts) : png;
 }
 
+/** WebP and JPEG lose what the eye hardly sees. */
+export async function encodeImage(image: Image, format: Format, texts: Record<string, string>): Promise<Buffer> {
+  if (format === 'png') return encodePng(image, texts);
+  const { parameters = '' } = texts;
+  const made = sharp(image.pixels, rgb(image))
+    .withXmp(xmpOf(texts))
+    // Where A1111 and its kin look; this writer knows ASCII alone, so that XMP has the text as it is.
+    .withExif({ IFD2: { UserComment: parameters } });
+  return (
+    format === 'webp' ? made.webp({ quality: 92 }) : made.jpeg({ quality: 94, chromaSubsampling: '4:4:4' })
+  ).toBuffer();
+}
+
+/** The texts inside an image of any of the formats. Throws DrmError BAD_FILE for a damaged PNG. */
+export async function textsOf(file: string): Promise<Record<string, string>> {
+  const bytes = await readFile(file);
+  const isPng = bytes.subarray(1, 4).toString('latin1') === 'PNG';
+  if (isPng) return readText(bytes);
+  const { xmp } = await sharp(bytes).metadata();
+  return xmp ? textsOfXmp(xmp.toString('utf8')) : {};
+}
+
 /** The first of `stem.png`, `stem-2.png`, ... that does not exist, or whose pixels and settings are these already. */
-export async function writeImage(folder: string, stem: string, png: Buffer): Promise<string> {
+export async function writeImage(folder: string, stem: string, bytes: Buffer, format: Format = 'png'): Promise<string> {
   for (let i = 1; ; i++) {
-    const path = join(folder, i === 1 ? `${stem}.png` : `${stem}-${i}.png`);
+    const path = join(folder, `${stem}${i === 1 ? '' : `-${i}`}.${extensionOf(format)}`);
     if (!existsSync(path)) {
-      await writeAtomically(path, png);
+      await writeAtomically(path, bytes);
       return path;
     }
-    if (png.equals(await readFile(path))) return path; // the same run again
+    if (bytes.equals(await readFile(path))) return path; // the same run again
   }
 }
 

@@ -1,12 +1,11 @@
-// The adapter of a run as it stood at one of its checkpoints: RUN@STEP, RUN@latest, RUN/checkpoints/STEP, or a run that has
-// no result yet. A checkpoint holds it among the optimizer's state; here it becomes a file as others are.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+// The adapter of a run as it stood at one of its checkpoints. A checkpoint holds it among the optimizer's state; here it
+// becomes a file as others are.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import { DrmError } from '../../binding/error.js';
 import { parseJson, shaped } from '../common/json.js';
 import { count, listOf, mapOf, number, objectOf, optional, text } from '../common/shape.js';
-import { checkpointSteps, openCheckpoint } from '../runs/checkpoints.js';
+import { type CheckpointName, openNamed, scratchFolder } from '../runs/checkpoint_name.js';
 import { readRunConfig } from '../runs/folder.js';
 
 const STATE = 'state.safetensors';
@@ -14,43 +13,11 @@ const STATE = 'state.safetensors';
 /** What is exported from a run: its average, where one is kept. */
 const PREFIXES = ['average.', 'parameter.'] as const;
 
-export interface CheckpointName {
-  run: string;
-  /** Undefined: the latest. */
-  step: number | undefined;
-}
-
 /** Runs whose adapters are a policy's. */
 const TASKS = ['grpo', 'pretrain flow'];
 
-const stepsOf = (run: string): Promise<number[]> => checkpointSteps(join(run, 'checkpoints'));
-
-/** The checkpoint that a name means, or undefined where it means something else. */
-export async function checkpointNamed(name: string): Promise<CheckpointName | undefined> {
-  const at = /^(.+)@(\d+|latest)$/.exec(name);
-  if (at && !existsSync(name) && existsSync(join(at[1] as string, 'checkpoints')))
-    return { run: at[1] as string, step: at[2] === 'latest' ? undefined : Number(at[2]) };
-  const path = resolve(name);
-  if (existsSync(join(path, 'checkpoint.json')) && /^\d+$/.test(basename(path)))
-    return { run: dirname(dirname(path)), step: Number(basename(path)) };
-  if (!existsSync(join(path, 'config.json')) || existsSync(join(path, 'model'))) return undefined;
-  return (await stepsOf(path)).length > 0 ? { run: path, step: undefined } : undefined;
-}
-
 const HEADER = mapOf(objectOf({ dtype: text, shape: listOf(count), data_offsets: listOf(count) }));
 const SETTINGS = objectOf({ lora_rank: number, lora_alpha: number, lora_targets: optional(listOf(text)) });
-
-let scratch: string | undefined;
-
-/** A folder of this process, which goes with it. */
-function scratchFolder(): string {
-  if (scratch === undefined) {
-    const made = mkdtempSync(join(tmpdir(), 'drm-lora-'));
-    process.once('exit', () => rmSync(made, { recursive: true, force: true }));
-    scratch = made;
-  }
-  return scratch;
-}
 
 /**
  * Writes the adapter of a checkpoint, to the bit what the run would have exported there, in diffusers' layout; the file lasts
@@ -61,12 +28,7 @@ export async function writeCheckpointAdapter({ run, step }: CheckpointName): Pro
   const config = await readRunConfig(run);
   if (!TASKS.includes(config.task))
     throw fail(`expected a run of drm ${TASKS.join(' or drm ')}, found one of drm ${config.task}, which is no --lora`);
-  const steps = await stepsOf(run);
-  const at = step ?? steps.at(-1);
-  if (at === undefined) throw fail('expected a checkpoint, found none yet');
-  if (!steps.includes(at))
-    throw fail(`expected a checkpoint of step ${at}, found ${steps.join(', ')}; name one of those as RUN@STEP`);
-  const { folder } = await openCheckpoint(join(run, 'checkpoints', String(at)));
+  const { folder, step: at } = await openNamed({ run, step }, 'lora');
   const file = join(folder, STATE);
   if (!existsSync(file))
     throw fail(`expected ${STATE} in ${folder}, found none; it was written by another version of drm`);

@@ -6,7 +6,8 @@ import type { LoraInfo, LoraUse } from '../../binding/types.js';
 import type { Events } from '../common/events.js';
 import { hashOfFile } from '../common/files.js';
 import { cachedSnapshot, isHubId } from '../hub/cache.js';
-import { checkpointNamed, writeCheckpointAdapter } from './checkpoint_adapter.js';
+import { checkpointNamed } from '../runs/checkpoint_name.js';
+import { writeCheckpointAdapter } from './checkpoint_adapter.js';
 
 export interface Lora extends LoraUse {
   /** As the user named it, without the scale. */

@@ -274,7 +274,8 @@ export async function readRun(folder: string, name: string): Promise<RecordedRun
   };
 }
 
-async function runsIn(folder: string): Promise<string[]> {
+/** Folders in this one that have a config.json, as runs have. */
+export async function runsIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
   return entries
     .filter((entry) => entry.isDirectory() && existsSync(join(folder, entry.name, 'config.json')))

@@ -6,6 +6,7 @@ import type { ComponentFiles } from '../../binding/types.js';
 import { type JsonObject, readObject } from '../common/json.js';
 import { packageRoot } from '../common/root.js';
 import { cachedSnapshot, isHubId } from '../hub/cache.js';
+import { madeFolder } from '../hub/made_folders.js';
 import { DRM_CLASS } from './describe.js';
 import type { DrmSpec } from './spec.js';
 
@@ -24,6 +25,8 @@ function specOf(name: string, checkpoint: ComponentFiles, base?: string): DrmSpe
 /** An absolute path, or the snapshot of a hub id; undefined where there is neither. */
 export function placeOf(name: string): string | undefined {
   if (name === '') return undefined;
+  const made = madeFolder(name);
+  if (made !== undefined) return made;
   if (existsSync(name)) return resolve(name);
   return isHubId(name) ? cachedSnapshot(name) : undefined;
 }
@@ -59,6 +62,12 @@ export function drmInFolder(name: string, { path, inside, config }: ModelFolder)
     const checkpoint = { config: join(inside, 'config.json'), weights: [found] };
     return specOf(name, checkpoint, typeof config.base === 'string' ? config.base : undefined);
   }
+  if (config?.task === 'train' && config.settings_hash !== undefined)
+    throw new DrmError(
+      'MISSING_WEIGHTS',
+      `[reward] ${path}: expected a reward model, found a run of \`drm train\` that has not written one yet; name one of its checkpoints as ${path}@latest, or go on with \`drm train --out ${path} --resume\``,
+      { file: path },
+    );
   const found =
     config === undefined
       ? 'no config.json'

@@ -84,6 +84,32 @@ const formOf = ({ name, place, alone }: RewardKind) =>
 const formsOf = (kinds: readonly RewardKind[]) =>
   [...kinds.filter(({ place }) => !place), ...placedOf(kinds)].map(formOf);
 
+/** What may be asked for, and whether it is on this machine. */
+export interface KnownReward extends Pick<RewardKind, 'name' | 'about' | 'sees'> {
+  /** 'clip:FOLDER', 'pickscore[:PATH]'. */
+  form: string;
+  needsPlace: boolean;
+  /** Undefined where the user says the place. */
+  here: boolean | undefined;
+}
+
+export function knownRewards(): KnownReward[] {
+  return KINDS.map((kind) => {
+    const { name, about, sees, place, alone } = kind;
+    return { name, about, sees, form: formOf(kind), needsPlace: place !== undefined && !alone, here: isHere(kind) };
+  });
+}
+
+function isHere({ name, place, alone, find }: RewardKind): boolean | undefined {
+  if (place && !alone) return undefined;
+  try {
+    return find(name, '', []) !== undefined;
+  } catch (error) {
+    if (error instanceof DrmError) return false;
+    throw error;
+  }
+}
+
 function unknown(name: string): DrmError {
   const [prefixes, names] = [prefixesOf(KINDS), namesOf(KINDS)];
   const colon = name.indexOf(':');

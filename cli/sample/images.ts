@@ -1,15 +1,46 @@
 // Images on their way to disk: one after the other, in order, while the next ones are being made.
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import sharp from 'sharp';
 import { DrmError } from '../../binding/error.js';
 import type { NativeEvent } from '../../binding/types.js';
 import type { Events } from '../common/events.js';
 import { writeAtomically } from '../common/files.js';
 import type { SampleSettings } from '../config/types.js';
-import { contactSheet, encodePng, type Image, slug, writeImage } from '../image/write.js';
+import { type Format, formatNamed } from '../image/formats.js';
+import { labelledSheet, wordedSheet } from '../image/sheet.js';
+import { encodeImage, encodePng, type Image, slug, writeImage } from '../image/write.js';
 import type { Lora } from '../lora/loras.js';
-import type { Job } from './jobs.js';
+import type { SampleJob } from './jobs.js';
 import { recipeTexts } from './metadata.js';
+
+/** Where images go. */
+export interface Target {
+  folder: string;
+  /** Of the one image, where the user has named its file. */
+  file: string | undefined;
+  format: Format;
+}
+
+/**
+ * What --out names: a folder, or the file of the one image (`x.png`). Throws DrmError USAGE for a file of several images,
+ * and for one whose name asks for another format.
+ */
+export function targetOf(out: string, asked: Format | undefined, count: number): Target {
+  const named = statSync(out, { throwIfNoEntry: false })?.isDirectory() ? undefined : formatNamed(out);
+  if (named === undefined) return { folder: out, file: undefined, format: asked ?? 'png' };
+  if (count !== 1)
+    throw new DrmError(
+      'USAGE',
+      `sample --out ${out}: expected a folder for ${count} images, found the name of one; name a folder, or ask for one image`,
+    );
+  if (asked !== undefined && asked !== named)
+    throw new DrmError(
+      'USAGE',
+      `sample --out ${out} --format ${asked}: expected one format, found two; leave --format out`,
+    );
+  return { folder: dirname(out), file: out, format: named };
+}
 
 export class ImageWriter {
   /** Aborted by the first image that cannot be written: the rest could not be either. */
@@ -17,19 +48,20 @@ export class ImageWriter {
   written = 0;
   #queue: Promise<void> = Promise.resolve();
   #failure: { error: unknown } | undefined;
-  #kept: Image[] = [];
+  #kept = new Map<number, Image>();
 
+  /** `dtype`: what the pipeline runs in. */
   constructor(
-    private readonly folder: string,
-    private readonly jobs: Job[],
-    private readonly settings: SampleSettings,
+    private readonly target: Target,
+    private readonly jobs: readonly SampleJob[],
+    private readonly dtype: SampleSettings['dtype'],
     private readonly loras: readonly Lora[],
     private readonly events: Events,
     private readonly keep: boolean,
   ) {}
 
-  /** Takes the pipeline's "image" and "preview" events. */
-  take(event: NativeEvent): void {
+  /** Takes the "image" and "preview" events of a call that makes these of the jobs. */
+  take(event: NativeEvent, which: readonly number[]): void {
     const image = {
       pixels: event.bytes ?? new Uint8Array(),
       width: Number(event.width),
@@ -37,8 +69,9 @@ export class ImageWriter {
     };
     if (event.kind === 'preview') this.#enqueue(() => this.#preview(Number(event.step), image));
     if (event.kind !== 'image') return;
-    if (this.keep) this.#kept.push(image);
-    this.#enqueue(() => this.#write(Number(event.index), image));
+    const at = which[Number(event.index)] ?? -1;
+    if (this.keep) this.#kept.set(at, image);
+    this.#enqueue(() => this.#write(at, image));
   }
 
   /** All that was taken is on disk. Throws the DrmError DISK of the first that is not. */
@@ -47,11 +80,25 @@ export class ImageWriter {
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** One sheet of all images: a row a prompt, or about a square when each prompt has one image. */
+  /** One sheet of all images: a row a prompt, headed by it, or about a square when each prompt has one image, below it. */
   async grid(): Promise<void> {
-    const columns = this.settings.n > 1 ? this.settings.n : Math.ceil(Math.sqrt(this.#kept.length));
-    const sheet = await contactSheet(this.#kept, columns);
-    const path = await writeImage(this.folder, 'grid', sheet);
+    const cells = [...this.#kept]
+      .sort(([a], [b]) => a - b)
+      .map(([at, image]) => ({ job: this.jobs[at] as SampleJob, image }));
+    const most = Math.max(...this.jobs.map(({ settings }) => settings.n));
+    const sheet =
+      most > 1
+        ? await labelledSheet(
+            rowsOf(cells).map((row) => ({
+              title: row[0]?.job.prompt ?? '',
+              cells: row.map(({ image, job }) => ({ image, label: `seed ${job.seed}` })),
+            })),
+          )
+        : await wordedSheet(
+            cells.map(({ image }) => image),
+            cells.map(({ job }) => job.prompt),
+          );
+    const path = await writeImage(this.target.folder, 'grid', sheet);
     const { width = 0, height = 0 } = await sharp(sheet).metadata();
     this.events.emit({ event: 'image', path, width, height });
   }
@@ -67,16 +114,31 @@ export class ImageWriter {
     const job = this.jobs[at];
     if (!job) throw new DrmError('INTERNAL', `[sample] image ${at} was not asked for`);
     const { width, height } = image;
-    const png = await encodePng(image, recipeTexts({ ...this.settings, width, height }, job, this.loras));
-    const path = await writeImage(this.folder, `${job.seed}-${slug(job.prompt)}`, png);
+    const { folder, file, format } = this.target;
+    const texts = recipeTexts({ ...job.settings, dtype: this.dtype, width, height }, job, this.loras);
+    const bytes = await encodeImage(image, format, texts);
+    if (file !== undefined) await writeAtomically(file, bytes); // named by the user, it is replaced
+    const path = file ?? (await writeImage(folder, `${job.seed}-${slug(job.prompt)}`, bytes, format));
     this.written += 1;
     this.events.emit({ event: 'image', path, width, height, prompt: job.prompt, seed: String(job.seed) });
   }
 
   async #preview(step: number, image: Image): Promise<void> {
     const png = await encodePng(image);
-    const path = join(this.folder, 'preview.png');
+    const path = join(this.target.folder, 'preview.png');
     await writeAtomically(path, png);
     this.events.emit({ event: 'preview', path, step, png });
   }
+}
+
+interface Cell {
+  job: SampleJob;
+  image: Image;
+}
+
+/** The images of a prompt beside each other. */
+function rowsOf(cells: readonly Cell[]): Cell[][] {
+  const rows = new Map<number, Cell[]>();
+  for (const cell of cells) rows.set(cell.job.promptIndex, [...(rows.get(cell.job.promptIndex) ?? []), cell]);
+  return [...rows.values()];
 }

@@ -1,11 +1,12 @@
-// The settings inside an image: written into its PNG, read back by `drm sample --from`.
-import { existsSync, readFileSync } from 'node:fs';
+// The settings inside an image: written into its file, read back by `drm sample --from`.
+import { existsSync } from 'node:fs';
 import { DrmError } from '../../binding/error.js';
+import { throwLack } from '../common/errors.js';
 import { parseJson } from '../common/json.js';
 import { anything, text as aText, listOf, mapOf, number, objectOf, optional, type Shape } from '../common/shape.js';
 import { VERSION } from '../common/version.js';
 import type { SampleSettings } from '../config/types.js';
-import { readText } from '../image/png_text.js';
+import { textsOf } from '../image/write.js';
 import { type Lora, textOf } from '../lora/loras.js';
 
 /** Settings that change the pixels, and so belong into an image. */
@@ -52,7 +53,7 @@ export interface Recipe {
   seed: string;
 }
 
-/** PNG texts of an image made so: `drm` for --from, `parameters` for people and for other programs. */
+/** Texts of an image made so: `drm` for --from, `parameters` for people and for other programs. */
 export function recipeTexts(
   settings: Omit<ImageSettings, 'lora'>,
   { prompt, negative, seed }: { prompt: string; negative: string; seed: bigint },
@@ -89,24 +90,19 @@ const RECIPE = objectOf({
 }) as Shape<Recipe>;
 
 /** Throws DrmError BAD_FILE when the file is no image of ours. */
-export function readRecipe(file: string): Recipe {
-  if (!existsSync(file))
-    throw new DrmError('BAD_FILE', `[sample] --from ${file}: expected a PNG made by drm, found no such file`, { file });
-  let text: string | undefined;
+export async function readRecipe(file: string): Promise<Recipe> {
+  const expected = 'expected an image made by drm';
+  const fail = (what: string) => new DrmError('BAD_FILE', `[sample] --from ${file}: ${what}`, { file });
+  if (!existsSync(file)) throw fail(`${expected}, found no such file`);
+  const { drm = '' } = await textsOf(file).catch((error: unknown) => {
+    throwLack(error);
+    throw fail(error instanceof DrmError ? error.message : `${expected}, found ${(error as Error).message}`);
+  });
   try {
-    text = readText(readFileSync(file)).drm;
-  } catch (error) {
-    throw new DrmError('BAD_FILE', `[sample] --from ${file}: ${(error as Error).message}`, { file });
-  }
-  try {
-    const { settings, loras = [], prompt, negative_prompt, seed } = RECIPE(parseJson(text ?? ''), '');
+    const { settings, loras = [], prompt, negative_prompt, seed } = RECIPE(parseJson(drm), '');
     const lora = loras.map(({ file: name, scale }) => textOf({ name, strength: scale }));
     return { settings: { k: 1, ...settings, lora }, loras, prompt, negative_prompt, seed };
   } catch {
-    throw new DrmError(
-      'BAD_FILE',
-      `[sample] --from ${file}: expected a PNG made by drm, found one without its settings (were they stripped by another program?)`,
-      { file },
-    );
+    throw fail(`${expected}, found one without its settings (were they stripped by another program?)`);
   }
 }

@@ -4,14 +4,17 @@ import type { Context } from '../common/command.js';
 import { resolveConfig } from '../config/resolve.js';
 import type { SampleSettings } from '../config/types.js';
 import { recommendedSettingsFile } from '../hub/resolve.js';
+import type { PromptSettings } from '../text/prompts.js';
 import type { SampleFlags } from './flags.js';
 import type { Recipe } from './metadata.js';
 import { sdePath } from './sde.js';
 
-/** Flags over the recipe of an image (--from) over --set, files, the model's own settings and the defaults. */
+/** What a prompt says for itself over flags, over the recipe of an image (--from), --set, files, the model's own settings
+ * and the defaults. */
 export function sampleSettings(
   { options, global }: Pick<Context<SampleFlags>, 'options' | 'global'>,
   from: Recipe | undefined,
+  own: PromptSettings = {},
 ): SampleSettings {
   const { size } = options;
   const given = {
@@ -47,7 +50,11 @@ export function sampleSettings(
   return resolveConfig('sample', {
     ...(global.config !== undefined && { file: global.config }),
     set: global.set,
-    flags: { ...repeated, ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) },
+    flags: {
+      ...repeated,
+      ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+      ...own,
+    },
     recommended: (model) => recommendedSettingsFile(model, options.revision),
   }).values;
 }

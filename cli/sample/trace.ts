@@ -5,10 +5,9 @@ import { DrmError } from '../../binding/error.js';
 import type { NativeEvent } from '../../binding/types.js';
 import type { Events } from '../common/events.js';
 import { writeAtomically } from '../common/files.js';
-import type { SampleSettings } from '../config/types.js';
 import { label } from '../image/label.js';
 import { contactSheet, type Image, slug } from '../image/write.js';
-import type { Job } from './jobs.js';
+import type { SampleJob } from './jobs.js';
 
 const EDGE = 96; // of a candidate on the sheet
 const FRAME = 4;
@@ -50,14 +49,13 @@ export class TraceWriter {
 
   constructor(
     private readonly folder: string,
-    private readonly jobs: Job[],
-    private readonly settings: SampleSettings,
+    private readonly jobs: readonly SampleJob[],
     private readonly events: Events,
   ) {}
 
-  /** Takes the pipeline's "candidate" events. */
-  take(event: NativeEvent): void {
-    const image = Number(event.index);
+  /** Takes the "candidate" events of a call that makes these of the jobs. */
+  take(event: NativeEvent, which: readonly number[]): void {
+    const image = which[Number(event.index)] ?? -1;
     const trace = this.#traces.get(image) ?? { steps: new Map<number, Step>(), tiles: [] };
     this.#traces.set(image, trace);
     const number = Number(event.step);
@@ -82,7 +80,7 @@ export class TraceWriter {
       const job = this.jobs[image];
       if (!job) throw new DrmError('INTERNAL', `[trace] image ${image} was not asked for`);
       const stem = join(this.folder, `${job.seed}-${slug(job.prompt)}.trace`);
-      const { k, reward, noise_level, select, steps: total } = this.settings;
+      const { k, reward, noise_level, select, steps: total } = job.settings;
       const told = {
         prompt: job.prompt,
         seed: String(job.seed),

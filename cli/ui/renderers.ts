@@ -1,5 +1,7 @@
 // Three ways to show one event stream: an ink view on a terminal, plain lines in a pipe, JSON lines for programs.
 // Results go to stdout, all else to stderr.
+
+import { asCalled } from '../common/called.js';
 import type { GlobalOptions } from '../common/command.js';
 import type { Event } from '../common/events.js';
 import { visible, visibleLine } from '../text/visible.js';
@@ -45,7 +47,8 @@ class Shown implements Renderer {
   constructor(private readonly renderer: Renderer) {}
 
   emit(event: Event): void {
-    this.renderer.emit(visibleEvent(event));
+    const said = 'message' in event ? { ...event, message: asCalled(event.message) } : event;
+    this.renderer.emit(visibleEvent(said));
   }
   note(text: string): void {
     this.renderer.note(visible(text));
@@ -59,7 +62,7 @@ class JsonRenderer implements Renderer {
   emit(event: Event): void {
     const { png: _, ...rest } = event as Event & { png?: unknown };
     stdout.write(`${JSON.stringify(rest)}\n`);
-    if (event.event === 'error') stderr.write(`drm: ${event.message}\n`);
+    if (event.event === 'error') stderr.write(`drm: ${asCalled(event.message)}\n`);
   }
   note(text: string): void {
     stderr.write(`drm: ${text}\n`);

@@ -3,7 +3,16 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { generateTypes } from '../../cli/config/generate_types.js';
-import { CONFIG_FOLDER, loadSchema, resolveConfig, type Sources, taskNames, taskOf } from '../../cli/config/resolve.js';
+import {
+  CONFIG_FOLDER,
+  commandOf,
+  configNames,
+  loadSchema,
+  resolveConfig,
+  type Sources,
+  taskNames,
+  taskOf,
+} from '../../cli/config/resolve.js';
 import type { Task } from '../../cli/config/types.js';
 import { repository, runDrm, temporaryFolder } from '../run_drm.js';
 
@@ -186,6 +195,26 @@ describe('drm config', () => {
     const file = configFile('drm.json', '{"sample": {"steps": 9}}', folder);
     const { stdout } = await runDrm(['config', 'show', '--model', folder]);
     expect(stdout).toMatch(new RegExp(`^steps +9 +from ${file}$`, 'm'));
+  });
+
+  test('show takes every task, in the words of its command, and says what a half-named one may be', async () => {
+    for (const task of taskNames()) {
+      const { stdout, stderr } = await runDrm(['config', 'show', ...commandOf(task).split(' ')]);
+      expect(stderr).toBe('');
+      expect(stdout).toMatch(new RegExp(`^task +"${task}"`, 'm'));
+    }
+    const half = await runDrm(['config', 'show', 'pretrain']);
+    expect(half.code).toBe(2);
+    expect(half.stderr).toContain('expected one of pretrain clip, pretrain flow, pretrain scorer, pretrain vae');
+    expect((await runDrm(['config', 'show', 'pretrian'])).stderr).toContain('did you mean pretrain?');
+    expect((await runDrm(['config', 'check', 'configs/train'])).stderr).toContain('found a folder');
+  });
+
+  test('list has every config with its task', async () => {
+    const { stdout } = await runDrm(['config', 'list', '--json']);
+    const { data } = JSON.parse(stdout);
+    expect(data).toContainEqual({ config: 'pretrain/tiny-flow', task: 'pretrain_flow' });
+    expect(data.length).toBe(configNames().length);
   });
 
   test('check without a file is a usage error', async () => {

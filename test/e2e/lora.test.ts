@@ -218,7 +218,7 @@ describe('adapters', { timeout: 180_000 }, () => {
       [['convert', adapter, '--to', 'peft', '--out', join(folder, 'x.safetensors')], 2, 'expected a folder'],
       [['convert', adapter, '--to', 'peft'], 2, '--out DIR'],
       [['convert', adapter, '--out', folder], 2, '--to diffusers, peft or kohya'],
-      [['convert', adapter, adapter, '--to', 'peft', '--out', folder], 2, 'expected one file'],
+      [['convert', adapter, adapter, '--to', 'peft', '--out', folder], 2, 'Expected 1 argument but got 2'],
     ] as const) {
       const refused = await runDrm(['lora', ...args]);
       expect(refused.stderr).toContain(message);

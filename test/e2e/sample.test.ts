@@ -1,11 +1,12 @@
 // `drm sample` as a user runs it.
+import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { readText } from '../../cli/image/png_text.js';
 import { largestDifference, readTensors } from '../parity/safetensors.js';
-import { fixture, quick, repository, runDrm, temporaryFolder } from '../run_drm.js';
+import { drm, fixture, quick, repository, runDrm, temporaryFolder } from '../run_drm.js';
 
 test('images go to the folder, their paths to stdout, all else to stderr', async () => {
   const out = temporaryFolder();
@@ -29,7 +30,8 @@ test('images go to the folder, their paths to stdout, all else to stderr', async
   const { width, height } = await sharp(join(out, '0-a-red-fox.png')).metadata();
   expect([width, height]).toEqual([48, 32]);
   const grid = await sharp(join(out, 'grid.png')).metadata();
-  expect([grid.width, grid.height]).toEqual([2 * 48 + 3 * 8, 32 + 2 * 8]);
+  // Margins, the prompt above the row, seeds below the images.
+  expect([grid.width, grid.height]).toEqual([2 * 48 + 3 * 8, 8 + 9 + 4 + 32 + 4 + 9 + 4 + 4]);
 });
 
 test('an image is repeated from the settings inside it, byte for byte', async () => {
@@ -47,6 +49,64 @@ test('an image is repeated from the settings inside it, byte for byte', async ()
   const { code } = await runDrm(['sample', '--from', file, '--out', again]);
   expect(code).toBe(0);
   expect(readFileSync(join(again, name ?? '')).equals(readFileSync(file))).toBe(true);
+});
+
+test.each(['webp', 'jpeg'])('%s has its settings inside, from which it is repeated', async (format) => {
+  const out = temporaryFolder();
+  const file = join(out, format === 'jpeg' ? 'x.jpg' : 'x.webp');
+  const { code, stdout, stderr } = await runDrm([...quick, '"ein" Fuchs 🦊 <é>\n', '--out', file]);
+  expect(code, stderr).toBe(0);
+  expect(stdout.trim()).toBe(file);
+  expect(readdirSync(out)).toHaveLength(1);
+  const { format: found, exif } = await sharp(file).metadata();
+  expect(found).toBe(format);
+  expect(exif?.toString('latin1')).toContain('Steps: 2, CFG scale');
+  const folder = temporaryFolder();
+  await runDrm(['sample', '--from', file, '--format', format, '--out', folder]);
+  const [again = ''] = readdirSync(folder);
+  expect(readFileSync(join(folder, again)).equals(readFileSync(file))).toBe(true);
+});
+
+test('--out names the file of one image, and of one alone', async () => {
+  const file = join(temporaryFolder(), 'a/fox.png');
+  for (const seed of ['1', '2']) {
+    const { code, stderr } = await runDrm([...quick, 'a red fox', '--seed', seed, '--out', file]);
+    expect(code, stderr).toBe(0);
+    expect(JSON.parse(readText(readFileSync(file)).drm ?? '{}').seed).toBe(seed); // replaced, as it was named
+  }
+  const two = await runDrm([...quick, 'a', '-n', '2', '--out', file]);
+  expect(two.code).toBe(2);
+  expect(two.stderr).toContain('expected a folder for 2 images');
+  const other = await runDrm([...quick, 'a', '--format', 'webp', '--out', file]);
+  expect(other.stderr).toContain('expected one format');
+});
+
+test('lines of a prompt file have settings of their own; others are warned of; - is standard input', async () => {
+  const out = temporaryFolder();
+  const prompts = ['{"prompt": "a", "steps": 3, "width": 32, "n": 2, "style": "x"}', '{"prompt": "b"}'].join('\n');
+  const child = spawnSync(process.execPath, [drm, ...quick, '--prompts', '-', '--grid', '--out', out], {
+    input: prompts,
+    encoding: 'utf8',
+    env: { ...process.env, CI: '1' },
+  });
+  expect(child.status, child.stderr).toBe(0);
+  expect(child.stderr).toContain('"style", which 1 of 2 prompts have');
+  const made = async (name: string) => {
+    const { width } = await sharp(join(out, name)).metadata();
+    const { settings } = JSON.parse(readText(readFileSync(join(out, name))).drm ?? '{}');
+    return { width, steps: settings.steps };
+  };
+  expect(await made('0-a.png')).toEqual({ width: 32, steps: 3 });
+  expect(await made('1-a.png')).toEqual({ width: 32, steps: 3 });
+  expect(await made('0-b.png')).toEqual({ width: 48, steps: 2 });
+  const bad = join(out, 'bad.jsonl');
+  writeFileSync(bad, '{"prompt": "a", "steps": 0}');
+  const refused = await runDrm([...quick, '--prompts', bad, '--out', out]);
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toContain('expected at least 1, found 0');
+  expect(refused.stderr).toContain('"a" of the prompt file');
+  const latents = await runDrm([...quick, '--prompts', bad, '-p', 'b', '--save-latents', join(out, 'l.safetensors')]);
+  expect(latents.code).not.toBe(0);
 });
 
 test('a prompt without a flag, and flags as diffusers and A1111 have them', async () => {
@@ -79,7 +139,9 @@ test('a sheet of many prompts with one image each is about square', async () => 
   const prompts = ['a', 'b', 'c', 'd', 'e'].flatMap((prompt) => ['--prompt', prompt]);
   const { stdout } = await runDrm([...quick, ...prompts, '--grid', '--json', '--out', out]);
   const sheets = stdout.split('\n').filter((line) => line.includes('grid.png'));
-  expect(sheets.map((line) => JSON.parse(line))).toMatchObject([{ width: 3 * 48 + 4 * 8, height: 2 * 32 + 3 * 8 }]);
+  expect(sheets.map((line) => JSON.parse(line))).toMatchObject([
+    { width: 3 * 48 + 4 * 8, height: 8 + 2 * (32 + 4 + 9 + 4) + 4 },
+  ]);
 });
 
 test('an image depends on its own seed, not on what else is in the run', async () => {

@@ -7,7 +7,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { command as evaluate } from '../../cli/commands/eval.js';
 import { seedOfPrompt } from '../../cli/eval/image_jobs.js';
 import { readText } from '../../cli/image/png_text.js';
-import { refusedHere, runHere } from '../e2e/here.js';
+import { runHere } from '../e2e/here.js';
 import { writeClip } from '../rewards/clip_folder.js';
 import { writeDrm } from '../rewards/drm_folder.js';
 import { fixture, runDrm, temporaryFolder } from '../run_drm.js';
@@ -105,8 +105,9 @@ describe('several processes', { timeout: 240_000 }, () => {
     expect(pngs(path('killed'))).toHaveLength(40);
   });
 
-  test('are for images and pairs', () =>
-    refusedHere(evaluate, ['retrieval', '--data', 'x', '--scorer', judge, '--nproc', '2'], 2, [
-      'expected images or pairs',
-    ]));
+  test('are for images and pairs', async () => {
+    const { code, stderr } = await runDrm(['eval', 'retrieval', '--data', 'x', '--scorer', judge, '--nproc', '2']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('It is one of drm eval images and drm eval pairs.');
+  });
 });

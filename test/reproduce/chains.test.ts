@@ -12,6 +12,7 @@ import { askedSettings } from '../../cli/reproduce/settings.js';
 import { inOrder, type Step } from '../../cli/reproduce/step.js';
 import { chainOf, policy, preparing, sampling, training } from '../../cli/reproduce/steps.js';
 import { tablesNamed } from '../../cli/reproduce/tables/registry.js';
+import { commandOf } from '../e2e/here.js';
 import { temporaryFolder } from '../run_drm.js';
 
 const TABLES = await tablesNamed(['all']);
@@ -27,13 +28,13 @@ const wordsOf = (step: Step) => step.words({ folder: ({ id }) => `RESULTS/${id}`
 /** What the command reads of its words; throws for what it does not know. Nothing is run. */
 async function parsed([name, ...words]: string[]): Promise<Record<string, unknown>> {
   const entry = registry.find((one) => one.name === name);
-  const command = await entry?.load();
-  if (!command) throw new Error(`no command ${name}`);
+  if (!entry) throw new Error(`no command ${name}`);
+  const { command, own } = commandOf(await entry.load(), words);
   const program = programOf(command)
     .exitOverride()
     .configureOutput({ writeErr: () => {} })
     .action(() => {});
-  await program.parseAsync([...words, '--out', 'OUT'], { from: 'user' });
+  await program.parseAsync([...own, '--out', 'OUT'], { from: 'user' });
   readOptions(command.options ?? [], program.opts());
   return program.opts();
 }

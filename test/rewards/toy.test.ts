@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { evaluateImages } from '../../cli/commands/eval/images.js';
-import { OPTIONS as EVAL } from '../../cli/commands/eval/options.js';
+import { IMAGES_OPTIONS as EVAL } from '../../cli/commands/eval/options.js';
 import { scoreFiles } from '../../cli/commands/score/images.js';
 import { OPTIONS as SCORE } from '../../cli/commands/score/options.js';
 import type { Context } from '../../cli/common/command.js';
@@ -67,7 +67,7 @@ describe('a reward that a test registers', () => {
     writeFileSync(prompts, 'a red fox\na cat\n');
     const out = join(folder, 'out');
     const given = { model: fixture, prompts, scorer: ['toy'], steps: '2', size: '32', n: '2' };
-    await evaluateImages(context(['images'], readOptions(EVAL, given), out).given);
+    await evaluateImages(context([], readOptions(EVAL, given), out).given);
     const { rows } = JSON.parse(readFileSync(join(out, 'results.json'), 'utf8'));
     const [{ verdicts, images }] = rows;
     expect(images).toBe(4);

@@ -22,6 +22,7 @@ describe('prompts-json-array', () => {
     expect(readPrompts(join(cases, 'prompts-json-array', name))).toEqual({
       prompts: two.map((prompt) => ({ prompt })),
       blank: 0,
+      unread: new Map(),
     });
   });
   test('whatever the name ends in, one line or several, with a mark', () => {
@@ -68,6 +69,7 @@ describe('prompts-json-array', () => {
     expect(readPrompts(file('blank.txt', ' a \r\n\r\nb\n'))).toEqual({
       prompts: [{ prompt: 'a' }, { prompt: 'b' }],
       blank: 1,
+      unread: new Map(),
     });
   });
   test.each([
@@ -104,7 +106,7 @@ describe('prompts-null-fields', () => {
   });
   test('as drm sample asks for them', () => {
     const context = { options: { prompts: join(cases, 'prompts-json-array/anime.json') }, args: [] } as never;
-    expect(askedPrompts(context, undefined)).toHaveLength(2);
+    expect(askedPrompts(context, undefined, { settings: true })).toHaveLength(2);
   });
   test('images to score: null is absent, lists may be arrays', () => {
     const rows = [
@@ -126,4 +128,29 @@ describe('prompts-null-fields', () => {
 
 test('the samples are as the field has them', () => {
   expect(readFileSync(join(cases, 'prompts-json-array/anime.json'), 'utf8').startsWith('["')).toBe(true);
+});
+
+describe('fields of prompts', () => {
+  const line = (fields: object) => readPrompts(file('f.jsonl', JSON.stringify({ prompt: 'x', ...fields })));
+  test('are settings, under the names of other tools, too', () => {
+    const { prompts } = line({ num_inference_steps: 9, cfg_scale: 2, size: 64, n: 2, height: null });
+    expect(prompts[0]?.settings).toEqual({ steps: 9, guidance: 2, width: 64, height: 64, n: 2 });
+  });
+  test('are counted where they mean nothing, and refused where they are no numbers', () => {
+    expect(line({ sampler: 'euler', toString: 1 }).unread).toEqual(
+      new Map([
+        ['sampler', 1],
+        ['toString', 1],
+      ]),
+    );
+    expect(() => line({ steps: 'many' })).toThrow('line 1: expected a number as "steps", found "many"');
+  });
+  test('are warned of where a command does not read them', () => {
+    const said: string[] = [];
+    const events = { emit: (event: { message: string }) => said.push(event.message) };
+    const prompts = file('w.jsonl', '{"prompt": "a", "steps": 3}\n{"prompt": "b", "steps": 4, "style": "x"}');
+    askedPrompts({ options: { prompts, prompt: undefined }, events } as never, undefined, { settings: false });
+    expect(said.join('\n')).toContain('"steps", which 2 of 2 prompts have, has no meaning here');
+    expect(said.join('\n')).toContain('"style", which 1 of 2');
+  });
 });

@@ -12,7 +12,7 @@ import { findImageReward } from '../../rewards/registry.js';
 import type { FeatureSpace } from '../../rewards/reward.js';
 import { openPainter } from '../../sample/painter.js';
 import { sampleSettings } from '../../sample/settings.js';
-import type { DataContext } from './options.js';
+import type { PrepareContext } from './options.js';
 
 /** The mean of the cosines to the real image and to its caption. */
 const likenessIn =
@@ -24,7 +24,7 @@ const likenessIn =
   };
 
 /** What has no meaning there. Throws DrmError USAGE. */
-function refuseBesideRaters({ scorer, early }: DataContext['options']): void {
+function refuseBesideRaters({ scorer, early }: PrepareContext['options']): void {
   const flag = scorer !== undefined ? '--scorer' : early?.length ? '--early' : undefined;
   if (flag)
     throw new DrmError(
@@ -34,7 +34,7 @@ function refuseBesideRaters({ scorer, early }: DataContext['options']): void {
 }
 
 export async function openEmojiPrefs(
-  context: DataContext,
+  context: PrepareContext,
   { size, maxPairs }: { size: number; maxPairs: number | undefined },
 ): Promise<Source> {
   const { options, global, events, signal } = context;

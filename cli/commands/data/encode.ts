@@ -8,12 +8,12 @@ import { resolveModel } from '../../hub/resolve.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
 import { partsFit, warnOfCuts } from '../../train/fit.js';
 import { encodedKey, imageSize, promptBytes } from '../../train/tasks/encoded.js';
-import type { DataContext } from './options.js';
+import type { EncodeContext } from './options.js';
 
-export async function encodePrepared(context: DataContext): Promise<void> {
+export async function encodePrepared(context: EncodeContext): Promise<void> {
   const { args, options, global, events, signal } = context;
   const started = performance.now();
-  const [, folder] = args;
+  const [folder] = args;
   const { model = 'tiny' } = options;
   const base = await resolveModel(model);
   const size = options.size ?? Math.min(512, imageSize(base));

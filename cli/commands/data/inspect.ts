@@ -9,7 +9,7 @@ import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import { PairSet } from '../../data/prepared/pair_set.js';
 import type { OpenOptions } from '../../data/prepared/shard_reader.js';
-import type { DataContext } from './options.js';
+import type { InspectContext } from './options.js';
 
 type Telling = (label: string, step: number, total: number) => void;
 
@@ -39,17 +39,17 @@ const PAIRS: Inspector<PairSet, PairInspection> = {
   counted: ({ pairs }) => ({ pairs }),
 };
 
-export async function inspectPrepared(context: DataContext): Promise<void> {
-  const [, folder] = context.args;
+export async function inspectPrepared(context: InspectContext): Promise<void> {
+  const [folder] = context.args;
   return readManifest(folder).kind === 'pairs' ? inspectBy(PAIRS, context) : inspectBy(CAPTIONED, context);
 }
 
 async function inspectBy<Kind extends { close(): Promise<void> }, Found extends { images: { bad: string[] } }>(
   by: Inspector<Kind, Found>,
-  { args, options, global, events, signal }: DataContext,
+  { args, options, global, events, signal }: InspectContext,
 ): Promise<void> {
   const started = performance.now();
-  const [, folder] = args;
+  const [folder] = args;
   const { seed = 0, samples: count = 64, split = 'all', verify } = options;
   const out = global.out ?? folder;
   const tell: Telling = (label, step, total) =>

@@ -1,24 +1,23 @@
 // `drm data prepare`: which source, which limits, what is said meanwhile.
 import { DrmError } from '../../../binding/error.js';
 import { progressOf, secondsSince } from '../../common/events.js';
-import { commandLine, flagOf } from '../../common/options.js';
+import { commandLine, flagOf, needed } from '../../common/options.js';
 import { own } from '../../common/shape.js';
 import type { Drop } from '../../data/io/drop.js';
 import { prepare } from '../../data/prepared/prepare.js';
-import type { DataContext } from './options.js';
-import { SOURCES } from './sources.js';
+import type { PrepareContext } from './options.js';
+import { type DataSource, SOURCES } from './sources.js';
 
-export async function prepareSet(context: DataContext): Promise<void> {
+export async function prepareSet(context: PrepareContext): Promise<void> {
   const { args, options, global, events, signal } = context;
   const started = performance.now();
-  const [, kind] = args;
-  const out = global.out;
-  if (out === undefined)
-    throw new DrmError('USAGE', `data prepare ${kind}: expected a folder to write to; give --out DIR`);
-  const from = own(SOURCES, kind);
-  if (!from)
-    throw new DrmError('USAGE', `data prepare ${kind}: expected a source (${Object.keys(SOURCES).join(', ')})`);
-  const source = await from.open({ context, out, size: options.size, split: options.split ?? 'all' });
+  const [kind] = args;
+  const from = own(SOURCES, kind) as DataSource; // one of the choices that the argument has
+  const { read, out } = needed(`data prepare ${kind}`, {
+    read: { value: from.embedded ? '' : options.from, what: 'what to read', give: '--from FILE or --from FOLDER' },
+    out: { value: global.out, what: 'a folder to write to', give: '--out DIR' },
+  });
+  const source = await from.open({ context, from: read, out, size: options.size, split: options.split ?? 'all' });
   const most = from.thinsItself ? undefined : options.maxPairs;
   if (most !== undefined && source.kind !== 'pairs')
     throw new DrmError('USAGE', `--max-pairs ${most}: expected preference pairs, found images with captions`);
@@ -69,11 +68,11 @@ export async function prepareSet(context: DataContext): Promise<void> {
 }
 
 /** The command line that was given, for a shell. */
-function repeat({ args, options, global }: DataContext): string {
+function repeat({ args, options, global }: PrepareContext): string {
   const flags = Object.entries(options).flatMap(([name, value]) => {
     if (value === undefined || value === false) return [];
     if (value === true) return [flagOf(name)];
     return [value].flat().flatMap((one) => [flagOf(name), String(one)]);
   });
-  return commandLine(['data', ...args, ...flags, '--out', String(global.out)]);
+  return commandLine(['data', 'prepare', ...args, ...flags, '--out', String(global.out)]);
 }

@@ -4,11 +4,13 @@ import { DrmError } from '../../../binding/error.js';
 import { type Source, WORK } from '../../data/prepared/source.js';
 import type { AskedPairs, PublishedSet } from '../../data/sets/published.js';
 import { PUBLISHED_SETS } from '../../data/sets/registry.js';
-import type { DataContext } from './options.js';
+import type { PrepareContext } from './options.js';
 
 /** What was asked for, as far as all sources read it alike. */
 export interface Asked {
-  context: DataContext;
+  context: PrepareContext;
+  /** What to read; '' of what is embedded. */
+  from: string;
   /** The folder to write to. */
   out: string;
   size: number | undefined;
@@ -18,6 +20,8 @@ export interface Asked {
 export interface DataSource {
   /** Throws DrmError USAGE, BAD_FILE. */
   open(asked: Asked): Promise<Source>;
+  /** Comes with drm: --from has nothing to name. */
+  embedded?: boolean;
   /** Reads --max-pairs itself, and thins itself out evenly. */
   thinsItself?: boolean;
   /** What it leaves out is its definition: counted, not told. */
@@ -25,10 +29,10 @@ export interface DataSource {
 }
 
 export const SOURCES: Readonly<Record<string, DataSource>> = {
-  ...Object.fromEntries(Object.entries(PUBLISHED_SETS).map(([name, set]) => [name, published(name, set)])),
+  ...Object.fromEntries(Object.entries(PUBLISHED_SETS).map(([name, set]) => [name, published(set)])),
   jsonl: {
     async open(asked) {
-      const pairs = pairSetOptions(asked, 'jsonl');
+      const pairs = pairSetOptions(asked);
       const user = userOptions(asked, 'jsonl');
       const { userSource } = await import('../../data/sets/user_source.js');
       return userSource(pairs.from, user, { ...pairs, ...user });
@@ -36,12 +40,13 @@ export const SOURCES: Readonly<Record<string, DataSource>> = {
   },
   webdataset: {
     async open(asked) {
-      const { from } = pairSetOptions(asked, 'webdataset');
+      const { from } = pairSetOptions(asked);
       const user = userOptions(asked, 'webdataset');
       return (await import('../../data/sets/webdataset.js')).webdatasetSource(from, user);
     },
   },
   emoji: {
+    embedded: true,
     dropsQuietly: true,
     async open({ context: { options }, size, split }) {
       const { EMOJI_SPLITS } = await import('../../data/emoji/emoji.js');
@@ -58,6 +63,7 @@ export const SOURCES: Readonly<Record<string, DataSource>> = {
     },
   },
   'emoji-prefs': {
+    embedded: true,
     thinsItself: true,
     async open({ context, size }) {
       const { openEmojiPrefs } = await import('./emoji_prefs.js');
@@ -67,16 +73,14 @@ export const SOURCES: Readonly<Record<string, DataSource>> = {
 };
 
 /** Published preference pairs. */
-function published(name: string, set: PublishedSet): DataSource {
-  return { open: async (asked) => set.open(pairSetOptions(asked, name), asked.context.options) };
+function published(set: PublishedSet): DataSource {
+  return { open: async (asked) => set.open(pairSetOptions(asked), asked.context.options) };
 }
 
 /** What every source of files reads. Throws DrmError USAGE. */
-function pairSetOptions({ context: { options }, out, size, split }: Asked, name: string): AskedPairs {
-  if (options.from === undefined)
-    throw new DrmError('USAGE', `data prepare ${name}: expected what to read; give --from FILE or --from FOLDER`);
+function pairSetOptions({ context: { options }, from, out, size, split }: Asked): AskedPairs {
   return {
-    from: options.from,
+    from,
     split,
     size,
     selfContained: options.selfContained,

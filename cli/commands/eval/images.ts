@@ -7,7 +7,7 @@ import { setThreads } from '../../../binding/index.js';
 import { chooseDevice } from '../../common/device.js';
 import { type Events, progressOf } from '../../common/events.js';
 import { prepareFolder } from '../../common/files.js';
-import { commandLine } from '../../common/options.js';
+import { commandLine, needed } from '../../common/options.js';
 import { ImageEvaluation } from '../../eval/image_evaluation.js';
 import { evaluationJobs } from '../../eval/image_jobs.js';
 import { ImageModels } from '../../eval/image_models.js';
@@ -22,7 +22,7 @@ import { askedPrompts, type Job } from '../../sample/jobs.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
 import type { Prompt } from '../../text/prompts.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
-import type { EvalContext } from './options.js';
+import type { ImagesContext } from './options.js';
 
 interface Asked {
   settings: Setting[];
@@ -30,15 +30,30 @@ interface Asked {
   prompts: Prompt[];
 }
 
-export async function evaluateImages(context: EvalContext): Promise<void> {
+export async function evaluateImages(context: ImagesContext): Promise<void> {
   const { options } = context;
   const settings = settingsOf(context);
   for (const { settings: one } of settings) StepwiseReward.find(one); // what cannot choose is refused now
-  if (options.prompts === undefined && options.prompt === undefined)
-    throw new DrmError('USAGE', 'eval images: expected prompts; give --prompts FILE (one a line, or JSONL)');
+  needed('eval images', {
+    prompts: {
+      value: options.prompts ?? options.prompt,
+      what: 'prompts',
+      give: '--prompts FILE (one a line, or JSONL), or --prompt TEXT',
+    },
+    scorer: {
+      value: options.scorer ?? options.diversity,
+      what: 'a scorer',
+      give: '--scorer judge, --scorer clip:FOLDER, or --scorer pickscore',
+    },
+  });
+  if (options.prompts === '-' && options.nproc !== undefined)
+    throw new DrmError(
+      'USAGE',
+      'eval images --prompts - --nproc: expected a file, which every process can read; name one',
+    );
   const adapters = new Map<Setting, Lora[]>();
   for (const one of settings) adapters.set(one, await findLoras(one.settings.lora));
-  const asked = { settings, adapters, prompts: askedPrompts(context, undefined) };
+  const asked = { settings, adapters, prompts: askedPrompts(context, undefined, { settings: false }) };
   await inProcessGroup(context, commandLine(process.argv.slice(2)), (team, own) => evaluateInTeam(team, own, asked));
 }
 
@@ -83,7 +98,11 @@ async function makerOf(
   };
 }
 
-async function evaluateInTeam(team: Team, context: EvalContext, { settings, adapters, prompts }: Asked): Promise<void> {
+async function evaluateInTeam(
+  team: Team,
+  context: ImagesContext,
+  { settings, adapters, prompts }: Asked,
+): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   const warn = (message: string) => events.emit({ event: 'warning', message });

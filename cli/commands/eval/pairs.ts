@@ -4,7 +4,7 @@ import { DrmError } from '../../../binding/error.js';
 import { setThreads } from '../../../binding/index.js';
 import { chooseDevice } from '../../common/device.js';
 import { prepareFolder } from '../../common/files.js';
-import { commandLine } from '../../common/options.js';
+import { commandLine, needed } from '../../common/options.js';
 import { askedProtocols } from '../../eval/asked_protocols.js';
 import { closeSets, type JudgedSet, openSets } from '../../eval/judged_sets.js';
 import { KeptImages } from '../../eval/kept_images.js';
@@ -14,12 +14,12 @@ import { inProcessGroup } from '../../parallel/in_process_group.js';
 import type { Team } from '../../parallel/team.js';
 import { loadRewards } from '../../rewards/load.js';
 import type { Reward } from '../../rewards/reward.js';
-import type { EvalContext } from './options.js';
+import type { PairsContext } from './options.js';
 import { type LabelledResults, writeResults } from './pairs_results.js';
 import { type Scoring, scoreSets } from './score_pairs.js';
 import { evaluateScores } from './scores.js';
 
-export async function evaluatePairs(context: EvalContext): Promise<void> {
+export async function evaluatePairs(context: PairsContext): Promise<void> {
   const { options } = context;
   if (options.scores !== undefined) return evaluateScores(context, options.scores);
   const only = options.from !== undefined ? '--from' : options.images ? undefined : '--no-images';
@@ -36,16 +36,19 @@ interface Asked {
   most: number | undefined;
 }
 
-function whatIsAsked({ options }: EvalContext): Asked {
-  const folders = options.data ?? [];
-  const rewards = [...(options.reward ?? []), ...(options.scorer ?? [])];
-  if (folders.length === 0)
-    throw new DrmError(
-      'USAGE',
-      'eval pairs: expected preference pairs; give --data DIR (see `drm data prepare`), or --scores FILE',
-    );
-  if (rewards.length === 0)
-    throw new DrmError('USAGE', 'eval pairs: expected a reward; give --reward tiny, or --scorer pickscore');
+function whatIsAsked({ options }: PairsContext): Asked {
+  const { folders, rewards } = needed('eval pairs', {
+    folders: {
+      value: options.data,
+      what: 'preference pairs',
+      give: '--data DIR (see `drm data prepare`), or --scores FILE',
+    },
+    rewards: {
+      value: [...(options.reward ?? []), ...(options.scorer ?? [])],
+      what: 'a reward',
+      give: '--reward tiny, or --scorer pickscore',
+    },
+  });
   const protocols = askedProtocols(options.protocol ?? []);
   const viewing = askedViewing(options, '--timesteps', options.timesteps, protocols.viewing);
   if (options.validation !== undefined && !protocols.counting?.includes('tie-aware'))
@@ -63,7 +66,7 @@ function once(emit: (message: string) => void): (message: string) => void {
   };
 }
 
-async function evaluateInTeam(team: Team, context: EvalContext, asked: Asked): Promise<void> {
+async function evaluateInTeam(team: Team, context: PairsContext, asked: Asked): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   const { viewing, protocols, most } = asked;

@@ -7,7 +7,7 @@ import type { Row, SetResults } from '../../eval/pair_rows.js';
 import { report } from '../../eval/pairs_report.js';
 import { slug } from '../../image/write.js';
 import type { Reward } from '../../rewards/reward.js';
-import type { EvalContext } from './options.js';
+import type { PairsContext } from './options.js';
 
 export type LabelledResults = SetResults & { label: string };
 
@@ -16,7 +16,7 @@ export async function writeResults(
   sets: readonly LabelledResults[],
   rewards: readonly Reward[],
   out: string,
-  { events }: EvalContext,
+  { events }: PairsContext,
 ): Promise<void> {
   const [alone] = sets;
   const data = {

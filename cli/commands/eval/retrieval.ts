@@ -1,29 +1,28 @@
 // `drm eval retrieval`.
 import { DrmError } from '../../../binding/error.js';
 import { progressOf, secondsSince } from '../../common/events.js';
+import { needed } from '../../common/options.js';
 import { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { readManifest } from '../../data/prepared/manifest.js';
 import { retrieveSet } from '../../eval/retrieval.js';
 import { loadJudges } from '../../rewards/judges.js';
 import { percent, plusMinus, table } from '../../ui/table.js';
-import type { EvalContext } from './options.js';
+import type { RetrievalContext } from './options.js';
 
 /** Backwards: the caption looks for its image. */
 const HEAD = ['split', 'images', 'captions', 'top-1 %', 'top-5 %', 'backwards %', 'cosine'];
 
-export async function evaluateRetrieval(context: EvalContext): Promise<void> {
+export async function evaluateRetrieval(context: RetrievalContext): Promise<void> {
   const { options, events, signal } = context;
   const started = performance.now();
-  const [folder, ...others] = options.data ?? [];
-  if (others.length > 0)
+  const {
+    data: [folder, ...others],
+  } = needed('eval retrieval', {
+    data: { value: options.data, what: 'a prepared set', give: '--data DIR (see `drm data prepare`)' },
+    scorer: { value: options.scorer, what: 'a scorer', give: '--scorer judge, or --scorer clip:FOLDER' },
+  });
+  if (folder === undefined || others.length > 0)
     throw new DrmError('USAGE', `eval retrieval: expected one --data, found ${1 + others.length}; name each by itself`);
-  if (options.nproc !== undefined)
-    throw new DrmError(
-      'USAGE',
-      'eval retrieval --nproc: expected images or pairs, which several processes can share; leave --nproc out',
-    );
-  if (folder === undefined)
-    throw new DrmError('USAGE', 'eval retrieval: expected a prepared set; give --data DIR (see `drm data prepare`)');
   const { among = 256, seed = 0 } = options;
   const splits = options.split ?? Object.keys(readManifest(folder).splits);
   const { rewards: judges } = await loadJudges(context);

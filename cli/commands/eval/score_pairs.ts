@@ -11,14 +11,14 @@ import { type AskedViewing, viewingFor } from '../../eval/viewing.js';
 import type { Team } from '../../parallel/team.js';
 import { type Level, sigmaText, timestepText } from '../../rewards/levels.js';
 import type { Reward, Viewing } from '../../rewards/reward.js';
-import type { EvalContext } from './options.js';
+import type { PairsContext } from './options.js';
 
 const NAMED_BAD = 5;
 
 export interface Scoring {
   team: Team;
   out: string;
-  context: EvalContext;
+  context: PairsContext;
   kept: KeptImages;
 }
 

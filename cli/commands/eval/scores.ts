@@ -9,7 +9,7 @@ import { unusableImages } from '../../eval/list_images.js';
 import { DEFINITIONS, type Figure } from '../../eval/protocols.js';
 import { judgeScores, type ListFigures, readScores } from '../../eval/score_file.js';
 import { table, wrapped } from '../../ui/table.js';
-import type { EvalContext } from './options.js';
+import type { PairsContext } from './options.js';
 
 const HEAD = ['list', 'protocol', 'accuracy %', '95 % interval', 'right / of'];
 
@@ -58,7 +58,7 @@ function report(lists: readonly ListFigures[]): string {
 }
 
 /** `file` is what --scores names. */
-export async function evaluateScores(context: EvalContext, file: string): Promise<void> {
+export async function evaluateScores(context: PairsContext, file: string): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
   for (const name of ['data', 'reward', 'validation'] as const)

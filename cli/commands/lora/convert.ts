@@ -5,8 +5,9 @@ import { DrmError } from '../../../binding/error.js';
 import { convertLora, inspectLora } from '../../../binding/index.js';
 import type { LoraConversion } from '../../../binding/types.js';
 import { prepareFolder } from '../../common/files.js';
+import { needed } from '../../common/options.js';
 import { findLora, UNSTATED } from '../../lora/loras.js';
-import type { LoraContext } from './options.js';
+import type { ConvertContext } from './options.js';
 
 /** What a file of these names is called by those who read them. */
 const FILE_NAMES: Record<LoraConversion['to'], string> = {
@@ -16,13 +17,8 @@ const FILE_NAMES: Record<LoraConversion['to'], string> = {
 };
 
 /** --out is the file, or the folder for it. PEFT finds its files by their names. */
-function target(out: string | undefined, to: LoraConversion['to']): string {
+function target(out: string, to: LoraConversion['to']): string {
   const name = FILE_NAMES[to];
-  if (out === undefined)
-    throw new DrmError(
-      'USAGE',
-      `lora convert: expected --out ${to === 'peft' ? 'DIR' : 'FILE.safetensors'}, where the result goes`,
-    );
   if (!out.endsWith('.safetensors')) return join(out, name);
   if (to !== 'peft' || basename(out) === name) return out;
   throw new DrmError(
@@ -31,17 +27,18 @@ function target(out: string | undefined, to: LoraConversion['to']): string {
   );
 }
 
-export async function convertNames({ args, options, global, events, signal }: LoraContext): Promise<void> {
+export async function convertNames({ args, options, global, events, signal }: ConvertContext): Promise<void> {
   const started = performance.now();
-  const [, files] = args;
-  if (files.length !== 1) throw new DrmError('USAGE', `lora convert: expected one file, found ${files.length}`);
-  const { to } = options;
-  if (to === undefined) throw new DrmError('USAGE', 'lora convert: expected --to diffusers, peft or kohya');
-  const out = target(global.out, to);
+  const [name] = args;
+  const { to, out: asked } = needed('lora convert', {
+    to: { value: options.to, what: 'whose names to write', give: '--to diffusers, peft or kohya' },
+    out: { value: global.out, what: 'where the result goes', give: '--out FILE.safetensors (for peft, --out DIR)' },
+  });
+  const out = target(asked, to);
   for (const path of [out, ...(to === 'peft' ? [join(dirname(out), 'adapter_config.json')] : [])])
     if (existsSync(path))
       throw new DrmError('USAGE', `lora convert: ${path} is there already; name another place with --out`);
-  const file = await findLora(files[0] as string);
+  const file = await findLora(name);
   const found = await inspectLora(file, undefined, { signal });
   if (!found.alphaStated) events.emit({ event: 'warning', message: `${file} ${UNSTATED}` });
   await prepareFolder(dirname(out));

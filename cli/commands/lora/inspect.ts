@@ -5,7 +5,7 @@ import type { LoraInspection, LoraLayer } from '../../../binding/types.js';
 import { modelAsked } from '../../hub/resolve.js';
 import { findLora, UNSTATED } from '../../lora/loras.js';
 import { table } from '../../ui/table.js';
-import type { LoraContext } from './options.js';
+import type { InspectContext } from './options.js';
 
 const distinct = <Value>(values: Value[]): Value[] => [...new Set(values)].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -82,8 +82,8 @@ function textOf(data: ReturnType<typeof dataOf>): string {
   return lines.join('\n').trimEnd();
 }
 
-export async function inspectLoras({ args, options, events, signal }: LoraContext): Promise<void> {
-  const [, files] = args;
+export async function inspectLoras({ args, options, events, signal }: InspectContext): Promise<void> {
+  const [files] = args;
   const model = await modelAsked(options);
   for (const name of files) {
     const found = await inspectLora(await findLora(name), model?.source.transformer, { signal });

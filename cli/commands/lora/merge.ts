@@ -6,15 +6,14 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { DrmError } from '../../../binding/error.js';
 import { mergeLoras, setThreads } from '../../../binding/index.js';
 import { diskError, prepareFolder } from '../../common/files.js';
+import { needed } from '../../common/options.js';
 import { copyBase } from '../../hub/copy_base.js';
 import { modelAsked, type ResolvedModel } from '../../hub/resolve.js';
 import { findLoras, tellLoras, textOf, usesOf } from '../../lora/loras.js';
-import type { LoraContext } from './options.js';
+import type { MergeContext } from './options.js';
 
 /** A new name, or an empty folder. */
-function outFolder(out: string | undefined): string {
-  if (out === undefined)
-    throw new DrmError('USAGE', 'lora merge: expected --out DIR, a new folder for the merged model');
+function outFolder(out: string): string {
   if (existsSync(out)) {
     const held = readdirSync(out);
     if (held.length > 0)
@@ -27,9 +26,7 @@ function outFolder(out: string | undefined): string {
 }
 
 /** A diffusers folder: all that is not the transformer is taken over from there. */
-async function base({ options }: LoraContext): Promise<ResolvedModel> {
-  const { model: name } = options;
-  if (name === undefined) throw new DrmError('USAGE', 'lora merge: expected --model, the base to merge into');
+async function base(options: MergeContext['options'], name: string): Promise<ResolvedModel> {
   if (existsSync(name) && statSync(name).isFile())
     throw new DrmError(
       'BAD_FILE',
@@ -43,13 +40,17 @@ async function base({ options }: LoraContext): Promise<ResolvedModel> {
   });
 }
 
-export async function mergeIntoBase(context: LoraContext): Promise<void> {
-  const { args, global, events, signal } = context;
+export async function mergeIntoBase(context: MergeContext): Promise<void> {
+  const { args, options, global, events, signal } = context;
   const started = performance.now();
-  const out = outFolder(global.out);
-  const model = await base(context);
+  const asked = needed('lora merge', {
+    model: { value: options.model, what: 'the base to merge into', give: '--model tiny' },
+    out: { value: global.out, what: 'a new folder for the merged model', give: '--out DIR' },
+  });
+  const out = outFolder(asked.out);
+  const model = await base(options, asked.model);
   const config = model.source.transformer.config as string;
-  const loras = await findLoras(args[1]);
+  const loras = await findLoras(args[0]);
   if (global.threads !== undefined) setThreads(global.threads);
   events.emit({
     event: 'started',
@@ -86,10 +87,10 @@ export async function mergeIntoBase(context: LoraContext): Promise<void> {
       ? diskError(out, error)
       : error;
   }
-  events.emit({ event: 'result', text: global.out as string, data: { model: model.name, out: global.out, loras } });
+  events.emit({ event: 'result', text: asked.out, data: { model: model.name, out: asked.out, loras } });
   events.emit({
     event: 'done',
     seconds: (performance.now() - started) / 1000,
-    facts: { model: global.out as string },
+    facts: { model: asked.out },
   });
 }

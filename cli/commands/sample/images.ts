@@ -8,13 +8,14 @@ import { prepareFolder } from '../../common/files.js';
 import type { SampleSettings } from '../../config/types.js';
 import { resolveModel } from '../../hub/resolve.js';
 import { findLoras, type Lora, tellLoras, textOf, usesOf } from '../../lora/loras.js';
-import { ImageWriter } from '../../sample/images.js';
-import { askedPrompts, plan, tokenize } from '../../sample/jobs.js';
+import { ImageWriter, targetOf } from '../../sample/images.js';
+import { askedPrompts, callsOf, plan, type SampleJob, tokenize } from '../../sample/jobs.js';
 import { type Recipe, readRecipe } from '../../sample/metadata.js';
 import { requestOf, sampleSettings } from '../../sample/settings.js';
 import { StepwiseReward } from '../../sample/stepwise.js';
 import { TraceWriter } from '../../sample/trace.js';
 import { loadTokenizers } from '../../text/tokenizer.js';
+import { prepareCheckpoints } from '../../train/tasks/checkpoint_names.js';
 import { latentsFile, modelOptions, splitInit } from './files.js';
 import type { SampleContext } from './options.js';
 
@@ -56,37 +57,54 @@ const barsOf = (
 });
 
 /** Seconds; of the parts of a step only where `parts`, since only a CPU has done the work when a call returns. */
-const timesOf = (summary: SampleSummary, parts: boolean) => ({
-  seconds_per_step: summary.secondsPerStep,
-  encode_seconds: summary.encodeSeconds,
-  denoise_seconds: summary.denoiseSeconds,
-  decode_seconds: summary.decodeSeconds,
-  ...(parts && {
-    policy_seconds: summary.policySeconds,
-    reward_seconds: summary.rewardSeconds,
-    branch_seconds: summary.branchSeconds,
-  }),
-});
+function timesOf(summaries: readonly SampleSummary[], parts: boolean) {
+  const sum = (key: keyof SampleSummary) => summaries.reduce((all, one) => all + one[key], 0);
+  return {
+    seconds_per_step: sum('secondsPerStep') / summaries.length,
+    encode_seconds: sum('encodeSeconds'),
+    denoise_seconds: sum('denoiseSeconds'),
+    decode_seconds: sum('decodeSeconds'),
+    ...(parts && {
+      policy_seconds: sum('policySeconds'),
+      reward_seconds: sum('rewardSeconds'),
+      branch_seconds: sum('branchSeconds'),
+    }),
+  };
+}
+
+/** Latents in files are of one call of the pipeline: of images with the same settings. Throws DrmError USAGE. */
+function oneCall(calls: number, { initLatents, saveLatents }: SampleContext['options']): void {
+  const flag = initLatents !== undefined ? '--init-latents' : saveLatents !== undefined ? '--save-latents' : undefined;
+  if (calls > 1 && flag)
+    throw new DrmError(
+      'USAGE',
+      `sample ${flag}: expected images with the same settings, found ${calls} kinds in the prompt file; leave steps, guidance and sizes out of it, or the flag`,
+    );
+}
 
 export async function sampleImages(context: SampleContext): Promise<void> {
   const { options, global, events, signal } = context;
   const started = performance.now();
-  const from = options.from === undefined ? undefined : readRecipe(options.from);
+  const from = options.from === undefined ? undefined : await readRecipe(options.from);
   const settings = sampleSettings(context, from);
   const prompt = [...context.args[0], ...(options.prompt ?? [])];
-  const prompts = askedPrompts({ events: context.events, options: { ...options, prompt } }, from);
+  const prompts = askedPrompts({ events, options: { ...options, prompt } }, from, { settings: true });
+  await prepareCheckpoints([settings.model, settings.reward], context);
   const reward = StepwiseReward.find(settings);
   const { trace: traced } = options;
   if (traced && !reward)
     throw new DrmError('USAGE', 'sample --trace: expected candidates to trace; add --k 6 and --reward');
   const loras = await findLoras(settings.lora);
   warnOfChanges(from, loras, events);
-  const out = global.out ?? 'out';
+  const jobs = plan(prompts, (own) => sampleSettings(context, from, own));
+  const calls = callsOf(jobs);
+  oneCall(calls.length, options);
+  const target = targetOf(global.out ?? 'out', options.format, jobs.length);
+  const { folder: out } = target;
   await prepareFolder(out);
   const model = await resolveModel(settings.model, modelOptions(options));
   if (global.threads !== undefined) setThreads(global.threads);
   const { device, dtype } = await chooseDevice(settings);
-  const jobs = plan(prompts, settings);
   events.emit({
     event: 'started',
     version: 1,
@@ -106,10 +124,7 @@ export async function sampleImages(context: SampleContext): Promise<void> {
   for (const note of model.notes) events.emit({ event: 'info', message: note });
   warnOfOtherBase(reward, settings, events);
   const tokenizer = loadTokenizers(model.tokenizers);
-  const texts = await tokenize(jobs, tokenizer, settings.t5_length, (message) =>
-    events.emit({ event: 'warning', message }),
-  );
-
+  const warn = (message: string) => events.emit({ event: 'warning', message });
   const progress = progressOf(events);
   const bars = barsOf(progress);
   const pipeline = await Pipeline.load(
@@ -118,8 +133,8 @@ export async function sampleImages(context: SampleContext): Promise<void> {
     { signal, onProgress: progress('load', 'loading', 'B') },
   );
   tellLoras(pipeline.info.loras, events);
-  const images = new ImageWriter(out, jobs, { ...settings, dtype }, loras, events, options.grid);
-  const trace = new TraceWriter(out, jobs, settings, events);
+  const images = new ImageWriter(target, jobs, dtype, loras, events, options.grid);
+  const trace = new TraceWriter(out, jobs, events);
   try {
     await reward?.load(
       { device, dtype },
@@ -129,31 +144,37 @@ export async function sampleImages(context: SampleContext): Promise<void> {
         onWarning: (message) => events.emit({ event: 'warning', message }),
       },
     );
-    const summary = await pipeline.sample(
-      {
-        ...texts,
+    const summaries: SampleSummary[] = [];
+    for (const which of calls) {
+      const own = which.map((i) => jobs[i] as SampleJob);
+      const { settings } = own[0] as SampleJob;
+      const last = which === calls.at(-1);
+      const request = {
+        ...(await tokenize(own, tokenizer, settings.t5_length, warn)),
         ...requestOf(settings),
-        ...(reward && { stepwise: await reward.request(settings, jobs, tokenizer, pipeline.info, traced) }),
+        freeEncoders: settings.free_encoders && last,
+        ...(reward && { stepwise: await reward.request(settings, own, tokenizer, pipeline.info, traced) }),
         ...(options.initLatents !== undefined && { initLatents: splitInit(options.initLatents) }),
         ...(options.saveLatents !== undefined && { saveLatents: latentsFile(options.saveLatents) }),
-      },
-      {
+      };
+      const summary = await pipeline.sample(request, {
         signal: AbortSignal.any([signal, images.stop.signal]),
         onProgress: (p) => bars[p.phase]?.(p),
         onEvent: (event) => {
-          if (event.kind === 'warning') events.emit({ event: 'warning', message: String(event.message) });
-          else if (event.kind === 'candidate') trace.take(event);
-          else images.take(event);
+          if (event.kind === 'warning') warn(String(event.message));
+          else if (event.kind === 'candidate') trace.take(event, which);
+          else images.take(event, which);
         },
-      },
-    );
+      });
+      summaries.push(summary);
+    }
     await images.finish();
     await trace.finish();
     if (options.grid) await images.grid();
     events.emit({
       event: 'done',
       seconds: (performance.now() - started) / 1000,
-      facts: { images: images.written, ...timesOf(summary, reward !== undefined && device === 'cpu') },
+      facts: { images: images.written, ...timesOf(summaries, reward !== undefined && device === 'cpu') },
     });
   } catch (error) {
     await images.finish(); // images made before are kept, and a full disk is the better explanation

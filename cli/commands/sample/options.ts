@@ -1,7 +1,8 @@
 // What can be asked of `drm sample`.
 import type { ContextOf } from '../../common/command.js';
-import type { Argument, Option } from '../../common/option.js';
+import { type Argument, grouped, type Option } from '../../common/option.js';
 import { toNumber } from '../../common/options.js';
+import { FORMATS } from '../../image/formats.js';
 import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from '../../sample/elsewhere.js';
 import { toLayers, toSeed } from '../../sample/flags.js';
 
@@ -10,97 +11,131 @@ export const ARGUMENTS = [
 ] as const satisfies readonly Argument[];
 
 export const OPTIONS = [
-  {
-    flags: '--model <model>',
-    description: 'name, diffusers folder, single .safetensors file, or hub id in the cache',
-    default: 'tiny',
-  },
-  {
-    flags: '--lora <file>',
-    description: 'FILE[:SCALE]: an adapter, how strongly it counts (1); may be repeated',
-    repeatable: true,
-  },
-  { flags: '-p, --prompt <text>', description: 'what to show; may be repeated', repeatable: true },
-  { flags: '--prompts <file>', description: 'one prompt a line, or JSON with prompt, negative_prompt, seed' },
-  { flags: '--negative-prompt <text>', description: 'what to steer away from' },
-  { flags: '--from <png>', description: 'repeat an image from the settings inside it; other flags change them' },
-  { flags: '--steps <n>', description: 'denoising steps', default: '28', aliases: STEPS_ELSEWHERE, parse: toNumber },
-  {
-    flags: '--guidance <scale>',
-    description: 'classifier-free guidance; off at 1 and below',
-    default: '4.5',
-    aliases: GUIDANCE_ELSEWHERE,
-    parse: toNumber,
-  },
-  {
-    flags: '--k <n>',
-    description: 'candidates a step, of which the best by the reward goes on',
-    default: '1',
-    parse: toNumber,
-  },
-  {
-    flags: '--reward <reward>',
-    description:
-      'what chooses for --k: a reward model by name, folder or file; or a scorer (judge, clip:FOLDER …), which takes longer',
-  },
-  { flags: '--noise-level <a>', description: 'of the candidates (a in Eq. 6)', default: '0.7', parse: toNumber },
-  { flags: '--sde', description: "one candidate's noise at each step, and no choice (--k 1)" },
-  { flags: '--select <rule>', description: 'argmax, or softmax:T to draw at temperature T', default: 'argmax' },
-  {
-    flags: '--score-from <fraction>',
-    description: 'of the steps, where choosing begins',
-    default: '0',
-    parse: toNumber,
-  },
-  {
-    flags: '--score-until <fraction>',
-    description: 'where it ends; Euler steps outside',
-    default: '1',
-    parse: toNumber,
-  },
-  { flags: '--trace', description: "write every step's candidates, scores and choice as JSON and a sheet" },
-  { flags: '--size <pixels>', description: 'height and width', parse: toNumber },
-  { flags: '--height <pixels>', description: 'a multiple of VAE factor x patch (16)', parse: toNumber },
-  { flags: '--width <pixels>', description: 'a multiple of VAE factor x patch (16)', parse: toNumber },
-  {
-    flags: '--seed <n>',
-    description: 'image i of a prompt has seed + i; random draws it',
-    default: '0',
-    parse: toSeed,
-  },
-  { flags: '-n, --n <n>', description: 'images a prompt', default: '1', aliases: COUNT_ELSEWHERE, parse: toNumber },
-  { flags: '--batch <n>', description: 'images a network call; 0 chooses', default: '0', parse: toNumber },
-  { flags: '--grid', description: 'also write one sheet of all images; with --n above 1, a row a prompt' },
-  { flags: '--preview [steps]', description: 'write preview.png every so many steps', default: 'off', parse: toNumber },
-  {
-    flags: '--init-latents <file>',
-    description: 'start from FILE[:TENSOR], safetensors [N, C, H, W] (tensor: latents)',
-  },
-  { flags: '--save-latents <file>', description: 'write the final latents (tensor latents, fp32)' },
-  { flags: '--free-encoders', description: "give the text encoders' memory back before denoising" },
-  {
-    flags: '--tile <edge>',
-    description: 'VAE tile in latent pixels; 0 for large images only, -1 never',
-    default: '0',
-    parse: toNumber,
-  },
-  { flags: '--t5-length <n>', description: 'tokens that T5 reads', default: '256', parse: toNumber },
-  { flags: '--no-t5', description: 'do without T5 (zeros, as in the reference)' },
-  { flags: '--skip-layers <list>', description: 'skip-layer guidance: blocks, such as 7,8,9', parse: toLayers },
-  { flags: '--skip-layer-scale <w>', description: 'its weight', default: '2.8', parse: toNumber },
-  {
-    flags: '--skip-layer-start <fraction>',
-    description: 'where in the steps it begins',
-    default: '0.01',
-    parse: toNumber,
-  },
-  { flags: '--skip-layer-stop <fraction>', description: 'where it ends', default: '0.2', parse: toNumber },
-  { flags: '--components <dir>', description: 'diffusers folder that supplies what a single file lacks' },
-  { flags: '--vae <file>', description: 'VAE weights' },
-  { flags: '--clip-l <file>', description: 'CLIP-L weights' },
-  { flags: '--clip-g <file>', description: 'CLIP-G weights' },
-  { flags: '--t5 <file>', description: 'T5 weights' },
-  { flags: '--revision <name>', description: 'branch, tag or commit of a hub id' },
+  ...grouped('What to show, and with which model:', [
+    {
+      flags: '--model <model>',
+      description: 'name, diffusers folder, single .safetensors file, or hub id in the cache',
+      default: 'tiny',
+    },
+    {
+      flags: '--lora <file>',
+      description: 'FILE[:SCALE]: an adapter, how strongly it counts (1); may be repeated',
+      repeatable: true,
+    },
+    { flags: '-p, --prompt <text>', description: 'what to show; may be repeated', repeatable: true },
+    {
+      flags: '--prompts <file>',
+      description: 'one prompt a line, or JSON with prompt, negative_prompt, seed, steps …; - is standard input',
+    },
+    { flags: '--negative-prompt <text>', description: 'what to steer away from' },
+    { flags: '--from <image>', description: 'repeat an image from the settings inside it; other flags change them' },
+  ]),
+  ...grouped('Sampling:', [
+    {
+      flags: '--steps <n>',
+      description: 'denoising steps',
+      default: "the model's own, else 28",
+      aliases: STEPS_ELSEWHERE,
+      parse: toNumber,
+    },
+    {
+      flags: '--guidance <scale>',
+      description: 'classifier-free guidance; off at 1 and below',
+      default: "the model's own, else 4.5",
+      aliases: GUIDANCE_ELSEWHERE,
+      parse: toNumber,
+    },
+    { flags: '--size <pixels>', description: 'height and width', parse: toNumber },
+    { flags: '--height <pixels>', description: 'a multiple of VAE factor x patch (16)', parse: toNumber },
+    { flags: '--width <pixels>', description: 'a multiple of VAE factor x patch (16)', parse: toNumber },
+    {
+      flags: '--seed <n>',
+      description: 'image i of a prompt has seed + i; random draws it',
+      default: '0',
+      parse: toSeed,
+    },
+    { flags: '-n, --n <n>', description: 'images a prompt', default: '1', aliases: COUNT_ELSEWHERE, parse: toNumber },
+    { flags: '--sde', description: "one candidate's noise at each step, and no choice (--k 1)" },
+  ]),
+  ...grouped('Candidates, chosen by a reward:', [
+    {
+      flags: '--k <n>',
+      description: 'candidates a step, of which the best by the reward goes on',
+      default: '1',
+      parse: toNumber,
+    },
+    {
+      flags: '--reward <reward>',
+      description:
+        'what chooses for --k: a reward model by name, folder or file; or a scorer (judge, clip:FOLDER …), which takes longer',
+    },
+    { flags: '--noise-level <a>', description: 'of the candidates (a in Eq. 6)', default: '0.7', parse: toNumber },
+    { flags: '--select <rule>', description: 'argmax, or softmax:T to draw at temperature T', default: 'argmax' },
+    {
+      flags: '--score-from <fraction>',
+      description: 'of the steps, where choosing begins',
+      default: '0',
+      parse: toNumber,
+    },
+    {
+      flags: '--score-until <fraction>',
+      description: 'where it ends; Euler steps outside',
+      default: '1',
+      parse: toNumber,
+    },
+    { flags: '--trace', description: "write every step's candidates, scores and choice as JSON and a sheet" },
+  ]),
+  ...grouped('What is written:', [
+    {
+      flags: '--format <format>',
+      description: 'of the images, each with its settings inside; `--out x.webp` says so, too, for one image',
+      choices: FORMATS,
+      default: 'png',
+    },
+    { flags: '--grid', description: 'also write one sheet of all images; with --n above 1, a row a prompt' },
+    {
+      flags: '--preview [steps]',
+      description: 'write preview.png every so many steps',
+      default: 'off',
+      parse: toNumber,
+    },
+    {
+      flags: '--init-latents <file>',
+      description: 'start from FILE[:TENSOR], safetensors [N, C, H, W] (tensor: latents)',
+    },
+    { flags: '--save-latents <file>', description: 'write the final latents (tensor latents, fp32)' },
+  ]),
+  ...grouped('Skip-layer guidance:', [
+    { flags: '--skip-layers <list>', description: 'blocks, such as 7,8,9', parse: toLayers },
+    { flags: '--skip-layer-scale <w>', description: 'its weight', default: '2.8', parse: toNumber },
+    {
+      flags: '--skip-layer-start <fraction>',
+      description: 'where in the steps it begins',
+      default: '0.01',
+      parse: toNumber,
+    },
+    { flags: '--skip-layer-stop <fraction>', description: 'where it ends', default: '0.2', parse: toNumber },
+  ]),
+  ...grouped('Memory and speed:', [
+    { flags: '--batch <n>', description: 'images a network call; 0 chooses', default: '0', parse: toNumber },
+    { flags: '--free-encoders', description: "give the text encoders' memory back before denoising" },
+    {
+      flags: '--tile <edge>',
+      description: 'VAE tile in latent pixels; 0 for large images only, -1 never',
+      default: '0',
+      parse: toNumber,
+    },
+    { flags: '--t5-length <n>', description: 'tokens that T5 reads', default: '256', parse: toNumber },
+    { flags: '--no-t5', description: 'do without T5 (zeros, as in the reference)' },
+  ]),
+  ...grouped('Parts of the model:', [
+    { flags: '--components <dir>', description: 'diffusers folder that supplies what a single file lacks' },
+    { flags: '--vae <file>', description: 'VAE weights' },
+    { flags: '--clip-l <file>', description: 'CLIP-L weights' },
+    { flags: '--clip-g <file>', description: 'CLIP-G weights' },
+    { flags: '--t5 <file>', description: 'T5 weights' },
+    { flags: '--revision <name>', description: 'branch, tag or commit of a hub id' },
+  ]),
 ] as const satisfies readonly Option[];
 
 export type SampleContext = ContextOf<typeof OPTIONS, typeof ARGUMENTS>;

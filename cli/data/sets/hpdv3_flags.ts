@@ -6,15 +6,15 @@ import type { Hpdv3Options, MixedList } from './hpdv3.js';
 import type { AskedPairs } from './published.js';
 
 export const HPDV3_FLAGS = [
-  { flags: '--list <file>', description: 'prepare hpdv3: the training list', default: 'train.json' },
+  { flags: '--list <file>', description: 'hpdv3: the training list', default: 'train.json' },
   {
     flags: '--mix <list=images[:n]>',
-    description: 'prepare hpdv3: trains on this list, too, or on n of its pairs; may be repeated',
+    description: 'hpdv3: trains on this list, too, or on n of its pairs; may be repeated',
     repeatable: true,
   },
   {
     flags: '--sample <n>',
-    description: 'prepare hpdv3: n pairs of the training list',
+    description: 'hpdv3: n pairs of the training list',
     default: 'all',
     parse: toWhole(1),
   },

@@ -12,7 +12,7 @@ import type { PretrainFlowSettings } from '../../config/types.js';
 import type { Batch } from '../../data/load/loader.js';
 import type { CaptionedSet } from '../../data/prepared/captioned_set.js';
 import { copyBase } from '../../hub/copy_base.js';
-import { contactSheet } from '../../image/write.js';
+import { wordedSheet } from '../../image/sheet.js';
 import type { Team } from '../../parallel/team.js';
 import { sampleOrder } from '../../random/order.js';
 import { copyTokenizer, loadTokenizers } from '../../text/tokenizer.js';
@@ -176,8 +176,9 @@ class FlowTask extends NativeTask<Batch | Step> {
     };
     const images = await trainer.preview(request, { signal });
     const sheet = join(folder, 'sheet.png');
-    await writeAtomically(sheet, await contactSheet(images, Math.ceil(Math.sqrt(images.length))));
-    await writeAtomically(join(folder, 'prompts.txt'), `${sets.previews.map(({ text }) => text).join('\n')}\n`);
+    const prompts = sets.previews.map(({ text }) => text);
+    await writeAtomically(sheet, await wordedSheet(images, prompts));
+    await writeAtomically(join(folder, 'prompts.txt'), `${prompts.join('\n')}\n`);
     return [sheet];
   }
 
@@ -190,50 +191,79 @@ class FlowTask extends NativeTask<Batch | Step> {
       await trainer.export(file, 'fp32', { signal });
       return { lora: file, parameters: trainer.parameters };
     }
-    if (parts.base === undefined) await this.#writeParts(model);
-    else await copyBase(parts.base, model);
-    const transformer = join(model, 'transformer');
-    await mkdir(transformer, { recursive: true });
-    await copyFile(String(parts.source.transformer.config), join(transformer, 'config.json'));
-    await trainer.export(join(transformer, 'diffusion_pytorch_model.safetensors'), settings.export_dtype, { signal });
+    await writeBase(model, trainer, { settings, parts }, signal);
     return { model, parameters: trainer.parameters };
   }
+}
 
-  /** All of a diffusers folder but the transformer. */
-  async #writeParts(model: string): Promise<void> {
-    const { settings: s, parts } = this;
-    const folder = async (name: string) => {
-      const path = join(model, name);
-      await mkdir(path, { recursive: true });
-      return path;
-    };
-    await cp(s.vae, await folder('vae'), { recursive: true });
-    await copyFile(String(parts.source.schedulerConfig), join(await folder('scheduler'), 'scheduler_config.json'));
-    for (const [clip, encoder, tokenizer] of [
-      [s.clip_l, 'text_encoder', 'tokenizer'],
-      [s.clip_g, 'text_encoder_2', 'tokenizer_2'],
-    ] as const) {
-      await writeTextTower(clip, await folder(encoder));
-      await copyTokenizer(clip, await folder(tokenizer));
-    }
-    const index = {
-      _class_name: 'StableDiffusion3Pipeline',
-      feature_extractor: [null, null],
-      image_encoder: [null, null],
-      scheduler: ['diffusers', 'FlowMatchEulerDiscreteScheduler'],
-      text_encoder: ['transformers', 'CLIPTextModelWithProjection'],
-      text_encoder_2: ['transformers', 'CLIPTextModelWithProjection'],
-      text_encoder_3: [null, null],
-      tokenizer: ['transformers', 'CLIPTokenizer'],
-      tokenizer_2: ['transformers', 'CLIPTokenizer'],
-      tokenizer_3: [null, null],
-      transformer: ['diffusers', 'SD3Transformer2DModel'],
-      vae: ['diffusers', 'AutoencoderKL'],
-    };
-    await writeAtomically(join(model, 'model_index.json'), `${JSON.stringify(index, null, 2)}\n`);
-    const recommended = { steps: s.preview_steps, guidance: s.preview_guidance, t5_length: s.t5_length };
-    await writeAtomically(join(model, 'drm.json'), `${JSON.stringify({ sample: recommended }, null, 2)}\n`);
+/** A diffusers folder with the trainer's weights as its transformer. */
+async function writeBase(
+  model: string,
+  trainer: Trainer,
+  { settings, parts }: { settings: PretrainFlowSettings; parts: Parts },
+  signal: AbortSignal,
+): Promise<void> {
+  if (parts.base === undefined) await writeParts(model, settings, parts);
+  else await copyBase(parts.base, model);
+  const transformer = join(model, 'transformer');
+  await mkdir(transformer, { recursive: true });
+  await copyFile(String(parts.source.transformer.config), join(transformer, 'config.json'));
+  await trainer.export(join(transformer, 'diffusion_pytorch_model.safetensors'), settings.export_dtype, { signal });
+}
+
+/** The base as it stood at a checkpoint of a run that trains all weights, in this folder. */
+export async function writeBaseAt(
+  settings: PretrainFlowSettings,
+  state: string,
+  folder: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const parts = await findParts(settings);
+  const { Trainer } = await import('../../../binding/index.js');
+  const objective = { kind: 'flow' as const, source: parts.source, settings };
+  const trainer = await Trainer.create(objective, trainerOptions(settings, 'cpu', 'fp32'), { signal });
+  try {
+    await trainer.restore(state);
+    await mkdir(folder, { recursive: true });
+    await writeBase(folder, trainer, { settings, parts }, signal);
+  } finally {
+    trainer.dispose();
   }
+}
+
+/** All of a diffusers folder but the transformer. */
+async function writeParts(model: string, s: PretrainFlowSettings, parts: Parts): Promise<void> {
+  const folder = async (name: string) => {
+    const path = join(model, name);
+    await mkdir(path, { recursive: true });
+    return path;
+  };
+  await cp(s.vae, await folder('vae'), { recursive: true });
+  await copyFile(String(parts.source.schedulerConfig), join(await folder('scheduler'), 'scheduler_config.json'));
+  for (const [clip, encoder, tokenizer] of [
+    [s.clip_l, 'text_encoder', 'tokenizer'],
+    [s.clip_g, 'text_encoder_2', 'tokenizer_2'],
+  ] as const) {
+    await writeTextTower(clip, await folder(encoder));
+    await copyTokenizer(clip, await folder(tokenizer));
+  }
+  const index = {
+    _class_name: 'StableDiffusion3Pipeline',
+    feature_extractor: [null, null],
+    image_encoder: [null, null],
+    scheduler: ['diffusers', 'FlowMatchEulerDiscreteScheduler'],
+    text_encoder: ['transformers', 'CLIPTextModelWithProjection'],
+    text_encoder_2: ['transformers', 'CLIPTextModelWithProjection'],
+    text_encoder_3: [null, null],
+    tokenizer: ['transformers', 'CLIPTokenizer'],
+    tokenizer_2: ['transformers', 'CLIPTokenizer'],
+    tokenizer_3: [null, null],
+    transformer: ['diffusers', 'SD3Transformer2DModel'],
+    vae: ['diffusers', 'AutoencoderKL'],
+  };
+  await writeAtomically(join(model, 'model_index.json'), `${JSON.stringify(index, null, 2)}\n`);
+  const recommended = { steps: s.preview_steps, guidance: s.preview_guidance, t5_length: s.t5_length };
+  await writeAtomically(join(model, 'drm.json'), `${JSON.stringify({ sample: recommended }, null, 2)}\n`);
 }
 
 /** Encodes all images of the set; returns the samples that could be read. */

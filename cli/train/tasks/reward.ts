@@ -7,7 +7,7 @@ import { type Prepared, type TaskContext, trainerOptions } from '../run.js';
 import { imageWarnings } from './images.js';
 import { openPairs, PairData, type PairForm, type PairPart, type PairParts } from './pairs.js';
 import { chooseInputs, giveInputs, type RewardInputs } from './reward_inputs.js';
-import { planReward, type RewardPlan, rewardObjective } from './reward_plan.js';
+import { plannedObjective, planReward, type RewardPlan } from './reward_plan.js';
 import { RewardTask } from './reward_task.js';
 
 type Warn = (message: string) => void;
@@ -38,10 +38,10 @@ async function prepareWith(
   const tokenizer = loadTokenizers(plan.base.tokenizers);
   const inputs = await chooseInputs(s, plan, used, tokenizer, context);
   const { Trainer } = await import('../../../binding/index.js');
-  const { from, keepLayers, head } = plan;
-  const files = { source: plan.base.source, ...(from && { checkpoint: from.checkpoint }) };
-  const objective = rewardObjective(s, { ...files, keepLayers, head });
-  const trainer = await Trainer.create(objective, trainerOptions(s, device, dtype), { signal, group: team.group });
+  const trainer = await Trainer.create(plannedObjective(s, plan), trainerOptions(s, device, dtype), {
+    signal,
+    group: team.group,
+  });
   try {
     const bad = await giveInputs(trainer, inputs, { settings: s, parts: used, tokenizer }, warnOfImage, context);
     const leftOut = bad ? await leaveOut(bad, parts, s) : 0;

@@ -143,3 +143,9 @@ export function rewardObjective(
     },
   };
 }
+
+export const plannedObjective = (
+  s: TrainSettings,
+  { base, from, keepLayers, head }: Pick<RewardPlan, 'base' | 'from' | 'keepLayers' | 'head'>,
+): RewardObjective =>
+  rewardObjective(s, { source: base.source, ...(from && { checkpoint: from.checkpoint }), keepLayers, head });

@@ -33,25 +33,36 @@ export class RewardTask extends PairTask {
   }
 
   async finish(runFolder: string, signal: AbortSignal): Promise<Record<string, string | number>> {
-    const { settings: s, trainer, plan, parts } = this;
+    const { settings, trainer, plan, parts } = this;
     const model = join(runFolder, 'model');
-    await mkdir(model, { recursive: true });
     let evaluation: { step: number; values: Values } | undefined;
     for await (const event of readMetrics(join(runFolder, METRICS_FILE)))
       if (event.event === 'evaluation') evaluation = { step: event.step, values: event.values };
-    const config: RewardDescription = {
-      _class_name: DRM_CLASS,
-      base: s.model,
-      base_vae_sha256: await weightsHash(plan.base.source.vae),
-      backbone: plan.backbone,
-      keep_layers: plan.keepLayers,
-      head: plan.head,
-      t5_length: s.t5_length,
-      size: s.size,
-      training: { drm: VERSION, pairs: parts.train.length, ...(evaluation && { evaluation }), settings: s },
-    };
-    await trainer.export(join(model, 'model.safetensors'), s.export_dtype, { signal, layout: s.export });
-    await writeAtomically(join(model, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
+    const training = { pairs: parts.train.length, ...(evaluation && { evaluation }) };
+    await writeReward(model, trainer, { settings, plan, training }, signal);
     return { model, parameters: trainer.parameters };
   }
+}
+
+/** The folder of a reward model with the trainer's weights. */
+export async function writeReward(
+  folder: string,
+  trainer: Trainer,
+  { settings: s, plan, training }: { settings: TrainSettings; plan: RewardPlan; training: object },
+  signal: AbortSignal,
+): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const config: RewardDescription = {
+    _class_name: DRM_CLASS,
+    base: s.model,
+    base_vae_sha256: await weightsHash(plan.base.source.vae),
+    backbone: plan.backbone,
+    keep_layers: plan.keepLayers,
+    head: plan.head,
+    t5_length: s.t5_length,
+    size: s.size,
+    training: { drm: VERSION, ...training, settings: s },
+  };
+  await trainer.export(join(folder, 'model.safetensors'), s.export_dtype, { signal, layout: s.export });
+  await writeAtomically(join(folder, 'config.json'), `${JSON.stringify(config, null, 2)}\n`);
 }

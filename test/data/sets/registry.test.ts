@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readManifest } from '../../../cli/data/prepared/manifest.js';
 import { PUBLISHED_SETS } from '../../../cli/data/sets/registry.js';
-import { refusedHere, runHere } from '../../e2e/here.js';
+import { commandOf, refusedHere, runHere } from '../../e2e/here.js';
 import { temporaryFolder } from '../../run_drm.js';
 import { pngOf, write } from '../images.js';
 import { toySet } from './toy_set.js';
@@ -35,15 +35,23 @@ test('is a source, by its own flags', async () => {
 });
 
 test('is named in the help and where a source is none of them', async () => {
-  const help = described(command).helpInformation();
-  expect(help.replace(/\s+/g, ' ')).toContain(`a source (${PUBLISHED}, jsonl, webdataset, emoji, emoji-prefs)`);
+  const { command: prepare } = commandOf(command, ['prepare']);
+  const words = (text: string) => text.replace(/\s+/g, ' ').replaceAll('"', '');
+  const help = described(prepare).helpInformation();
+  expect(words(help)).toContain(`choices: ${PUBLISHED}, jsonl, webdataset, emoji, emoji-prefs`);
   expect(help).toContain('--from-last');
   const out = join(temporaryFolder(), 'out');
-  for (const name of ['hpdv4', 'constructor', '__proto__'])
-    await refusedHere(command, ['prepare', name, '--from', '.', '--out', out], 2, [
-      `data prepare ${name}: expected a source (${PUBLISHED}, jsonl, `,
-    ]);
-  await refusedHere(command, ['prepare', 'toy', '--out', out], 2, ['data prepare toy: expected what to read']);
+  for (const name of ['hpdv4', 'constructor', '__proto__']) {
+    let said = '';
+    const program = described(prepare)
+      .exitOverride()
+      .configureOutput({ writeErr: (text) => (said += text) });
+    expect(() => program.parse([name, '--from', '.', '--out', out], { from: 'user' })).toThrow();
+    expect(words(said)).toContain(`Allowed choices are ${PUBLISHED}, jsonl`);
+  }
+  await refusedHere(command, ['prepare', 'toy'], 2, [
+    'data prepare toy: expected what to read and a folder to write to',
+  ]);
 });
 
 test('its lists are found and counted by its own protocol', async () => {
