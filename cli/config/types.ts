@@ -662,8 +662,6 @@ export interface TrainSettings {
   score_variance_noise: number;
   /** Both images of a pair get the same noise, else each its own. */
   shared_noise: boolean;
-  /** Weight of a second loss: the squared difference of a pair's margin with noise and without, the latter as a target. */
-  consistency: number;
   /** Latents are drawn from the VAE's posterior, else its mode. */
   posterior_sample: boolean;
   /** What of the backbone is trained beside the head: all, adapters, nothing. */

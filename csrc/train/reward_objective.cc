@@ -98,8 +98,6 @@ class Reward final : public RewardObjective {
             ? thurstone_loss(chosen, rejected, levels.sigma, {spec_.score_variance, spec_.score_variance_noise})
             : preference_loss(chosen, rejected);
     Loss l{losses.mean(), {{"accuracy", right.mean()}, {"margin", (chosen - rejected).mean().detach()}}};
-    if (spec_.consistency > 0 && !key.evaluation)
-      add_consistency(l, chosen - rejected, margins_of_clean(x_0, join_rows({text, text})));
     const auto width = 1000 / kBuckets;
     const auto bucket = levels.timestep.div(static_cast<double>(width)).floor().clamp(0, kBuckets - 1);
     for (int64_t i = 0; i < kBuckets; ++i) {
@@ -171,19 +169,6 @@ class Reward final : public RewardObjective {
     };
     const auto chosen = one(0);
     return at::cat({chosen, purpose == Purpose::Noise && spec_.shared_noise ? chosen : one(1)}, 0);
-  }
-
-  /// What the model says of the pairs without noise, as a target that learns nothing from it.
-  Tensor margins_of_clean(const Tensor& x_0, const TextEmbedding& text) const {
-    const at::NoGradGuard no_grad;
-    const auto [chosen, rejected] = reward_of_pairs(net_, x_0, at::zeros({x_0.size(0)}, x_0.options()), text);
-    return chosen - rejected;
-  }
-
-  void add_consistency(Loss& l, const Tensor& noisy, const Tensor& clean) const {
-    const auto difference = (noisy - clean).square().mean();
-    l.total = l.total + spec_.consistency * difference;
-    l.metrics.push_back({"consistency", difference.detach()});
   }
 
   static Tensor twice(const Tensor& t) { return at::cat({t, t}, 0); }

@@ -120,11 +120,10 @@ struct RewardSpec : TimestepSettings {
   std::string likelihood = "bradley_terry";  // of a preference, or "thurstone": with a variance by the noise level
   double score_variance = 0.05, score_variance_noise = 2;  // of a score, for the latter: ScoreVariance
   bool shared_noise = false;                               // the same noise on both images of a pair
-  double consistency = 0;               // weight of the squared difference of a pair's margins with and without noise
-  bool posterior_sample = true;         // latents sampled from the VAE's posterior, else its mode
-  bool gradient_checkpointing = false;  // block by block
-  int64_t t5_length = 512;              // tokens of T5 (zeros without one)
-  std::string backbone = "full";        // trained whole, or "lora": adapters of it, or "frozen"; the head always is
+  bool posterior_sample = true;                            // latents sampled from the VAE's posterior, else its mode
+  bool gradient_checkpointing = false;                     // block by block
+  int64_t t5_length = 512;                                 // tokens of T5 (zeros without one)
+  std::string backbone = "full";  // trained whole, or "lora": adapters of it, or "frozen"; the head always is
   LoraConfig lora;
 };
 template <class V>
@@ -139,7 +138,6 @@ void each_setting(RewardSpec& s, V&& v) {
   v("score_variance", s.score_variance);
   v("score_variance_noise", s.score_variance_noise);
   v("shared_noise", s.shared_noise);
-  v("consistency", s.consistency);
   v("posterior_sample", s.posterior_sample);
   v("gradient_checkpointing", s.gradient_checkpointing);
   v("t5_length", s.t5_length);

@@ -17,7 +17,7 @@ export async function writeDrm(folder: string, seed = 1, base: string | undefine
       settings: {
         ...{ keep_layers: 2, head_channels: head.channels, head_groups: head.groups, head_hidden: head.hidden },
         ...{ head_dropout: head.dropout, timestep_sampling: 'logit_normal', logit_mean: 0, logit_deviation: 1 },
-        ...{ likelihood: 'bradley_terry', score_variance: 0.05, score_variance_noise: 2, consistency: 0 },
+        ...{ likelihood: 'bradley_terry', score_variance: 0.05, score_variance_noise: 2 },
         ...{ shifted: true, shared_noise: false, posterior_sample: false, gradient_checkpointing: false },
         ...{ t5_length: 16, backbone: 'full', lora_rank: 0, lora_alpha: 0, lora_targets: [] },
       },
