@@ -85,9 +85,9 @@ async function fail(error: unknown, verbose: boolean, renderer: Renderer): Promi
   process.exitCode = event.exit_code;
 }
 
-/** commander's own words: help, and what is wrong with a command line. */
+/** commander's own words: help, whose columns have the lengths of `drm`, and what is wrong with a command line. */
 const OUTPUT: OutputConfiguration = {
-  writeOut: (text: string) => stdout.write(asCalled(text)),
+  writeOut: (text: string) => stdout.write(text.replaceAll(/^(Usage: | {2}\$ ).*$/gm, asCalled)),
   writeErr: (text: string) => stderr.write(asCalled(text)),
 };
 

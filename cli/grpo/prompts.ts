@@ -55,7 +55,7 @@ function read(file: string, say: { info: Say; warn: Say }): string[] {
     for (const key of Object.keys(settings)) fields.add(key);
   }
   if (fields.size > 0)
-    say.warn(`${file}: ${[...fields].join(', ')} of its lines have no meaning in training, and are not used`);
+    say.warn(`${file}: fields of its lines that have no meaning in training are not used: ${[...fields].join(', ')}`);
   return once;
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 /// Latent pixels decoded in one pass: one image of 512 pixels a side by SD3's VAE, since activations of several would
 /// exceed all else that sampling needs.
-constexpr int64_t kDecodedTogether = 64 * 64;
+constexpr int64_t kDecodedTogether = int64_t{64} * 64;
 
 std::vector<Bitmap> decoded(const CandidateView& view, const Tensor& x_0, const Control& control) {
   const auto rows = x_0.size(0), most = std::max<int64_t>(1, kDecodedTogether / (x_0.size(2) * x_0.size(3)));

@@ -87,6 +87,6 @@ describe('what is told', () => {
   test('held-out prompts that are trained on, seeds that have no meaning', () => {
     const prompts = file('seeded.jsonl', '{"prompt": "a cat", "seed": 3}\n{"prompt": "a dog"}');
     const { warn } = lists({ prompts, evaluate_prompts: file('held.txt', 'a cat\na cow') });
-    expect(warn.join('\n')).toMatch(/negative_prompt and seed.*1 of the 2 held-out prompts/s);
+    expect(warn.join('\n')).toMatch(/have no meaning in training are not used: seed\n.*1 of the 2 held-out prompts/s);
   });
 });

@@ -312,7 +312,7 @@ test('what cannot be used is said, with what to do, and exit codes', async () =>
     [['webdataset', '--from', own, '--out', own], 3, 'found train-00000.tar, which might be overwritten'],
     [['jsonl', '--out', out], 2, 'give --from FILE'],
     [['jsonl', '--from', empty], 2, 'give --out DIR'],
-    [['jsnl', '--from', empty, '--out', out], 2, 'expected a source (hpdv3, hpdv2, imagereward, pickapic,'],
+    [['jsnl', '--from', empty, '--out', out], 2, 'Allowed choices are hpdv3, hpdv2, imagereward, pickapic,'],
     [['emoji', '--out', out, '--split', 'tset'], 2, 'expected all, train, test, test-style'],
     [['emoji', '--out', out, '--size', '0'], 2, '--size 0: expected a whole number from 1'],
     [['emoji', '--out', join(pairs, 'p.jsonl')], 4, 'expected a folder, found a file'],
