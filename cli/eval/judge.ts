@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { cmmd as distance } from '../../binding/index.js';
 import type { Cmmd, Features } from '../../binding/types.js';
+import { groupedBy } from '../common/grouped_by.js';
 import { Drop } from '../data/io/drop.js';
 import { decodeImage } from '../data/io/image.js';
 import type { CaptionedSet } from '../data/prepared/captioned_set.js';
@@ -10,15 +11,7 @@ import { type FeatureSpace, type Reward, scoreImages } from '../rewards/reward.j
 import { type Estimate, estimate } from './bootstrap.js';
 import { spreads } from './diversity.js';
 import { KeptImages } from './kept_images.js';
-import {
-  type EvaluationOptions,
-  embedImages,
-  grouped,
-  nearness,
-  type Retrieval,
-  readSample,
-  retrieval,
-} from './retrieval.js';
+import { type EvaluationOptions, embedImages, nearness, type Retrieval, readSample, retrieval } from './retrieval.js';
 
 /** Images judged at a time by a reward without a space. */
 const CHUNK = 32;
@@ -82,7 +75,7 @@ export class Judge {
         scores.push(...(await scoreImages(this.reward, images, texts, options)));
         options.onImages?.(begin + some.length, files.length);
       }
-      const score = grouped(scores, group);
+      const score = groupedBy(scores, group);
       return { verdict: { scorer: name, unit, images: files.length, score: estimate(score) }, score };
     }
     const { features } = await embedImages(space, files.length, (i) => read(files[i] as string), options);
@@ -102,8 +95,8 @@ export class Judge {
     const hits = near.ranks.map((rank) => Number(rank === 1));
     return {
       verdict,
-      score: grouped(near.cosines, group),
-      top1: grouped(hits, group),
+      score: groupedBy(near.cosines, group),
+      top1: groupedBy(hits, group),
       ...(diversity.length > 0 && { diversity }),
     };
   }

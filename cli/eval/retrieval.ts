@@ -1,6 +1,7 @@
 // Whether a CLIP finds an image's own caption among others: real images of a prepared set against their captions.
 import { DrmError } from '../../binding/error.js';
 import type { Features, JobOptions } from '../../binding/types.js';
+import { groupedBy } from '../common/grouped_by.js';
 import { Drop } from '../data/io/drop.js';
 import { decodeImage } from '../data/io/image.js';
 import type { CaptionedSet } from '../data/prepared/captioned_set.js';
@@ -97,30 +98,19 @@ export const retrieval = (
 function summary(found: number[], cosines: number[], group: (image: number) => number) {
   return {
     top1: estimate(
-      grouped(
+      groupedBy(
         found.map((rank) => Number(rank === 1)),
         group,
       ),
     ),
     top5: estimate(
-      grouped(
+      groupedBy(
         found.map((rank) => Number(rank <= 5)),
         group,
       ),
     ),
-    cosine: estimate(grouped(cosines, group)),
+    cosine: estimate(groupedBy(cosines, group)),
   };
-}
-
-export function grouped(values: readonly number[], group: (i: number) => number): number[][] {
-  const groups = new Map<number, number[]>();
-  for (const [i, value] of values.entries()) {
-    const key = group(i);
-    const known = groups.get(key);
-    if (known) known.push(value);
-    else groups.set(key, [value]);
-  }
-  return [...groups.values()];
 }
 
 export interface SetRetrieval extends Retrieval {

@@ -6,6 +6,7 @@ import { DrmError } from '../../binding/error.js';
 import type { NativeEvent } from '../../binding/types.js';
 import type { Events } from '../common/events.js';
 import { writeAtomically } from '../common/files.js';
+import { groupedBy } from '../common/grouped_by.js';
 import type { SampleSettings } from '../config/types.js';
 import { type Format, formatNamed } from '../image/formats.js';
 import { labelledSheet, wordedSheet } from '../image/sheet.js';
@@ -89,7 +90,7 @@ export class ImageWriter {
     const sheet =
       most > 1
         ? await labelledSheet(
-            rowsOf(cells).map((row) => ({
+            groupedBy(cells, (at) => cells[at]?.job.promptIndex).map((row) => ({
               title: row[0]?.job.prompt ?? '',
               cells: row.map(({ image, job }) => ({ image, label: `seed ${job.seed}` })),
             })),
@@ -129,16 +130,4 @@ export class ImageWriter {
     await writeAtomically(path, png);
     this.events.emit({ event: 'preview', path, step, png });
   }
-}
-
-interface Cell {
-  job: SampleJob;
-  image: Image;
-}
-
-/** The images of a prompt beside each other. */
-function rowsOf(cells: readonly Cell[]): Cell[][] {
-  const rows = new Map<number, Cell[]>();
-  for (const cell of cells) rows.set(cell.job.promptIndex, [...(rows.get(cell.job.promptIndex) ?? []), cell]);
-  return [...rows.values()];
 }

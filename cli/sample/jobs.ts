@@ -2,6 +2,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { SampleRequest } from '../../binding/types.js';
 import type { Context } from '../common/command.js';
+import { groupedBy } from '../common/grouped_by.js';
 import type { SampleSettings } from '../config/types.js';
 import { type Prompt, type PromptSettings, readPrompts } from '../text/prompts.js';
 import type { PromptTokenizer } from '../text/tokenizer.js';
@@ -89,11 +90,8 @@ export function plan(prompts: readonly Prompt[], settingsOf: (own: PromptSetting
 }
 
 /** Jobs of equal settings, which one call of the pipeline makes: their places among all. */
-export const callsOf = (jobs: readonly SampleJob[]): number[][] => {
-  const calls = new Map<SampleSettings, number[]>();
-  for (const [i, { settings }] of jobs.entries()) calls.set(settings, [...(calls.get(settings) ?? []), i]);
-  return [...calls.values()];
-};
+export const callsOf = (jobs: readonly SampleJob[]): number[][] =>
+  groupedBy([...jobs.keys()], (i) => (jobs[i] as SampleJob).settings);
 
 /** Each distinct text is tokenized, and later encoded, once. What an encoder does not see is a warning. */
 export async function tokenize(

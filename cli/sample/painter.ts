@@ -3,6 +3,7 @@
 import { DrmError } from '../../binding/error.js';
 import type { Pipeline } from '../../binding/index.js';
 import type { Dtype } from '../../binding/types.js';
+import { groupedBy } from '../common/grouped_by.js';
 import type { Painter, Recipe, Wish } from '../data/emoji/painter.js';
 import type { ResolvedModel } from '../hub/resolve.js';
 import type { Image } from '../image/write.js';
@@ -67,13 +68,12 @@ export function openPainter(options: PainterOptions): { paint: Painter; dispose(
   };
   return {
     async paint(wishes) {
-      const alike = new Map<string, number[]>();
-      for (const [i, { model, steps, guidance, noise }] of wishes.entries()) {
-        const recipe = `${model} ${steps} ${guidance} ${noise}`;
-        alike.set(recipe, [...(alike.get(recipe) ?? []), i]);
-      }
+      const alike = groupedBy([...wishes.keys()], (i) => {
+        const { model, steps, guidance, noise } = wishes[i] as Wish;
+        return `${model} ${steps} ${guidance} ${noise}`;
+      });
       const all: Image[] = [];
-      for (const places of alike.values()) {
+      for (const places of alike) {
         const group = places.map((i) => wishes[i] as Wish);
         const painted = await paintAlike(group[0] as Wish, group);
         for (const [n, i] of places.entries()) {

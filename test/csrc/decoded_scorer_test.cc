@@ -49,17 +49,10 @@ class Brightness final : public Scorer {
   ScorerInfo info_;
 };
 
-PromptTokens tokens(int64_t word) {
-  PromptTokens p;
-  p.clip_l.assign(24, 5 + word);
-  p.clip_g.assign(24, 9 + word);
-  return p;
-}
-
 SampleRequest request() {
   SampleRequest r;
-  r.prompts = {tokens(0), tokens(1), tokens(2)};
-  r.negatives = {tokens(2)};
+  r.prompts = {test::tiny_tokens(0), test::tiny_tokens(1), test::tiny_tokens(2)};
+  r.negatives = {test::tiny_tokens(2)};
   r.images = {{1, 0, 7}, {0, 0, 8}};
   r.steps = 4;
   r.t5_length = 0;

@@ -42,18 +42,11 @@ PolicySpec policy_spec() {
   return s;
 }
 
-PromptTokens tokens(int64_t seed) {
-  PromptTokens p;
-  p.clip_l.assign(24, 5 + seed);
-  p.clip_g.assign(24, 9 + seed);
-  return p;
-}
-
 RolloutRequest request(int64_t trajectories, int64_t k, int64_t iteration = 0) {
   RolloutRequest r;
   r.iteration = iteration;
-  r.prompts = {tokens(0), tokens(1)};
-  r.negative = tokens(2);
+  r.prompts = {test::tiny_tokens(0), test::tiny_tokens(1)};
+  r.negative = test::tiny_tokens(2);
   for (int64_t i = 0; i < trajectories; ++i) {
     r.prompt_of.push_back(i % 2);
     r.samples.push_back(i);

@@ -42,6 +42,14 @@ inline std::vector<PromptTokens> prompts(int64_t count) {
   return all;
 }
 
+/// Of another word each, for the embedded model.
+inline PromptTokens tiny_tokens(int64_t word) {
+  PromptTokens p;
+  p.clip_l.assign(24, 5 + word);
+  p.clip_g.assign(24, 9 + word);
+  return p;
+}
+
 inline double metric(const Metrics& metrics, const std::string& name) {
   for (const auto& m : metrics)
     if (m.name == name) return m.value;

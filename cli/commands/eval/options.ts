@@ -1,8 +1,8 @@
 // What can be asked of `drm eval`, by subcommand.
 import type { ContextOf } from '../../common/command.js';
 import { grouped, type Option } from '../../common/option.js';
-import { toNumber, toWhole } from '../../common/options.js';
-import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from '../../sample/elsewhere.js';
+import { toWhole } from '../../common/options.js';
+import { BATCH, CHOICE, COUNT, GUIDANCE, NEGATIVE_PROMPT, SDE, STEPS } from '../../sample/option_definitions.js';
 
 const NPROC = {
   flags: '--nproc <n>',
@@ -47,45 +47,20 @@ export const IMAGES_OPTIONS = [
     { flags: '--grid', description: 'also a sheet of the first 64 of each row, and one of the rows side by side' },
   ]),
   ...grouped('Sampling:', [
-    { flags: '--negative-prompt <text>', description: 'what to steer away from' },
-    {
-      flags: '--steps <n>',
-      description: 'denoising steps',
-      default: "the model's own, else 28",
-      aliases: STEPS_ELSEWHERE,
-      parse: toNumber,
-    },
-    {
-      flags: '--guidance <scale>',
-      description: 'classifier-free guidance',
-      default: "the model's own, else 4.5",
-      aliases: GUIDANCE_ELSEWHERE,
-      parse: toNumber,
-    },
+    NEGATIVE_PROMPT,
+    STEPS,
+    GUIDANCE,
     { flags: '--size <pixels>', description: 'height and width', parse: toWhole(1) },
-    { flags: '-n, --n <n>', description: 'images a prompt', default: '1', aliases: COUNT_ELSEWHERE, parse: toNumber },
+    COUNT,
     { flags: '--seed <n>', description: "added to each prompt's own, of its text", default: '0', parse: toWhole(0) },
-    { flags: '--batch <n>', description: 'images a network call; 0 chooses', default: '0', parse: toNumber },
+    BATCH,
     NPROC,
   ]),
   ...grouped('Candidates, chosen by a reward:', [
     { flags: '--k <list>', description: 'candidates a step, such as 1,2,4,6; a row each', default: '1' },
     { flags: '--reward <reward>', description: 'what chooses for --k, as in `drm sample`', repeatable: true },
-    {
-      flags: '--noise-level <a>',
-      description: 'of the candidates, as in `drm sample`',
-      default: '0.7',
-      parse: toNumber,
-    },
-    { flags: '--sde', description: 'noise at each step and no choice, as in `drm sample`' },
-    { flags: '--select <rule>', description: 'argmax or softmax:T', default: 'argmax' },
-    {
-      flags: '--score-from <fraction>',
-      description: 'of the steps, where choosing begins',
-      default: '0',
-      parse: toNumber,
-    },
-    { flags: '--score-until <fraction>', description: 'where it ends', default: '1', parse: toNumber },
+    SDE,
+    ...CHOICE,
   ]),
 ] as const satisfies readonly Option[];
 

@@ -3,8 +3,8 @@ import type { ContextOf } from '../../common/command.js';
 import { type Argument, grouped, type Option } from '../../common/option.js';
 import { toNumber } from '../../common/options.js';
 import { FORMATS } from '../../image/formats.js';
-import { COUNT_ELSEWHERE, GUIDANCE_ELSEWHERE, STEPS_ELSEWHERE } from '../../sample/elsewhere.js';
 import { toLayers, toSeed } from '../../sample/flags.js';
+import { BATCH, CHOICE, COUNT, GUIDANCE, NEGATIVE_PROMPT, SDE, STEPS } from '../../sample/option_definitions.js';
 
 export const ARGUMENTS = [
   { name: '[prompt...]', description: 'what to show; as --prompt' },
@@ -27,24 +27,12 @@ export const OPTIONS = [
       flags: '--prompts <file>',
       description: 'one prompt a line, or JSON with prompt, negative_prompt, seed, steps …; - is standard input',
     },
-    { flags: '--negative-prompt <text>', description: 'what to steer away from' },
+    NEGATIVE_PROMPT,
     { flags: '--from <image>', description: 'repeat an image from the settings inside it; other flags change them' },
   ]),
   ...grouped('Sampling:', [
-    {
-      flags: '--steps <n>',
-      description: 'denoising steps',
-      default: "the model's own, else 28",
-      aliases: STEPS_ELSEWHERE,
-      parse: toNumber,
-    },
-    {
-      flags: '--guidance <scale>',
-      description: 'classifier-free guidance; off at 1 and below',
-      default: "the model's own, else 4.5",
-      aliases: GUIDANCE_ELSEWHERE,
-      parse: toNumber,
-    },
+    STEPS,
+    GUIDANCE,
     { flags: '--size <pixels>', description: 'height and width', parse: toNumber },
     { flags: '--height <pixels>', description: 'a multiple of VAE factor x patch (16)', parse: toNumber },
     { flags: '--width <pixels>', description: 'a multiple of VAE factor x patch (16)', parse: toNumber },
@@ -54,8 +42,8 @@ export const OPTIONS = [
       default: '0',
       parse: toSeed,
     },
-    { flags: '-n, --n <n>', description: 'images a prompt', default: '1', aliases: COUNT_ELSEWHERE, parse: toNumber },
-    { flags: '--sde', description: "one candidate's noise at each step, and no choice (--k 1)" },
+    COUNT,
+    SDE,
   ]),
   ...grouped('Candidates, chosen by a reward:', [
     {
@@ -69,20 +57,7 @@ export const OPTIONS = [
       description:
         'what chooses for --k: a reward model by name, folder or file; or a scorer (judge, clip:FOLDER …), which takes longer',
     },
-    { flags: '--noise-level <a>', description: 'of the candidates (a in Eq. 6)', default: '0.7', parse: toNumber },
-    { flags: '--select <rule>', description: 'argmax, or softmax:T to draw at temperature T', default: 'argmax' },
-    {
-      flags: '--score-from <fraction>',
-      description: 'of the steps, where choosing begins',
-      default: '0',
-      parse: toNumber,
-    },
-    {
-      flags: '--score-until <fraction>',
-      description: 'where it ends; Euler steps outside',
-      default: '1',
-      parse: toNumber,
-    },
+    ...CHOICE,
     { flags: '--trace', description: "write every step's candidates, scores and choice as JSON and a sheet" },
   ]),
   ...grouped('What is written:', [
@@ -117,7 +92,7 @@ export const OPTIONS = [
     { flags: '--skip-layer-stop <fraction>', description: 'where it ends', default: '0.2', parse: toNumber },
   ]),
   ...grouped('Memory and speed:', [
-    { flags: '--batch <n>', description: 'images a network call; 0 chooses', default: '0', parse: toNumber },
+    BATCH,
     { flags: '--free-encoders', description: "give the text encoders' memory back before denoising" },
     {
       flags: '--tile <edge>',
